@@ -1,0 +1,115 @@
+"""Every exception of this package.
+
+VectorSinkError
+├── RefusedError                 the job cannot start; `.problems` holds every reason          (driver)
+│   ├── OptionError                  an option is wrong, unknown, missing or without effect
+│   ├── SchemaError                  a column is missing or of a type that cannot be used
+│   └── CollectionError              the collection, or the server, does not fit the job
+├── MissingPackageError          an optional package is not installed; says what to type
+├── BadRowError                  a row cannot become a point; carries key, column and reason   (task)
+├── EncodingError                the model could not be loaded or failed                       (task)
+├── IncompleteError              the job ended, but not every partition reported               (driver)
+└── StoreError                   the store did not take something
+    ├── TransientStoreError          worth trying again; `.retry_after` seconds if the store said so
+    └── PermanentStoreError          trying again cannot help
+
+Spark shows users the first line of a message and forgets the class, so each message is one line, complete by itself,
+and says what to do. All of them survive pickling, because Spark moves them between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class VectorSinkError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class RefusedError(VectorSinkError):
+    """The job cannot start. Nothing was read and nothing was written.
+
+    `problems` holds one sentence for each thing that must be changed.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__(_one_line(self.problems))
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return type(self), (self.problems,)
+
+
+class OptionError(RefusedError, ValueError):
+    """An option is wrong, unknown, missing, or has no effect together with another."""
+
+
+class SchemaError(RefusedError, ValueError):
+    """A column is missing or has a type that cannot be used."""
+
+
+class CollectionError(RefusedError):
+    """The collection or the server does not fit the job, or cannot be reached."""
+
+
+class MissingPackageError(VectorSinkError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(f"{package} is not installed: pip install 'spark-vector-sink[{extra}]' (on the driver and on every executor)")
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return type(self), (self.package, self.extra)
+
+
+class BadRowError(VectorSinkError):
+    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing."""
+
+    def __init__(self, key: str | None, column: str, reason: str) -> None:
+        self.key, self.column, self.reason = key, column, reason
+        row = "a row without a key" if key is None else f"the row with key {shorten(key)!r}"
+        super().__init__(f"{row} cannot be written: column '{column}' {reason}")
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return type(self), (self.key, self.column, self.reason)
+
+
+class EncodingError(VectorSinkError):
+    """The model could not be loaded, or it failed on a text."""
+
+
+class IncompleteError(VectorSinkError):
+    """The job ended without an error, but not every partition reported what it wrote."""
+
+
+class StoreError(VectorSinkError):
+    """The store did not take something."""
+
+
+class TransientStoreError(StoreError):
+    """Worth trying again. `retry_after`: seconds to wait, where the store named them."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return type(self), (str(self), self.retry_after)
+
+
+class PermanentStoreError(StoreError):
+    """Trying again cannot help."""
+
+
+def shorten(text: str, limit: int = 80) -> str:
+    """`text` on one line and at most `limit` characters long, for use in a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _one_line(problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} problems: " + " ".join(f"({n}) {problem}" + ("" if n == len(problems) else ";") for n, problem in enumerate(problems, 1))

@@ -1,0 +1,439 @@
+"""The one table of options: each field of `SinkOptions` declares name, type, default, check and help.
+
+Parsing, error messages and the table in the README are made from these fields and from nothing else:
+`python -m spark_vector_sink.options README.md` writes the table again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+import typing
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from spark_vector_sink.errors import OptionError, shorten
+
+ID_NAMESPACE = uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7")
+"""Default `id_namespace`: uuid5(NAMESPACE_DNS, "spark-vector-sink"). Changing it would change every derived id."""
+
+CONTENT_KEY = "content"
+"""`id_column=content`: the text itself is the document's key."""
+
+SPARK_KEYS = frozenset({"path", "checkpointlocation", "queryname", "replacewhere"})
+"""Keys that Spark puts among the options by itself."""
+
+NOT_YET = {
+    "sparse_vector_name": "sparse vectors",
+    "sparse_model": "sparse vectors",
+    "version_column": "the version guard",
+    "op_column": "change feeds with deletes",
+    "shard_key_column": "shard keys",
+    "chunk_tokens": "long_text=chunk",
+    "chunk_overlap_tokens": "long_text=chunk",
+    "keep_versions": "mode('overwrite')",
+    "replace_collection": "mode('overwrite')",
+    "max_points_per_second": "a cap on points per second",
+    "wait_for_index": "waiting for the index",
+    "unchanged": "skipping unchanged documents",
+    "existing": "merging with what a point holds",
+    "delete_missing": "deleting what a full load no longer has",
+    "source": "deleting what a full load no longer has",
+    "max_delete_share": "deleting what a full load no longer has",
+    "tombstone_days": "change feeds with deletes",
+    "rejects_path": "on_bad_row=reject",
+    "max_rejects": "on_bad_row=reject",
+    "progress_seconds": "progress lines",
+}
+"""Options of versions to come, and what they belong to: refused by name, so that nobody believes them to work."""
+
+
+class Secret:
+    """A text that no repr, message or log shows. Two secrets are never compared."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the header of a request."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+@dataclass(frozen=True)
+class Doc:
+    """What the table says of an option: its group, one sentence, and values that do not exist yet."""
+
+    group: str
+    help: str
+    not_yet: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named condition on a value: `words` complete the sentence "must be …"."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(least: float) -> Check:
+    return Check(f">= {least:g}", lambda value: value == AUTO or value >= least)
+
+
+def between(least: float, most: float) -> Check:
+    return Check(f"from {least:g} to {most:g}", lambda value: value == AUTO or least <= value <= most)
+
+
+AUTO = "auto"
+Auto = Literal["auto"]
+
+WHERE, COLUMNS, MODEL, LONG_TEXT, COLLECTION, WRITING, BEHAVIOUR = (
+    "where", "columns", "model", "long text", "collection", "writing", "behaviour",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkOptions:
+    """Every option of `format("vectorsink")` and of `write()`; keys are case-insensitive, values text."""
+
+    url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`; without it the store is a directory on this machine.")] = None
+    grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, where it cannot be found from `url` (6334, or the next port after the REST port)."), between(1, 65535)] = None
+    collection: Annotated[str | None, Doc(WHERE, "Collection to write to, or the directory of an embedded store; `.save(name)` says the same.")] = None
+    api_key: Annotated[Secret | None, Doc(WHERE, "API key; prefer the environment or a file, since Spark itself may show options.")] = field(default=None, repr=False)
+    api_key_env: Annotated[str, Doc(WHERE, "Environment variable that holds the API key, on executors or on the driver.")] = "QDRANT_API_KEY"
+    api_key_file: Annotated[str | None, Doc(WHERE, "File that holds the API key, on executors or on the driver.")] = None
+    tls_ca_file: Annotated[str | None, Doc(WHERE, "PEM file of the authority that signed the server's certificate (`https` only).")] = None
+    timeout_seconds: Annotated[float, Doc(WHERE, "Longest wait for one request, or for the lock of an embedded store."), at_least(0.1)] = 60.0
+
+    text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text; several are joined by `text_template`.")] = ("text",)
+    text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default they are joined by line breaks.")] = None
+    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column, or columns, of the document's key; `content` takes the text itself as key.")] = ("id",)
+    id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
+    tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and an `is_tenant` keyword index.")] = None
+    payload_columns: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all of them.")] = ()
+    payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload.")] = ()
+    payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`.")] = field(default_factory=dict)
+    vector_column: Annotated[str | None, Doc(COLUMNS, "Column of vectors that exist already; nothing is encoded.")] = None
+    vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector.")] = ""
+
+    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder, or the name of a folder or archive shipped with the job.")] = "sentence-transformers/all-MiniLM-L6-v2"
+    model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
+    encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model.")] = None
+    device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the task's GPU, else any GPU, else the CPU.")] = AUTO
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32. Vectors are float32 always.")] = "auto"
+    token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU."), at_least(1)] = "auto"
+    window_rows: Annotated[int, Doc(MODEL, "Rows read ahead and encoded together, sorted by length."), at_least(1)] = 4096
+    prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text.")] = None
+    prompt: Annotated[str | None, Doc(MODEL, "Text put before each text.")] = None
+    normalize: Annotated[bool | None, Doc(MODEL, "Whether vectors get length 1; by default what the model does.")] = None
+    truncate_dim: Annotated[int | None, Doc(MODEL, "Keep the first so many numbers of each vector (Matryoshka models); they are normalised again if the model normalises."), at_least(1)] = None
+    max_tokens: Annotated[int | None, Doc(MODEL, "Tokens of a text that the model reads at most; by default the model's own limit."), at_least(1)] = None
+    trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run.")] = False
+
+    long_text: Annotated[Literal["truncate", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, or the end of the job.", not_yet=("chunk", "reject"))] = "truncate"
+    store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload.")] = True
+
+    create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created.")] = True
+    versioned: Annotated[bool, Doc(COLLECTION, "Whether a collection the sink creates is `name__v1` behind the alias `name`, so that a later overwrite switches without a gap.")] = True
+    distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared.")] = "cosine"
+    collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata are the sink's.")] = field(default_factory=dict)
+    payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, made before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
+    adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a non-empty collection that this sink has not made.")] = False
+
+    batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
+    batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024)] = 4 * 1024 * 1024
+    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto is 2."), between(1, 8)] = "auto"
+    ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
+
+    on_bad_row: Annotated[Literal["fail"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job.", not_yet=("reject",))] = "fail"
+    retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), at_least(0)] = 600.0
+    report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure.")] = None
+
+    given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """names of the options that the user set"""
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> SinkOptions:
+        """Parse what a user, or Spark, gives. Raises `OptionError` with every problem at once."""
+        parsed, problems = cls.parse(options)
+        if problems:
+            raise OptionError(problems)
+        return parsed
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> tuple[SinkOptions, list[str]]:
+        """The options, with the default in place of each wrong value, and every problem as one sentence."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for key, text in options.items():
+            name = key.lower()
+            if name in SPARK_KEYS:
+                continue
+            option = option_table().get(name)
+            if option is None:
+                problems.append(_unknown(name))
+                continue
+            if text is None:
+                continue
+            try:
+                values[name] = option.parse(_as_text(text))
+            except ValueError as error:
+                problems.append(str(error))
+        path = next((_as_text(text) for key, text in options.items() if key.lower() == "path"), None)
+        if path is not None:
+            if values.get("collection", path) != path:
+                problems.append(f"save({path!r}) and option 'collection' = {values['collection']!r} name two places; give one of them")
+            values.setdefault("collection", path)
+        parsed = cls(**values, given=frozenset(values))
+        return parsed, problems + _problems_together(parsed)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the store is a directory of this machine."""
+        return self.url is None
+
+    @property
+    def directory(self) -> Path:
+        """Directory of the embedded store, absolute."""
+        return Path(re.sub(r"^file:(//)?", "", self.collection or "")).expanduser().absolute()
+
+    @property
+    def content_key(self) -> bool:
+        """Whether the text itself is the document's key."""
+        return self.id_column == (CONTENT_KEY,)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table, read off a field of `SinkOptions`."""
+
+    name: str
+    type: Any
+    default: Any
+    doc: Doc
+    checks: tuple[Check, ...]
+
+    def parse(self, text: str) -> Any:
+        """The value that `text` stands for. Raises ValueError with a whole sentence."""
+        shown = "***" if self.type == Secret | None else repr(shorten(text))
+        if text in self.doc.not_yet:
+            raise ValueError(f"option '{self.name}' = {shown} is not available in this version; today it must be {self.words}")
+        try:
+            value = _parse(self.type, text)
+        except ValueError as error:
+            reason = f" ({error})" if str(error) else ""
+            raise ValueError(f"option '{self.name}' must be {self.words}, got {shown}{reason}") from None
+        if not all(check.holds(value) for check in self.checks):
+            raise ValueError(f"option '{self.name}' must be {self.words}, got {shown}")
+        return value
+
+    @property
+    def words(self) -> str:
+        """What a value must be, to complete the sentence "must be …"."""
+        return " ".join([_type_words(self.type), *(check.words for check in self.checks)])
+
+    @property
+    def default_text(self) -> str:
+        value = self.default
+        if value is None or value == () or value == {} or value == "":
+            return ""
+        if isinstance(value, bool):
+            return str(value).lower()
+        return ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@cache
+def option_table() -> dict[str, Option]:
+    """Every option by its name, in the order of their declaration."""
+    hints = typing.get_type_hints(SinkOptions, include_extras=True)
+    table = {}
+    for f in fields(SinkOptions):
+        if f.name == "given":
+            continue
+        declared, doc, *checks = typing.get_args(hints[f.name])
+        table[f.name] = Option(f.name, declared, _default(f), doc, tuple(checks))
+    return table
+
+
+def to_markdown() -> str:
+    """The table of options, by group, as Markdown."""
+    lines, group = [], None
+    for option in option_table().values():
+        if option.doc.group != group:
+            group = option.doc.group
+            lines += ["", f"**{group.capitalize()}**", "", "| option | value | default | meaning |", "|---|---|---|---|"]
+        default = f"`{option.default_text}`" if option.default_text else ""
+        lines.append(f"| `{option.name}` | {option.words} | {default} | {option.doc.help} |")
+    return "\n".join(lines).strip() + "\n"
+
+
+def _default(f: Field[Any]) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
+
+
+def _as_text(value: Any) -> str:
+    """The text of an option that was given as a Python value, as `write(df, name, batch_points=256)` allows."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _parse(declared: Any, text: str) -> Any:
+    """`text` as a value of the declared type; ValueError when it is none."""
+    arguments = typing.get_args(declared)
+    origin = typing.get_origin(declared)
+    if declared == Mapping[str, str]:
+        return _parse_pairs(text)
+    if declared == Mapping[str, Any]:
+        return _parse_object(text)
+    if origin is tuple:
+        return tuple(item for item in (part.strip() for part in text.split(",")) if item)
+    if origin is Literal:
+        if text.strip().lower() not in arguments:
+            raise ValueError
+        return text.strip().lower()
+    if arguments:  # a union: X | None, or X | Literal["auto"]
+        if Auto in arguments and text.strip().lower() == AUTO:
+            return AUTO
+        return _parse(arguments[0], text)
+    if declared is bool:
+        if text.strip().lower() not in ("true", "false"):
+            raise ValueError
+        return text.strip().lower() == "true"
+    if declared is str:
+        return text
+    if declared is Secret:
+        return Secret(text)
+    try:
+        return declared(text.strip())
+    except ValueError:
+        raise ValueError from None
+
+
+def _parse_pairs(text: str) -> dict[str, str]:
+    """`a:b, c:d`, or the same as a JSON object, which is the way out for names with commas or colons."""
+    if text.lstrip().startswith("{"):
+        return {str(key): str(value) for key, value in _parse_object(text).items()}
+    pairs = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        left, colon, right = part.partition(":")
+        if not (left.strip() and colon and right.strip()):
+            raise ValueError(f"{part!r} has no ':' between two names")
+        pairs[left.strip()] = right.strip()
+    return pairs
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")
+    return value
+
+
+def _type_words(declared: Any) -> str:
+    if declared == Mapping[str, str]:
+        return "pairs `a:b, c:d`"
+    if declared == Mapping[str, Any]:
+        return "a JSON object"
+    arguments = tuple(a for a in typing.get_args(declared) if a is not type(None))
+    if typing.get_origin(declared) is tuple:
+        return "names separated by commas"
+    if typing.get_origin(declared) is Literal:
+        quoted = [f"'{a}'" for a in arguments]
+        return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
+    if arguments:
+        return " or ".join(_type_words(a) for a in arguments[::-1])
+    return {bool: "true or false", int: "an integer", float: "a number", str: "a text", Secret: "a text", uuid.UUID: "a UUID"}[declared]
+
+
+def _unknown(name: str) -> str:
+    if name in NOT_YET:
+        return f"option '{name}' is not available in this version ({NOT_YET[name]} will come later)"
+    close = difflib.get_close_matches(name, option_table(), n=1, cutoff=0.6)
+    return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; the README lists the options")
+
+
+_ONLY_SERVER = ("grpc_port", "api_key", "api_key_env", "api_key_file", "tls_ca_file", "collection_config", "batch_points", "batch_bytes", "max_in_flight", "ordering", "retry_max_seconds", "versioned")
+_ONLY_ENCODING = ("text_template", "model", "model_revision", "encoder", "device", "dtype", "token_budget", "prompt_name", "prompt", "truncate_dim", "max_tokens", "trust_remote_code", "long_text")
+_ONLY_OWN_MODEL = ("model", "model_revision", "dtype", "device", "token_budget", "prompt_name", "prompt", "truncate_dim", "max_tokens", "trust_remote_code")
+
+
+def _problems_together(options: SinkOptions) -> list[str]:
+    """What is wrong between options that are right one by one."""
+    problems = _place_problems(options)
+
+    def without_effect(names: tuple[str, ...], reason: str) -> None:
+        problems.extend(f"option '{name}' has no effect {reason}; leave it out" for name in names if name in options.given)
+
+    if options.is_embedded:
+        without_effect(_ONLY_SERVER, "on an embedded store (no 'url')")
+    if options.vector_column is not None:
+        without_effect(_ONLY_ENCODING, "together with 'vector_column'")
+    elif options.encoder is not None:
+        without_effect(_ONLY_OWN_MODEL, "together with 'encoder'")
+    if options.url is not None and not options.url.lower().startswith("https:"):
+        without_effect(("tls_ca_file",), "without an https 'url'")
+    if not options.create_collection:
+        without_effect(("collection_config", "versioned"), "with create_collection=false")
+    for one, other in (("prompt", "prompt_name"), ("payload_columns", "payload_exclude")):
+        if {one, other} <= options.given:
+            problems.append(f"options '{one}' and '{other}' exclude each other; give one of them")
+    if options.encoder is not None and not re.fullmatch(r"[\w.]+:[\w.]+", options.encoder):
+        problems.append(f"option 'encoder' must be package.module:factory, got {options.encoder!r}")
+    problems.extend(f"option '{name}' must not be empty" for name in ("text_column", "id_column") if not getattr(options, name))
+    return problems
+
+
+def _place_problems(options: SinkOptions) -> list[str]:
+    """What is wrong with where the points should go."""
+    where = options.collection
+    if not where:
+        return ["no collection is named: end with .save(\"articles\"), or give option 'collection' (Spark does not hand on the options of a catalog table)"]
+    looks_like_path = "/" in where or where.startswith("file:") or where in (".", "..")
+    if options.url is None:
+        if not looks_like_path:
+            return [f"{where!r} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); for an embedded store in a directory of this machine write .save(\"./{where}\")"]
+        scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):", where)
+        if scheme and scheme[1].lower() != "file":
+            return [f"an embedded store is a local directory, got {where!r}; for a server give its address as option 'url' and a collection's name to save()"]
+        return []
+    if looks_like_path:
+        return [f"with option 'url' the collection is a plain name, got {where!r}"]
+    if "," in options.url:
+        return ["option 'url' takes one address in this version (several nodes will come later)"]
+    return []
+
+
+README_MARKS = ("<!-- options: made by `python -m spark_vector_sink.options README.md` -->", "<!-- end of options -->")
+
+
+def with_table(readme: str) -> str:
+    """The text of a README with the table of options, as it is now, between its two marks."""
+    before, _, rest = readme.partition(README_MARKS[0])
+    _, _, after = rest.partition(README_MARKS[1])
+    return f"{before}{README_MARKS[0]}\n{to_markdown()}{README_MARKS[1]}{after}"
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,153 @@
+"""What happened, counted: one `PartitionReport` for each task, added up to the job's `WriteReport`.
+
+Every row that was read is in exactly one of `ROW_COUNTS`. Points are counted apart, because one row can become several.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+ROW_COUNTS = ("written", "unchanged", "older", "superseded", "deleted", "ignored", "rejected")
+"""The ends a row can have: upserted · already there as it is · a newer one is there · another row of the same key came later
+in the same window · deleted · a preimage, nothing to do · could not become a point."""
+
+
+@dataclass
+class Counts:
+    """Numbers that add up over windows, tasks and jobs. Seconds are those of the task's own thread and do not overlap."""
+
+    rows: int = 0
+    """rows read"""
+    written: int = 0
+    unchanged: int = 0
+    older: int = 0
+    superseded: int = 0
+    deleted: int = 0
+    ignored: int = 0
+    rejected: int = 0
+    points: int = 0
+    """points sent and acknowledged"""
+    tokens: int = 0
+    """tokens the model has read"""
+    truncated: int = 0
+    """rows whose text was longer than what the model reads"""
+    tokens_cut: int = 0
+    """tokens of those rows that the model has not read"""
+    retries: int = 0
+    """requests that were sent again"""
+    reading_seconds: float = 0.0
+    tokenising_seconds: float = 0.0
+    encoding_seconds: float = 0.0
+    store_seconds: float = 0.0
+    """waiting for the store"""
+
+    def add(self, other: Counts) -> None:
+        """Add every number of `other` to this one."""
+        for f in fields(Counts):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+    def missing_rows(self) -> int:
+        """Rows that were read and are in none of the counts; anything but 0 is a defect."""
+        return self.rows - sum(getattr(self, name) for name in ROW_COUNTS)
+
+
+@dataclass
+class PartitionReport(Counts):
+    """What one task did."""
+
+    partition: int = 0
+    receipts: tuple[str, ...] = ()
+    """what the store needs the driver to bring in (names of staged files); empty for a server"""
+    device: str = ""
+    dtype: str = ""
+    peak_bytes: int = 0
+    """most memory the task's process has had resident, in bytes; 0 where the system does not tell"""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PartitionReport:
+        values = json.loads(text)
+        return cls(**{**values, "receipts": tuple(values["receipts"])})
+
+
+@dataclass
+class WriteReport(Counts):
+    """What a job did. `str(report)` is the one line for people, `to_json()` the same for machines."""
+
+    collection: str = ""
+    run: str = ""
+    """id of this run"""
+    partitions: int = 0
+    seconds: float = 0.0
+    """wall time from the plan to the end"""
+    device: str = ""
+    """where the texts were encoded, e.g. `cpu` or `cuda:0, cuda:1`"""
+    dtype: str = ""
+    peak_bytes: int = 0
+    error: str | None = None
+    """why the job failed; None when it did not"""
+    stored_points: int | None = None
+    """points in the collection afterwards, where the store could tell"""
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, partitions: Iterable[PartitionReport], *, collection: str, run: str, seconds: float) -> WriteReport:
+        """Add up what the tasks reported."""
+        report = cls(collection=collection, run=run, seconds=seconds)
+        devices, dtypes = set(), set()
+        for partition in partitions:
+            report.add(partition)
+            report.partitions += 1
+            report.peak_bytes = max(report.peak_bytes, partition.peak_bytes)
+            devices.add(partition.device)
+            dtypes.add(partition.dtype)
+        report.device = ", ".join(sorted(devices - {""}))
+        report.dtype = ", ".join(sorted(dtypes - {""}))
+        return report
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        parts = [f"{_rate(self.rows, self.seconds)} rows/s"]
+        if self.tokens:
+            parts.append(f"{_rate(self.tokens, self.seconds)} tokens/s")
+        parts.append(f"{self.rejected:,} rejected")
+        parts += [f"{getattr(self, name):,} {name}" for name in ("unchanged", "older", "superseded", "deleted", "ignored") if getattr(self, name)]
+        parts.append(f"{self.truncated:,} truncated" + (f" ({self.tokens_cut:,} tokens)" if self.truncated else ""))
+        parts.append(f"{self.retries:,} retries")
+        if self.device:
+            parts.append(f"{self.dtype} on {self.device}")
+        verb = "wrote" if self.error is None else "failed after"
+        line = f"{verb} {self.points:,} points from {self.rows:,} rows to {self.collection} in {_duration(self.seconds)}: {', '.join(parts)}"
+        return line if self.error is None else f"{line}; {self.error}"
+
+
+def _duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `5 min 2 s`, `3 h 4 min`"""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _rate(count: int, seconds: float) -> str:
+    """`211`, `19.2k`, `1.3M` for each second"""
+    rate = count / seconds if seconds > 0 else 0.0
+    if rate >= 1e6:
+        return f"{rate / 1e6:.1f}M"
+    if rate >= 1e4:
+        return f"{rate / 1e3:.1f}k"
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"

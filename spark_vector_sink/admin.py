@@ -1,0 +1,87 @@
+"""What people do between jobs: ask a collection a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from spark_vector_sink import stores
+from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import model_files
+from spark_vector_sink.encode.encoder import EncoderSpec
+from spark_vector_sink.errors import CollectionError, OptionError
+from spark_vector_sink.options import SinkOptions
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A document that was found. key: its key, a tuple for several key columns; the point's id where the payload has no key.
+    score: as the collection's distance has it."""
+
+    key: Any
+    score: float
+    payload: Mapping[str, Any]
+    id: int | str
+
+
+def search(where: str, question: str, limit: int = 5, **options: Any) -> list[Answer]:
+    """The documents nearest to a question, best first: a check for people, not a search framework.
+
+    where: a directory (`./articles_store`), a collection's address (`http://localhost:6333/articles`), or a collection's name
+    together with `url=`. The question is encoded with the model that the collection remembers; `model=` says where that model
+    is now, when it has moved. Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
+    """
+    parsed = SinkOptions.from_mapping({**_place(where), **options})
+    place, _ = stores.find(parsed)
+    name = place.name(parsed)
+    with stores.collections(parsed, place) as collections:
+        remembered = collections.metadata(name)
+        if not remembered:
+            raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say which model it was filled with")
+        vector = encoders.load(_encoder(remembered, parsed, name)).encode_query(question)
+        hits = collections.search(name, vector.tolist(), limit)
+    key = remembered.get("key") or []
+    return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id) for hit in hits]
+
+
+def _place(where: str) -> dict[str, str]:
+    """Options `url` and `collection` of a place in one text."""
+    if "://" not in where or where.startswith("file:"):
+        return {"collection": where}
+    url = urlsplit(where)
+    server, _, collection = url.path.strip("/").rpartition("/")
+    if not collection:
+        raise OptionError(
+            f"{url.scheme}://{url.netloc.rpartition('@')[2]} names no collection; end the address with it, as in http://localhost:6333/articles"
+        )
+    return {"url": f"{url.scheme}://{url.netloc}/{server}".rstrip("/"), "collection": collection}
+
+
+def _encoder(remembered: Mapping[str, Any], options: SinkOptions, name: str) -> EncoderSpec:
+    """The model that the collection was filled with; refused where today's model of that name is another one."""
+    source, settings = remembered.get("source"), remembered.get("settings") or {}
+    if not source:
+        raise CollectionError(
+            f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words"
+        )
+    if source.get("encoder"):
+        return EncoderSpec(str(remembered["model"]), "", factory=source["encoder"])
+    model = options.model if "model" in options.given else source["model"]
+    files = model_files.read(model, source.get("model_revision"))
+    if files.name != str(remembered["model"]).split(" ", 1)[0]:
+        raise CollectionError(
+            f"'{name}' was filled with the model {remembered['model']}, but {model!r} is {files.name} today; give its place as option 'model'"
+        )
+    return EncoderSpec(
+        str(remembered["model"]), model, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
+        truncate_dim=settings.get("truncate_dim"), max_tokens=settings.get("max_tokens"), trust_remote_code=options.trust_remote_code,
+    )  # fmt: skip
+
+
+def _key(payload: Mapping[str, Any], names: list[str], identifier: int | str) -> Any:
+    values = tuple(payload.get(name) for name in names)
+    if not values:
+        return identifier
+    return values[0] if len(values) == 1 else values

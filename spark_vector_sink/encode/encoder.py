@@ -1,0 +1,142 @@
+"""The seam between the engine and a model, and the one model that this process has loaded."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from spark_vector_sink.encode import device
+from spark_vector_sink.errors import EncodingError
+from spark_vector_sink.options import AUTO
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors of a window, in the order of its texts.
+
+    vectors: float32, shape (n, dimension). tokens, cut: int64, shape (n,), tokens the model has read of each text and tokens
+    it has not; zeros where the encoder does not tell.
+    tokenising_seconds, encoding_seconds: wall time of the two steps.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    tokens: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.int64]
+    tokenising_seconds: float = 0.0
+    encoding_seconds: float = 0.0
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors. A custom factory may return an object with just `dimension` and `encode(texts)`."""
+
+    dimension: int
+    """length of a vector"""
+    identity: str
+    """what the model guard compares: the model and everything that changes its vectors"""
+    device: str
+    dtype: str
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The vectors of documents."""
+
+    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
+        """The vector of a question, float32, shape (dimension,)."""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Everything that decides which vectors come out and where; equal specs mean the same loaded model."""
+
+    identity: str
+    model: str
+    revision: str | None = None
+    factory: str | None = None
+    device: str = AUTO
+    dtype: str = AUTO
+    token_budget: int | str = AUTO
+    prompt: str | None = None
+    prompt_name: str | None = None
+    normalize: bool | None = None
+    truncate_dim: int | None = None
+    max_tokens: int | None = None
+    trust_remote_code: bool = False
+
+
+_lock = threading.Lock()
+_loaded: tuple[tuple[EncoderSpec, str], Encoder] | None = None
+
+
+def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = None) -> Encoder:
+    """The encoder for `spec`, loaded once in this process; another one that was loaded before is let go.
+
+    gpus: addresses of the GPUs that Spark has given to the task. threads: CPU threads the task may use; None leaves them alone.
+    Raises EncodingError in one line where the model cannot be loaded.
+    """
+    global _loaded
+    with _lock:
+        chosen = AUTO if spec.factory else device.choose(spec.device, gpus)
+        if threads is not None and not spec.factory:
+            device.use_threads(threads)
+        key = (spec, chosen)
+        if _loaded is not None and _loaded[0] == key:
+            return _loaded[1]
+        _loaded = None  # before the next model takes its memory
+        encoder = _from_factory(spec) if spec.factory else _sentence_transformer(spec, chosen)
+        _loaded = (key, encoder)
+        return encoder
+
+
+def _sentence_transformer(spec: EncoderSpec, chosen: str) -> Encoder:
+    from spark_vector_sink.encode.sentence_transformer import SentenceTransformerEncoder
+
+    return SentenceTransformerEncoder(spec, chosen)
+
+
+def _from_factory(spec: EncoderSpec) -> Encoder:
+    module, _, name = (spec.factory or "").partition(":")
+    try:
+        made: Any = importlib.import_module(module)
+        for part in name.split("."):
+            made = getattr(made, part)
+        made = made()
+    except Exception as error:
+        raise EncodingError(f"option 'encoder' = {spec.factory!r} failed: {type(error).__name__}: {error}") from error
+    missing = [attribute for attribute in ("dimension", "encode") if not hasattr(made, attribute)]
+    if missing:
+        raise EncodingError(f"option 'encoder' = {spec.factory!r} returned a {type(made).__name__} without {' and '.join(missing)}")
+    return CustomEncoder(made, spec)
+
+
+class CustomEncoder:
+    """An object of the user's with `dimension` and `encode(texts) -> array (n, dimension)`, and if it likes `encode_query(text)`."""
+
+    def __init__(self, wrapped: Any, spec: EncoderSpec) -> None:
+        self._wrapped = wrapped
+        self.dimension = int(wrapped.dimension)
+        self.identity = str(getattr(wrapped, "identity", spec.factory))
+        self.device = str(getattr(wrapped, "device", ""))
+        self.dtype = str(getattr(wrapped, "dtype", ""))
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        made = self._wrapped.encode(list(texts))
+        if isinstance(made, Encoded):
+            return made
+        vectors = np.ascontiguousarray(made, dtype=np.float32)
+        if vectors.shape != (len(texts), self.dimension):
+            raise EncodingError(
+                f"the encoder {self.identity!r} returned an array of shape {vectors.shape} for {len(texts)} texts, it must be ({len(texts)}, {self.dimension})"
+            )
+        zeros = np.zeros(len(texts), np.int64)
+        return Encoded(vectors, zeros, zeros)
+
+    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
+        if hasattr(self._wrapped, "encode_query"):
+            return np.asarray(self._wrapped.encode_query(text), dtype=np.float32)
+        vector: npt.NDArray[np.float32] = self.encode([text]).vectors[0]
+        return vector

@@ -1,0 +1,119 @@
+"""What a model's own files tell without loading it: where they are, which version, and how long its vectors are.
+
+The driver reads them, so that a job is checked, and its collection created, without importing torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from spark_vector_sink.errors import EncodingError, MissingPackageError
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """revision: commit of a hub model. name: `org/model@commit`, or `sha256:…` of a folder's content; never a path.
+    dimension: None where the files do not tell."""
+
+    revision: str | None
+    name: str
+    dimension: int | None
+    normalizes: bool
+    prompts: dict[str, str]
+
+
+def read(model: str, revision: str | None) -> ModelFiles:
+    """Look the model up. Raises EncodingError in one line where it is neither a folder nor to be had from the hub."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+            raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it")
+        commit = None
+        name = f"sha256:{_digest(folder, _stamp(folder))[:32]}"
+    elif folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise EncodingError(f"the model folder {model!r} does not exist on this machine")
+    else:
+        folder, commit = _hub_folder(model, revision)
+        name = f"{model}@{commit}"
+    modules = _json(folder / "modules.json") or []
+    settings = _json(folder / "config_sentence_transformers.json") or {}
+    types = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    return ModelFiles(commit, name, _dimension(folder, modules, types), "Normalize" in types[-1:], settings.get("prompts") or {})
+
+
+def _dimension(folder: Path, modules: list[dict[str, Any]], types: list[str]) -> int | None:
+    """The length of what the last module that changes it puts out."""
+    for module, kind in zip(reversed(modules), reversed(types), strict=True):
+        config = _json(folder / module.get("path", "") / "config.json") or {}
+        if kind == "Dense":
+            return _positive(config.get("out_features"))
+        if kind == "Pooling":
+            modes = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+            modes = modes or [config["pooling_mode"]] if isinstance(config.get("pooling_mode"), str) else modes
+            size = _positive(config.get("word_embedding_dimension") or config.get("embedding_dimension"))
+            return size if size is None or len(modes) <= 1 else size * len(modes)
+        if kind not in ("Normalize", "Dropout", "LayerNorm"):
+            return None
+    return None
+
+
+def _positive(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _hub_folder(model: str, revision: str | None) -> tuple[Path, str]:
+    """The hub's small files of this model on this machine, and the commit that they belong to."""
+    try:
+        import huggingface_hub as hub
+    except ImportError:
+        raise MissingPackageError("sentence-transformers", "encode") from None
+    repository = model if "/" in model else f"sentence-transformers/{model}"
+    try:
+        snapshot = Path(hub.snapshot_download(repository, revision=revision, allow_patterns=["*.json"]))
+    except Exception as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise EncodingError(
+            f"the model {model!r}{at} cannot be had: no folder of that name is here, it is not in this machine's cache, "
+            f"and the hub does not give it ({type(error).__name__}); give a folder as option 'model', or check name and network"
+        ) from error
+    return snapshot, snapshot.name
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    return tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(folder))
+
+
+@cache
+def _digest(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    """SHA-256 over names and bytes of the files that make the vectors; `stamp` lets an unchanged folder be read once."""
+    total = hashlib.sha256()
+    for path in _files(folder):
+        content = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                content.update(block)
+        total.update(f"{path.relative_to(folder).as_posix()}\0{content.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a model, without its description, hidden files and exports to other runtimes."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and parts[0] not in ("onnx", "openvino") and path.suffix != ".md" and not any(part.startswith(".") for part in parts):
+            yield path
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise EncodingError(f"the model's file {path.name} cannot be read: {error}") from error

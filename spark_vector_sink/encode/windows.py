@@ -1,0 +1,40 @@
+"""Arrow batches → windows: rows that are read ahead and encoded together. Where Spark cuts its batches does not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+WINDOW_BYTES = 64 * 1024 * 1024
+"""A window is cut short at about this size, so that memory is bounded for huge texts too."""
+
+
+def windows(batches: Iterable[pa.RecordBatch], rows: int, most_bytes: int = WINDOW_BYTES) -> Iterator[pa.RecordBatch]:
+    """Regroup batches, in order, into batches of `rows` rows; shorter ones at the end and where `most_bytes` is reached."""
+    waiting: list[pa.RecordBatch] = []
+    count = size = 0
+    for batch in batches:
+        start = 0
+        while start < len(batch):
+            piece = batch.slice(start, min(rows - count, _rows_within(batch, most_bytes)))
+            waiting.append(piece)
+            start += len(piece)
+            count += len(piece)
+            size += piece.nbytes
+            if count >= rows or size >= most_bytes:
+                yield _joined(waiting)
+                waiting, count, size = [], 0, 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _rows_within(batch: pa.RecordBatch, most_bytes: int) -> int:
+    """About how many rows of this batch have `most_bytes`, at least one."""
+    return max(1, most_bytes * len(batch) // max(1, int(batch.nbytes)))
+
+
+def _joined(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(pieces) == 1:
+        return pieces[0]
+    return pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]

@@ -1,0 +1,50 @@
+"""The plain types: what payload columns are made of between the rows and a store.
+
+They are Arrow's null, bool, int64, float64, string (or large_string), list, struct, and map with string keys; a string field
+that carries `JSON_MARK` holds JSON text, to be stored as the value that it stands for. List, struct and map fields nest.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as pat
+
+JSON_MARK = {b"vectorsink": b"json"}
+"""Metadata of a string field whose text is JSON."""
+
+
+def is_json(field: pa.Field) -> bool:
+    """Whether the field's strings are JSON text."""
+    return bool(field.metadata and field.metadata.get(b"vectorsink") == b"json")
+
+
+def values(array: pa.Array, field: pa.Field) -> list[Any]:
+    """A plain column as Python values: None, bool, int, float, str, list and dict."""
+    listed: list[Any] = array.to_pylist()
+    return [_value(item, field) for item in listed] if _has_objects(field) else listed
+
+
+def _value(item: Any, field: pa.Field) -> Any:
+    if item is None:
+        return None
+    if is_json(field):
+        return json.loads(item)
+    kind = field.type
+    if pat.is_map(kind):
+        return {key: _value(inner, kind.item_field) for key, inner in item}
+    if pat.is_list(kind) or pat.is_large_list(kind):
+        return [_value(inner, kind.value_field) for inner in item]
+    if pat.is_struct(kind):
+        return {child.name: _value(item[child.name], child) for child in kind}
+    return item
+
+
+def _has_objects(field: pa.Field) -> bool:
+    """Whether the column holds maps or JSON text, at any depth; the others are Python values as Arrow gives them."""
+    kind = field.type
+    if is_json(field) or pat.is_map(kind):
+        return True
+    return any(_has_objects(kind.field(i)) for i in range(kind.num_fields)) if pat.is_nested(kind) else False

@@ -1,0 +1,209 @@
+"""What a job will do, worked out on the driver: every check, before a row is read and before a model is loaded."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from spark_vector_sink import stores
+from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import model_files
+from spark_vector_sink.encode.encoder import EncoderSpec
+from spark_vector_sink.errors import CollectionError, EncodingError, OptionError, RefusedError, SchemaError, VectorSinkError
+from spark_vector_sink.options import SinkOptions, place_problems
+from spark_vector_sink.rows import columns as column_rules
+from spark_vector_sink.rows.columns import Columns
+from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a task needs, and everything that was found wrong. Pickled into each task; its repr shows no key."""
+
+    options: SinkOptions
+    columns: Columns
+    encoder: EncoderSpec | None
+    """None where vectors are ready-made"""
+    spec: CollectionSpec
+    place: stores.Place
+    target: Target | None
+    run: str
+    started: float
+    """seconds since 1970"""
+    problems: tuple[str, ...] = ()
+    """one sentence for each thing that must be changed before the job can run"""
+    warnings: tuple[str, ...] = ()
+    refusal: type[RefusedError] = field(default=RefusedError, repr=False)
+    """the error that says them"""
+
+    def __str__(self) -> str:
+        """The plan, for people."""
+        columns = self.columns
+        key = (
+            "the text itself"
+            if columns.content_key and not columns.key
+            else ", ".join((*columns.key, *(["the text"] if columns.content_key else [])))
+        )
+        source = f"vectors of column {columns.vector}" if columns.vector else f"text of {', '.join(columns.text)}"
+        lines = [
+            f"reads    {source}",
+            f"key      {key}",
+            f"payload  {', '.join(new if old == new else f'{old} as {new}' for old, new in columns.payload) or 'nothing'}",
+            f"model    {self.spec.metadata.get('model') or 'unknown'}, {self.spec.dimension or 'unknown'} dimensions",
+        ]
+        lines += [f"will     {step}" for step in (self.target.plan if self.target else ())]
+        lines += [f"warning  {warning}" for warning in self.warnings]
+        lines += [f"problem  {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+
+def plan(options: Mapping[str, Any], schema: pa.Schema) -> Plan:
+    """The plan of a job that can run. Raises RefusedError, or the subclass that fits, with every problem in one line."""
+    checked = check(options, schema)
+    if checked.problems:
+        raise checked.refusal(checked.problems)
+    return checked
+
+
+def check(options: Mapping[str, Any], schema: pa.Schema, problems: Iterable[str] = ()) -> Plan:
+    """The plan of a job, with its problems instead of an error; `problems` are those of the schema that the caller has found.
+
+    Looks at the server or the directory, and changes nothing there.
+    """
+    found = _Found()
+    parsed, wrong = SinkOptions.parse(options)
+    columns, misfits = column_rules.choose(parsed, schema)
+    found.add(OptionError, [*wrong, *_report_problems(parsed), *_index_problems(parsed, columns)])
+    found.add(SchemaError, [*problems, *misfits])
+
+    encoder, dimension = None, parsed.dimension
+    if parsed.vector_column is None:
+        with found.catching(OptionError):
+            encoder, dimension = _encoder(parsed)
+            if dimension is None and not found:
+                dimension = encoders.load(encoder).dimension
+    spec = _collection_spec(parsed, columns, encoder, dimension)
+
+    place, target = stores.Place(), None
+    warnings: list[str] = []
+    if not place_problems(parsed):
+        with found.catching(CollectionError):
+            place, warnings = stores.find(parsed)
+            with stores.collections(parsed, place) as collections:
+                target = collections.resolve(place.name(parsed), spec)
+            found.add(CollectionError, target.problems)
+            spec = replace(spec, dimension=spec.dimension or target.dimension)
+            if parsed.vector_column and spec.dimension is None:
+                found.add(
+                    OptionError,
+                    [
+                        f"'{target.name}' does not exist, and the length of the vectors in '{parsed.vector_column}' is not known before they are read; give option 'dimension'"
+                    ],
+                )
+    return Plan(
+        parsed, columns, encoder, spec, place, target, run=uuid.uuid4().hex, started=time.time(),
+        problems=found.texts, warnings=tuple(warnings), refusal=found.kind,
+    )  # fmt: skip
+
+
+class _Found:
+    """Problems, each with the kind of error that says it."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[type[RefusedError], str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, kind: type[RefusedError], texts: Iterable[str]) -> None:
+        self._found.extend((kind, text) for text in texts)
+
+    @contextmanager
+    def catching(self, kind: type[RefusedError]) -> Iterator[None]:
+        """Take an error of ours as a problem of this kind."""
+        try:
+            yield
+        except VectorSinkError as error:
+            self.add(kind, getattr(error, "problems", (str(error),)))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(text for _, text in self._found)
+
+    @property
+    def kind(self) -> type[RefusedError]:
+        kinds = {kind for kind, _ in self._found}
+        return kinds.pop() if len(kinds) == 1 else RefusedError
+
+
+def _encoder(options: SinkOptions) -> tuple[EncoderSpec, int | None]:
+    """How to load the model, and the length of its vectors where its files tell."""
+    if options.encoder is not None:
+        spec = EncoderSpec(identity=f"encoder {options.encoder}", model="", factory=options.encoder)
+        return spec, None
+    files = model_files.read(options.model, options.model_revision)
+    if options.prompt_name is not None and options.prompt_name not in files.prompts:
+        raise EncodingError(
+            f"option 'prompt_name' = {options.prompt_name!r} is no prompt of the model; it has: {', '.join(sorted(files.prompts)) or 'none'}"
+        )
+    if options.truncate_dim is not None and files.dimension is not None and options.truncate_dim > files.dimension:
+        raise EncodingError(f"option 'truncate_dim' = {options.truncate_dim} is more than the model's {files.dimension} dimensions")
+    prompt = files.prompts[options.prompt_name] if options.prompt_name is not None else options.prompt
+    changes = {"prompt": prompt, "normalize": options.normalize, "truncate_dim": options.truncate_dim, "max_tokens": options.max_tokens}
+    identity = " ".join([files.name, *(f"{name}={value!r}" for name, value in changes.items() if value is not None)])
+    spec = EncoderSpec(
+        identity, options.model, files.revision, None, options.device, options.dtype, options.token_budget, prompt, None,
+        options.normalize, options.truncate_dim, options.max_tokens, options.trust_remote_code,
+    )  # fmt: skip
+    return spec, options.truncate_dim or files.dimension
+
+
+def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
+    """What the collection must be, and what is remembered in it: enough to ask it questions later."""
+    metadata = {
+        "library": f"spark-vector-sink {VERSION}",
+        "model": encoder.identity if encoder else None,
+        "source": {"model": options.model, "model_revision": encoder.revision, "encoder": options.encoder} if encoder else None,
+        "settings": {
+            name: value
+            for name in ("prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text")
+            if (value := getattr(options, name)) is not None
+        },
+        "vector_name": options.vector_name,
+        "dimension": dimension,
+        "distance": options.distance,
+        "key": list(columns.payload_keys),
+        "id_namespace": str(options.id_namespace),
+    }
+    names = dict(columns.payload)
+    indexes = dict(options.payload_indexes)
+    if options.tenant_column in names:
+        indexes[names[options.tenant_column]] = "tenant"
+    return CollectionSpec(
+        options.vector_name, dimension, options.distance, metadata, indexes, options.collection_config,
+        options.versioned, options.create_collection, options.adopt_collection,
+    )  # fmt: skip
+
+
+def _index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
+    roots = {name for _, name in columns.payload}
+    for name, kind in options.payload_indexes.items():
+        if kind not in INDEX_TYPES:
+            yield f"option 'payload_indexes' gives '{name}' the type {kind!r}; it must be one of {', '.join(INDEX_TYPES)}"
+        if name not in roots and name.partition(".")[0].partition("[")[0] not in roots:
+            yield f"option 'payload_indexes' names '{name}', which is not in the payload"
+
+
+def _report_problems(options: SinkOptions) -> Iterator[str]:
+    path = options.report_path
+    if path is not None and "://" not in path and not Path(path).expanduser().absolute().parent.is_dir():
+        yield f"option 'report_path' = {path!r}: the directory does not exist"

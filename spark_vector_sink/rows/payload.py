@@ -1,0 +1,173 @@
+"""Any Arrow column → the plain types that a store knows. The mapping of types lives here and nowhere else.
+
+| Spark | Arrow | payload |
+|---|---|---|
+| boolean, string, char, varchar, void | bool, string, null | the same |
+| byte, short, int, long | int8 … int64 | integer |
+| float, double | float, double | number; NaN and infinities are refused, JSON has none |
+| decimal(p ≤ 18, 0) | decimal | integer |
+| other decimals | decimal | string in plain notation, exact: `12.50` |
+| date | date32 | string `2024-02-29` |
+| timestamp | timestamp with a zone | string, RFC 3339 in UTC: `2024-02-29T12:30:00.000000Z` |
+| timestamp_ntz | timestamp without a zone | string without a zone: `2024-02-29T12:30:00.000000` |
+| time | time64 | string `12:30:00.000000` |
+| interval day to second | duration | integer, microseconds |
+| binary | binary | string, base64 |
+| array | list | list |
+| struct | struct | object |
+| map with string or integer keys | map | object; an integer key as its decimal text |
+| variant | JSON text | its value |
+| interval year to month, calendar interval, geometry, map with other keys | | refused by name |
+
+A null stays a null.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+from spark_vector_sink.plain import JSON_MARK, is_json
+
+INTEGER_DIGITS = 18
+"""Most digits that every int64 can hold."""
+
+
+def unmappable(field: pa.Field) -> str | None:
+    """Why a column of this type cannot become payload, or None."""
+    try:
+        plain_field(field)
+    except TypeError as reason:
+        return str(reason)
+    return None
+
+
+def plain_field(field: pa.Field) -> pa.Field:
+    """The field after the mapping. Raises TypeError with the reason where there is none."""
+    return pa.field(field.name, _plain_type(field), metadata=JSON_MARK if is_json(field) else None)
+
+
+def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
+    """The column's values as plain types; a view where they are plain already. Raises ValueError for a value that has none."""
+    plain = _plain_type(field)
+    kind = array.type
+    if pat.is_dictionary(kind):
+        return to_plain(array.cast(kind.value_type), pa.field(field.name, kind.value_type))
+    if is_json(field):
+        return _checked_json(array)
+    if pat.is_floating(kind):
+        return _finite(array.cast(plain))
+    if pat.is_decimal(kind) and pat.is_string(plain):
+        return pa.array([None if v is None else format(v, "f") for v in array.to_pylist()], plain)
+    if pat.is_timestamp(kind):
+        zone = "Z" if kind.tz else ""
+        return pc.strftime(array.cast(pa.timestamp(kind.unit, "UTC")) if kind.tz else array, format="%Y-%m-%dT%H:%M:%S" + zone).cast(plain)
+    if pat.is_time(kind):
+        return array.cast(pa.time64("us")).cast(plain)
+    if pat.is_duration(kind):
+        return array.cast(pa.duration("us")).cast(pa.int64())
+    if _is_binary(kind):
+        return pa.array([None if v is None else base64.b64encode(v).decode("ascii") for v in array.to_pylist()], plain)
+    if _is_list(kind):
+        return _list(array.cast(pa.list_(kind.value_field)), field.type.value_field, plain)
+    if pat.is_map(kind):
+        return _map(array, field.type, plain)
+    if pat.is_struct(kind):
+        children = [to_plain(child, field.type.field(i)) for i, child in enumerate(array.flatten())]
+        mask = array.is_null() if array.null_count else None
+        return pa.StructArray.from_arrays(children, fields=list(plain), mask=mask) if children else array
+    return array if kind == plain else array.cast(plain)
+
+
+def _plain_type(field: pa.Field) -> pa.DataType:
+    kind = field.type
+    if pat.is_null(kind) or pat.is_boolean(kind) or pat.is_string(kind) or pat.is_large_string(kind):
+        return kind
+    if pat.is_integer(kind) or pat.is_duration(kind):
+        return pa.int64()
+    if pat.is_floating(kind):
+        return pa.float64()
+    if pat.is_decimal(kind):
+        return pa.int64() if kind.scale == 0 and kind.precision <= INTEGER_DIGITS else pa.string()
+    if pat.is_date(kind) or pat.is_timestamp(kind) or pat.is_time(kind):
+        return pa.string()
+    if _is_binary(kind):
+        return pa.string()
+    if pat.is_dictionary(kind):
+        return _plain_type(pa.field(field.name, kind.value_type))
+    if _is_list(kind):
+        return pa.list_(plain_field(kind.value_field))
+    if pat.is_struct(kind):
+        names = [child.name for child in kind]
+        if len(set(names)) < len(names):
+            raise TypeError("it is a struct with two fields of the same name")
+        return pa.struct([plain_field(child) for child in kind])
+    if pat.is_map(kind):
+        if not (pat.is_string(kind.key_type) or pat.is_large_string(kind.key_type) or pat.is_integer(kind.key_type)):
+            raise TypeError(f"it is a map with keys of type {kind.key_type}, and an object's keys are strings")
+        return pa.map_(pa.string(), plain_field(kind.item_field))
+    named = (field.metadata or {}).get(b"type", str(kind).encode()).decode()  # Spark's name, where Arrow has no such type
+    raise TypeError(f"its type {named} has no mapping")
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind))
+
+
+def _finite(array: pa.Array) -> pa.Array:
+    if pc.all(pc.is_finite(array)).as_py() is False:
+        bad = next(v for v in array.to_pylist() if v is not None and not math.isfinite(v))
+        raise ValueError(f"holds {bad}, which a payload cannot; make it null")
+    return array
+
+
+def _checked_json(array: pa.Array) -> pa.Array:
+    for text in array.to_pylist():
+        if text is not None:
+            json.loads(text, parse_constant=_no_constant, parse_int=_int64)
+    return array
+
+
+def _int64(digits: str) -> int:
+    number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"holds {digits}, which is no 64-bit integer; cast it to string")
+    return number
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"holds {name}, which a payload cannot; make it null")
+
+
+def _list(array: pa.Array, inner: pa.Field, plain: pa.DataType) -> pa.Array:
+    items = to_plain(array.flatten(), inner)
+    return pa.ListArray.from_arrays(_offsets(array, pc.list_value_length(array)), items, type=plain)
+
+
+def _map(array: pa.Array, declared: pa.DataType, plain: pa.DataType) -> pa.Array:
+    start, stop = array.offsets[0].as_py() if len(array) else 0, array.offsets[-1].as_py() if len(array) else 0
+    keys = array.keys.slice(start, stop - start).cast(pa.string())
+    items = to_plain(array.items.slice(start, stop - start), declared.item_field)
+    lengths = pc.subtract(array.offsets[1:], array.offsets[:-1])
+    return pa.MapArray.from_arrays(_offsets(array, lengths), keys, items, type=plain)
+
+
+def _offsets(array: pa.Array, lengths: pa.Array) -> pa.Array:
+    """List offsets from lengths; a null at a position makes the list there null, as Arrow has it."""
+    ends: Sequence[int] = pc.cumulative_sum(pc.fill_null(lengths, 0)).to_pylist()
+    offsets = [0, *ends]
+    for row, is_null in enumerate(array.is_null().to_pylist() if array.null_count else ()):
+        if is_null:
+            offsets[row] = None  # type: ignore[call-overload]
+    return pa.array(offsets, pa.int32())

@@ -1,0 +1,45 @@
+"""Vectors as a float32 matrix, and what no vector may be: a store would take NaN and zero vectors without a word."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
+    """A list column without nulls and of equal lengths (see `misfit`) as float32, shape (rows, dimension); a view where it can be."""
+    numbers = column.flatten()
+    return np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float32).reshape(len(column), dimension)
+
+
+def misfit(column: pa.Array, dimension: int) -> tuple[int, str] | None:
+    """The first row whose list is no vector of this length, with the reason."""
+    lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero(lengths != dimension)
+    if len(wrong):
+        row = int(wrong[0])
+        return row, "is null" if lengths[row] < 0 else f"holds a vector of length {lengths[row]}, the collection's vectors have {dimension}"
+    if column.flatten().null_count:
+        row = next(i for i, vector in enumerate(column.to_pylist()) if None in vector)
+        return row, "holds a vector with a null in it"
+    return None
+
+
+def unusable(vectors: npt.NDArray[np.float32]) -> tuple[int, str] | None:
+    """The first row whose vector cannot be compared with others, with the reason."""
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        return int(np.argmin(finite)), "gives a vector with NaN or an infinite number"
+    zero = ~vectors.any(axis=1)
+    if zero.any():
+        return int(np.argmax(zero)), "gives a vector of zeros only"
+    return None
+
+
+def normalized(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The vectors with length 1; a vector of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    made: npt.NDArray[np.float32] = np.divide(vectors, lengths, where=lengths > 0, out=np.zeros_like(vectors))
+    return made

@@ -1,0 +1,87 @@
+"""`df.write.format("vectorsink")`: Spark's Python data source (Spark 4.0 or newer) on the engine.
+
+The planner, the tasks and the committer are separate processes: only the plan and the messages travel, both pickled.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterCommitMessage
+from pyspark.sql.types import StructType
+
+from spark_vector_sink import plan as planning
+from spark_vector_sink import sink
+from spark_vector_sink.errors import OptionError
+from spark_vector_sink.plan import Plan
+from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.spark import arrow
+from spark_vector_sink.spark.task import current_task
+
+NAME = "vectorsink"
+
+log = logging.getLogger("spark_vector_sink")
+
+
+class VectorSinkDataSource(DataSource):  # type: ignore[misc]
+    """The format "vectorsink". Write-only; append only in this version."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:  # Spark calls it with this name
+        self.options = dict(options)
+
+    @classmethod
+    def name(cls) -> str:
+        return NAME
+
+    def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
+        """Checks the job and creates the collection, on the driver, before any task."""
+        if overwrite:
+            raise OptionError("mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key")
+        declared = arrow.schema(schema)
+        checked = planning.check(self.options, declared, arrow.unreadable(schema))
+        if checked.problems:
+            raise checked.refusal(checked.problems)
+        for warning in checked.warnings:
+            log.warning(warning)
+        return VectorSinkWriter(sink.prepare(checked), declared)
+
+    def streamWriter(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:  # noqa: N802
+        raise OptionError(
+            "streaming is not available in this version; write each micro-batch with foreachBatch and df.write.format('vectorsink').mode('append')"
+        )
+
+
+@dataclass
+class Written(WriterCommitMessage):  # type: ignore[misc]
+    """What a task says to the committer."""
+
+    report: PartitionReport
+
+
+class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
+    """Runs the engine in each task, and finishes on the driver. Holds nothing but what pickles."""
+
+    def __init__(self, plan: Plan, schema: pa.Schema) -> None:
+        self.plan = plan
+        self.schema = schema
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
+        return Written(sink.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()))
+
+    def commit(self, messages: Sequence[Written | None]) -> None:
+        report = sink.finish(self.plan, [message.report for message in messages if message is not None])
+        _say(*report.warnings, str(report))
+
+    def abort(self, messages: Sequence[Written | None]) -> None:
+        reports = [message.report for message in messages if message is not None]
+        _say(str(sink.abandon(self.plan, reports, len(messages))))
+
+
+def _say(*lines: str) -> None:
+    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well."""
+    for line in lines:
+        print(f"vectorsink: {line}", file=sys.stderr, flush=True)

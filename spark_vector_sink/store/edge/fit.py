@@ -1,0 +1,74 @@
+"""Whether a directory can take what a job wants to write: looked at before anything is changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts
+from spark_vector_sink.store.guard import guard_problems
+from spark_vector_sink.store.store import CollectionSpec
+
+
+def place_problems(directory: StoreDirectory) -> list[str]:
+    """Why no store can be, or be made, at this place."""
+    root = directory.root
+    try:
+        if root.exists() and not root.is_dir():
+            return [f"{root} is a file, but an embedded store is a directory; name another path"]
+        if directory.is_foreign():
+            return [f"{root} is not empty and holds no embedded store of this sink; name an empty directory, or one that does not exist yet"]
+        place = _nearest_directory(root)
+    except PermissionError as error:
+        return [f"{error.filename or root} cannot be read; name a directory that you may read and write"]
+    if not place.is_dir():
+        return [f"{root} cannot be made, because {place} is a file; name another path"]
+    if not os.access(place, os.W_OK | os.X_OK):
+        return [f"{place} is not writable, so no embedded store can be written to {root}; name a directory that you may write to"]
+    return []
+
+
+def missing_problem(directory: StoreDirectory) -> str:
+    return f"there is no embedded store at {directory.root}, and create_collection=false; set create_collection=true, or name an existing store"
+
+
+def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: CollectionSpec) -> list[str]:
+    """What of an existing store does not fit the job."""
+    root, problems = directory.root, []
+    if spec.dimension not in (None, facts.dimension):
+        problems.append(
+            f"{root} holds vectors of {facts.dimension} dimensions, but this job makes {spec.dimension}; use the model that made it, or write to another directory"
+        )
+    if facts.distance != spec.distance:
+        problems.append(
+            f"{root} compares vectors by {facts.distance}, but this job asks for {spec.distance}; set distance={facts.distance}, or write to another directory"
+        )
+    if facts.vector_name != spec.vector_name:
+        problems.append(
+            f"the vectors of {root} are {_named(facts.vector_name)}, but those of this job {_named(spec.vector_name)}; {_how(facts.vector_name)}, or write to another directory"
+        )
+    for field, kind in spec.payload_indexes.items():
+        there = facts.payload_indexes.get(field, kind)
+        if there != kind:
+            problems.append(
+                f"{root} has a payload index of type {there} on '{field}', but this job asks for {kind}; leave '{field}' out of option 'payload_indexes', or write to another directory"
+            )
+    return [*problems, *guard_problems(str(root), facts.metadata, spec, facts.points)]
+
+
+def new_indexes(facts: StoreFacts, spec: CollectionSpec) -> dict[str, str]:
+    """The payload indexes that the store does not have yet."""
+    return {field: kind for field, kind in spec.payload_indexes.items() if field not in facts.payload_indexes}
+
+
+def _nearest_directory(path: Path) -> Path:
+    """The path itself, or the first of its parents that exists."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _named(name: str) -> str:
+    return f"named {name!r}" if name else "unnamed"
+
+
+def _how(name: str) -> str:
+    return f"set vector_name={name}" if name else "leave out option 'vector_name'"

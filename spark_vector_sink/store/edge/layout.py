@@ -1,0 +1,136 @@
+"""What lies where in the directory of an embedded store, and how its small files are written.
+
+CURRENT               name of the version that searches see, e.g. v1
+LOCK                  held by whoever opens the index; says who that is
+v1/sink.json          what the sink remembers (`StoreFacts`)
+v1/shard/             the index, Qdrant Edge's own files
+staging/<run>/        RUN, and the files of the run's tasks
+pending/<run>.json    the run's manifest: its files are to be brought in
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spark_vector_sink.errors import PermanentStoreError
+
+FIRST_VERSION = "v1"
+LOCK_MARK = "spark_vector_sink: "
+"""How a LOCK file of ours begins."""
+
+
+@dataclass(frozen=True)
+class StoreDirectory:
+    """The paths of one embedded store. Looking at it changes nothing."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "LOCK"
+
+    @property
+    def all_staging(self) -> Path:
+        return self.root / "staging"
+
+    @property
+    def pending(self) -> Path:
+        return self.root / "pending"
+
+    @property
+    def current_file(self) -> Path:
+        return self.root / "CURRENT"
+
+    def staging(self, run: str) -> Path:
+        return self.all_staging / run
+
+    def run_token(self, run: str) -> Path:
+        return self.staging(run) / "RUN"
+
+    def manifest(self, run: str) -> Path:
+        return self.pending / f"{run}.json"
+
+    def version(self, physical: str) -> Path:
+        return self.root / physical
+
+    def shard(self, physical: str) -> Path:
+        return self.version(physical) / "shard"
+
+    def facts_file(self, physical: str) -> Path:
+        return self.version(physical) / "sink.json"
+
+    def current(self) -> str | None:
+        """The version that searches see; None where there is no store, or none that was finished."""
+        try:
+            return self.current_file.read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def is_foreign(self) -> bool:
+        """Whether something lies here that is neither a store of ours nor one whose making was cut short."""
+        if self.current() is not None or not self.root.is_dir():
+            return False
+        names = {path.name for path in self.root.iterdir() if not path.name.startswith(".CURRENT.")}
+        if names <= {"LOCK"}:
+            return bool(names) and not self._lock_is_ours()
+        return not (names <= {"LOCK", "staging", "pending", FIRST_VERSION} and self._lock_is_ours())
+
+    def _lock_is_ours(self) -> bool:
+        """An empty one is that of a process killed between making and marking it."""
+        if not self.lock.is_file():
+            return False
+        with self.lock.open("rb") as file:
+            return file.read(len(LOCK_MARK)) in (b"", LOCK_MARK.encode())
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """What the store remembers of one version. `metadata` is the sink's; `points` counts what has been brought in."""
+
+    vector_name: str
+    dimension: int
+    distance: str
+    points: int
+    payload_indexes: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_facts(directory: StoreDirectory, physical: str) -> StoreFacts:
+    """The facts of a version; PermanentStoreError where they cannot be read."""
+    path = directory.facts_file(physical)
+    try:
+        return StoreFacts(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it does not hold what this version of the sink writes"
+        raise PermanentStoreError(
+            f"the embedded store {directory.root} cannot be used: {path} cannot be read ({reason}); restore it, or write to another directory"
+        ) from None
+
+
+def write_facts(directory: StoreDirectory, physical: str, facts: StoreFacts) -> None:
+    write_atomically(directory.facts_file(physical), json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that a reader, also one after a crash, finds the old text or the new one and nothing between."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    publish(temporary, path)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a file that was fsynced its final name, durably."""
+    temporary.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # a rename is durable only when its directory is
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""All calls of Qdrant Edge: make an index, open it, write points, ask it.
+
+An index is opened and closed within one call, because an open one hangs in a forked child, and Spark forks its workers.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, shorten
+from spark_vector_sink.store.edge.layout import StoreFacts
+from spark_vector_sink.store.edge.points import read_batches, to_edge_points
+from spark_vector_sink.store.store import INDEX_TYPES, Hit
+
+_BATCH_POINTS = 500
+_FLUSH_POINTS = 10_000
+"""The log is cut only by a flush; without one it would grow by as much as comes in."""
+
+_INDEXING_THRESHOLD_KB = 64_000
+"""Below 64 MB of vectors (42,000 of 384 dimensions) a search compares them all: exact, in 4 ms, and an append costs no rebuilding of the graph (which takes
+several times as long as bringing the points in)."""
+
+
+class ShardInUseError(Exception):
+    """Another program holds the index until after the deadline. Never leaves the package's embedded store."""
+
+
+def qdrant_edge() -> Any:
+    """The module; MissingPackageError where it is not installed."""
+    try:
+        import qdrant_edge as edge
+    except ImportError:
+        raise MissingPackageError("qdrant-edge-py", "edge") from None
+    return edge
+
+
+def create_shard(path: Path, facts: StoreFacts) -> None:
+    """Make an empty index. It keeps a log of every write: only so does a killed process lose nothing and a second one find it locked."""
+    edge = qdrant_edge()
+    path.mkdir(parents=True)
+    params = edge.EdgeVectorParams(size=facts.dimension, distance=getattr(edge.Distance, facts.distance.capitalize()))
+    optimizers = edge.EdgeOptimizersConfig(indexing_threshold=_INDEXING_THRESHOLD_KB)
+    shard = edge.EdgeShard.create(str(path), edge.EdgeConfig(vectors={facts.vector_name: params}, optimizers=optimizers, wal_enabled=True))
+    try:
+        shard.flush()
+    finally:
+        shard.close()
+
+
+@contextmanager
+def opened(path: Path, deadline: float) -> Iterator[Any]:
+    """The index at `path`, open; ShardInUseError when another program has it open until the deadline."""
+    shard = _load(path, deadline)
+    try:
+        # what a process that was killed while optimizing has left; Qdrant Edge never looks at it again
+        shutil.rmtree(path / "temp_segments", ignore_errors=True)
+        yield shard
+    finally:
+        shard.close()
+
+
+def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
+    """Make the payload indexes that are not there yet."""
+    edge = qdrant_edge()
+    there = shard.info().payload_schema
+    for field, kind in wanted.items():
+        if kind != "tenant" and kind not in INDEX_TYPES:
+            raise PermanentStoreError(
+                f"an index of type {kind!r} was asked for on '{field}', but the types are {', '.join(INDEX_TYPES)}; correct option 'payload_indexes'"
+            )
+        if field not in there:
+            schema = edge.KeywordIndexParams(is_tenant=True) if kind == "tenant" else getattr(edge.PayloadSchemaType, kind.capitalize())
+            shard.update(edge.UpdateOperation.create_field_index(field, schema))
+    shard.flush()
+
+
+def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts) -> None:
+    """Upsert the points of staged files, durably. Doing it again changes nothing."""
+    edge = qdrant_edge()
+    unflushed = 0
+    for path in files:
+        for batch in read_batches(path, facts.dimension, _BATCH_POINTS):
+            shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, batch, facts.vector_name)))
+            unflushed += batch.num_rows
+            if unflushed >= _FLUSH_POINTS:
+                shard.flush()
+                unflushed = 0
+    shard.flush()
+
+
+def count(shard: Any) -> int:
+    """How many points there are, exactly."""
+    return int(shard.count(qdrant_edge().CountRequest(exact=True)))
+
+
+def nearest(shard: Any, vector: Sequence[float], limit: int, vector_name: str) -> list[Hit]:
+    """The points nearest to `vector`, best first."""
+    edge = qdrant_edge()
+    query = edge.Query.Nearest([float(x) for x in vector], using=vector_name or None)
+    answers = shard.query(edge.QueryRequest(limit=limit, query=query, with_payload=True))
+    return [Hit(answer.id if isinstance(answer.id, int) else str(answer.id), float(answer.score), answer.payload or {}) for answer in answers]
+
+
+def _load(path: Path, deadline: float) -> Any:
+    edge = qdrant_edge()
+    while True:
+        try:
+            return edge.EdgeShard.load(str(path))
+        except Exception as error:  # Qdrant Edge raises nothing more precise
+            if "WouldBlock" not in str(error):
+                raise PermanentStoreError(f"the index {path} cannot be opened: {shorten(str(error), 200)}") from error
+            if time.monotonic() >= deadline:
+                raise ShardInUseError(str(path)) from None
+        time.sleep(0.05)

@@ -1,0 +1,115 @@
+"""How a run's points wait in the directory: files of tasks, then a manifest that makes them part of the store.
+
+Before the manifest exists, the run never happened. Once it exists, the run's rows are the store's: whoever opens the store
+next brings them in, and doing that twice does no harm, because the same ids are written again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from spark_vector_sink.errors import PermanentStoreError
+from spark_vector_sink.store.edge.layout import StoreDirectory, write_atomically
+
+_STALE_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of one run that are to be brought in. `created` orders manifests: nanoseconds, ever greater in one store."""
+
+    run: str
+    version: str
+    created: int
+    files: tuple[str, ...]
+
+
+def begin_run(directory: StoreDirectory, run: str) -> None:
+    """Make the run's folder, with a token by which a task knows that it sees the driver's directory."""
+    directory.staging(run).mkdir(parents=True, exist_ok=True)
+    write_atomically(directory.run_token(run), f"{run}\n")
+
+
+def sees_run(directory: StoreDirectory, run: str) -> bool:
+    """Whether the run's token can be read here."""
+    try:
+        return directory.run_token(run).read_text(encoding="utf-8").strip() == run
+    except OSError:
+        return False
+
+
+def write_manifest(directory: StoreDirectory, run: str, version: str, files: Sequence[str]) -> None:
+    """Make the staged files part of the store, durably. Once written, a run's manifest is never replaced: others may be reading it."""
+    distinct = tuple(dict.fromkeys(files))
+    pending = manifests(directory)
+    for manifest in pending:
+        if manifest.run == run:
+            if set(distinct) <= set(manifest.files):
+                return
+            raise PermanentStoreError(
+                f"run {run} already waits in {directory.manifest(run)} with other files; open the store first, e.g. with a search, to bring them in"
+            )
+    missing = [name for name in distinct if not (directory.staging(run) / name).is_file()]
+    if missing:
+        raise PermanentStoreError(
+            f"{len(missing)} of {len(distinct)} staged files are not in {directory.staging(run)}, e.g. {missing[0]}: an embedded store needs one directory that the driver and all executors see"
+        )
+    newest = max((manifest.created for manifest in pending), default=0)
+    manifest = Manifest(run, version, max(time.time_ns(), newest + 1), distinct)
+    write_atomically(directory.manifest(run), json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def manifests(directory: StoreDirectory) -> list[Manifest]:
+    """What is to be brought in, the earliest first."""
+    found = [manifest for path in directory.pending.glob("*.json") if (manifest := _read_manifest(path)) is not None]
+    return sorted(found, key=lambda manifest: (manifest.created, manifest.run))
+
+
+def staged_files(directory: StoreDirectory, manifest: Manifest) -> list[Path]:
+    return [directory.staging(manifest.run) / name for name in manifest.files]
+
+
+def end_run(directory: StoreDirectory, run: str) -> None:
+    """Forget a run whose rows are in: the manifest first, so that it never names files that are gone."""
+    directory.manifest(run).unlink(missing_ok=True)
+    drop_staging(directory, run)
+
+
+def drop_staging(directory: StoreDirectory, run: str) -> None:
+    """Remove a run's files, unless a manifest names them."""
+    if not directory.manifest(run).exists():
+        shutil.rmtree(directory.staging(run), ignore_errors=True)  # a late task may be writing here: what it leaves is swept later
+
+
+def sweep(directory: StoreDirectory) -> None:
+    """Remove what jobs that died have left: folders that nobody has written to for a day."""
+    for folder in directory.all_staging.glob("*"):
+        if folder.is_dir() and time.time() - _last_change(folder) > _STALE_SECONDS:
+            drop_staging(directory, folder.name)
+
+
+def _last_change(folder: Path) -> float:
+    times = []
+    for path in (folder, *folder.iterdir()):
+        try:
+            times.append(path.stat().st_mtime)
+        except FileNotFoundError:  # a task has just renamed it
+            return time.time()
+    return max(times)
+
+
+def _read_manifest(path: Path) -> Manifest | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest(**{**values, "files": tuple(values["files"])})
+    except FileNotFoundError:  # another process has just brought it in
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise PermanentStoreError(
+            f"the manifest {path} cannot be read ({type(error).__name__}); remove it to give up the rows of that run, then write them again"
+        ) from error

@@ -1,0 +1,169 @@
+"""Where a server is, with which key, and how to reach it: option `url` → a gRPC channel."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+from qdrant_client import grpc as messages
+
+from spark_vector_sink.errors import CollectionError, shorten
+from spark_vector_sink.options import Secret, SinkOptions
+from spark_vector_sink.store.qdrant.status import is_rest
+
+REST_PORT, GRPC_PORT = 6333, 6334
+PROBE_SECONDS = 10.0
+OLDEST_SERVER = (1, 16)
+"""Collection metadata, which the model guard lives in, came with 1.16."""
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.use_local_subchannel_pool", 1),  # a channel of its own for each task, also in one process
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server's gRPC end. Shows no key in its repr."""
+
+    host: str
+    port: int
+    tls: bool = False
+    ca: bytes | None = None
+    api_key: Secret | None = None
+    timeout_seconds: float = 60.0
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Headers of each call."""
+        return (("api-key", self.api_key.reveal()),) if self.api_key else ()
+
+    def with_key_of_this_process(self, options: SinkOptions) -> Address:
+        """The address with the key of this machine's environment or file where it has one, else with the driver's."""
+        return replace(self, api_key=_local_key(options) or self.api_key)
+
+
+def open_channel(address: Address) -> grpc.Channel:
+    """A new channel; made in the task, after the fork, and closed by whoever made it."""
+    if not address.tls:
+        return grpc.insecure_channel(str(address), CHANNEL_OPTIONS)
+    return grpc.secure_channel(str(address), grpc.ssl_channel_credentials(address.ca), CHANNEL_OPTIONS)
+
+
+def find(options: SinkOptions) -> tuple[Address, list[str]]:
+    """The address that answers, and warnings. Raises CollectionError in one line, with the way out, where none does."""
+    first, ports = _parsed(options)
+    refusals: dict[int, grpc.RpcError] = {}
+    for port in ports:
+        address = replace(first, port=port)
+        try:
+            version = _health(address)
+        except grpc.RpcError as error:
+            refusals[port] = error
+            continue
+        _refuse_old(version, address)
+        return address, list(_warnings(address))
+    raise CollectionError(_unreachable(first, refusals, options))
+
+
+def _parsed(options: SinkOptions) -> tuple[Address, list[int]]:
+    """Host, key and TLS of `url`, and the ports to try in turn."""
+    text = options.url or ""
+    url = urlsplit(text if "://" in text else f"http://{text}")
+    shown = text.rpartition("@")[2]
+    try:
+        host, port = url.hostname, url.port
+    except ValueError:
+        host, port = None, None
+    if url.scheme not in ("http", "https") or not host:
+        raise CollectionError(f"option 'url' must look like http://host:6333 or https://host:6333, got {shorten(shown)!r}")
+    if url.path.strip("/"):
+        raise CollectionError(
+            f"option 'url' has a path ({url.path!r}), which a gRPC address cannot have; give host and port, and option 'grpc_port' if it is not 6334"
+        )
+    ca = _file(options.tls_ca_file, "tls_ca_file")
+    host = f"[{host}]" if ":" in host else host
+    address = Address(host, GRPC_PORT, url.scheme == "https", ca, find_key(options), options.timeout_seconds)
+    if options.grpc_port is not None:
+        return address, [options.grpc_port]
+    if port in (None, REST_PORT):
+        return address, [GRPC_PORT]
+    return address, [port, port + 1] if port < 65535 else [port]
+
+
+def find_key(options: SinkOptions) -> Secret | None:
+    """The API key: this process's environment, its file, then the option."""
+    return _local_key(options) or options.api_key
+
+
+def _local_key(options: SinkOptions) -> Secret | None:
+    text = os.environ.get(options.api_key_env, "").strip()
+    if not text and options.api_key_file and Path(options.api_key_file).is_file():
+        text = Path(options.api_key_file).read_text(encoding="utf-8").strip()
+    return Secret(text) if text else None
+
+
+def _file(path: str | None, option: str) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CollectionError(f"option '{option}' = {path!r} cannot be read: {error.strerror}") from error
+
+
+def _health(address: Address) -> str:
+    """The server's version."""
+    with open_channel(address) as channel:
+        call = messages.QdrantStub(channel).HealthCheck
+        reply = call(messages.HealthCheckRequest(), timeout=min(PROBE_SECONDS, address.timeout_seconds), metadata=address.metadata)
+    return str(reply.version)
+
+
+def _refuse_old(version: str, address: Address) -> None:
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(numbers) == 2 and numbers < OLDEST_SERVER:
+        raise CollectionError(f"the server at {address} is Qdrant {version}; this sink needs {'.'.join(map(str, OLDEST_SERVER))} or newer")
+
+
+def _warnings(address: Address) -> Iterator[str]:
+    if address.api_key and not address.tls and not _is_this_machine(address.host):
+        yield f"the API key goes to {address.host} over a connection without TLS; use an https url"
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _unreachable(address: Address, refusals: dict[int, grpc.RpcError], options: SinkOptions) -> str:
+    """Why no port answered, in one line."""
+    rest = [port for port, error in refusals.items() if is_rest(error)]
+    tried = " and ".join(f"{address.host}:{port}" for port in refusals)
+    if rest and options.grpc_port in rest:
+        return f"grpc_port {rest[0]} of {address.host} speaks REST (HTTP/1.1), not gRPC; Qdrant's gRPC port is usually {GRPC_PORT}"
+    if rest:
+        others = " and ".join(str(port) for port in refusals if port not in rest)
+        return f"{address.host}:{rest[0]} is a REST port, and no gRPC port answers at {others or 'the next one'}; give the gRPC port as option 'grpc_port'"
+    error = next(iter(refusals.values()))
+    if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return f"the server at {tried} refuses the API key: {shorten(error.details() or '', 200)}; check options 'api_key_env' and 'api_key_file'"
+    details = shorten(error.details() or error.code().name, 200)
+    tls = " with TLS" if address.tls else ""
+    return (
+        f"no Qdrant server answers gRPC at {tried}{tls} ({details}); check that it runs and is reachable from the driver"
+        f"{'' if options.grpc_port else ', and give option grpc_port if its gRPC port is another one'}"
+    )

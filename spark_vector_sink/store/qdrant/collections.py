@@ -1,0 +1,238 @@
+"""Collections of a Qdrant server, on the driver: what a name stands for, whether it fits, and how it is made."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import grpc
+from pydantic import ValidationError
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+
+from spark_vector_sink.errors import CollectionError, TransientStoreError, shorten
+from spark_vector_sink.store.guard import guard_problems
+from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address
+from spark_vector_sink.store.qdrant.status import store_error
+from spark_vector_sink.store.store import CollectionSpec, Hit, Target
+
+METADATA_KEY = "spark_vector_sink"
+"""Our part of a collection's metadata."""
+
+DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
+
+
+class QdrantCollections:
+    """Uses the official client for everything that happens once in a job. See `Collections` for what each method promises."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        options: dict[str, Any] = dict(CHANNEL_OPTIONS)
+        if address.tls:
+            options["root_certificates"] = address.ca
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the key goes without TLS: `address.find` says it where it matters
+            self._client = QdrantClient(
+                host=address.host, grpc_port=address.port, prefer_grpc=True, https=address.tls, grpc_options=options, check_compatibility=False,
+                api_key=address.api_key.reveal() if address.api_key else None, timeout=max(1, round(address.timeout_seconds)),
+            )  # fmt: skip
+
+    def resolve(self, name: str, spec: CollectionSpec) -> Target:
+        problems = list(_config_problems(spec))
+        found = self._info(name)
+        if found is not None:
+            return self._existing(Target(name, self._behind(name), True, problems=tuple(problems)), found, spec)
+        physical = f"{name}__v1" if spec.versioned else name
+        left_over = self._info(physical) if spec.versioned else None
+        if left_over is not None:  # an earlier job ended between the collection and its alias
+            target = self._existing(Target(name, physical, True, problems=tuple(problems)), left_over, spec)
+            return replace(target, plan=(*target.plan, f"point the alias '{name}' at '{physical}'"))
+        if not spec.create:
+            problems.append(
+                f"the collection '{name}' does not exist on {self._address}, and create_collection=false; create it, or leave that option out"
+            )
+        return Target(name, physical, False, spec.dimension, tuple(problems), tuple(_announced(name, physical, spec)), points=0)
+
+    def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
+        if not target.exists:
+            self._create(target, spec)
+        elif spec.metadata and not self.metadata(target.physical):
+            self._remember(target, spec)
+        self._make_indexes(target, spec)
+        if target.physical != target.name and self._info(target.name) is None:
+            with self._asking(f"pointing the alias '{target.name}' at '{target.physical}'"):
+                alias = models.CreateAlias(collection_name=target.physical, alias_name=target.name)
+                self._client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+        return target
+
+    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
+        with self._asking(f"counting '{target.name}'"):
+            return int(self._client.count(target.physical, exact=True).count)
+
+    def abandon(self, target: Target, run: str) -> None:
+        """Nothing to clean: points that were written are right, and the next run writes them again."""
+
+    def metadata(self, name: str) -> Mapping[str, Any]:
+        info = self._info(name)
+        return {} if info is None else _ours(info)
+
+    def search(self, name: str, vector: Sequence[float], limit: int) -> list[Hit]:
+        using = self.metadata(name).get("vector_name") or None
+        with self._asking(f"searching '{name}'"):
+            found = self._client.query_points(name, query=list(vector), using=using, limit=limit, with_payload=True)
+        return [Hit(point.id if isinstance(point.id, int) else str(point.id), point.score, point.payload or {}) for point in found.points]
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _existing(self, target: Target, info: models.CollectionInfo, spec: CollectionSpec) -> Target:
+        """The target of a collection that is there, with everything that does not fit."""
+        problems = [
+            *target.problems,
+            *_vector_problems(target.name, info, spec),
+            *guard_problems(target.name, _ours(info), spec, info.points_count or 0),
+        ]
+        strict = info.config.strict_mode_config
+        most = strict.upsert_max_batchsize if strict is not None and strict.enabled else None
+        missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
+        plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
+        plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]
+        vector = _vectors(info).get(spec.vector_name)
+        dimension = vector.size if vector is not None else spec.dimension
+        return replace(target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=most)
+
+    def _create(self, target: Target, spec: CollectionSpec) -> None:
+        vectors = models.VectorParams(**{**spec.config.get("vectors", {}), "size": spec.dimension, "distance": DISTANCES[spec.distance]})
+        config = _client_arguments(spec.config)
+        try:
+            with self._asking(f"creating the collection '{target.physical}'"):
+                self._client.create_collection(
+                    target.physical, vectors_config={spec.vector_name: vectors} if spec.vector_name else vectors,
+                    metadata={METADATA_KEY: dict(spec.metadata)}, **config,
+                )  # fmt: skip
+        except CollectionError:
+            if self._info(target.physical) is None:  # else a job beside this one was first, with the same model or it is refused next time
+                raise
+            twin = self._existing(target, self._info(target.physical), spec)
+            if twin.problems:
+                raise CollectionError(twin.problems) from None
+
+    def _remember(self, target: Target, spec: CollectionSpec) -> None:
+        """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not."""
+        try:
+            with self._asking(f"adopting '{target.name}'"):
+                self._client.update_collection(target.physical, metadata={METADATA_KEY: dict(spec.metadata)})
+        except _DeniedError:
+            return
+
+    def _make_indexes(self, target: Target, spec: CollectionSpec) -> None:
+        info = self._info(target.physical)
+        present = info.payload_schema if info is not None else {}
+        for field, kind in spec.payload_indexes.items():
+            if field in present:
+                continue
+            tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+            with self._asking(f"creating the payload index {field}:{kind} of '{target.name}'"):
+                self._client.create_payload_index(target.physical, field, tenant if kind == "tenant" else models.PayloadSchemaType(kind), wait=True)
+
+    def _info(self, name: str) -> models.CollectionInfo | None:
+        """A collection, by its own name or an alias; None where there is none."""
+        try:
+            with self._asking(f"reading '{name}'"):
+                return self._client.get_collection(name)
+        except _NotFoundError:
+            return None
+
+    def _behind(self, name: str) -> str:
+        """The collection that an alias stands for; the name itself where it is no alias, or where the key may not list aliases."""
+        try:
+            with self._asking("listing aliases"):
+                aliases = self._client.get_aliases().aliases
+        except _DeniedError:
+            return name
+        return next((alias.collection_name for alias in aliases if alias.alias_name == name), name)
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        """Turn the client's errors into ours. Asked once: a driver that cannot reach the server says so at once."""
+        where = f"{doing} on {self._address}"
+        try:
+            yield
+        except ResourceExhaustedResponse as error:
+            raise TransientStoreError(
+                f"{where} failed: the server limits the rate; try again in {error.retry_after_s} s", error.retry_after_s
+            ) from None
+        except grpc.RpcError as error:
+            kind = {grpc.StatusCode.NOT_FOUND: _NotFoundError, grpc.StatusCode.PERMISSION_DENIED: _DeniedError}.get(error.code(), CollectionError)
+            raise kind(str(store_error(error, where))) from None
+
+
+class _NotFoundError(CollectionError):
+    """The server has no collection of that name."""
+
+
+class _DeniedError(CollectionError):
+    """The API key has no right to do this."""
+
+
+def _ours(info: models.CollectionInfo) -> dict[str, Any]:
+    ours = (info.config.metadata or {}).get(METADATA_KEY)
+    return ours if isinstance(ours, dict) else {}
+
+
+def _config_problems(spec: CollectionSpec) -> Iterator[str]:
+    """What is wrong with option `collection_config`, by the client's own model of the request."""
+    for key in ("metadata", "sparse_vectors"):
+        if key in spec.config:
+            yield f"option 'collection_config' may not set '{key}'"
+    extra = spec.config.get("vectors", {})
+    if not isinstance(extra, dict) or {"size", "distance"} & set(extra):
+        yield "in option 'collection_config', 'vectors' holds settings of the one vector (on_disk, hnsw_config, quantization_config, datatype), without size and distance"
+        return
+    try:
+        models.CreateCollection(**{**spec.config, "vectors": {**extra, "size": 1, "distance": "Cosine"}})
+    except (ValidationError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        place = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part[:1].islower())
+        yield f"option 'collection_config' is no create-collection body: {place + ': ' if place else ''}{shorten(str(first['msg']), 120)}"
+
+
+def _client_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The body's other fields, as the client's model has them."""
+    body = models.CreateCollection(**{**config, "vectors": models.VectorParams(size=1, distance=models.Distance.COSINE)})
+    fields = {name: getattr(body, name) for name in config if name != "vectors"}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _announced(name: str, physical: str, spec: CollectionSpec) -> Iterator[str]:
+    vector = f"vector '{spec.vector_name}'" if spec.vector_name else "vectors"
+    behind = f" behind the alias '{name}'" if physical != name else ""
+    yield f"create the collection '{physical}'{behind}: {vector} of {spec.dimension} dimensions, {spec.distance}"
+    for field, kind in spec.payload_indexes.items():
+        yield f"create the payload index {field}:{kind}"
+
+
+def _vectors(info: models.CollectionInfo) -> dict[str, models.VectorParams]:
+    """The collection's dense vectors by name; "" is the unnamed one."""
+    declared = info.config.params.vectors
+    return declared if isinstance(declared, dict) else {"": declared} if declared is not None else {}
+
+
+def _vector_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
+    named = _vectors(info)
+    vector = named.get(spec.vector_name)
+    if vector is None:
+        have = ", ".join(f"'{n}'" if n else "the unnamed one" for n in named) or "none"
+        yield (
+            f"the collection '{name}' has no vector '{spec.vector_name}'; it has {have}: set option 'vector_name'"
+            if spec.vector_name
+            else (f"the collection '{name}' has only named vectors ({have}); choose one with option 'vector_name'")
+        )
+        return
+    if spec.dimension is not None and vector.size != spec.dimension:
+        yield f"the collection '{name}' holds vectors of {vector.size} dimensions, this job makes {spec.dimension}; use the model it was filled with, or another collection"
+    if str(vector.distance.value).lower() != spec.distance:
+        yield f"the collection '{name}' compares by {str(vector.distance.value).lower()}, option 'distance' says {spec.distance}; set distance={str(vector.distance.value).lower()}, or use another collection"

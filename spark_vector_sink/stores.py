@@ -1,0 +1,64 @@
+"""Which store a job writes to: a Qdrant server, or a directory of this machine. The one place that chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.store.store import Collections, Target, VectorStore
+
+if TYPE_CHECKING:
+    from spark_vector_sink.store.qdrant import Address
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the store is: a server's address, or None for a directory."""
+
+    address: Address | None = None
+
+    def name(self, options: SinkOptions) -> str:
+        """The collection as the store knows it."""
+        return str(options.directory) if options.is_embedded else str(options.collection)
+
+
+def find(options: SinkOptions) -> tuple[Place, list[str]]:
+    """The place, and warnings. Raises CollectionError where no server answers."""
+    if options.is_embedded:
+        return Place(), []
+    from spark_vector_sink.store import qdrant
+
+    address, warnings = qdrant.find(options)
+    return Place(address), warnings
+
+
+@contextmanager
+def collections(options: SinkOptions, place: Place) -> Iterator[Collections]:
+    """The store's collections, for the driver."""
+    made: Any
+    if place.address is None:
+        from spark_vector_sink.store import edge
+
+        made = edge.EdgeCollections(options.timeout_seconds)
+    else:
+        from spark_vector_sink.store import qdrant
+
+        made = qdrant.QdrantCollections(place.address)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def store(options: SinkOptions, place: Place, target: Target, run: str, partition: int, attempt: int) -> VectorStore:
+    """A task's end of the store."""
+    if place.address is None:
+        from spark_vector_sink.store import edge
+
+        return edge.EdgeStore(target, run, partition, attempt)
+    from spark_vector_sink.store import qdrant
+
+    return qdrant.QdrantStore(place.address.with_key_of_this_process(options), target, options)

@@ -1,0 +1,71 @@
+"""Fixtures for all tests: a fake Qdrant for each test, one real Qdrant for the session, and no key in the environment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fake_server import FakeServer
+from tests.real_server import FoundServer, NoServerError, RealServer, find_binary, find_server
+
+KEY_AT_START = os.environ.get("QDRANT_API_KEY")
+"""Belongs to QDRANT_URL; no test sees it in the environment."""
+
+PACKAGES = ("pyspark", "pyarrow", "qdrant-client", "grpcio", "sentence-transformers", "torch")
+
+
+def pytest_report_header() -> list[str]:
+    """What the tests run on; nothing is imported for it."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} absent")
+    real = os.environ.get("QDRANT_URL") or find_binary() or "no QDRANT_URL and no binary; Docker is tried"
+    return [f"versions: python {platform.python_version()}, java {_java_version()}, {', '.join(found)}", f"real Qdrant: {real}"]
+
+
+def _java_version() -> str:
+    """From the file that a JDK keeps beside its binaries: starting a JVM for it would take longer than most tests."""
+    java = shutil.which("java")
+    home = os.environ.get("JAVA_HOME") or (str(Path(java).resolve().parents[1]) if java else None)
+    if home is None:
+        return "absent"
+    try:
+        lines = (Path(home) / "release").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"of unknown version in {home}"
+    return next((line.split("=", 1)[1].strip('"') for line in lines if line.startswith("JAVA_VERSION=")), "of unknown version")
+
+
+@pytest.fixture(scope="session")
+def qdrant_server() -> Iterator[FoundServer | RealServer]:
+    """A real Qdrant, shared by all tests, so collections need names of their own. Without one the test is skipped, and the summary says why."""
+    try:
+        server = find_server(KEY_AT_START)
+    except NoServerError as error:
+        if os.environ.get("QDRANT_URL"):
+            raise  # a server was named, so its silence is an error
+        pytest.skip(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    """An empty fake Qdrant without faults; see tests/fake_server.py."""
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key in the developer's environment must not decide how a test ends."""
+    monkeypatch.delenv("QDRANT_API_KEY", raising=False)

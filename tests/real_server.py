@@ -1,0 +1,231 @@
+"""A real Qdrant for the tests: started from a `qdrant` binary, or found where QDRANT_URL or Docker has one.
+
+`find_server()` is what the fixture `qdrant_server` calls. Tests that kill and restart a server start a `RealServer` of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from qdrant_client import grpc as q
+
+DOCKER_IMAGE = "qdrant/qdrant:v1.18.2"
+REST_PORT, GRPC_PORT = 6333, 6334
+
+
+class NoServerError(Exception):
+    """There is no real Qdrant here; the message says what was tried."""
+
+
+@dataclass
+class FoundServer:
+    """A server that somebody else started. `url` is its REST address."""
+
+    url: str
+    grpc_port: int
+    api_key: str | None = None
+    container: Any = None
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or "localhost"
+
+    def stop(self) -> None:
+        """Stop the container, where it is ours."""
+        if self.container is not None:
+            self.container.stop()
+
+
+class RealServer:
+    """A Qdrant process on 127.0.0.1 with its own directory, which survives `kill9()` and `restart()` and goes with `stop()`.
+
+    The REST port is `grpc_port - 1`, as in an installation with the usual ports. A context manager; `start()` and `stop()` do the same.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, *, api_key: str | None = None, env: Mapping[str, str] | None = None, binary: str | None = None) -> None:
+        found = binary or find_binary()
+        if found is None:
+            raise NoServerError("no `qdrant` on PATH or in QDRANT_BIN")
+        self.binary = found
+        self.api_key = api_key
+        self.env = dict(env or {})
+        self.directory: Path | None = None
+        self.rest_port = self.grpc_port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The REST address, as users know it."""
+        return f"http://{self.host}:{self.rest_port}"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> RealServer:
+        """Start on free ports and return when the server answers; a stopped server gets an empty directory, a killed one finds its own."""
+        self.directory = self.directory or Path(tempfile.mkdtemp(prefix="qdrant-test-"))
+        if not self.rest_port:
+            for _ in range(3):  # somebody else may take a free port before the server does
+                self.rest_port, self.grpc_port = free_port_pair()
+                try:
+                    return self._launch()
+                except NoServerError:
+                    if self.running:
+                        break
+        return self._launch()
+
+    def kill9(self) -> None:
+        """End the process as a crash would. What was acknowledged lies on the disk."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> RealServer:
+        """Start again on the same ports and the same directory; a process that still runs is killed first."""
+        self.kill9()
+        return self._launch()
+
+    def stop(self) -> None:
+        """End the process and delete its directory."""
+        self.kill9()
+        if self.directory is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory = None
+        self.rest_port = self.grpc_port = 0
+
+    def log(self) -> str:
+        """The last lines that the server has said."""
+        path = self.directory and self.directory / "server.log"
+        return "".join(path.read_text(errors="replace").splitlines(keepends=True)[-20:]) if path and path.exists() else ""
+
+    def __enter__(self) -> RealServer:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _launch(self) -> RealServer:
+        assert self.directory is not None
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("QDRANT__")},
+            "QDRANT__SERVICE__HOST": self.host,
+            "QDRANT__SERVICE__HTTP_PORT": str(self.rest_port),
+            "QDRANT__SERVICE__GRPC_PORT": str(self.grpc_port),
+            "QDRANT__STORAGE__STORAGE_PATH": str(self.directory / "storage"),
+            "QDRANT__STORAGE__SNAPSHOTS_PATH": str(self.directory / "snapshots"),
+            "QDRANT__STORAGE__TEMP_PATH": str(self.directory / "temp"),
+            "QDRANT__CLUSTER__ENABLED": "false",
+            "QDRANT__TELEMETRY_DISABLED": "true",
+            **({"QDRANT__SERVICE__API_KEY": self.api_key} if self.api_key else {}),
+            **self.env,
+        }
+        with (self.directory / "server.log").open("ab") as log:
+            self._process = subprocess.Popen([self.binary], cwd=self.directory, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            wait_until_healthy(self.host, self.grpc_port, alive=lambda: self.running)
+        except NoServerError as error:
+            said = self.log()
+            self.kill9()
+            raise NoServerError(f"{error}\n{said}") from None
+        return self
+
+
+def find_server(api_key: str | None = None) -> FoundServer | RealServer:
+    """QDRANT_URL (with `api_key`), else a `qdrant` binary, else Docker; NoServerError says why there is none."""
+    url = os.environ.get("QDRANT_URL")
+    if url:
+        port = int(os.environ.get("QDRANT_GRPC_PORT") or (urlsplit(url).port or REST_PORT) + 1)
+        given = FoundServer(url.rstrip("/"), port, api_key)
+        wait_until_healthy(given.host, port, seconds=10, tls=url.startswith("https"))  # named, so a silent one is an error and no skip
+        return given
+    if find_binary() is not None:
+        return RealServer().start()
+    return _docker_server()
+
+
+def find_binary() -> str | None:
+    """The `qdrant` binary of QDRANT_BIN or of PATH."""
+    return os.environ.get("QDRANT_BIN") or shutil.which("qdrant")
+
+
+def _docker_server() -> FoundServer:
+    nothing = "no real Qdrant: QDRANT_URL is not set, there is no `qdrant` on PATH or in QDRANT_BIN, and"
+    try:
+        from testcontainers.core.container import DockerContainer
+
+        from docker import from_env
+    except ImportError:
+        raise NoServerError(f"{nothing} testcontainers is not installed") from None
+    try:
+        from_env(timeout=5).ping()
+    except Exception as error:  # any failure says the same: no engine answers
+        raise NoServerError(f"{nothing} no Docker engine answers ({type(error).__name__})") from None
+    container = DockerContainer(DOCKER_IMAGE).with_exposed_ports(REST_PORT, GRPC_PORT).with_env("QDRANT__TELEMETRY_DISABLED", "true")
+    container.start()
+    try:
+        host = container.get_container_host_ip()
+        rest, rpc = (int(container.get_exposed_port(port)) for port in (REST_PORT, GRPC_PORT))
+        wait_until_healthy(host, rpc, seconds=60)
+    except BaseException:
+        container.stop()
+        raise
+    return FoundServer(f"http://{host}:{rest}", rpc, container=container)
+
+
+def wait_until_healthy(host: str, port: int, *, seconds: float = 60, tls: bool = False, alive: Any = None) -> str:
+    """Return the server's version when HealthCheck answers; NoServerError when it does not, or when `alive()` says that it ended."""
+    target, end = f"{host}:{port}", time.monotonic() + seconds
+    options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+    channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(), options) if tls else grpc.insecure_channel(target, options)
+    with closing(channel):
+        while True:
+            try:
+                return str(q.QdrantStub(channel).HealthCheck(q.HealthCheckRequest(), timeout=1).version)
+            except grpc.RpcError as error:
+                if alive is not None and not alive():
+                    raise NoServerError("the server ended before it answered") from None
+                if time.monotonic() > end:
+                    raise NoServerError(f"the server at {target} did not answer in {seconds:g} s: {error.code().name} {error.details()}") from None
+            time.sleep(0.02)
+
+
+def free_port_pair() -> tuple[int, int]:
+    """Two free ports in a row, because the gRPC port usually follows the REST port."""
+    for _ in range(100):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port, port + 1
+    raise NoServerError("no two free ports in a row")
+
+
+if __name__ == "__main__":  # python -m tests.real_server: a server to try things on, until Ctrl-C
+    with RealServer() as server:
+        print(server.url, server.grpc_port, flush=True)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            sys.exit()

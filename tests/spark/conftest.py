@@ -1,0 +1,77 @@
+"""A local Spark for the tests in this process, and others in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).parents[2]
+
+SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.session.timeZone": "America/New_York",  # neither UTC nor the machine's: a zone that is lost on the way shows
+    "spark.sql.shuffle.partitions": "2",
+    "spark.python.worker.faulthandler.enabled": "true",  # a worker that crashes leaves its stack in the error
+}
+
+
+def session(master: str, **settings: str) -> SparkSession:
+    """The Spark of this process. A process has one master for life; another one needs `run_with_spark`."""
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # workers find the tests' helpers
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.pop("SPARK_HOME", None)  # another Spark on this machine must not take the place of the one that was installed
+    builder = SparkSession.builder.master(master).appName("tests")
+    for key, value in {**SETTINGS, **settings}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Spark with two tasks at a time, in this process."""
+    local = session("local[2]")
+    yield local
+    local.stop()
+
+
+class RunWithSpark(Protocol):
+    """`script` is Python source that finds a `spark` made with `master`; its output is text. The exit status is the caller's to check."""
+
+    def __call__(
+        self, script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def run_with_spark(tmp_path: Path) -> RunWithSpark:
+    """Runs a script with a Spark of its own, in a process of its own, in the test's directory."""
+
+    def run(
+        script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        source = tmp_path / "script.py"
+        source.write_text(f"from tests.spark.conftest import session\n\nspark = session({master!r})\n{script}\nspark.stop()\n", encoding="utf-8")
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return subprocess.run(
+            [sys.executable, str(source)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+
+    return run

@@ -29,7 +29,12 @@ def start_spark() -> SparkSession:
     """A Spark on all cores of this machine that says little besides its progress."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # the workers' Python, whatever is on PATH
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "true", "spark.log.level": "ERROR"}
+    quiet = Path(__file__).with_name("quiet.log4j2.properties").as_uri()
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "true",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet}",
+    }
     return SparkSession.builder.master("local[*]").appName("quickstart").config(map=settings).getOrCreate()
 
 
@@ -67,8 +72,10 @@ def main() -> None:
             print(f"  {hit.score:.3f}  {title:32}  {hit.payload['text'].splitlines()[0]}")
 
     after = points(report_file)
-    verdict = "nothing is duplicated" if after == len(rows) else "the store holds more than this run wrote"
-    print(f"\n{verdict}: {before:,} points before, {after:,} after" + ("; run it again to see that number stay" if not before else ""))
+    if before:
+        print(f"\n{'nothing is duplicated: ' if after == len(rows) else ''}{before:,} points before, {after:,} points after")
+    else:
+        print(f"\n{after:,} points; run it again, and nothing will be duplicated")
 
 
 def points(report_file: Path) -> int:

@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.types as pat
 
 from spark_vector_sink import stores
 from spark_vector_sink.encode import encoder as encoders
@@ -21,8 +23,6 @@ from spark_vector_sink.options import SinkOptions, place_problems
 from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
-
-VERSION = "0.1.0"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def check(options: Mapping[str, Any], schema: pa.Schema, problems: Iterable[str]
     found.add(OptionError, [*wrong, *_report_problems(parsed), *_index_problems(parsed, columns)])
     found.add(SchemaError, [*problems, *misfits])
 
-    encoder, dimension = None, parsed.dimension
+    encoder, dimension = None, parsed.dimension or _fixed_size(schema, parsed.vector_column)
     if parsed.vector_column is None:
         with found.catching(OptionError):
             encoder, dimension = _encoder(parsed)
@@ -167,10 +167,16 @@ def _encoder(options: SinkOptions) -> tuple[EncoderSpec, int | None]:
     return spec, options.truncate_dim or files.dimension
 
 
+def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
+    """The length that the type of a column of ready-made vectors tells; Spark's arrays tell none."""
+    index = schema.get_field_index(column) if column is not None else -1  # -1 also where two columns have the name
+    return schema.field(index).type.list_size if index >= 0 and pat.is_fixed_size_list(schema.field(index).type) else None
+
+
 def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
     """What the collection must be, and what is remembered in it: enough to ask it questions later."""
     metadata = {
-        "library": f"spark-vector-sink {VERSION}",
+        "library": f"spark-vector-sink {_version()}",
         "model": encoder.identity if encoder else None,
         "source": {"model": options.model, "model_revision": encoder.revision, "encoder": options.encoder} if encoder else None,
         "settings": {
@@ -192,6 +198,14 @@ def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpe
         options.vector_name, dimension, options.distance, metadata, indexes, options.collection_config,
         options.versioned, options.create_collection, options.adopt_collection,
     )  # fmt: skip
+
+
+def _version() -> str:
+    """This package's version; unknown where it was shipped as plain files instead of installed."""
+    try:
+        return version("spark-vector-sink")
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
 def _index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:

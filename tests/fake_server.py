@@ -22,6 +22,7 @@ import argparse
 import importlib.util
 import json
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -52,6 +53,7 @@ Message: TypeAlias = Any
 """A protobuf message; the generated classes are not typed in a way that checkers can follow."""
 PointKey: TypeAlias = int | str
 """An unsigned integer or a lower-case UUID."""
+Matrix: TypeAlias = npt.NDArray[np.float32]
 
 # --- faults -----------------------------------------------------------------------------------------------------------------------------------
 
@@ -343,7 +345,7 @@ class Point:
                 payload.payload[name].null_value = 0
         return cls(_vectors_by_name(sent.vectors), payload)
 
-    def fill(self, reply: Message, with_payload: bool | Message, with_vectors: Message) -> None:
+    def fill(self, reply: Message, with_payload: Message, with_vectors: Message) -> None:
         """Put into a RetrievedPoint or ScoredPoint what was asked for."""
         _select_payload(self.payload.payload, with_payload, reply.payload)
         selected = with_vectors.WhichOneof("selector_options")
@@ -358,30 +360,45 @@ class Point:
             reply.vectors.vectors.vectors[name].CopyFrom(self.vectors[name])
 
 
-def _select_payload(payload: Message, selector: bool | Message, into: Message) -> None:
-    """Copy what a WithPayloadSelector asks for; `a.b` reaches into an object."""
-    kind = "all" if selector is True else "" if selector is False else selector.WhichOneof("selector_options")
-    if kind == "all" or (kind == "enable" and selector.enable) or kind == "exclude":
-        for name, value in payload.items():
-            into[name].CopyFrom(value)
-    if kind == "exclude":
-        for path in selector.exclude.fields:
-            fields, name = into, path
-            while name not in fields and "." in name:
-                head, name = name.split(".", 1)
-                fields = fields[head].struct_value.fields if head in fields else {}
-            if name in fields:
-                del fields[name]
+def _select_payload(payload: Message, selector: Message, into: Message) -> None:
+    """Copy what a WithPayloadSelector asks for."""
+    kind = selector.WhichOneof("selector_options")
     if kind == "include":
         for path in selector.include.fields:
-            source, target, name = payload, into, path
-            while name not in source and "." in name:
-                head, name = name.split(".", 1)
-                if head not in source or not source[head].HasField("struct_value"):
-                    break
-                source, target = source[head].struct_value.fields, target[head].struct_value.fields
-            if name in source:
-                target[name].CopyFrom(source[name])
+            _include(payload, _steps(path), into)
+    elif kind == "exclude" or (kind == "enable" and selector.enable):
+        for name, value in payload.items():
+            into[name].CopyFrom(value)
+        for path in selector.exclude.fields:
+            _exclude(into, _steps(path))
+
+
+def _steps(path: str) -> list[str]:
+    """`a.b` reaches into an object; a key with a dot in it is put in quotes."""
+    if "[" in path:
+        raise _unimplemented("payload paths into lists")
+    return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^."]+)', path)]
+
+
+def _include(fields: Message, steps: list[str], into: Message) -> None:
+    head, *rest = steps
+    if head not in fields:
+        return
+    if not rest or not fields[head].HasField("struct_value"):
+        into[head].CopyFrom(fields[head])
+        return
+    into[head].struct_value.SetInParent()
+    _include(fields[head].struct_value.fields, rest, into[head].struct_value.fields)
+
+
+def _exclude(fields: Message, steps: list[str]) -> None:
+    head, *rest = steps
+    if head not in fields:
+        return
+    if not rest:
+        del fields[head]
+    elif fields[head].HasField("struct_value"):
+        _exclude(fields[head].struct_value.fields, rest)
 
 
 @dataclass
@@ -519,11 +536,10 @@ class Collection:
         if not keys:
             return q.QueryResponse()
         matrix = np.array([self.points[key].vectors[name].dense.data for key in keys], np.float32)
-        scores, best_first = _scores(self.params[name].distance, matrix, np.array(vector.dense.data, np.float32))
-        ranking = np.argsort(scores if best_first == "least" else -scores, kind="stable")
+        scores, sign = _scores(self.params[name].distance, matrix, np.array(vector.dense.data, np.float32))
+        ranking = np.argsort(sign * scores, kind="stable")
         if request.HasField("score_threshold"):
-            threshold = request.score_threshold
-            ranking = [n for n in ranking if (scores[n] <= threshold if best_first == "least" else scores[n] >= threshold)]
+            ranking = ranking[sign * scores[ranking] <= sign * request.score_threshold]
         limit, reply = request.limit if request.HasField("limit") else 10, q.QueryResponse()
         for n in ranking[request.offset : request.offset + limit]:
             point = self.points[keys[n]]
@@ -532,16 +548,16 @@ class Collection:
         return reply
 
 
-def _scores(distance: int, matrix: npt.NDArray[np.float32], query: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], str]:
-    """The score of each row, and whether the greatest or the least is best."""
+def _scores(distance: int, matrix: Matrix, query: Matrix) -> tuple[Matrix, int]:
+    """The score of each row, and 1 where the least is best, -1 where the greatest is."""
     if distance == q.Distance.Euclid:
-        return np.linalg.norm(matrix - query, axis=1), "least"
+        return np.sqrt(np.square(matrix - query).sum(axis=1)), 1
     if distance == q.Distance.Manhattan:
-        return np.abs(matrix - query).sum(axis=1), "least"
+        return np.abs(matrix - query).sum(axis=1), 1
     if distance == q.Distance.Cosine:
-        lengths = np.linalg.norm(matrix, axis=1) * np.linalg.norm(query)
-        return (matrix @ query) / np.where(lengths > 0, lengths, 1), "greatest"
-    return matrix @ query, "greatest"
+        lengths = np.sqrt(np.square(matrix).sum(axis=1) * np.square(query).sum())
+        return (matrix @ query) / np.where(lengths > 0, lengths, np.float32(1)), -1
+    return matrix @ query, -1
 
 
 class Store:
@@ -703,7 +719,7 @@ class Points(q.PointsServicer):  # type: ignore[misc]
             keys = [key for key in keys if _order(key) >= first]
         limit, reply = request.limit if request.HasField("limit") else 10, q.ScrollResponse()
         for key in keys[:limit]:
-            selector = request.with_payload if request.HasField("with_payload") else True
+            selector = request.with_payload if request.HasField("with_payload") else q.WithPayloadSelector(enable=True)
             points[key].fill(reply.result.add(id=id_of(key)), selector, request.with_vectors)
         if len(keys) > limit:
             reply.next_page_offset.CopyFrom(id_of(keys[limit]))
@@ -801,7 +817,7 @@ def serve(port: int = 0, api_key: str | None = None, faults: Iterable[Fault] = (
     store, script, recorder = Store(), Script(faults), Recorder()
     unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
     gate = Gate(store, script, recorder, api_key)
-    server = grpc.server(ThreadPoolExecutor(32), interceptors=[gate], options=unlimited)  # type: ignore[list-item]
+    server = grpc.server(ThreadPoolExecutor(32), interceptors=[gate], options=unlimited)
     q.add_QdrantServicer_to_server(Health(), server)
     q.add_CollectionsServicer_to_server(Collections(store), server)
     q.add_PointsServicer_to_server(Points(store), server)
@@ -853,7 +869,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 class StoredPoint:
     """A point read back. `message` is the server's own RetrievedPoint, where plain values are not exact enough."""
 
-    vectors: dict[str, npt.NDArray[np.float32]]
+    vectors: dict[str, Matrix]
     payload: dict[str, Any]
     message: Message = field(repr=False)
 
@@ -876,7 +892,8 @@ def read_points(channel: grpc.Channel, collection: str, api_key: str | None = No
     metadata = [("api-key", api_key)] if api_key else []
     everything = {"with_payload": q.WithPayloadSelector(enable=True), "with_vectors": q.WithVectorsSelector(enable=True)}
     while True:
-        page = stub.Scroll(q.ScrollPoints(collection_name=collection, limit=1000, offset=offset, **everything), metadata=metadata)
+        request = q.ScrollPoints(collection_name=collection, limit=1000, offset=offset, **everything)
+        page = stub.Scroll(request, metadata=metadata, timeout=60, wait_for_ready=True)
         for point in page.result:
             named = point.vectors.vectors.vectors.items() if point.vectors.HasField("vectors") else [("", point.vectors.vector)]
             vectors = {name: np.array(vector.dense.data, np.float32) for name, vector in named}

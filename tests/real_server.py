@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,9 @@ class RealServer:
 
     def start(self) -> RealServer:
         """Start on free ports and return when the server answers; a stopped server gets an empty directory, a killed one finds its own."""
-        self.directory = self.directory or Path(tempfile.mkdtemp(prefix="qdrant-test-"))
+        if self.directory is None:
+            self.directory = Path(tempfile.mkdtemp(prefix="qdrant-test-"))
+            atexit.register(self.stop)  # no server and no directory outlives the tests
         if not self.rest_port:
             for _ in range(3):  # somebody else may take a free port before the server does
                 self.rest_port, self.grpc_port = free_port_pair()
@@ -111,6 +114,7 @@ class RealServer:
             shutil.rmtree(self.directory, ignore_errors=True)
         self.directory = None
         self.rest_port = self.grpc_port = 0
+        atexit.unregister(self.stop)
 
     def log(self) -> str:
         """The last lines that the server has said."""
@@ -171,12 +175,11 @@ def _docker_server() -> FoundServer:
     nothing = "no real Qdrant: QDRANT_URL is not set, there is no `qdrant` on PATH or in QDRANT_BIN, and"
     try:
         from testcontainers.core.container import DockerContainer
-
-        from docker import from_env
+        from testcontainers.core.docker_client import DockerClient
     except ImportError:
         raise NoServerError(f"{nothing} testcontainers is not installed") from None
     try:
-        from_env(timeout=5).ping()
+        DockerClient(timeout=5).client.ping()
     except Exception as error:  # any failure says the same: no engine answers
         raise NoServerError(f"{nothing} no Docker engine answers ({type(error).__name__})") from None
     container = DockerContainer(DOCKER_IMAGE).with_exposed_ports(REST_PORT, GRPC_PORT).with_env("QDRANT__TELEMETRY_DISABLED", "true")
@@ -191,7 +194,7 @@ def _docker_server() -> FoundServer:
     return FoundServer(f"http://{host}:{rest}", rpc, container=container)
 
 
-def wait_until_healthy(host: str, port: int, *, seconds: float = 60, tls: bool = False, alive: Any = None) -> str:
+def wait_until_healthy(host: str, port: int, *, seconds: float = 60, tls: bool = False, alive: Callable[[], bool] | None = None) -> str:
     """Return the server's version when HealthCheck answers; NoServerError when it does not, or when `alive()` says that it ended."""
     target, end = f"{host}:{port}", time.monotonic() + seconds
     options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
@@ -223,9 +226,7 @@ def free_port_pair() -> tuple[int, int]:
 
 
 if __name__ == "__main__":  # python -m tests.real_server: a server to try things on, until Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with RealServer() as server:
         print(server.url, server.grpc_port, flush=True)
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            sys.exit()
+        signal.pause()

@@ -36,6 +36,10 @@ import pyarrow.types as pat
 
 from spark_vector_sink.plain import JSON_MARK, is_json
 
+MOST_LEVELS = 30
+"""Deepest nesting of a value. A server takes deeper objects, but from 33 levels on it can no longer answer with them over gRPC;
+an embedded store cannot replay its log from 124 levels on."""
+
 INTEGER_DIGITS = 18
 """Most digits that every int64 can hold."""
 
@@ -43,10 +47,10 @@ INTEGER_DIGITS = 18
 def unmappable(field: pa.Field) -> str | None:
     """Why a column of this type cannot become payload, or None."""
     try:
-        plain_field(field)
+        plain = plain_field(field)
     except TypeError as reason:
         return str(reason)
-    return None
+    return f"it is nested deeper than {MOST_LEVELS} levels" if _levels(plain.type) > MOST_LEVELS else None
 
 
 def plain_field(field: pa.Field) -> pa.Field:
@@ -117,6 +121,13 @@ def _plain_type(field: pa.Field) -> pa.DataType:
     raise TypeError(f"its type {named} has no mapping")
 
 
+def _levels(kind: pa.DataType) -> int:
+    if not pat.is_nested(kind):
+        return 0
+    inner = [kind.item_type] if pat.is_map(kind) else [kind.field(i).type for i in range(kind.num_fields)]
+    return 1 + max(map(_levels, inner), default=0)
+
+
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
 
@@ -135,8 +146,26 @@ def _finite(array: pa.Array) -> pa.Array:
 def _checked_json(array: pa.Array) -> pa.Array:
     for text in array.to_pylist():
         if text is not None:
-            json.loads(text, parse_constant=_no_constant, parse_int=_int64)
+            _check_json(text)
     return array
+
+
+def _check_json(text: str) -> None:
+    """Raise ValueError for JSON that a payload cannot hold."""
+    try:
+        value = json.loads(text, parse_constant=_finite_number, parse_float=_finite_number, parse_int=_int64)
+    except RecursionError:
+        raise ValueError(f"holds JSON that is nested deeper than {MOST_LEVELS} levels") from None
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is a UnicodeError, which is a ValueError
+    if text.count("[") + text.count("{") > MOST_LEVELS and _depth(value) > MOST_LEVELS:
+        raise ValueError(f"holds JSON that is nested deeper than {MOST_LEVELS} levels")
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def _int64(digits: str) -> int:
@@ -146,8 +175,11 @@ def _int64(digits: str) -> int:
     return number
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"holds {name}, which a payload cannot; make it null")
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"holds {text}, which a payload cannot; make it null")
+    return number
 
 
 def _list(array: pa.Array, inner: pa.Field, plain: pa.DataType) -> pa.Array:

@@ -22,7 +22,7 @@ COMMON = {"errors", "options", "report", "plain"}
 WINGS = {"rows", "encode", "store", "delivery"}
 JOINTS = {"stores", "plan", "sink", "admin"}
 MAY_KNOW = {
-    **{room: COMMON for room in COMMON},
+    **dict.fromkeys(COMMON, COMMON),
     "rows": COMMON | {"rows"},
     "encode": COMMON | {"encode"},
     "store": COMMON | {"store"},
@@ -67,7 +67,9 @@ def test_a_room_knows_only_its_neighbours(path: Path) -> None:
         elif first in OUTSIDERS:
             known = any(_is_within(here, room) for room in OUTSIDERS[first])
             wrong += [imported] * (not known or (first in SLOW_TO_IMPORT and not lazy))
-    assert not wrong, f"{here or PACKAGE} must not import {', '.join(wrong)}" + " (torch and its friends: inside functions only)" * here.startswith("encode")
+    assert not wrong, f"{here or PACKAGE} must not import {', '.join(wrong)}" + " (torch and its friends: inside functions only)" * here.startswith(
+        "encode"
+    )
 
 
 def test_the_module_that_spark_finds_knows_only_the_spark_rooms() -> None:
@@ -112,7 +114,7 @@ def _may_know(here: str, imported: str) -> bool:
     """Whether module `here` may import `imported`; both without the package's name."""
     room = here.partition(".")[0] or "__init__"
     assert room in MAY_KNOW, f"{room} is a new room: say in MAY_KNOW whom it may know, and draw it in docs/architecture.md"
-    for store, other in (("store.qdrant", "store.edge"), ("store.edge", "store.qdrant")):
+    for store in ("store.qdrant", "store.edge"):
         if _is_within(here, "store") and not _is_within(here, store) and _is_within(imported, store):
             return False  # neither store knows the other, and what they share knows neither
     return imported == "" or any(_is_within(imported, known) for known in MAY_KNOW[room])

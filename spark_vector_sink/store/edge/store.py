@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.store.edge.layout import StoreDirectory, publish, read_facts
-from spark_vector_sink.store.edge.payload import check_types, check_values
 from spark_vector_sink.store.edge.points import to_record_batch
 from spark_vector_sink.store.edge.staging import sees_run
 from spark_vector_sink.store.store import PointBatch, Target
@@ -39,12 +38,9 @@ class EdgeStore:
         self._file: _StageFile | None = None
 
     def submit(self, points: PointBatch) -> None:
-        """Append the points to the task's file, after checking all that the index could refuse later."""
+        """Append the points to the task's file, after a look at ids and lengths: one point that the index refuses would stand in the way of every later run."""
         if len(points) == 0:
             return
-        if self._file is None:
-            check_types(points.payload.schema)
-        check_values(points.payload)
         batch = to_record_batch(points, self._facts.vector_name, self._facts.dimension)
         with self._disk_errors():
             if self._file is None:

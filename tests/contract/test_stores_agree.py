@@ -1,0 +1,145 @@
+"""What every store promises: each scenario runs on the embedded store, on the in-test server and on a real Qdrant."""
+
+from __future__ import annotations
+
+import uuid
+
+import pyarrow as pa
+import pytest
+
+from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, RefusedError
+from spark_vector_sink.options import ID_NAMESPACE
+from tests.jobs import Place, place, vectors
+
+__all__ = ["place"]
+
+
+def test_points_come_back(place: Place) -> None:
+    """What two tasks write is found afterwards, nearest first, with key and payload."""
+    report = place.write(vectors(3, note=["a", "b", None]), vectors(2, start=10, note=["d", "e"]))
+    assert (report.rows, report.written, report.points, report.stored_points) == (5, 5, 5, 5)
+    assert [hit.id for hit in place.nearest([1.0, 0.0, 0.0, 0.0], 2)] in ([0, 10], [10, 0])
+    assert place.stored()[1] == {"id": 1, "note": "b"}
+    assert place.stored()[2] == {"id": 2, "note": None}
+
+
+def test_the_same_job_again_changes_nothing(place: Place) -> None:
+    """A second run writes the same points: the count stays."""
+    first = place.write(vectors(50))
+    before = place.stored()
+    second = place.write(vectors(50))
+    assert (first.stored_points, second.stored_points) == (50, 50)
+    assert place.stored() == before
+
+
+def test_a_row_replaces_its_former_self(place: Place) -> None:
+    """A later job's row of the same key replaces the payload whole."""
+    place.write(vectors(2, old=["x", "y"]))
+    place.write(vectors(1, new=[1.5]))
+    assert place.stored() == {0: {"id": 0, "new": 1.5}, 1: {"id": 1, "old": "y"}}
+
+
+def test_keys_of_text_become_uuids(place: Place) -> None:
+    """A key of text is stored under its uuid5, and stands in the payload as it is."""
+    rows = vectors(2).drop(["id"]).append_column("id", pa.array(["a", "ä\n"]))
+    place.write(rows)
+    assert place.stored() == {str(uuid.uuid5(ID_NAMESPACE, key)): {"id": key} for key in ("a", "ä\n")}
+
+
+def test_the_last_of_a_duplicate_key_wins(place: Place) -> None:
+    """Of two rows with one key in a task the last is stored and the other is counted."""
+    rows = vectors(4, n=[1, 2, 3, 4]).set_column(0, "id", pa.array([7, 8, 7, 7]))
+    report = place.write(rows)
+    assert (report.rows, report.written, report.superseded, report.stored_points) == (4, 2, 2, 2)
+    assert {point: payload["n"] for point, payload in place.stored().items()} == {7: 4, 8: 2}
+
+
+def test_the_last_of_a_duplicate_key_wins_across_windows(place: Place) -> None:
+    """Requests on their way at once never swap two rows of one key."""
+    rows = vectors(300, n=list(range(300))).set_column(0, "id", pa.array([i % 3 for i in range(300)]))
+    place.write(rows, window_rows=2)
+    assert {point: payload["n"] for point, payload in place.stored().items()} == {0: 297, 1: 298, 2: 299}
+
+
+def test_nested_payload(place: Place) -> None:
+    """Lists, objects, maps and nulls inside them come back as they are."""
+    kind = pa.struct([("l", pa.list_(pa.int64())), ("m", pa.map_(pa.string(), pa.float64()))])
+    values = [{"l": [1, None], "m": [("a.b", 0.5), ("", None)]}, None]
+    place.write(vectors(2, x=pa.array(values, kind)))
+    assert place.stored() == {0: {"id": 0, "x": {"l": [1, None], "m": {"a.b": 0.5, "": None}}}, 1: {"id": 1, "x": None}}
+
+
+def test_an_empty_table(place: Place) -> None:
+    """A job without rows makes the collection and reports nothing written."""
+    report = place.write(vectors(0), dimension=4)
+    assert (report.rows, report.stored_points) == (0, 0)
+
+
+def test_a_named_vector(place: Place) -> None:
+    """The vector's name is remembered, and searched by."""
+    place.write(vectors(3), vector_name="body")
+    assert place.nearest([1.0, 0.0, 0.0, 0.0], 1)[0].id == 0
+    with pytest.raises(CollectionError, match="vector"):
+        place.write(vectors(3))
+
+
+def test_check_changes_nothing(place: Place) -> None:
+    """A check tells what would be created, and creates nothing."""
+    for _ in range(2):
+        checked = place.check(vectors(1), dimension=4)
+        assert checked.problems == ()
+        assert checked.target is not None
+        assert not checked.target.exists
+        assert "4 dimensions" in str(checked)
+
+
+def test_unknown_length_of_vectors(place: Place) -> None:
+    """Vectors of unknown length and no collection: the option that tells it is named."""
+    plain = vectors(1).drop(["v"]).append_column("v", pa.array([[1.0, 0.0, 0.0, 0.0]], pa.list_(pa.float32())))
+    with pytest.raises(OptionError, match="option 'dimension'"):
+        place.write(plain)
+    assert place.write(plain, dimension=4).stored_points == 1
+    assert place.write(plain).stored_points == 1  # now the collection tells
+
+
+@pytest.mark.parametrize(("options", "words"), [({"dimension": 5}, "4 dimensions"), ({"distance": "dot"}, "cosine")])
+def test_a_collection_that_does_not_fit(place: Place, options: dict[str, object], words: str) -> None:
+    """Another length or distance than the collection's is refused before the first row."""
+    place.write(vectors(1), dimension=4)
+    plain = vectors(1).drop(["v"]).append_column("v", pa.array([[1.0] * 5], pa.list_(pa.float32())))
+    with pytest.raises(CollectionError, match=words):
+        place.write(plain, **options)
+
+
+def test_another_model_is_refused(place: Place) -> None:
+    """Vectors of a second model do not get into the collection; the message names both and a way out."""
+    texts = pa.table({"id": [1], "text": ["a"]})
+    encoding = Place({key: value for key, value in place.options.items() if key != "vector_column"})
+    encoding.write(texts, encoder="tests.fakes:Four")
+    with pytest.raises(CollectionError, match=r"tests\.fakes:Four.*tests\.fakes:OtherFour.*another collection"):
+        encoding.write(texts, encoder="tests.fakes:OtherFour")
+
+
+def test_a_collection_without_create(place: Place) -> None:
+    """create_collection=false and no collection: refused, and nothing is created."""
+    with pytest.raises(CollectionError, match="create_collection=false"):
+        place.write(vectors(1), dimension=4, create_collection="false")
+
+
+def test_payload_indexes(place: Place) -> None:
+    """Payload indexes are announced, made before the load, and not announced again."""
+    wanted = {"payload_indexes": "n:integer, t:keyword", "dimension": 4}
+    rows = vectors(1, n=[1], t=["x"])
+    assert "create the payload index n:integer" in str(place.check(rows, **wanted))
+    place.write(rows, **wanted)
+    assert "create the payload index" not in str(place.check(rows, **wanted))
+    with pytest.raises(RefusedError, match=r"keyword, integer.*'missing', which is not in the payload"):
+        place.write(rows, payload_indexes="n:number, missing:keyword")
+
+
+@pytest.mark.parametrize(("vector", "words"), [([float("nan"), 0, 0, 0], "NaN"), ([0, 0, 0, 0], "zeros"), ([1, 0, 0], "length 3"), (None, "null")])
+def test_bad_vectors(place: Place, vector: list[float] | None, words: str) -> None:
+    """A vector that cannot be compared is refused with the row's key, though a server would take it."""
+    rows = pa.table({"id": [1, 2], "v": pa.array([[1.0, 0.0, 0.0, 0.0], vector], pa.list_(pa.float32()))})
+    with pytest.raises(BadRowError, match=rf"key '2'.*column 'v'.*{words}"):
+        place.write(rows, dimension=4)

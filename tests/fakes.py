@@ -1,0 +1,23 @@
+"""Encoders without a model, for jobs that are about something else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Four:
+    """Four numbers from a hash of the text."""
+
+    dimension = 4
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        digests = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+        return np.array([np.frombuffer(digest, np.uint32) / 2**32 + 0.01 for digest in digests], np.float32).reshape(-1, 4)
+
+
+class OtherFour(Four):
+    """The same numbers under another name, so another model to the guard."""

@@ -1,0 +1,236 @@
+"""A real Qdrant server: what it keeps, what it says, and what happens when it dies in the middle of a load."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from qdrant_client import QdrantClient, models
+
+import spark_vector_sink
+from spark_vector_sink import plan as planning
+from spark_vector_sink import sink
+from spark_vector_sink.errors import CollectionError, PermanentStoreError
+from tests.jobs import Place, server_place, vectors
+from tests.real_server import RealServer, find_binary
+
+pytestmark = pytest.mark.qdrant
+
+TEXTS = ["the cat sat on the mat", "a list of numbers is sorted", "rain falls in the night", "files are read line by line"]
+
+
+@pytest.fixture
+def client(qdrant_server: Any) -> Iterator[QdrantClient]:
+    """The official client, to look at what the sink has made."""
+    made = QdrantClient(host=qdrant_server.host, grpc_port=qdrant_server.grpc_port, prefer_grpc=True, check_compatibility=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RealServer]:
+    """A server of the test's own, to be killed; the marker's argument is its settings."""
+    if find_binary() is None:
+        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server that is killed must be our own")
+    settings = getattr(request, "param", {})
+    with RealServer(api_key=settings.get("api_key"), env=settings.get("env", {})) as server:
+        yield server
+
+
+def test_text_to_answers(qdrant_server: Any, client: QdrantClient, tiny_model: Path) -> None:
+    """A table of text becomes a collection behind an alias that answers a question with the right document."""
+    place = server_place(qdrant_server, model=str(tiny_model))
+    report = place.write(pa.table({"id": range(4), "text": TEXTS}))
+    name = place.options["path"]
+    assert report.stored_points == 4
+    assert client.count(f"{name}__v1", exact=True).count == 4
+    hits = spark_vector_sink.search(f"{qdrant_server.url}/{name}", TEXTS[2], limit=2, grpc_port=qdrant_server.grpc_port)
+    assert (hits[0].key, hits[0].payload["text"]) == (2, TEXTS[2])
+    assert hits[0].score > hits[1].score
+
+
+def test_the_collection_is_made_as_asked(qdrant_server: Any, client: QdrantClient) -> None:
+    """`collection_config` and payload indexes reach the server."""
+    config = {
+        "on_disk_payload": True,
+        "shard_number": 2,
+        "vectors": {"on_disk": True},
+        "quantization_config": {"scalar": {"type": "int8", "always_ram": True}},
+    }
+    place = server_place(qdrant_server, vector_column="v", distance="dot", collection_config=config, payload_indexes="n:integer", tenant_column="t")
+    place.write(vectors(2, n=[1, 2], t=["x", "y"]))
+    info = client.get_collection(place.options["path"])
+    assert info.config.params.on_disk_payload
+    assert info.config.params.shard_number == 2
+    assert info.config.params.vectors.on_disk
+    assert info.config.params.vectors.distance == models.Distance.DOT
+    assert info.config.quantization_config.scalar.type == models.ScalarType.INT8
+    assert info.payload_schema["n"].data_type == models.PayloadSchemaType.INTEGER
+    assert info.payload_schema["t"].params.is_tenant
+    assert info.config.metadata["spark_vector_sink"]["key"] == ["t", "id"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"), [({"shards": 2}, "shards"), ({"vectors": {"size": 3}}, "without size"), ({"on_disk_payload": "perhaps"}, "on_disk_payload")]
+)
+def test_a_wrong_collection_config(qdrant_server: Any, config: dict[str, Any], words: str) -> None:
+    """A body that is none is refused by the client's own model of it, before anything is created."""
+    with pytest.raises(CollectionError, match=f"'collection_config'.*{words}"):
+        server_place(qdrant_server, vector_column="v", collection_config=config).write(vectors(1))
+
+
+def test_a_plain_collection(qdrant_server: Any, client: QdrantClient) -> None:
+    """versioned=false makes a collection of that very name."""
+    place = server_place(qdrant_server, vector_column="v", versioned=False)
+    place.write(vectors(1))
+    assert place.options["path"] in [collection.name for collection in client.get_collections().collections]
+
+
+def test_foreign_collections(qdrant_server: Any, client: QdrantClient) -> None:
+    """An empty collection of somebody else is taken; one with points only when that is said."""
+    empty, full = server_place(qdrant_server, vector_column="v"), server_place(qdrant_server, vector_column="v")
+    for place in (empty, full):
+        client.create_collection(place.options["path"], vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE))
+    client.upsert(full.options["path"], [models.PointStruct(id=99, vector=[1, 0, 0, 0], payload={})])
+    assert empty.write(vectors(2)).stored_points == 2
+    with pytest.raises(CollectionError, match=r"1 points that this sink has not written; set adopt_collection=true"):
+        full.write(vectors(2))
+    assert full.write(vectors(2), adopt_collection=True).stored_points == 3
+    assert full.write(vectors(2)).stored_points == 3
+
+
+def test_an_earlier_job_ended_before_the_alias(qdrant_server: Any, client: QdrantClient) -> None:
+    """A version without its alias, left by a job that was killed, is used and gets its alias."""
+    place = server_place(qdrant_server, vector_column="v")
+    place.write(vectors(1))
+    name = place.options["path"]
+    client.update_collection_aliases([models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name))])
+    assert place.write(vectors(3)).stored_points == 3
+    assert client.get_collection(name).points_count == 3
+
+
+def test_strict_mode_limits_the_requests(qdrant_server: Any, client: QdrantClient) -> None:
+    """The server's own limit of points in a request is read from it, and kept."""
+    config = {"strict_mode_config": {"enabled": True, "upsert_max_batchsize": 10}}
+    place = server_place(qdrant_server, vector_column="v", collection_config=config)
+    place.write(vectors(1))
+    assert place.write(vectors(35)).stored_points == 35
+
+
+def test_server_killed_during_a_load(own_server: RealServer) -> None:
+    """kill -9 and a restart in the middle of a load: the job ends well, and every row is there once with its payload."""
+    count = 20_000
+    place = server_place(own_server, vector_column="v")
+    plan = sink.prepare(planning.plan(place.options, vectors(1, n=[0]).schema))
+    stop = threading.Event()
+
+    def trouble() -> None:
+        while not stop.wait(0.7):
+            own_server.kill9()
+            time.sleep(0.2)
+            own_server.restart()
+
+    def slowly() -> Iterator[pa.RecordBatch]:
+        for start in range(0, count, 1000):
+            time.sleep(0.1)
+            yield from vectors(1000, start=start, n=list(range(start, start + 1000))).to_batches()
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    try:
+        report = sink.write_partition(plan, slowly(), sink.Task())
+    finally:
+        stop.set()
+        thread.join()
+    assert report.retries > 0
+    assert sink.finish(plan, [report]).stored_points == count
+    client = QdrantClient(host=own_server.host, grpc_port=own_server.grpc_port, prefer_grpc=True, check_compatibility=False)
+    points, _ = client.scroll(place.options["path"], limit=count)
+    assert {point.id: point.payload["n"] for point in points} == {n: n for n in range(count)}
+    client.close()
+
+
+def test_a_server_that_stays_away(own_server: RealServer) -> None:
+    """When the retries' time is over, one line says how often it was tried, and why it failed."""
+    place = server_place(own_server, vector_column="v", retry_max_seconds=1)
+    plan = sink.prepare(planning.plan(place.options, vectors(1).schema))
+    own_server.kill9()
+    with pytest.raises(
+        PermanentStoreError, match=rf"upsert to '.*' on {own_server.host}:{own_server.grpc_port} failed: UNAVAILABLE .* \(tried \d+ times in \d+ s"
+    ):
+        sink.write_partition(plan, vectors(1).to_batches(), sink.Task())
+
+
+KEY = "a-key-that-nobody-must-see"
+
+
+@pytest.mark.parametrize("own_server", [{"api_key": KEY, "env": {"QDRANT__SERVICE__JWT_RBAC": "true"}}], indirect=True)
+class TestKeys:
+    """A server that asks for a key."""
+
+    def test_where_the_key_comes_from(self, own_server: RealServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The environment, a file and the option all open the door; a wrong key is refused in one line that does not show it."""
+        place = server_place(own_server, "keys", vector_column="v")
+        with pytest.raises(CollectionError, match=r"UNAUTHENTICATED.*'api_key_env'"):
+            place.write(vectors(1))
+        with pytest.raises(CollectionError) as refused:
+            place.write(vectors(1), api_key="wrong-key")
+        assert "wrong-key" not in str(refused.value)
+        assert place.write(vectors(1), api_key=KEY).stored_points == 1
+        (tmp_path / "key").write_text(KEY + "\n")
+        assert place.write(vectors(2), api_key_file=str(tmp_path / "key")).stored_points == 2
+        monkeypatch.setenv("MY_KEY", KEY)
+        report = place.write(vectors(3), api_key_env="MY_KEY", api_key="the environment comes first")
+        assert report.stored_points == 3
+        assert KEY not in repr(report) + str(report) + repr(place.check(vectors(3), api_key_env="MY_KEY"))
+
+    def test_append_needs_no_more_than_writing(self, own_server: RealServer) -> None:
+        """A key that may only read and write points of this collection is enough to append to it."""
+        place = server_place(own_server, "rights", vector_column="v")
+        place.write(vectors(2), api_key=KEY)
+        token = _token({"access": [{"collection": name, "access": "rw"} for name in ("rights", "rights__v1")]})
+        assert place.write(vectors(5), api_key=token).stored_points == 5
+        with pytest.raises(CollectionError, match=r"PERMISSION_DENIED|UNAUTHENTICATED"):
+            Place({**place.options, "path": "another"}).write(vectors(1), api_key=token)
+
+
+def _token(claims: dict[str, Any]) -> str:
+    """A JSON web token of the server's own kind (HS256, signed with its key)."""
+
+    def part(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    body = f"{part(json.dumps({'alg': 'HS256', 'typ': 'JWT'}).encode())}.{part(json.dumps(claims).encode())}"
+    return f"{body}.{part(hmac.new(KEY.encode(), body.encode(), hashlib.sha256).digest())}"
+
+
+def test_the_two_ports(qdrant_server: Any) -> None:
+    """The REST port as grpc_port is recognised; the gRPC port as url simply works; a closed port is said to be one."""
+    place = server_place(qdrant_server, vector_column="v")
+    rest = int(qdrant_server.url.rpartition(":")[2])
+    with pytest.raises(CollectionError, match=f"grpc_port {rest} of .* speaks REST"):
+        place.write(vectors(1), grpc_port=rest)
+    options = {key: value for key, value in place.options.items() if key != "grpc_port"}
+    assert Place({**options, "url": f"http://{qdrant_server.host}:{qdrant_server.grpc_port}"}).write(vectors(1)).stored_points == 1
+    with pytest.raises(CollectionError, match=r"no Qdrant server answers gRPC at .*:9 "):
+        place.write(vectors(1), grpc_port=9)
+
+
+def test_vectors_arrive_as_they_were(qdrant_server: Any, client: QdrantClient) -> None:
+    """A float32 vector is stored bit by bit (distance dot: the server does not normalise)."""
+    place = server_place(qdrant_server, vector_column="v", distance="dot")
+    matrix = np.random.default_rng(7).normal(size=(64, 4)).astype(np.float32)
+    rows = pa.table({"id": range(64), "v": pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), 4)})
+    place.write(rows)
+    stored = {point.id: point.vector for point in client.retrieve(place.options["path"], range(64), with_vectors=True)}
+    assert np.array_equal(np.array([stored[i] for i in range(64)], np.float32), matrix)

@@ -1,0 +1,69 @@
+"""Run a whole job without Spark: the calls that both doors make, in their order."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from spark_vector_sink import plan as planning
+from spark_vector_sink import sink, stores
+from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.report import WriteReport
+from spark_vector_sink.store.store import Hit
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store, by the options that name it."""
+
+    options: dict[str, Any]
+
+    def write(self, *partitions: pa.Table, **options: Any) -> WriteReport:
+        """A job with one task for each table."""
+        plan = sink.prepare(planning.plan({**self.options, **options}, partitions[0].schema))
+        return sink.finish(plan, [sink.write_partition(plan, table.to_batches(), sink.Task(partition=i)) for i, table in enumerate(partitions)])
+
+    def check(self, table: pa.Table, **options: Any) -> planning.Plan:
+        return planning.check({**self.options, **options}, table.schema)
+
+    def nearest(self, vector: list[float], limit: int = 1000) -> list[Hit]:
+        """Points by distance, with payload."""
+        options = SinkOptions.from_mapping(self.options)
+        place, _ = stores.find(options)
+        with stores.collections(options, place) as collections:
+            return collections.search(place.name(options), vector, limit)
+
+    def stored(self) -> dict[int | str, dict[str, Any]]:
+        """The payload of every point."""
+        return {hit.id: dict(hit.payload) for hit in self.nearest([1.0, 0.0, 0.0, 0.0])}
+
+
+def server_place(server: Any, name: str | None = None, **options: Any) -> Place:
+    """A collection of its own on a server of the fixtures."""
+    return Place({"url": server.url, "grpc_port": server.grpc_port, "path": name or f"c_{uuid.uuid4().hex[:12]}", **options})
+
+
+def vectors(count: int, *, start: int = 0, **columns: Any) -> pa.Table:
+    """Rows with ready-made vectors of 4 dimensions that grow away from the first axis, and keys from `start`."""
+    angles = np.linspace(0.0, 1.5, max(count, 1))[:count]
+    matrix = np.stack([np.cos(angles), np.sin(angles), np.zeros(count), np.zeros(count)], axis=1).astype(np.float32)
+    vector = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), 4)
+    return pa.table({"id": pa.array(range(start, start + count), pa.int64()), "v": vector, **columns})
+
+
+@pytest.fixture(params=["embedded", "fake", pytest.param("real", marks=pytest.mark.qdrant)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Every store in turn; the jobs below write ready-made vectors."""
+    ready = {"vector_column": "v"}
+    if request.param == "embedded":
+        yield Place({"path": str(tmp_path / "store"), **ready})
+        return
+    server = request.getfixturevalue("fake_server" if request.param == "fake" else "qdrant_server")
+    yield server_place(server, **ready)

@@ -1,0 +1,88 @@
+"""Ready-made vectors: Arrow lists → a float32 matrix, and what no vector may be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from spark_vector_sink.rows import vectors
+
+ROWS = [[1.0, 2.0], [3.0, -4.5], [0.1, 1e-30]]
+LISTS = [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 2), pa.list_(pa.float64(), 2)]
+
+
+@pytest.mark.parametrize("kind", LISTS, ids=str)
+def test_every_kind_of_list_becomes_a_matrix(kind: pa.DataType) -> None:
+    """Variable, large and fixed-size lists of either precision give the same float32 numbers."""
+    made = vectors.matrix(pa.array(ROWS, kind), 2)
+    assert (made.dtype, made.shape, made.flags.c_contiguous) == (np.float32, (3, 2), True)
+    assert np.array_equal(made, np.array(ROWS, np.float32))
+
+
+@pytest.mark.parametrize("kind", LISTS, ids=str)
+def test_a_slice_is_read_where_it_begins(kind: pa.DataType) -> None:
+    """The offset of a slice counts."""
+    assert np.array_equal(vectors.matrix(pa.array(ROWS, kind).slice(1, 2), 2), np.array(ROWS[1:], np.float32))
+
+
+def test_integers_are_numbers_too() -> None:
+    """A vector of integers is one of floats."""
+    assert vectors.matrix(pa.array([[1, 2]], pa.list_(pa.int8())), 2).tolist() == [[1.0, 2.0]]
+
+
+def test_no_rows_are_a_matrix_of_no_rows() -> None:
+    """The shape is right even where there is nothing."""
+    assert vectors.matrix(pa.array([], pa.list_(pa.float32())), 4).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[1, 2], [3, 4]], None),
+        ([[1, 2], None], (1, "is null")),
+        ([[1, 2], [1, 2, 3], None], (1, "holds a vector of length 3, the collection's vectors have 2")),
+        ([[]], (0, "holds a vector of length 0, the collection's vectors have 2")),
+        ([[1, 2], [None, 2]], (1, "holds a vector with a null in it")),
+    ],
+)
+def test_the_first_misfit_is_found(rows: list[list[float | None] | None], expected: tuple[int, str] | None) -> None:
+    """Nulls and wrong lengths are named with their row."""
+    assert vectors.misfit(pa.array(rows, pa.list_(pa.float32())), 2) == expected
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 2), pa.large_list(pa.float32())], ids=str)
+def test_a_null_among_other_lists_is_found(kind: pa.DataType) -> None:
+    """A null is told from a wrong length in fixed-size and large lists too."""
+    assert vectors.misfit(pa.array([[1, 2], None], kind), 2) == (1, "is null")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_found(bad: float) -> None:
+    """A store would take them without a word."""
+    assert vectors.unusable(np.array([[1, 2], [bad, 1]], np.float32)) == (1, "gives a vector with NaN or an infinite number")
+
+
+def test_a_double_too_large_for_float32_is_found() -> None:
+    """It becomes infinite on the way."""
+    with np.errstate(over="ignore"):
+        made = vectors.matrix(pa.array([[1e300, 1.0]], pa.list_(pa.float64())), 2)
+    assert vectors.unusable(made) == (0, "gives a vector with NaN or an infinite number")
+
+
+def test_a_vector_of_zeros_is_found() -> None:
+    """It has no direction."""
+    assert vectors.unusable(np.array([[1, 0], [0, 0]], np.float32)) == (1, "gives a vector of zeros only")
+
+
+def test_good_vectors_are_usable() -> None:
+    """Nothing is found where nothing is wrong, and nothing in nothing."""
+    assert vectors.unusable(np.array([[1, 0], [-1e-38, 0]], np.float32)) is None
+    assert vectors.unusable(np.empty((0, 3), np.float32)) is None
+
+
+def test_normalized_vectors_have_length_one() -> None:
+    """Direction stays, length becomes one, and zeros stay zeros without a warning."""
+    made = vectors.normalized(np.array([[3, 4], [0, 0]], np.float32))
+    assert made.dtype == np.float32
+    assert np.allclose(made, [[0.6, 0.8], [0, 0]])

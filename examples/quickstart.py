@@ -4,8 +4,6 @@ Takes the documentation strings of Python's standard library, writes them with S
 The vectors go to an embedded store in ./demo, or to a Qdrant server:
 
     python examples/quickstart.py [--url http://localhost:6333]        (or QDRANT_URL in the environment)
-
-Run it twice: the second run writes the same points again, and none is doubled.
 """
 
 from __future__ import annotations
@@ -29,12 +27,8 @@ def start_spark() -> SparkSession:
     """A Spark on all cores of this machine that says little besides its progress."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # the workers' Python, whatever is on PATH
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    quiet = Path(__file__).with_name("quiet.log4j2.properties").as_uri()
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "true",
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet}",
-    }
+    quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('quiet.log4j2.properties').as_uri()}"
+    settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "true", "spark.driver.extraJavaOptions": quiet}
     return SparkSession.builder.master("local[*]").appName("quickstart").config(map=settings).getOrCreate()
 
 
@@ -48,14 +42,14 @@ def main() -> None:
     before = points(report_file)
 
     rows = docstrings.rows()
-    print(f"{len(rows):,} documentation strings of Python {sys.version.split()[0]} go to {where}", flush=True)
+    print(f"{len(rows):,} documentation strings of Python {sys.version.split()[0]} go to {name}", flush=True)
     spark = start_spark()
     df = spark.createDataFrame(rows, "module string, name string, kind string, text string")
-    writer = df.repartition(spark.sparkContext.defaultParallelism).write.format("vectorsink")
-    if url:
-        writer = writer.option("url", url)
     (
-        writer.option("id_column", "module,name")  # the key: a document that is written again replaces itself
+        df.repartition(spark.sparkContext.defaultParallelism)
+        .write.format("vectorsink")
+        .options(**({"url": url} if url else {}))
+        .option("id_column", "module,name")  # the key: a document that is written again replaces itself
         .option("text_column", "module,name,text")
         .option("text_template", "{module}.{name}: {text}")  # a name says much about what a function is for
         .option("model", str(get_model_path()))
@@ -72,10 +66,8 @@ def main() -> None:
             print(f"  {hit.score:.3f}  {title:32}  {hit.payload['text'].splitlines()[0]}")
 
     after = points(report_file)
-    if before:
-        print(f"\n{'nothing is duplicated: ' if after == len(rows) else ''}{before:,} points before, {after:,} points after")
-    else:
-        print(f"\n{after:,} points; run it again, and nothing will be duplicated")
+    again = f"{'nothing is duplicated: ' if after == len(rows) else ''}{before:,} points before, {after:,} points after"
+    print("\n" + (again if before else f"{after:,} points; run it again, and nothing will be duplicated"))
 
 
 def points(report_file: Path) -> int:

@@ -26,6 +26,9 @@ from typing import Any
 class VectorSinkError(Exception):
     """Base of every error that this package raises on purpose."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # whatever went into it: Spark shows the first line only
+
 
 class RefusedError(VectorSinkError):
     """The job cannot start. Nothing was read and nothing was written.

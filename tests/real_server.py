@@ -60,13 +60,20 @@ class RealServer:
 
     host = "127.0.0.1"
 
-    def __init__(self, *, api_key: str | None = None, env: Mapping[str, str] | None = None, binary: str | None = None) -> None:
+    def __init__(
+        self, *, api_key: str | None = None, env: Mapping[str, str] | None = None, binary: str | None = None, tls: Path | None = None
+    ) -> None:
+        """tls: a directory with `cert.pem` (its own authority) and `key.pem`."""
         found = binary or find_binary()
         if found is None:
             raise NoServerError("no `qdrant` on PATH or in QDRANT_BIN")
         self.binary = found
         self.api_key = api_key
+        self.tls = tls
         self.env = dict(env or {})
+        if tls is not None:
+            files = {"CERT": "cert.pem", "KEY": "key.pem", "CA_CERT": "cert.pem"}
+            self.env |= {"QDRANT__SERVICE__ENABLE_TLS": "true", **{f"QDRANT__TLS__{name}": str(tls / file) for name, file in files.items()}}
         self.directory: Path | None = None
         self.rest_port = self.grpc_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,7 +81,7 @@ class RealServer:
     @property
     def url(self) -> str:
         """The REST address, as users know it."""
-        return f"http://{self.host}:{self.rest_port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.rest_port}"
 
     @property
     def running(self) -> bool:
@@ -145,7 +152,8 @@ class RealServer:
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen([self.binary], cwd=self.directory, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
-            wait_until_healthy(self.host, self.grpc_port, alive=lambda: self.running)
+            ca = (self.tls / "cert.pem").read_bytes() if self.tls else None
+            wait_until_healthy(self.host, self.grpc_port, tls=self.tls is not None, ca=ca, alive=lambda: self.running)
         except NoServerError as error:
             said = self.log()
             self.kill9()
@@ -194,11 +202,13 @@ def _docker_server() -> FoundServer:
     return FoundServer(f"http://{host}:{rest}", rpc, container=container)
 
 
-def wait_until_healthy(host: str, port: int, *, seconds: float = 60, tls: bool = False, alive: Callable[[], bool] | None = None) -> str:
+def wait_until_healthy(
+    host: str, port: int, *, seconds: float = 60, tls: bool = False, ca: bytes | None = None, alive: Callable[[], bool] | None = None
+) -> str:
     """Return the server's version when HealthCheck answers; NoServerError when it does not, or when `alive()` says that it ended."""
     target, end = f"{host}:{port}", time.monotonic() + seconds
     options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
-    channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(), options) if tls else grpc.insecure_channel(target, options)
+    channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca), options) if tls else grpc.insecure_channel(target, options)
     with closing(channel):
         while True:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
-from spark_vector_sink.errors import OptionError
+from spark_vector_sink.errors import OptionError, VectorSinkError
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.spark import arrow
@@ -35,18 +36,21 @@ def write(df: DataFrame, name: str | None = None, *, profile: Any = None, **opti
     profile: a `pyspark.resource.ResourceProfile` for the tasks that encode, e.g. one GPU each (Spark 4.0 or newer).
     Raises RefusedError before anything is written, else what Spark raises for a failed job.
     """
+    if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
+        raise OptionError("a resource profile needs Spark 4.0 or newer")
     checked = check(df, name, **options)
     if checked.problems:
         raise checked.refusal(checked.problems)
     plan = sink.prepare(checked)
-    columns = _columns_in_use(plan, df.columns)
-    declared = arrow.schema(df.select(*columns).schema)
+    rows, declared = _columns_in_use(plan, df)
+    reports: list[PartitionReport] = []
     try:
-        rows = _map_in_arrow(df.select(*columns), _writer(plan, declared), profile).collect()
+        told = rows.mapInArrow(_writer(plan, declared), "report string", **({} if profile is None else {"profile": profile})).collect()
+        reports += (PartitionReport.from_json(row.report) for row in told)
+        report = sink.finish(plan, reports)
     except BaseException as error:
-        log.error(str(sink.abandon(plan, [], None, f"{type(error).__name__} in a task")))
+        log.error(str(sink.abandon(plan, reports, None, _reason(error))))
         raise
-    report = sink.finish(plan, [PartitionReport.from_json(row.report) for row in rows])
     for warning in report.warnings:
         log.warning(warning)
     log.info(str(report))
@@ -57,23 +61,31 @@ def _named(name: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "path": name} if name is not None else dict(options)
 
 
-def _columns_in_use(plan: Plan, names: list[str]) -> list[str]:
-    """The columns that are read, quoted for Spark; the others need not travel to Python."""
+def _columns_in_use(plan: Plan, df: DataFrame) -> tuple[DataFrame, pa.Schema]:
+    """The columns that are read, and their schema; the others need not travel to Python.
+
+    Their names become numbers until the task, because Spark looks columns up by name for `mapInArrow`, and fails at a dot, a backtick, or
+    two names that differ in case.
+    """
     used = {*plan.columns.text, *plan.columns.key, plan.columns.vector, *(column for column, _ in plan.columns.payload)}
-    return ["`{}`".format(name.replace("`", "``")) for name in names if name in used]
+    places = [i for i, name in enumerate(df.columns) if name in used]
+    numbered = df.toDF(*(f"c{i}" for i in range(len(df.columns))))
+    declared = arrow.schema(df.schema)
+    return numbered.select(*(f"c{i}" for i in places)), pa.schema([declared.field(i) for i in places])
 
 
 def _writer(plan: Plan, declared: pa.Schema) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def write_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        report = sink.write_partition(plan, arrow.without_variants(batches, declared), current_task())
+        named = (pa.RecordBatch.from_arrays(batch.columns, names=declared.names) for batch in batches)
+        report = sink.write_partition(plan, arrow.without_variants(named, declared), current_task())
         yield pa.RecordBatch.from_pydict({"report": [report.to_json()]}, schema=REPORTS)
 
     return write_partition
 
 
-def _map_in_arrow(df: DataFrame, function: Callable[..., Any], profile: Any) -> DataFrame:
-    if profile is None:
-        return df.mapInArrow(function, "report string")
-    if "profile" not in inspect.signature(df.mapInArrow).parameters:
-        raise OptionError("a resource profile needs Spark 4.0 or newer")
-    return df.mapInArrow(function, "report string", profile=profile)
+def _reason(error: BaseException) -> str:
+    """Why a job failed, in one line: Spark hands over an error of a task as text, with the lines of its traceback."""
+    if isinstance(error, VectorSinkError):
+        return str(error)
+    ours = re.findall(r"^spark_vector_sink\.errors\.\w+: (.*)$", str(error), re.MULTILINE)
+    return ours[-1].strip() if ours else f"{type(error).__name__} in a task"

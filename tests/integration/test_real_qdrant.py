@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -224,6 +225,20 @@ def test_the_two_ports(qdrant_server: Any) -> None:
     assert Place({**options, "url": f"http://{qdrant_server.host}:{qdrant_server.grpc_port}"}).write(vectors(1)).stored_points == 1
     with pytest.raises(CollectionError, match=r"no Qdrant server answers gRPC at .*:9 "):
         place.write(vectors(1), grpc_port=9)
+
+
+def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    """An https url works with the authority's file, and without it one line says that nobody answers with TLS."""
+    if find_binary() is None:
+        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server with TLS must be our own")
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files, *subject], check=True, capture_output=True)
+    with RealServer(tls=tmp_path) as server:
+        place = server_place(server, "secure", vector_column="v")
+        assert place.write(vectors(3), tls_ca_file=str(tmp_path / "cert.pem")).stored_points == 3
+        with pytest.raises(CollectionError, match=r"no Qdrant server answers gRPC at .* with TLS"):
+            place.write(vectors(3))
 
 
 def test_vectors_arrive_as_they_were(qdrant_server: Any, client: QdrantClient) -> None:

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from sentence_transformers import SentenceTransformer
 
 from tests.fake_server import FakeServer
+from tests.real_server import FoundServer, RealServer
 from tests.spark.conftest import RunWithSpark
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, Embedded, Place, Server, hashed, our_line, save
@@ -87,6 +88,15 @@ def test_option_names_in_any_case(spark: SparkSession, server: Server) -> None:
     """Spark lower-cases the names of options; the values keep their case."""
     save(spark.sql("SELECT 7 AS Key, 'one' AS Body"), server, Text_Column="Body", ID_COLUMN="Key", Payload_Rename="Body:BODY")
     assert server.points() == {7: (hashed("one"), {"Key": 7, "BODY": "one"})}
+
+
+def test_any_name_of_a_column(spark: SparkSession, server: Server) -> None:
+    """Names that Spark, SQL or JSON would read in another way come out as they are."""
+    names = ["a.b", "back`tick", "it's", 'say "hi"', "🐈", "topic", "TOPIC", "id", "text"]
+    row = ["1", "2", "3", "4", "5", "lower", "UPPER", "key", "one"]
+    save(spark.createDataFrame([tuple(row)], names), server)
+    ((vector, payload),) = server.points().values()
+    assert (vector, payload) == (hashed("one"), dict(zip(names, row, strict=True)))
 
 
 def test_options_of_an_insert_statement(spark: SparkSession, server: Server) -> None:
@@ -210,9 +220,9 @@ def test_a_server_that_is_down(spark: SparkSession, server: Server) -> None:
 
 
 @pytest.mark.qdrant
-def test_the_rest_port_as_grpc_port(spark: SparkSession, qdrant_server: object) -> None:
+def test_the_rest_port_as_grpc_port(spark: SparkSession, qdrant_server: FoundServer | RealServer) -> None:
     """The mix-up of ports that everybody makes once is explained."""
-    url = str(qdrant_server.url)  # type: ignore[attr-defined]
+    url = qdrant_server.url
     host, _, port = url.removeprefix("http://").partition(":")
     with pytest.raises(Exception, match="grpc_port") as caught:
         save(spark.sql("SELECT 1 AS id, 'one' AS text"), Embedded("articles"), url=url, grpc_port=port)

@@ -17,10 +17,14 @@ from spark_vector_sink.errors import CollectionError, TransientStoreError, short
 from spark_vector_sink.store.guard import guard_problems
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address
 from spark_vector_sink.store.qdrant.status import store_error
+from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import CollectionSpec, Hit, Target
 
 METADATA_KEY = "spark_vector_sink"
 """Our part of a collection's metadata."""
+
+FINISH_SECONDS = 60.0
+"""How long the last question of a job is asked again."""
 
 DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
 
@@ -69,8 +73,16 @@ class QdrantCollections:
         return target
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
-        with self._asking(f"counting '{target.name}'"):
-            return int(self._client.count(target.physical, exact=True).count)
+        """Count the points. The job is done by now, so a server that is busy for a moment is asked again."""
+
+        def count() -> int:
+            with self._asking(f"counting '{target.name}'"):
+                return int(self._client.count(target.physical, exact=True).count)
+
+        try:
+            return retrying(count, FINISH_SECONDS, lambda: None)
+        except _DeniedError:
+            return None
 
     def abandon(self, target: Target, run: str) -> None:
         """Nothing to clean: points that were written are right, and the next run writes them again."""
@@ -157,7 +169,7 @@ class QdrantCollections:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Turn the client's errors into ours. Asked once: a driver that cannot reach the server says so at once."""
+        """Turn the client's errors into ours. Before a job everything is asked once: a server that does not answer is said at once."""
         where = f"{doing} on {self._address}"
         try:
             yield
@@ -166,8 +178,11 @@ class QdrantCollections:
                 f"{where} failed: the server limits the rate; try again in {error.retry_after_s} s", error.retry_after_s
             ) from None
         except grpc.RpcError as error:
+            meant = store_error(error, where)
+            if isinstance(meant, TransientStoreError):
+                raise meant from None
             kind = {grpc.StatusCode.NOT_FOUND: _NotFoundError, grpc.StatusCode.PERMISSION_DENIED: _DeniedError}.get(error.code(), CollectionError)
-            raise kind(str(store_error(error, where))) from None
+            raise kind(str(meant)) from None
 
 
 class _NotFoundError(CollectionError):

@@ -1,0 +1,177 @@
+"""Bounded sending: never more than the limit, never the same point twice at once, and no failure lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from spark_vector_sink.store.in_flight import InFlight
+from spark_vector_sink.store.store import PointId
+
+SECONDS = 10
+
+
+class Sender:
+    """Counts what is on its way; requests wait until `gate` is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.lock = threading.Condition()
+        self.busy: list[str] = []
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.most = 0
+
+    def __call__(self, request: str) -> None:
+        with self.lock:
+            self.busy.append(request)
+            self.begun.append(request)
+            self.most = max(self.most, len(self.busy))
+            self.lock.notify_all()
+        assert self.gate.wait(SECONDS)
+        with self.lock:
+            self.busy.remove(request)
+            self.done.append(request)
+        if request.startswith("bad"):
+            raise ValueError(request)
+
+    def wait_until_busy(self, count: int) -> None:
+        with self.lock:
+            assert self.lock.wait_for(lambda: len(self.busy) >= count, SECONDS)
+
+
+def ids(*points: PointId) -> frozenset[PointId]:
+    return frozenset(points)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_as_many_as_allowed_are_on_their_way(most: int) -> None:
+    """The limit is reached, and never passed."""
+    sender = Sender()
+    sending = InFlight(sender, most)
+    for n in range(most):
+        sending.submit(f"{n}", ids(n))
+    sender.wait_until_busy(most)
+    sender.gate.set()
+    for n in range(most, 10 * most):
+        sending.submit(f"{n}", ids(n))
+    sending.drain()
+    sending.close()
+    assert (sender.most, sorted(sender.done, key=int)) == (most, [str(n) for n in range(10 * most)])
+
+
+def test_submit_waits_while_all_are_busy() -> None:
+    """The request after the last allowed one is not sent before another has ended."""
+    sender = Sender()
+    sending = InFlight(sender, 1)
+    sending.submit("first", ids(1))
+    second = threading.Thread(target=sending.submit, args=("second", ids(2)))
+    second.start()
+    sender.wait_until_busy(1)
+    assert sender.begun == ["first"]
+    sender.gate.set()
+    second.join(SECONDS)
+    sending.drain()
+    sending.close()
+    assert sender.done == ["first", "second"]
+
+
+def test_a_point_is_not_on_its_way_twice() -> None:
+    """A request that touches a point of an earlier one waits for it, though there is room, so the last row written is the last."""
+    overlaps: list[set[str]] = []
+    running: set[str] = set()
+    order: list[str] = []
+    lock = threading.Lock()
+
+    def send(request: str) -> None:
+        with lock:
+            running.add(request)
+            overlaps.append({other for other in running if other[0] == request[0]})
+            order.append(request)
+        threading.Event().wait(0.001)
+        with lock:
+            running.discard(request)
+
+    sending = InFlight(send, 4)
+    requests = [f"{n % 3}-{n}" for n in range(30)]
+    for request in requests:
+        sending.submit(request, ids(request[0], request))
+    sending.drain()
+    sending.close()
+    assert all(len(overlap) == 1 for overlap in overlaps)
+    assert [[r for r in order if r[0] == key] for key in "012"] == [[r for r in requests if r[0] == key] for key in "012"]
+
+
+def test_drain_raises_what_went_wrong() -> None:
+    """A failure on the way is raised where everything must have arrived."""
+    sender = Sender()
+    sender.gate.set()
+    sending = InFlight(sender, 2)
+    sending.submit("bad 1", ids(1))
+    with pytest.raises(ValueError, match="^bad 1$"):
+        sending.drain()
+    sending.close()
+
+
+def test_submit_raises_what_went_wrong_before() -> None:
+    """A later request meets the failure of an earlier one, and is not sent."""
+    sender = Sender()
+    sender.gate.set()
+    sending = InFlight(sender, 1)
+    sending.submit("bad 1", ids(1))
+    with pytest.raises(ValueError, match="^bad 1$"):
+        sending.submit("good", ids(2))
+    sending.close()
+    assert sender.begun == ["bad 1"]
+
+
+def test_of_several_failures_the_first_is_raised() -> None:
+    """Whatever order they end in, the request that was sent first is the one to hear of."""
+    for _ in range(20):
+        sender = Sender()
+        sending = InFlight(sender, 4)
+        for n in range(4):
+            sending.submit(f"bad {n}", ids(n))
+        sender.gate.set()
+        sending.close()  # all have ended by now
+        with pytest.raises(ValueError, match="^bad 0$"):
+            sending.drain()
+
+
+def test_drain_returns_when_all_has_arrived() -> None:
+    """Nothing is on its way afterwards, and draining once more is nothing."""
+    sender = Sender()
+    sender.gate.set()
+    sending = InFlight(sender, 3)
+    for n in range(9):
+        sending.submit(str(n), ids(n))
+    sending.drain()
+    assert (len(sender.done), sender.busy) == (9, [])
+    sending.drain()
+    sending.close()
+
+
+def test_close_lets_what_is_on_its_way_end() -> None:
+    """No thread is left behind, and nothing more can be sent."""
+    sender = Sender()
+    sending = InFlight(sender, 2)
+    sending.submit("one", ids(1))
+    sender.wait_until_busy(1)
+    sender.gate.set()
+    sending.close()
+    assert sender.done == ["one"]
+    with pytest.raises(RuntimeError):
+        sending.submit("two", ids(2))
+
+
+def test_a_limit_of_one_keeps_the_order() -> None:
+    """One at a time is one after the other."""
+    sender = Sender()
+    sender.gate.set()
+    sending = InFlight(sender, 1)
+    for n in range(20):
+        sending.submit(str(n), ids(n))
+    sending.drain()
+    sending.close()
+    assert sender.done == [str(n) for n in range(20)]

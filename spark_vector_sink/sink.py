@@ -94,7 +94,7 @@ def finish(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
     partitions = sorted(report.partition for report in reports)
     if partitions != list(range(len(partitions))):
         raise IncompleteError(f"the partitions {partitions} reported, which is not each of 0 to {max(partitions)} once; run the job again")
-    missing = sum(report.missing_rows() for report in reports)
+    missing = sum(abs(report.missing_rows()) for report in reports)
     if missing:
         raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")
     with stores.collections(plan.options, plan.place) as collections:

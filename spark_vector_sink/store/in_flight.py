@@ -37,7 +37,8 @@ class InFlight(Generic[R]):
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _take_finished(self) -> None:
-        finished, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+        finished = [future for future in self._pending if future in done]  # in the order in which they were sent
         for future in finished:
             del self._pending[future]
         for future in finished:

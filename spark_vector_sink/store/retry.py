@@ -25,12 +25,13 @@ def retrying(send: Callable[[], T], most_seconds: float, on_retry: Callable[[], 
     def wait(error: Exception) -> bool | float:
         if not isinstance(error, TransientStoreError) or most_seconds <= 0:
             return False
-        on_retry()
         return True if error.retry_after is None else error.retry_after
 
     try:
         for attempt in stamina.retry_context(on=wait, attempts=None, timeout=most_seconds or None, wait_initial=0.1, wait_max=20.0, wait_jitter=1.0):
             with attempt:
+                if attempts:
+                    on_retry()
                 attempts += 1
                 return send()
     except TransientStoreError as error:

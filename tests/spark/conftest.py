@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import pytest
@@ -47,11 +48,39 @@ def spark() -> Iterator[SparkSession]:
 
 
 class RunWithSpark(Protocol):
-    """`script` is Python source that finds a `spark` made with `master`; its output is text. The exit status is the caller's to check."""
+    """`run_script` in the test's directory."""
 
     def __call__(
         self, script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 240, **environment: str
     ) -> subprocess.CompletedProcess[str]: ...
+
+
+def run_script(
+    folder: Path,
+    script: str,
+    master: str = "local-cluster[2,1,1024]",
+    *,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    environment: Mapping[str, str] = MappingProxyType({}),
+    timeout_seconds: float = 240,
+) -> subprocess.CompletedProcess[str]:
+    """Run Python source that finds a `spark` made with `master`, in a process of its own; its output is text, its exit status the caller's to check.
+
+    settings: Spark's, besides those of all tests.
+    """
+    source = folder / "script.py"
+    made = f"from tests.spark.conftest import session\n\nspark = session({master!r}, **{dict(settings)!r})\n"
+    source.write_text(f"{made}{script}\nspark.stop()\n", encoding="utf-8")
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, str(source)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -61,17 +90,6 @@ def run_with_spark(tmp_path: Path) -> RunWithSpark:
     def run(
         script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 240, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        source = tmp_path / "script.py"
-        source.write_text(f"from tests.spark.conftest import session\n\nspark = session({master!r})\n{script}\nspark.stop()\n", encoding="utf-8")
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        return subprocess.run(
-            [sys.executable, str(source)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
+        return run_script(tmp_path, script, master, environment=environment, timeout_seconds=timeout_seconds)
 
     return run

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 HASH = "tests.spark.encoders:HashEncoder"
-KILL_ONCE = "tests.spark.encoders:KillOnce"
+KILLERS = [f"tests.spark.encoders:{name}" for name in ("KillOnce", "KillOnceMore", "KillOnceAgain")]
+"""Each kills one worker."""
 
-MARKER = "TEST_KILL_MARKER"
-"""Environment variable with the path of the file that says that `KillOnce` has done its work."""
+MARKERS = "TEST_KILL_MARKERS"
+"""Environment variable with the folder of the files that say which of `KILLERS` have done their work."""
 
 
 class HashEncoder:
@@ -29,7 +30,7 @@ class HashEncoder:
 
 
 class KillOnce(HashEncoder):
-    """Kills its own process with SIGKILL at the second window, once in a job: a worker that dies with points already sent."""
+    """Kills its own process with SIGKILL at the second window, once: a worker that dies with points already sent."""
 
     def __init__(self) -> None:
         self._windows = 0
@@ -38,9 +39,17 @@ class KillOnce(HashEncoder):
         self._windows += 1
         if self._windows == 2:
             try:
-                os.close(os.open(Path(os.environ[MARKER]), os.O_CREAT | os.O_EXCL))
+                os.close(os.open(Path(os.environ[MARKERS], type(self).__name__), os.O_CREAT | os.O_EXCL))
             except FileExistsError:
                 pass
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().encode(texts)
+
+
+class KillOnceMore(KillOnce):
+    """For a second job."""
+
+
+class KillOnceAgain(KillOnce):
+    """For a third job."""

@@ -6,6 +6,8 @@ The session's zone is America/New_York, so a timestamp that loses its zone on th
 from __future__ import annotations
 
 import base64
+import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -131,9 +133,7 @@ def test_value(stored: dict[int, dict[str, Any]], name: str) -> None:
     case = CASES[name]
     if case.since > SPARK:
         pytest.skip(f"Spark {SPARK[0]}.{SPARK[1]} has no such type, {case.since[0]}.{case.since[1]} has")
-    found = stored[2][name]
-    assert found == case.stored
-    assert repr(found) == repr(case.stored) or isinstance(found, dict)  # 1 is not True, and not 1.0
+    assert json.dumps(stored[2][name], sort_keys=True) == json.dumps(case.stored, sort_keys=True)  # as text 1 is neither true nor 1.0
     assert (stored[1][name], stored[3][name]) == (None, None)
 
 
@@ -145,6 +145,8 @@ def test_no_column_is_lost(stored: dict[int, dict[str, Any]]) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_type_without_a_mapping_is_refused_by_name(spark: SparkSession, fake_server: FakeServer, name: str) -> None:
     """The plan names the column, before the job, and no other."""
+    if name == "interval_calendar" and SPARK < (4, 0):
+        pytest.skip("Spark 3.5 cannot even tell the schema of such a DataFrame in Python")
     df = spark.sql(f"SELECT 1 AS id, 'one' AS text, {REFUSED[name]} AS {name}")
     problems = check(df, "articles", url=fake_server.url, encoder=HASH).problems
     assert len(problems) == 1
@@ -178,8 +180,6 @@ KEYS = {
 @pytest.mark.parametrize("name", KEYS)
 def test_key(spark: SparkSession, fake_server: FakeServer, name: str) -> None:
     """An integer from 0 on and a canonical UUID are the id; anything else is uuid5 of the documented text, by the standard library."""
-    import uuid
-
     expected = KEYS[name].stored
     if isinstance(expected, str) and name != "uuid":
         expected = str(uuid.uuid5(uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7"), expected))
@@ -187,10 +187,8 @@ def test_key(spark: SparkSession, fake_server: FakeServer, name: str) -> None:
     assert list(fake_server.points("articles")) == [expected]
 
 
-def test_an_unsigned_key_of_several_columns(spark: SparkSession, fake_server: FakeServer) -> None:
+def test_a_key_of_several_columns(spark: SparkSession, fake_server: FakeServer) -> None:
     """Several key columns are the compact JSON array of their values."""
-    import uuid
-
     df = spark.sql("SELECT 'ä' AS a, 7 AS b, DATE'2024-02-29' AS c, CAST(1.50 AS DECIMAL(5, 2)) AS d, 'one' AS text").withColumn("e", f.lit(True))
     write(df, "articles", url=fake_server.url, encoder=HASH, id_column="a,b,c,d,e")
     text = '["ä",7,"2024-02-29","1.50",true]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import socket
 import threading
@@ -135,12 +136,9 @@ def test_a_path_in_the_address_is_refused(answers: Answers) -> None:
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.text(max_size=20) | st.text("htp:/@[]#?.%a6 ", max_size=20).map("http://".__add__))
 def test_any_text_is_an_address_or_explained(url: str) -> None:
-    """No text makes another exception than ours."""
-    try:
+    """No text makes another exception than ours, and what is taken has a host and ports."""
+    with contextlib.suppress(CollectionError):
         address, ports = rooms._parsed(options(url.replace(",", "")))
-    except CollectionError as error:
-        assert len(str(error).splitlines()) == 1
-    else:
         assert address.host
         assert all(0 <= port <= 65535 for port in ports)
 
@@ -175,7 +173,7 @@ def test_a_closed_port_is_told_at_once() -> None:
 
 
 class _Rest(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
@@ -202,9 +200,7 @@ def test_a_rest_port_given_as_grpc_is_explained(rest_port: int) -> None:
 def test_a_rest_port_without_its_grpc_port_is_explained(answers: Answers) -> None:
     """The url was right, but the port beside it is closed."""
     answers({7000: REST})
-    assert refusal("http://host:7000") == (
-        "host:7000 is a REST port, and no gRPC port answers at 7001; give the gRPC port as option 'grpc_port'"
-    )
+    assert refusal("http://host:7000") == ("host:7000 is a REST port, and no gRPC port answers at 7001; give the gRPC port as option 'grpc_port'")
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])

@@ -90,7 +90,10 @@ def test_large_strings_are_text() -> None:
         ("{title}", "option 'text_template' names title, option 'text_column' text, title; they must name the same columns"),
         ("nothing", "option 'text_template' names no column, option 'text_column' text, title; they must name the same columns"),
         ("{}{text}{title}", "option 'text_template' names , text, title, option 'text_column' text, title; they must name the same columns"),
-        ("{title.x}{text}{title}", "option 'text_template' names text, title, title.x, option 'text_column' text, title; they must name the same columns"),
+        (
+            "{title.x}{text}{title}",
+            "option 'text_template' names text, title, title.x, option 'text_column' text, title; they must name the same columns",
+        ),
         ("{title:>9}{text}", "option 'text_template' = '{title:>9}{text}' may hold only names in braces, without ':' and '!'"),
         ("{title!r}{text}", "option 'text_template' = '{title!r}{text}' may hold only names in braces, without ':' and '!'"),
         (
@@ -114,7 +117,18 @@ def test_a_good_template_is_taken() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [pa.string(), pa.large_string(), pa.int8(), pa.int64(), pa.uint64(), pa.bool_(), pa.decimal128(9, 2), pa.date32(), pa.timestamp("us", "UTC"), pa.timestamp("us")],
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.int8(),
+        pa.int64(),
+        pa.uint64(),
+        pa.bool_(),
+        pa.decimal128(9, 2),
+        pa.date32(),
+        pa.timestamp("us", "UTC"),
+        pa.timestamp("us"),
+    ],
     ids=str,
 )
 def test_these_types_are_keys(kind: pa.DataType) -> None:
@@ -125,17 +139,13 @@ def test_these_types_are_keys(kind: pa.DataType) -> None:
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64()], ids=str)
 def test_floats_are_no_keys(kind: pa.DataType) -> None:
     """They have no one spelling."""
-    assert problem(with_key(kind)) == (
-        f"key column 'id' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer"
-    )
+    assert problem(with_key(kind)) == (f"key column 'id' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer")
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.list_(pa.int64()), pa.struct([("a", pa.int64())]), pa.duration("us"), pa.time64("us")], ids=str)
 def test_other_types_are_no_keys(kind: pa.DataType) -> None:
     """The message lists what a key is made of."""
-    assert problem(with_key(kind)) == (
-        f"key column 'id' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps"
-    )
+    assert problem(with_key(kind)) == (f"key column 'id' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps")
 
 
 def test_a_float_tenant_is_refused_too() -> None:
@@ -157,7 +167,10 @@ def test_the_content_can_be_the_key() -> None:
 def test_a_column_called_content_is_told_from_the_word() -> None:
     """Nobody can tell which is meant, so it is refused, but for a column that is the text anyway."""
     schema = pa.schema([("content", pa.string()), ("text", pa.string())])
-    assert problem(schema, id_column="content") == "id_column=content means the text itself, but there is also a column called 'content'; rename that column"
+    assert (
+        problem(schema, id_column="content")
+        == "id_column=content means the text itself, but there is also a column called 'content'; rename that column"
+    )
     assert good(schema, id_column="content", text_column="content").content_key
 
 
@@ -183,7 +196,9 @@ def test_arrays_of_numbers_are_vectors(kind: pa.DataType) -> None:
 @pytest.mark.parametrize("kind", [pa.float32(), pa.string(), pa.list_(pa.string()), pa.list_(pa.list_(pa.float32()))], ids=str)
 def test_other_types_are_no_vectors(kind: pa.DataType) -> None:
     """The type that is there is named."""
-    assert problem(pa.schema([("id", pa.int64()), ("v", kind)]), vector_column="v") == f"vector column 'v' must hold arrays of numbers, it holds {kind}"
+    assert (
+        problem(pa.schema([("id", pa.int64()), ("v", kind)]), vector_column="v") == f"vector column 'v' must hold arrays of numbers, it holds {kind}"
+    )
 
 
 def test_a_vector_of_spark_ml_gets_a_hint() -> None:

@@ -37,7 +37,9 @@ def payloads(found: Documents) -> list[dict[str, Any]]:
 
 
 def table(ids: list[Any], texts: list[str | None], **more: Any) -> pa.RecordBatch:
-    return pa.record_batch({"id": pa.array(ids, pa.int64() if ids and isinstance(ids[-1], int) else pa.string()), "text": pa.array(texts, pa.string()), **more})
+    return pa.record_batch(
+        {"id": pa.array(ids, pa.int64() if ids and isinstance(ids[-1], int) else pa.string()), "text": pa.array(texts, pa.string()), **more}
+    )
 
 
 def test_each_row_becomes_a_document() -> None:
@@ -219,7 +221,9 @@ def test_a_payload_may_be_empty() -> None:
 
 def test_a_slice_of_a_batch_is_read_as_such() -> None:
     """Rows before and after the slice do not show anywhere."""
-    whole = pa.record_batch({"id": list(range(9)), "text": [f"t{i}" for i in range(9)], "l": [[i] for i in range(9)], "v": [[float(i)] for i in range(9)]})
+    whole = pa.record_batch(
+        {"id": list(range(9)), "text": [f"t{i}" for i in range(9)], "l": [[i] for i in range(9)], "v": [[float(i)] for i in range(9)]}
+    )
     found = documents(whole.slice(3, 2))
     assert (found.ids, found.texts, [row["l"] for row in payloads(found)]) == ([3, 4], ["t3", "t4"], [[3], [4]])
     vectors = documents(whole.slice(3, 2), vector_column="v").vectors

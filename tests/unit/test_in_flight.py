@@ -109,7 +109,7 @@ def test_drain_raises_what_went_wrong() -> None:
     sender.gate.set()
     sending = InFlight(sender, 2)
     sending.submit("bad 1", ids(1))
-    with pytest.raises(ValueError, match="^bad 1$"):
+    with pytest.raises(ValueError, match=r"^bad 1$"):
         sending.drain()
     sending.close()
 
@@ -120,7 +120,7 @@ def test_submit_raises_what_went_wrong_before() -> None:
     sender.gate.set()
     sending = InFlight(sender, 1)
     sending.submit("bad 1", ids(1))
-    with pytest.raises(ValueError, match="^bad 1$"):
+    with pytest.raises(ValueError, match=r"^bad 1$"):
         sending.submit("good", ids(2))
     sending.close()
     assert sender.begun == ["bad 1"]
@@ -135,7 +135,7 @@ def test_of_several_failures_the_first_is_raised() -> None:
             sending.submit(f"bad {n}", ids(n))
         sender.gate.set()
         sending.close()  # all have ended by now
-        with pytest.raises(ValueError, match="^bad 0$"):
+        with pytest.raises(ValueError, match=r"^bad 0$"):
             sending.drain()
 
 

@@ -37,7 +37,10 @@ KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.float64(), NUMBERS),
     (pa.list_(pa.string()), st.lists(st.none() | TEXTS, max_size=3)),
     (pa.list_(pa.int64()), st.lists(st.none() | INTEGERS, max_size=3)),
-    (pa.struct([("a.b", pa.float64()), ("", pa.list_(pa.bool_()))]), st.fixed_dictionaries({"a.b": st.none() | NUMBERS, "": st.none() | st.lists(st.booleans())})),
+    (
+        pa.struct([("a.b", pa.float64()), ("", pa.list_(pa.bool_()))]),
+        st.fixed_dictionaries({"a.b": st.none() | NUMBERS, "": st.none() | st.lists(st.booleans())}),
+    ),
     (pa.map_(pa.string(), pa.int64()), st.dictionaries(TEXTS, st.none() | INTEGERS, max_size=3)),
 ]
 
@@ -51,8 +54,7 @@ def clients(batch: PointBatch, rows: list[dict[str, Any]]) -> list[grpc.PointStr
     made = []
     for row, identifier in enumerate(batch.ids):
         vectors = {name: matrix[row].tolist() for name, matrix in batch.vectors.items()}
-        vector = vectors[""] if "" in vectors else vectors
-        made.append(RestToGrpc.convert_point_struct(models.PointStruct(id=identifier, vector=vector, payload=rows[row])))
+        made.append(RestToGrpc.convert_point_struct(models.PointStruct(id=identifier, vector=vectors.get("", vectors), payload=rows[row])))
     return made
 
 

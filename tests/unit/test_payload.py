@@ -185,7 +185,9 @@ def test_an_unsigned_integer_above_int64_is_refused() -> None:
         stored([2**63], pa.uint64())
 
 
-@pytest.mark.parametrize("kind", [pa.month_day_nano_interval(), pa.map_(pa.date32(), pa.string()), pa.map_(pa.string(), pa.month_day_nano_interval())], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.month_day_nano_interval(), pa.map_(pa.date32(), pa.string()), pa.map_(pa.string(), pa.month_day_nano_interval())], ids=str
+)
 def test_a_type_without_mapping_has_a_reason(kind: pa.DataType) -> None:
     """It is known before the job, from the type alone."""
     assert unmappable(pa.field("c", kind)) is not None

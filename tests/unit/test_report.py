@@ -29,7 +29,10 @@ def test_the_one_line_is_the_promised_one() -> None:
 
 def test_the_line_leaves_out_what_there_was_not() -> None:
     """Without a model there are no tokens to speak of, and without truncation no tokens cut."""
-    assert str(job(rows=604, written=604, points=604)) == "wrote 604 points from 604 rows to articles in 5 min 2 s: 2.0 rows/s, 0 rejected, 0 truncated, 0 retries"
+    assert (
+        str(job(rows=604, written=604, points=604))
+        == "wrote 604 points from 604 rows to articles in 5 min 2 s: 2.0 rows/s, 0 rejected, 0 truncated, 0 retries"
+    )
 
 
 def test_the_line_says_where_it_ran() -> None:
@@ -97,14 +100,19 @@ def test_partitions_add_up() -> None:
 
 def test_devices_are_named_once() -> None:
     """Each device once, in order; tasks that had none do not count."""
-    parts = [PartitionReport(device=device, dtype=dtype) for device, dtype in (("cuda:1", "float16"), ("cuda:0", "float16"), ("", ""), ("cuda:1", "float16"))]
+    parts = [
+        PartitionReport(device=device, dtype=dtype)
+        for device, dtype in (("cuda:1", "float16"), ("cuda:0", "float16"), ("", ""), ("cuda:1", "float16"))
+    ]
     total = WriteReport.of(parts, collection="c", run="r", seconds=1)
     assert (total.device, total.dtype) == ("cuda:0, cuda:1", "float16")
 
 
 def test_the_peak_is_the_largest() -> None:
     """Memory of several processes is not added up."""
-    total = WriteReport.of([PartitionReport(peak_bytes=5), PartitionReport(peak_bytes=7), PartitionReport(peak_bytes=6)], collection="c", run="r", seconds=1)
+    total = WriteReport.of(
+        [PartitionReport(peak_bytes=5), PartitionReport(peak_bytes=7), PartitionReport(peak_bytes=6)], collection="c", run="r", seconds=1
+    )
     assert total.peak_bytes == 7
 
 

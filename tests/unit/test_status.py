@@ -61,7 +61,9 @@ def test_a_full_disk_cannot_heal() -> None:
     assert str(error).endswith("; the server is out of storage")
 
 
-@pytest.mark.parametrize("details", ["request larger than rate limiter capacity, please try to split your request", "Sent message larger than max (5 vs. 4)"])
+@pytest.mark.parametrize(
+    "details", ["request larger than rate limiter capacity, please try to split your request", "Sent message larger than max (5 vs. 4)"]
+)
 def test_too_large_a_request_cannot_heal(details: str) -> None:
     """The same code again; the options that make requests smaller are named."""
     error = made(CODES.RESOURCE_EXHAUSTED, details)
@@ -76,7 +78,9 @@ def test_a_rest_port_is_explained() -> None:
     assert str(error).endswith("the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'")
 
 
-@pytest.mark.parametrize(("code", "details", "rest"), [(CODES.UNAVAILABLE, REST, True), (CODES.UNAVAILABLE, None, False), (CODES.INTERNAL, REST, False)])
+@pytest.mark.parametrize(
+    ("code", "details", "rest"), [(CODES.UNAVAILABLE, REST, True), (CODES.UNAVAILABLE, None, False), (CODES.INTERNAL, REST, False)]
+)
 def test_rest_is_known_by_code_and_words(code: grpc.StatusCode, details: str | None, rest: bool) -> None:
     """Either alone may mean something else."""
     assert is_rest(RpcFailure(code, details)) is rest

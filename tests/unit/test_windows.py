@@ -16,7 +16,12 @@ def batches(sizes: list[int], width: int = 3) -> list[pa.RecordBatch]:
     """Batches of these sizes with rows numbered through; a number and a text of `width` characters."""
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return [
-        pa.record_batch({"n": pa.array(range(start, start + size), pa.int64()), "text": pa.array([f"{i:0{width}}" for i in range(start, start + size)], pa.string())})
+        pa.record_batch(
+            {
+                "n": pa.array(range(start, start + size), pa.int64()),
+                "text": pa.array([f"{i:0{width}}" for i in range(start, start + size)], pa.string()),
+            }
+        )
         for start, size in zip(starts, sizes, strict=True)
     ]
 

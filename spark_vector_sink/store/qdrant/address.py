@@ -80,17 +80,17 @@ def find(options: SinkOptions) -> tuple[Address, list[str]]:
 def _parsed(options: SinkOptions) -> tuple[Address, list[int]]:
     """Host, key and TLS of `url`, and the ports to try in turn."""
     text = options.url or ""
-    url = urlsplit(text if "://" in text else f"http://{text}")
     shown = text.rpartition("@")[2]
     try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
         host, port = url.hostname, url.port
-    except ValueError:
-        host, port = None, None
+    except ValueError:  # its message may hold the password
+        url, host, port = urlsplit(""), None, None
     if url.scheme not in ("http", "https") or not host:
         raise CollectionError(f"option 'url' must look like http://host:6333 or https://host:6333, got {shorten(shown)!r}")
     if url.path.strip("/"):
         raise CollectionError(
-            f"option 'url' has a path ({url.path!r}), which a gRPC address cannot have; give host and port, and option 'grpc_port' if it is not 6334"
+            f"option 'url' has a path ({url.path.rpartition('@')[2]!r}), which a gRPC address cannot have; give host and port, and option 'grpc_port' if it is not 6334"
         )
     ca = _file(options.tls_ca_file, "tls_ca_file")
     host = f"[{host}]" if ":" in host else host

@@ -1,0 +1,442 @@
+"""The engine from plan to report, on the embedded store: rows in, counts out, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from spark_vector_sink import sink
+from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.errors import (
+    BadRowError,
+    CollectionError,
+    IncompleteError,
+    OptionError,
+    RefusedError,
+    SchemaError,
+)
+from spark_vector_sink.plan import Plan, check, plan
+from spark_vector_sink.report import PartitionReport, WriteReport
+from spark_vector_sink.sink import Task
+from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
+from tests.unit.fakes import DIMENSION, HashEncoder
+
+pytest.importorskip("qdrant_edge")
+
+ROOT = Path(__file__).parents[2]
+ENCODER = "tests.unit.fakes:HashEncoder"
+WINDOW = 4
+
+
+def rows(ids: Sequence[int], **more: Any) -> pa.RecordBatch:
+    columns: dict[str, Any] = {"id": pa.array(ids, pa.int64()), "text": pa.array([f"text {i}" for i in ids], pa.string())}
+    return pa.record_batch({**columns, **more})
+
+
+SCHEMA = rows([]).schema
+
+
+def options(directory: Path, **more: Any) -> dict[str, Any]:
+    return {"path": str(directory), "encoder": ENCODER, "window_rows": WINDOW, **more}
+
+
+def prepared(directory: Path, schema: pa.Schema = SCHEMA, **more: Any) -> Plan:
+    return sink.prepare(plan(options(directory, **more), schema))
+
+
+def write(directory: Path, partitions: Sequence[Sequence[pa.RecordBatch]], schema: pa.Schema = SCHEMA, **more: Any) -> WriteReport:
+    """A whole job; the plan is pickled into each task, as Spark would."""
+    made = prepared(directory, schema, **more)
+    reports = []
+    for number, batches in enumerate(partitions):
+        report = sink.write_partition(pickle.loads(pickle.dumps(made)), batches, Task(number))
+        reports.append(PartitionReport.from_json(report.to_json()))
+    return sink.finish(made, reports)
+
+
+def stored(directory: Path) -> dict[int | str, dict[str, Any]]:
+    return {hit.id: dict(hit.payload) for hit in EdgeCollections(5).search(str(directory), [1.0] * DIMENSION, 1000)}
+
+
+def files(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
+# --- whole jobs -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW, 2 * WINDOW + 1])
+def test_every_row_is_counted_and_stored(tmp_path: Path, count: int) -> None:
+    """Whether the partition ends before, at or after a window."""
+    report = write(tmp_path / "s", [[rows(range(count))]])
+    assert (report.rows, report.written, report.points, report.missing_rows()) == (count, count, count, 0)
+    assert report.stored_points == count
+    assert stored(tmp_path / "s") == {i: {"id": i, "text": f"text {i}"} for i in range(count)}
+
+
+def test_partitions_and_batches_do_not_matter(tmp_path: Path) -> None:
+    """Cut anywhere, the same points are there."""
+    cut = [[rows(range(3)), rows([]), rows(range(3, 9))], [], [rows([9])], [rows(range(10, 13)), rows([13])]]
+    report = write(tmp_path / "s", cut)
+    assert (report.rows, report.partitions, report.stored_points) == (14, 4, 14)
+    assert stored(tmp_path / "s").keys() == set(range(14))
+
+
+def test_the_vector_is_that_of_the_rows_own_text(tmp_path: Path) -> None:
+    """The nearest point to a text's vector is the row with the text."""
+    write(tmp_path / "s", [[rows(range(20))]])
+    for i in (0, 7, 19):
+        vector = HashEncoder().encode([f"text {i}"])[0].tolist()
+        (best,) = EdgeCollections(5).search(str(tmp_path / "s"), vector, 1)
+        assert (best.id, best.score) == (i, pytest.approx(1, abs=1e-5))
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    """The same rows are the same points."""
+    first = write(tmp_path / "s", [[rows(range(6))]])
+    before = stored(tmp_path / "s")
+    second = write(tmp_path / "s", [[rows(range(3))], [rows(range(3, 6))]])
+    assert (first.stored_points, second.stored_points, stored(tmp_path / "s")) == (6, 6, before)
+
+
+def test_a_second_attempt_of_a_task_changes_nothing(tmp_path: Path) -> None:
+    """Only the attempt that Spark reports counts."""
+    made = prepared(tmp_path / "s")
+    sink.write_partition(made, [rows(range(5))], Task(0, attempt=0))
+    winner = sink.write_partition(made, [rows(range(5))], Task(0, attempt=1))
+    assert sink.finish(made, [winner]).stored_points == 5
+
+
+def test_duplicates_in_a_window_are_superseded(tmp_path: Path) -> None:
+    """One point for each key, the last row's, and the report adds up."""
+    window = pa.record_batch({"id": pa.array([1, 2, 1], pa.int64()), "text": ["old", "b", "new"]})
+    report = write(tmp_path / "s", [[window]])
+    assert (report.rows, report.written, report.superseded, report.points, report.missing_rows()) == (3, 2, 1, 2, 0)
+    assert stored(tmp_path / "s")[1] == {"id": 1, "text": "new"}
+
+
+def test_a_later_window_wins_over_an_earlier(tmp_path: Path) -> None:
+    """The last row of a key wins in the whole task, not only in its window."""
+    batch = pa.record_batch({"id": pa.array([1, 2, 3, 4, 1], pa.int64()), "text": ["old", "b", "c", "d", "new"]})
+    report = write(tmp_path / "s", [[batch]])
+    assert stored(tmp_path / "s")[1] == {"id": 1, "text": "new"}
+    assert (report.rows, report.missing_rows(), report.stored_points) == (5, 0, 4)
+
+
+def test_ready_made_vectors_are_written(tmp_path: Path) -> None:
+    """No encoder, the vector as it is, and no text asked for."""
+    batch = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "v": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float64()))})
+    report = write(tmp_path / "s", [[batch]], batch.schema, encoder=None, vector_column="v", dimension=2)
+    assert (report.rows, report.written, report.tokens, report.device) == (2, 2, 0, "")
+    best = EdgeCollections(5).search(str(tmp_path / "s"), [0.0, 1.0], 1)[0]
+    assert (best.id, dict(best.payload)) == (2, {"id": 2})
+
+
+def test_the_report_says_where_time_went(tmp_path: Path) -> None:
+    """Reading, and waiting for the store, are not the same."""
+
+    def slow() -> Iterator[pa.RecordBatch]:
+        yield rows(range(3))
+
+    made = prepared(tmp_path / "s")
+    report = sink.write_partition(made, slow(), Task(3))
+    assert report.partition == 3
+    assert report.reading_seconds > 0
+    assert report.store_seconds > 0
+    assert report.peak_bytes > 1_000_000
+
+
+def test_rows_are_read_window_by_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory does not depend on the partition: a window is handed to the store before the next one is read."""
+    made = prepared(tmp_path / "s")
+    happened: list[str] = []
+    submit = EdgeStore.submit
+    monkeypatch.setattr(EdgeStore, "submit", lambda store, points: (happened.append("submit"), submit(store, points)))
+
+    def source() -> Iterator[pa.RecordBatch]:
+        for i in range(0, 3 * WINDOW, WINDOW):
+            happened.append("read")
+            yield rows(range(i, i + WINDOW))
+
+    sink.write_partition(made, source(), Task())
+    assert happened == ["read", "submit"] * 3
+
+
+# --- long text --------------------------------------------------------------------------------------------------------------------------------
+
+TINY = {"encoder": None, "device": "cpu", "dtype": "float32"}
+
+
+def long_rows() -> pa.RecordBatch:
+    return pa.record_batch({"id": pa.array([1, 2, 3], pa.int64()), "text": ["dog", "dog " * 70, "dog " * 62]})
+
+
+def test_truncation_is_counted(tmp_path: Path, tiny_model: Path) -> None:
+    """In rows and in tokens."""
+    report = write(tmp_path / "s", [[long_rows()]], model=tiny_model, **TINY)
+    assert (report.tokens, report.truncated, report.tokens_cut) == (3 + 64 + 64, 1, 8)
+    assert (report.device, report.dtype) == ("cpu", "float32")
+    assert "1 truncated (8 tokens)" in str(report)
+
+
+def test_a_long_text_can_end_the_job(tmp_path: Path, tiny_model: Path) -> None:
+    """long_text=fail names the row, its tokens and the limit."""
+    made = prepared(tmp_path / "s", model=tiny_model, long_text="fail", **TINY)
+    with pytest.raises(BadRowError) as refused:
+        sink.write_partition(made, [long_rows()], Task())
+    assert str(refused.value) == (
+        "the row with key '2' cannot be written: column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'fail')"
+    )
+
+
+# --- bad rows ---------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ids", "texts", "message"),
+    [
+        ([1, None], ["a", "b"], "a row without a key cannot be written: column 'id' is null (row 2 of 2 in its window)"),
+        ([1, 2], ["a", None], "the row with key '2' cannot be written: column 'text' is null; there is no text to encode"),
+        ([1, 2], ["a", " "], "the row with key '2' cannot be written: column 'text' holds only blanks; there is no text to encode"),
+    ],
+)
+def test_a_bad_row_ends_the_task(tmp_path: Path, ids: list[int | None], texts: list[str | None], message: str) -> None:
+    """In one line, and nothing of the task is staged."""
+    batch = pa.record_batch({"id": pa.array(ids, pa.int64()), "text": pa.array(texts, pa.string())})
+    made = prepared(tmp_path / "s")
+    with pytest.raises(BadRowError) as refused:
+        sink.write_partition(made, [rows(range(10, 10 + WINDOW)), batch], Task())
+    assert str(refused.value) == message
+    assert {path.name for path in (tmp_path / "s" / "staging").rglob("*") if path.is_file()} <= {"RUN"}
+
+
+@pytest.mark.parametrize(
+    ("vector", "reason"),
+    [
+        (None, "is null"),
+        ([1.0], "holds a vector of length 1, the collection's vectors have 2"),
+        ([1.0, None], "holds a vector with a null in it"),
+        ([1.0, float("nan")], "gives a vector with NaN or an infinite number"),
+        ([0.0, 0.0], "gives a vector of zeros only"),
+    ],
+)
+def test_a_bad_vector_ends_the_task(tmp_path: Path, vector: Any, reason: str) -> None:
+    """A store would take some of them without a word."""
+    batch = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "v": pa.array([[1.0, 2.0], vector], pa.list_(pa.float32()))})
+    made = prepared(tmp_path / "s", batch.schema, encoder=None, vector_column="v", dimension=2)
+    with pytest.raises(BadRowError) as refused:
+        sink.write_partition(made, [batch], Task())
+    assert str(refused.value) == f"the row with key '2' cannot be written: column 'v' {reason}"
+
+
+def test_a_model_that_makes_no_direction_ends_the_task(tmp_path: Path) -> None:
+    """Its vectors are looked at like those of users."""
+    made = prepared(tmp_path / "s", encoder="tests.unit.fakes:ZeroEncoder")
+    with pytest.raises(BadRowError, match=r"key '0' .* column 'text' gives a vector of zeros only"):
+        sink.write_partition(made, [rows(range(2))], Task())
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("partitions", "shown"), [([0, 2], r"\[0, 2\]"), ([1], r"\[1\]"), ([0, 1, 1], r"\[0, 1, 1\]")])
+def test_a_partition_that_did_not_report_is_missed(tmp_path: Path, partitions: list[int], shown: str) -> None:
+    """Each of them once, or the job is not complete."""
+    made = prepared(tmp_path / "s")
+    reports = [PartitionReport(partition=number) for number in partitions]
+    with pytest.raises(IncompleteError, match=shown):
+        sink.finish(made, reports)
+
+
+def test_a_row_in_no_count_is_missed(tmp_path: Path) -> None:
+    """It would be the sink's own mistake, and it says so."""
+    made = prepared(tmp_path / "s")
+    with pytest.raises(IncompleteError, match=r"^2 rows were read and are in none of the report's counts"):
+        sink.finish(made, [PartitionReport(rows=5, written=3)])
+
+
+def test_rows_missing_here_do_not_make_up_for_rows_too_many_there(tmp_path: Path) -> None:
+    """Each task's numbers have to add up, not only their sum."""
+    made = prepared(tmp_path / "s")
+    with pytest.raises(IncompleteError):
+        sink.finish(made, [PartitionReport(rows=5, written=3), PartitionReport(rows=1, written=3, partition=1)])
+
+
+def test_no_partitions_are_a_job_too(tmp_path: Path) -> None:
+    """A DataFrame may have none."""
+    assert write(tmp_path / "s", []).stored_points == 0
+
+
+def test_the_report_is_written_as_json(tmp_path: Path) -> None:
+    """Every number of the report that is returned."""
+    report = write(tmp_path / "s", [[rows(range(3))]], report_path=tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text()) == report.to_dict()
+
+
+def test_the_report_is_written_after_a_failure(tmp_path: Path) -> None:
+    """How far it came, and why it ended; nothing of the run is left."""
+    made = prepared(tmp_path / "s", report_path=tmp_path / "report.json")
+    done = sink.write_partition(made, [rows(range(3))], Task(0))
+    report = sink.abandon(made, [done], 4, "a task failed")
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert saved == report.to_dict()
+    assert (saved["rows"], saved["partitions"]) == (3, 1)
+    assert saved["error"] == "a task failed; 1 of 4 partitions had ended well; run the job again, it writes the same points"
+    assert stored(tmp_path / "s") == {}
+
+
+def test_the_report_is_written_though_the_store_is_gone(tmp_path: Path) -> None:
+    """What broke the job must not break its report."""
+    made = prepared(tmp_path / "s", report_path=tmp_path / "report.json")
+    assert made.target is not None
+    (tmp_path / "s").rename(tmp_path / "gone")
+    sink.abandon(made, [], None, "the disk went away")
+    assert "the disk went away" in json.loads((tmp_path / "report.json").read_text())["error"]
+
+
+def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
+    """The rows are there; the warning says what is not."""
+    report = write(tmp_path / "s", [[rows(range(3))]], report_path=tmp_path)
+    assert report.stored_points == 3
+    (warning,) = report.warnings
+    assert warning.startswith(f"the report could not be written to option 'report_path' = {str(tmp_path)!r}: ")
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_check_changes_nothing(tmp_path: Path) -> None:
+    """A plan is looked at as often as one likes."""
+    checked = check(options(tmp_path / "s"), SCHEMA)
+    assert checked.problems == ()
+    assert files(tmp_path) == set()
+
+
+def test_check_says_every_problem_at_once(tmp_path: Path) -> None:
+    """Options, columns, place and report, each in its own words, and nothing is made."""
+    wrong = options(
+        tmp_path / "s", batch_point="5", window_rows="many", text_column="body", tenant_column="price", create_collection="false",
+        payload_indexes="size:number", report_path=tmp_path / "none" / "report.json",
+    )  # fmt: skip
+    checked = check(wrong, pa.schema([("id", pa.int64()), ("price", pa.float64())]), problems=["column 'x' cannot be read"])
+    expected = [
+        "batch_point",
+        "window_rows",
+        "report_path",
+        "payload_indexes",
+        "column 'x' cannot be read",
+        "'body'",
+        "'price' holds double",
+        "create_collection",
+    ]
+    for words in expected:
+        assert any(words in problem for problem in checked.problems), words
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({"window_rows": "x"}, OptionError),
+        ({"text_column": "nope"}, SchemaError),
+        ({"create_collection": "false"}, CollectionError),
+        ({"window_rows": "x", "text_column": "nope"}, RefusedError),
+    ],
+)
+def test_a_plan_with_problems_is_refused(tmp_path: Path, more: dict[str, Any], kind: type[RefusedError]) -> None:
+    """By the error that fits; by their common parent where several do."""
+    with pytest.raises(RefusedError) as refused:
+        plan(options(tmp_path / "s", **more), SCHEMA)
+    assert type(refused.value) is kind
+    assert files(tmp_path) == set()
+
+
+def test_ready_made_vectors_need_a_dimension(tmp_path: Path) -> None:
+    """Where neither the collection nor the column's type tells it."""
+    schema = pa.schema([("id", pa.int64()), ("v", pa.list_(pa.float32()))])
+    (problem,) = check({"path": str(tmp_path / "s"), "vector_column": "v"}, schema).problems
+    assert problem.endswith("give option 'dimension'")
+    sized = pa.schema([("id", pa.int64()), ("v", pa.list_(pa.float32(), 3))])
+    assert check({"path": str(tmp_path / "s"), "vector_column": "v"}, sized).spec.dimension == 3
+
+
+def test_another_model_is_refused_before_the_first_row(tmp_path: Path) -> None:
+    """Vectors of two models in one collection mean nothing together."""
+    write(tmp_path / "s", [[rows(range(3))]])
+    (problem,) = check(options(tmp_path / "s", encoder="tests.unit.fakes:ZeroEncoder"), SCHEMA).problems
+    assert problem.endswith(
+        "was filled with the model encoder tests.unit.fakes:HashEncoder, this job would write vectors of encoder tests.unit.fakes:ZeroEncoder; "
+        "use that model, or another collection"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"prompt_name": "nope"}, "option 'prompt_name' = 'nope' is no prompt of the model; it has: document, query"),
+        ({"truncate_dim": 33}, "option 'truncate_dim' = 33 is more than the model's 32 dimensions"),
+        ({"model": "./no-such-model"}, "the model folder './no-such-model' does not exist on this machine"),
+    ],
+)
+def test_a_model_is_checked_by_its_files(tmp_path: Path, tiny_model: Path, more: dict[str, Any], words: str) -> None:
+    """Before a task starts, and without loading it."""
+    encoders._loaded = None
+    checked = check(options(tmp_path / "s", **{"encoder": None, "model": tiny_model, **more}), SCHEMA)
+    assert checked.problems == (words,)
+    assert encoders._loaded is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("prompt", "p"), ("prompt_name", "query"), ("normalize", False), ("truncate_dim", 8), ("max_tokens", 9)])
+def test_what_changes_the_vectors_changes_the_models_identity(tmp_path: Path, tiny_model: Path, name: str, value: Any) -> None:
+    """The guard compares it; device and arithmetic are not part of it."""
+    plain = check(options(tmp_path / "s", encoder=None, model=tiny_model), SCHEMA).encoder
+    changed = check(options(tmp_path / "s", encoder=None, model=tiny_model, **{name: value}), SCHEMA).encoder
+    same = check(options(tmp_path / "s", encoder=None, model=tiny_model, device="cpu", dtype="float16", token_budget=5), SCHEMA).encoder
+    assert plain is not None
+    assert changed is not None
+    assert same is not None
+    assert changed.identity != plain.identity == same.identity
+
+
+def test_a_plan_reads_like_a_plan(tmp_path: Path) -> None:
+    """What is read, what the key is, what is kept, and what will be made."""
+    text = str(check(options(tmp_path / "s", payload_rename="id:key", id_column="id"), SCHEMA))
+    assert "reads    text of text" in text
+    assert "key      id" in text
+    assert "payload  id as key, text" in text
+    assert f"model    encoder {ENCODER}, {DIMENSION} dimensions" in text
+
+
+def test_a_plan_with_problems_cannot_run() -> None:
+    """Not even by mistake."""
+    checked = check({"path": "articles"}, SCHEMA)
+    assert checked.target is None
+    with pytest.raises(ValueError, match="problems"):
+        sink.prepare(checked)
+
+
+def test_ready_made_vectors_need_no_torch(tmp_path: Path) -> None:
+    """A whole job in a process of its own never imports it, nor any model library."""
+    script = textwrap.dedent(
+        """
+        import sys
+        import pyarrow as pa
+        from spark_vector_sink import sink
+        from spark_vector_sink.plan import plan
+        batch = pa.record_batch({"id": [1, 2], "v": [[1.0, 0.0], [0.0, 1.0]]})
+        made = sink.prepare(plan({"path": sys.argv[1], "vector_column": "v", "dimension": 2}, batch.schema))
+        print(sink.finish(made, [sink.write_partition(made, [batch], sink.Task())]).stored_points)
+        print({"torch", "sentence_transformers", "transformers", "tokenizers", "pyspark"} & set(sys.modules))
+        """
+    )
+    printed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "s")], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert printed.split("\n")[:2] == ["2", "set()"]

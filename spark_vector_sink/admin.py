@@ -50,7 +50,10 @@ def _place(where: str) -> dict[str, str]:
     """Options `url` and `collection` of a place in one text."""
     if "://" not in where or where.startswith("file:"):
         return {"collection": where}
-    url = urlsplit(where)
+    try:
+        url = urlsplit(where)
+    except ValueError:
+        raise OptionError("the address to search is no URL; write http://host:6333/collection") from None
     server, _, collection = url.path.strip("/").rpartition("/")
     if not collection:
         raise OptionError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import sys
 import typing
@@ -88,7 +89,7 @@ class Check:
 
 
 def at_least(least: float) -> Check:
-    return Check(f">= {least:g}", lambda value: value == AUTO or value >= least)
+    return Check(f">= {least:g}", lambda value: value == AUTO or least <= value < math.inf)
 
 
 def between(least: float, most: float) -> Check:
@@ -108,7 +109,7 @@ class SinkOptions:
     """Every option of `format("vectorsink")` and of `write()`; keys are case-insensitive, values text."""
 
     # fmt: off
-    url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`; without it the store is a directory on this machine.")] = None
+    url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`; without it the store is a directory on this machine.")] = field(default=None, repr=False)
     grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, where it cannot be found from `url` (6334, or the next port after the REST port)."), between(1, 65535)] = None
     collection: Annotated[str | None, Doc(WHERE, "Collection to write to, or the directory of an embedded store; `.save(name)` says the same.")] = None
     api_key: Annotated[Secret | None, Doc(WHERE, "API key; prefer the environment or a file, since Spark itself may show options.")] = field(default=None, repr=False)
@@ -132,7 +133,7 @@ class SinkOptions:
     model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
     encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model.")] = None
     device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the task's GPU, else any GPU, else the CPU.")] = AUTO
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32. Vectors are float32 always.")] = "auto"
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are float32 always.")] = "auto"
     token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU."), at_least(1)] = "auto"
     window_rows: Annotated[int, Doc(MODEL, "Rows read ahead and encoded together, sorted by length."), at_least(1)] = 4096
     prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text.")] = None
@@ -193,10 +194,12 @@ class SinkOptions:
                 values[name] = option.parse(_as_text(text))
             except ValueError as error:
                 problems.append(str(error))
+            except TypeError:  # a Python value that JSON has no form for
+                problems.append(f"option '{name}' must be {option.words}, got a {type(text).__name__}")
         path = next((_as_text(text) for key, text in options.items() if key.lower() == "path"), None)
         if path is not None:
             if values.get("collection", path) != path:
-                problems.append(f"save({path!r}) and option 'collection' = {values['collection']!r} name two places; give one of them")
+                problems.append(f"save({_shown(path)}) and option 'collection' = {_shown(values['collection'])} name two places; give one of them")
             values.setdefault("collection", path)
         parsed = cls(**values, given=frozenset(values))
         return parsed, problems + _problems_together(parsed)
@@ -348,6 +351,8 @@ def _parse_object(text: str) -> dict[str, Any]:
         value = json.loads(text or "{}")
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("it is no object")
     return value
@@ -391,7 +396,9 @@ _ONLY_SERVER = (
     "versioned",
 )
 _ONLY_ENCODING = (
+    "text_column",
     "text_template",
+    "store_text",
     "model",
     "model_revision",
     "encoder",
@@ -415,7 +422,20 @@ _ONLY_OWN_MODEL = (
     "prompt",
     "truncate_dim",
     "max_tokens",
+    "normalize",
     "trust_remote_code",
+)
+_NEVER_EMPTY = (
+    "text_column",
+    "id_column",
+    "tenant_column",
+    "vector_column",
+    "model",
+    "encoder",
+    "api_key_env",
+    "api_key_file",
+    "tls_ca_file",
+    "report_path",
 )
 
 
@@ -443,7 +463,7 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(("dimension",), "without 'vector_column': the model tells it")
     if options.encoder is not None and not re.fullmatch(r"[\w.]+:[\w.]+", options.encoder):
         problems.append(f"option 'encoder' must be package.module:factory, got {options.encoder!r}")
-    problems.extend(f"option '{name}' must not be empty" for name in ("text_column", "id_column") if not getattr(options, name))
+    problems.extend(f"option '{name}' must not be empty" for name in _NEVER_EMPTY if getattr(options, name) in ("", ()))
     return problems
 
 
@@ -456,21 +476,27 @@ def place_problems(options: SinkOptions) -> list[str]:
         ]
     looks_like_path = "/" in where or where.startswith("file:") or where in (".", "..")
     if options.url is None:
-        if not looks_like_path:
-            return [
-                f"{where!r} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); for an embedded store in a directory of this machine write .save(\"./{where}\")"
-            ]
         scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):", where)
         if scheme and scheme[1].lower() != "file":
             return [
-                f"an embedded store is a local directory, got {where!r}; for a server give its address as option 'url' and a collection's name to save()"
+                f"an embedded store is a local directory, got {_shown(where)}; for a server give its address as option 'url' and a collection's name to save()"
+            ]
+        if not looks_like_path:
+            return [
+                f"{_shown(where)} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); "
+                f'for an embedded store in a directory of this machine write .save("./{where}")'
             ]
         return []
     if looks_like_path:
-        return [f"with option 'url' the collection is a plain name, got {where!r}"]
+        return [f"with option 'url' the collection is a plain name, got {_shown(where)}"]
     if "," in options.url:
         return ["option 'url' takes one address in this version (several nodes will come later)"]
     return []
+
+
+def _shown(place: str) -> str:
+    """A place in a message: on one line, and without what stands before an @, which may be a password."""
+    return repr(shorten(place.rpartition("@")[2]))
 
 
 README_MARKS = ("<!-- options: made by `python -m spark_vector_sink.options README.md` -->", "<!-- end of options -->")

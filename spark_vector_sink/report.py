@@ -147,8 +147,8 @@ def _duration(seconds: float) -> str:
 def _rate(count: int, seconds: float) -> str:
     """`211`, `19.2k`, `1.3M` for each second"""
     rate = count / seconds if seconds > 0 else 0.0
-    if rate >= 1e6:
+    if rate >= 999_950:
         return f"{rate / 1e6:.1f}M"
-    if rate >= 1e4:
+    if rate >= 9_999.5:
         return f"{rate / 1e3:.1f}k"
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"

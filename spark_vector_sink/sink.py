@@ -28,7 +28,7 @@ from spark_vector_sink import stores
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.encode.windows import windows
-from spark_vector_sink.errors import BadRowError, IncompleteError
+from spark_vector_sink.errors import BadRowError, IncompleteError, shorten
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.rows import documents, vectors
@@ -86,14 +86,16 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
     return report
 
 
-def finish(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
+def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None = None) -> WriteReport:
     """Bring in what tasks have staged, check that nothing is missing, and report.
 
+    partitions: how many there were, where Spark tells.
     Raises IncompleteError where a partition did not report, or a row is in none of the counts.
     """
-    partitions = sorted(report.partition for report in reports)
-    if partitions != list(range(len(partitions))):
-        raise IncompleteError(f"the partitions {partitions} reported, which is not each of 0 to {max(partitions)} once; run the job again")
+    reported = sorted(report.partition for report in reports)
+    expected = max(reported, default=-1) + 1 if partitions is None else partitions
+    if reported != list(range(expected)):
+        raise IncompleteError(f"not each of {expected} partitions reported once, but {shorten(str(reported))}; run the job again")
     missing = sum(abs(report.missing_rows()) for report in reports)
     if missing:
         raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -124,14 +124,17 @@ class CustomEncoder:
         self.dtype = str(getattr(wrapped, "dtype", ""))
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        made = self._wrapped.encode(list(texts))
-        if isinstance(made, Encoded):
-            return made
-        vectors = np.ascontiguousarray(made, dtype=np.float32)
+        try:
+            made = self._wrapped.encode(list(texts))
+            vectors = np.ascontiguousarray(made.vectors if isinstance(made, Encoded) else made, dtype=np.float32)
+        except Exception as error:
+            raise EncodingError(f"the encoder {self.identity!r} failed on {len(texts)} texts: {type(error).__name__}: {error}") from error
         if vectors.shape != (len(texts), self.dimension):
             raise EncodingError(
                 f"the encoder {self.identity!r} returned an array of shape {vectors.shape} for {len(texts)} texts, it must be ({len(texts)}, {self.dimension})"
             )
+        if isinstance(made, Encoded):
+            return replace(made, vectors=vectors)
         zeros = np.zeros(len(texts), np.int64)
         return Encoded(vectors, zeros, zeros)
 

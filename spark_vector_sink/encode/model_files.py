@@ -34,6 +34,8 @@ def read(model: str, revision: str | None) -> ModelFiles:
     if folder.is_dir():
         if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
             raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it")
+        if revision is not None:
+            raise EncodingError(f"option 'model_revision' has no effect with the folder {model!r}; leave it out")
         commit = None
         name = f"sha256:{_digest(folder, _stamp(folder))[:32]}"
     elif folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:

@@ -129,6 +129,11 @@ def _payload(
     problems = [
         f"option 'payload_exclude' names the key column '{column}', which is always kept" for column in options.payload_exclude if column in key
     ]
+    problems += [
+        f"option 'payload_exclude' names the text column '{column}'; leave the text out with store_text=false"
+        for column in options.payload_exclude
+        if column in text and column not in key
+    ]
     wanted = set(options.payload_columns or present) - set(options.payload_exclude) - {options.vector_column}
     if not options.vector_column:
         wanted = wanted | set(text) if options.store_text else wanted - set(text)

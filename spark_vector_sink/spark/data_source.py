@@ -73,7 +73,7 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
         return Written(sink.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()))
 
     def commit(self, messages: Sequence[Written | None]) -> None:
-        report = sink.finish(self.plan, [message.report for message in messages if message is not None])
+        report = sink.finish(self.plan, [message.report for message in messages if message is not None], len(messages))
         _say(*report.warnings, str(report))
 
     def abort(self, messages: Sequence[Written | None]) -> None:

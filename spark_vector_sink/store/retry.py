@@ -25,7 +25,10 @@ def retrying(send: Callable[[], T], most_seconds: float, on_retry: Callable[[], 
     def wait(error: Exception) -> bool | float:
         if not isinstance(error, TransientStoreError) or most_seconds <= 0:
             return False
-        return True if error.retry_after is None else error.retry_after
+        if error.retry_after is None:
+            return True
+        fits = time.monotonic() - begun + error.retry_after <= most_seconds
+        return error.retry_after if fits else False  # to sleep past the end, only to give up, helps nobody
 
     try:
         for attempt in stamina.retry_context(on=wait, attempts=None, timeout=most_seconds or None, wait_initial=0.1, wait_max=20.0, wait_jitter=1.0):
@@ -36,5 +39,7 @@ def retrying(send: Callable[[], T], most_seconds: float, on_retry: Callable[[], 
                 return send()
     except TransientStoreError as error:
         seconds = time.monotonic() - begun
-        raise PermanentStoreError(f"{error} (tried {attempts} times in {seconds:.0f} s; option 'retry_max_seconds' = {most_seconds:g})") from error
+        raise PermanentStoreError(
+            f"{error} (tried {attempts} {'time' if attempts == 1 else 'times'} in {seconds:.0f} s; option 'retry_max_seconds' = {most_seconds:g})"
+        ) from error
     raise AssertionError("a retry loop ends by a result or an error")

@@ -21,6 +21,8 @@ PROBE_SECONDS = 10.0
 OLDEST_SERVER = (1, 16)
 """Collection metadata, which the model guard lives in, came with 1.16."""
 
+KEY_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
 CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -104,13 +106,15 @@ def _parsed(options: SinkOptions) -> tuple[Address, list[int]]:
 
 def find_key(options: SinkOptions) -> Secret | None:
     """The API key: this process's environment, its file, then the option."""
-    return _local_key(options) or options.api_key
+    given = options.api_key if options.api_key is not None and options.api_key.reveal() else None
+    return _local_key(options) or given
 
 
 def _local_key(options: SinkOptions) -> Secret | None:
     text = os.environ.get(options.api_key_env, "").strip()
     if not text and options.api_key_file and Path(options.api_key_file).is_file():
-        text = Path(options.api_key_file).read_text(encoding="utf-8").strip()
+        content = _file(options.api_key_file, "api_key_file") or b""
+        text = content.decode("ascii", errors="replace").strip()
     return Secret(text) if text else None
 
 
@@ -151,6 +155,10 @@ def _is_this_machine(host: str) -> bool:
 
 def _unreachable(address: Address, refusals: dict[int, grpc.RpcError], options: SinkOptions) -> str:
     """Why no port answered, in one line."""
+    refused = next((port for port, error in refusals.items() if error.code() in KEY_REFUSED), None)
+    if refused is not None:
+        said = shorten(refusals[refused].details() or "", 200)
+        return f"the server at {address.host}:{refused} refuses the API key: {said}; check options 'api_key_env' and 'api_key_file'"
     rest = [port for port, error in refusals.items() if is_rest(error)]
     tried = " and ".join(f"{address.host}:{port}" for port in refusals)
     if rest and options.grpc_port in rest:
@@ -159,8 +167,6 @@ def _unreachable(address: Address, refusals: dict[int, grpc.RpcError], options: 
         others = " and ".join(str(port) for port in refusals if port not in rest)
         return f"{address.host}:{rest[0]} is a REST port, and no gRPC port answers at {others or 'the next one'}; give the gRPC port as option 'grpc_port'"
     error = next(iter(refusals.values()))
-    if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return f"the server at {tried} refuses the API key: {shorten(error.details() or '', 200)}; check options 'api_key_env' and 'api_key_file'"
     details = shorten(error.details() or error.code().name, 200)
     tls = " with TLS" if address.tls else ""
     return (

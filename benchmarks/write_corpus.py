@@ -49,7 +49,9 @@ def main() -> None:
     report = write(df, name, **options)
     print(report)
     print(f"points counted by the store: {report.stored_points:,}")
-    print(f"a task's seconds, added up: reading {report.reading_seconds:.1f}, tokenising {report.tokenising_seconds:.1f}, encoding {report.encoding_seconds:.1f}, store {report.store_seconds:.1f}")
+    print(
+        f"a task's seconds, added up: reading {report.reading_seconds:.1f}, tokenising {report.tokenising_seconds:.1f}, encoding {report.encoding_seconds:.1f}, store {report.store_seconds:.1f}"
+    )
     print(f"most resident memory of a Python worker: {report.peak_bytes / 2**20:,.0f} MiB")
     spark.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from spark_vector_sink.encode import model_files
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import SinkOptions
+
+MOST_ANSWERS = 10_000
+
+log = logging.getLogger("spark_vector_sink")
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,12 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
     together with `url=`. The question is encoded with the model that the collection remembers; `model=` says where that model
     is now, when it has moved. Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
     """
+    if not 1 <= limit <= MOST_ANSWERS:
+        raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit}")
     parsed = SinkOptions.from_mapping({**_place(where), **options})
-    place, _ = stores.find(parsed)
+    place, warnings = stores.find(parsed)
+    for warning in warnings:
+        log.warning(warning)
     name = place.name(parsed)
     with stores.collections(parsed, place) as collections:
         remembered = collections.metadata(name)
@@ -69,16 +78,20 @@ def _encoder(remembered: Mapping[str, Any], options: SinkOptions, name: str) -> 
         raise CollectionError(
             f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words"
         )
+    moved = "model" in options.given
     if source.get("encoder"):
+        if moved:
+            raise OptionError(f"'{name}' was filled by the encoder {source['encoder']}; leave option 'model' out")
         return EncoderSpec(str(remembered["model"]), "", factory=source["encoder"])
-    model = options.model if "model" in options.given else source["model"]
-    files = model_files.read(model, source.get("model_revision"))
+    if moved and source.get("model_revision"):
+        raise OptionError(f"'{name}' was filled with the hub model {remembered['model']}, and is asked with the same; leave option 'model' out")
+    files = model_files.read(options.model if moved else source["model"], source.get("model_revision"))
     if files.name != str(remembered["model"]).split(" ", 1)[0]:
         raise CollectionError(
-            f"'{name}' was filled with the model {remembered['model']}, but {model!r} is {files.name} today; give its place as option 'model'"
+            f"'{name}' was filled with the model {remembered['model']}, but {files.place!r} is {files.name} today; give its place as option 'model'"
         )
     return EncoderSpec(
-        str(remembered["model"]), model, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
+        str(remembered["model"]), files.place, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
         truncate_dim=settings.get("truncate_dim"), max_tokens=settings.get("max_tokens"), trust_remote_code=options.trust_remote_code,
     )  # fmt: skip
 

@@ -72,7 +72,7 @@ class BadRowError(VectorSinkError):
 
     def __init__(self, key: str | None, column: str, reason: str) -> None:
         self.key, self.column, self.reason = key, column, reason
-        row = "a row without a key" if key is None else f"the row with key {shorten(key)!r}"
+        row = "a row" if key is None else f"the row with key {shorten(key)!r}"
         super().__init__(f"{row} cannot be written: column '{column}' {reason}")
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

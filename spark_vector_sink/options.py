@@ -13,11 +13,12 @@ import re
 import sys
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from spark_vector_sink.errors import OptionError, shorten
 
@@ -96,6 +97,12 @@ def between(least: float, most: float) -> Check:
     return Check(f"from {least:g} to {most:g}", lambda value: value == AUTO or least <= value <= most)
 
 
+UNUSABLE_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+"""What Qdrant refuses in the name of a collection, and control characters, which it takes."""
+
+LONGEST_NAME = 240
+"""A collection is a directory of the server, whose name has at most 255 bytes; some are for the version."""
+
 AUTO = "auto"
 Auto = Literal["auto"]
 
@@ -116,7 +123,7 @@ class SinkOptions:
     api_key_env: Annotated[str, Doc(WHERE, "Environment variable that holds the API key, on executors or on the driver.")] = "QDRANT_API_KEY"
     api_key_file: Annotated[str | None, Doc(WHERE, "File that holds the API key, on executors or on the driver.")] = None
     tls_ca_file: Annotated[str | None, Doc(WHERE, "PEM file of the authority that signed the server's certificate (`https` only).")] = None
-    timeout_seconds: Annotated[float, Doc(WHERE, "Longest wait for one request, or for the lock of an embedded store."), at_least(0.1)] = 60.0
+    timeout_seconds: Annotated[float, Doc(WHERE, "Longest wait for one request, or for the lock of an embedded store."), between(0.1, 86_400)] = 60.0
 
     text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text; several are joined by `text_template`.")] = ("text",)
     text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default they are joined by line breaks.")] = None
@@ -143,7 +150,7 @@ class SinkOptions:
     max_tokens: Annotated[int | None, Doc(MODEL, "Tokens of a text that the model reads at most; by default the model's own limit."), at_least(1)] = None
     trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run.")] = False
 
-    long_text: Annotated[Literal["truncate", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, or the end of the job.", not_yet=("chunk", "reject"))] = "truncate"
+    long_text: Annotated[Literal["truncate", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, or the end of the job; an encoder of one's own must count for it.", not_yet=("chunk", "reject"))] = "truncate"
     store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload.")] = True
 
     create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created.")] = True
@@ -151,7 +158,7 @@ class SinkOptions:
     distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared.")] = "cosine"
     collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata are the sink's.")] = field(default_factory=dict)
     payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, made before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
-    dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, where the collection does not exist yet."), at_least(1)] = None
+    dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, where the collection does not exist yet."), between(1, 65_536)] = None
     adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a non-empty collection that this sink has not made.")] = False
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
@@ -160,7 +167,7 @@ class SinkOptions:
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
 
     on_bad_row: Annotated[Literal["fail"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job.", not_yet=("reject",))] = "fail"
-    retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), at_least(0)] = 600.0
+    retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), between(0, 604_800)] = 600.0
     report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure.")] = None
     # fmt: on
 
@@ -181,7 +188,7 @@ class SinkOptions:
         values: dict[str, Any] = {}
         problems: list[str] = []
         for key, text in options.items():
-            name = key.lower()
+            name = str(key).lower()
             if name in SPARK_KEYS:
                 continue
             option = option_table().get(name)
@@ -196,7 +203,7 @@ class SinkOptions:
                 problems.append(str(error))
             except TypeError:  # a Python value that JSON has no form for
                 problems.append(f"option '{name}' must be {option.words}, got a {type(text).__name__}")
-        path = next((_as_text(text) for key, text in options.items() if key.lower() == "path"), None)
+        path = next((_as_text(text) for key, text in options.items() if str(key).lower() == "path"), None)
         if path is not None:
             if values.get("collection", path) != path:
                 problems.append(f"save({_shown(path)}) and option 'collection' = {_shown(values['collection'])} name two places; give one of them")
@@ -212,7 +219,10 @@ class SinkOptions:
     @property
     def directory(self) -> Path:
         """Directory of the embedded store, absolute."""
-        return Path(re.sub(r"^file:(//)?", "", self.collection or "")).expanduser().absolute()
+        where = self.collection or ""
+        if where.lower().startswith("file:"):
+            where = unquote(urlsplit(where).path)
+        return Path(where).expanduser().absolute()
 
     @property
     def content_key(self) -> bool:
@@ -456,6 +466,11 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(("tls_ca_file",), "without an https 'url'")
     if not options.create_collection:
         without_effect(("collection_config", "versioned"), "with create_collection=false")
+    key = [*options.id_column, *([options.tenant_column] if options.tenant_column else [])]
+    problems.extend(f"options 'id_column' and 'tenant_column' name '{name}' twice" for name in dict.fromkeys(key) if key.count(name) > 1)
+    problems.extend(f"option 'payload_rename' gives '{old}' an empty name" for old, new in options.payload_rename.items() if not new)
+    if UNUSABLE_IN_NAMES.search(options.vector_name):
+        problems.append(f"option 'vector_name' cannot be {shorten(options.vector_name)!r}: one of its characters is not allowed")
     for one, other in (("prompt", "prompt_name"), ("payload_columns", "payload_exclude")):
         if {one, other} <= options.given:
             problems.append(f"options '{one}' and '{other}' exclude each other; give one of them")
@@ -474,7 +489,7 @@ def place_problems(options: SinkOptions) -> list[str]:
         return [
             "no collection is named: end with .save(\"articles\"), or give option 'collection' (Spark does not hand on the options of a catalog table)"
         ]
-    looks_like_path = "/" in where or where.startswith("file:") or where in (".", "..")
+    looks_like_path = "/" in where or where.lower().startswith("file:") or where in (".", "..")
     if options.url is None:
         scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):", where)
         if scheme and scheme[1].lower() != "file":
@@ -486,12 +501,29 @@ def place_problems(options: SinkOptions) -> list[str]:
                 f"{_shown(where)} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); "
                 f'for an embedded store in a directory of this machine write .save("./{where}")'
             ]
-        return []
+        return list(_directory_problems(options))
     if looks_like_path:
         return [f"with option 'url' the collection is a plain name, got {_shown(where)}"]
+    if unusable := UNUSABLE_IN_NAMES.search(where):
+        return [f"a collection's name cannot hold {unusable[0]!r}, got {_shown(where)}"]
+    if len(where) > LONGEST_NAME:
+        return [f"a collection's name has at most {LONGEST_NAME} characters, this one has {len(where)}: {_shown(where)}"]
     if "," in options.url:
         return ["option 'url' takes one address in this version (several nodes will come later)"]
     return []
+
+
+def _directory_problems(options: SinkOptions) -> Iterator[str]:
+    where = options.collection or ""
+    if where.lower().startswith("file:") and urlsplit(where).netloc not in ("", "localhost"):
+        yield f"an embedded store is a directory of this machine, got {_shown(where)}; write file:///path, or the path alone"
+        return
+    try:
+        options.directory.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return  # the store itself looks at what is there
+    except (OSError, ValueError, RuntimeError) as error:
+        yield f"{_shown(where)} cannot be the directory of an embedded store: {getattr(error, 'strerror', None) or error}"
 
 
 def _shown(place: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -74,8 +75,8 @@ def plan(options: Mapping[str, Any], schema: pa.Schema) -> Plan:
     return checked
 
 
-def check(options: Mapping[str, Any], schema: pa.Schema, problems: Iterable[str] = ()) -> Plan:
-    """The plan of a job, with its problems instead of an error; `problems` are those of the schema that the caller has found.
+def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str, str] | None = None) -> Plan:
+    """The plan of a job, with its problems instead of an error. unreadable: columns that never reach a task, each with a sentence.
 
     Looks at the server or the directory, and changes nothing there.
     """
@@ -83,21 +84,30 @@ def check(options: Mapping[str, Any], schema: pa.Schema, problems: Iterable[str]
     parsed, wrong = SinkOptions.parse(options)
     columns, misfits = column_rules.choose(parsed, schema)
     found.add(OptionError, [*wrong, *_report_problems(parsed), *_index_problems(parsed, columns)])
-    found.add(SchemaError, [*problems, *misfits])
+    found.add(SchemaError, (unreadable or {}).values())
+    found.add(
+        SchemaError, (text for text in misfits if not any(text.startswith(f"column '{name}' cannot become payload") for name in unreadable or ()))
+    )
+
+    place, target = stores.Place(), None
+    warnings: list[str] = []
+    reachable = False
+    if not place_problems(parsed):
+        with found.catching(CollectionError):
+            place, warnings = stores.find(parsed)
+            reachable = True
 
     encoder, dimension = None, parsed.dimension or _fixed_size(schema, parsed.vector_column)
     if parsed.vector_column is None:
         with found.catching(OptionError):
             encoder, dimension = _encoder(parsed)
             if dimension is None and not found:
-                dimension = encoders.load(encoder).dimension
+                loaded = encoders.load(encoder)
+                encoder, dimension = replace(encoder, identity=loaded.identity), loaded.dimension
     spec = _collection_spec(parsed, columns, encoder, dimension)
 
-    place, target = stores.Place(), None
-    warnings: list[str] = []
-    if not place_problems(parsed):
+    if reachable:
         with found.catching(CollectionError):
-            place, warnings = stores.find(parsed)
             with stores.collections(parsed, place) as collections:
                 target = collections.resolve(place.name(parsed), spec)
             found.add(CollectionError, target.problems)
@@ -106,7 +116,8 @@ def check(options: Mapping[str, Any], schema: pa.Schema, problems: Iterable[str]
                 found.add(
                     OptionError,
                     [
-                        f"'{target.name}' does not exist, and the length of the vectors in '{parsed.vector_column}' is not known before they are read; give option 'dimension'"
+                        f"'{target.name}' does not exist, and the length of the vectors in '{parsed.vector_column}' is not known before they are read; "
+                        "give option 'dimension'"
                     ],
                 )
     return Plan(
@@ -148,8 +159,7 @@ class _Found:
 def _encoder(options: SinkOptions) -> tuple[EncoderSpec, int | None]:
     """How to load the model, and the length of its vectors where its files tell."""
     if options.encoder is not None:
-        spec = EncoderSpec(identity=f"encoder {options.encoder}", model="", factory=options.encoder)
-        return spec, None
+        return EncoderSpec(identity=f"encoder {options.encoder}", model="", factory=options.encoder), None
     files = model_files.read(options.model, options.model_revision)
     if options.prompt_name is not None and options.prompt_name not in files.prompts:
         raise EncodingError(
@@ -161,8 +171,9 @@ def _encoder(options: SinkOptions) -> tuple[EncoderSpec, int | None]:
     changes = {"prompt": prompt, "normalize": options.normalize, "truncate_dim": options.truncate_dim, "max_tokens": options.max_tokens}
     identity = " ".join([files.name, *(f"{name}={value!r}" for name, value in changes.items() if value is not None)])
     spec = EncoderSpec(
-        identity, options.model, files.revision, None, options.device, options.dtype, options.token_budget, prompt, None,
-        options.normalize, options.truncate_dim, options.max_tokens, options.trust_remote_code,
+        identity=identity, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,
+        token_budget=options.token_budget, prompt=prompt, normalize=options.normalize, truncate_dim=options.truncate_dim,
+        max_tokens=options.max_tokens, trust_remote_code=options.trust_remote_code,
     )  # fmt: skip
     return spec, options.truncate_dim or files.dimension
 
@@ -178,7 +189,7 @@ def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpe
     metadata = {
         "library": f"spark-vector-sink {_version()}",
         "model": encoder.identity if encoder else None,
-        "source": {"model": options.model, "model_revision": encoder.revision, "encoder": options.encoder} if encoder else None,
+        "source": {"model": encoder.model, "model_revision": encoder.revision, "encoder": options.encoder} if encoder else None,
         "settings": {
             name: value
             for name in ("prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text")
@@ -219,5 +230,10 @@ def _index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
 
 def _report_problems(options: SinkOptions) -> Iterator[str]:
     path = options.report_path
-    if path is not None and "://" not in path and not Path(path).expanduser().absolute().parent.is_dir():
+    if path is None or "://" in path:
+        return
+    file = Path(path).expanduser().absolute()
+    if not file.parent.is_dir():
         yield f"option 'report_path' = {path!r}: the directory does not exist"
+    elif file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        yield f"option 'report_path' = {path!r} is no file that can be written"

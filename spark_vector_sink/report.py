@@ -128,7 +128,8 @@ class WriteReport(Counts):
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
         if self.error is not None:
-            return f"failed after {_duration(self.seconds)} on {self.collection}, {self.points:,} points from {self.rows:,} rows reported as written: {self.error}"
+            done = f", with {self.points:,} points of {self.rows:,} rows written by tasks that ended well" if self.rows else ""
+            return f"failed after {_duration(self.seconds)} on {self.collection}{done}: {self.error}"
         return f"wrote {self.points:,} points from {self.rows:,} rows to {self.collection} in {_duration(self.seconds)}: {', '.join(parts)}"
 
 

@@ -28,11 +28,12 @@ from spark_vector_sink import stores
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.encode.windows import windows
-from spark_vector_sink.errors import BadRowError, IncompleteError, shorten
+from spark_vector_sink.errors import BadRowError, CollectionError, IncompleteError, shorten
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.rows import documents, vectors
 from spark_vector_sink.rows.documents import Documents
+from spark_vector_sink.store.guard import other_model
 from spark_vector_sink.store.store import PointBatch, Target
 
 T = TypeVar("T")
@@ -100,10 +101,15 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     if missing:
         raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")
     with stores.collections(plan.options, plan.place) as collections:
+        wrong = other_model(_target(plan).name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
+        if wrong is not None:
+            raise CollectionError(wrong)
         receipts = [receipt for report in reports for receipt in report.receipts]
         stored = collections.finish(_target(plan), plan.run, receipts)
     total = _report(plan, reports)
     total.stored_points = stored
+    if stored is None:
+        total.warnings.append("the store did not tell how many points it holds")
     _save(total, plan.options.report_path)
     return total
 
@@ -116,8 +122,8 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     with stores.collections(plan.options, plan.place) as collections:
         collections.abandon(_target(plan), plan.run)
     total = _report(plan, reports)
-    done = f"{len(reports)} of {partitions} partitions" if partitions is not None else f"{len(reports)} partitions"
-    total.error = f"{error + '; ' if error else ''}{done} had ended well; run the job again, it writes the same points"
+    done = f"{len(reports)} of {partitions} partitions had ended well; " if partitions is not None else ""
+    total.error = f"{error + '; ' if error else ''}{done}run the job again, it writes the same points"
     _save(total, plan.options.report_path)
     return total
 
@@ -126,6 +132,12 @@ def _target(plan: Plan) -> Target:
     if plan.target is None:
         raise ValueError("a plan with problems cannot run")
     return plan.target
+
+
+def _metadata_name(plan: Plan) -> str:
+    """What the collection is called where its metadata is: the directory, or the collection that the alias stood for."""
+    target = _target(plan)
+    return target.name if plan.options.is_embedded else target.physical
 
 
 def _vectors(plan: Plan, found: Documents, task: Task, report: PartitionReport) -> npt.NDArray[np.float32]:
@@ -186,7 +198,9 @@ def _save(report: WriteReport, path: str | None) -> None:
         with filesystem.open_output_stream(name) as file:
             file.write(report.to_json().encode())
     except (OSError, pa.ArrowException) as error:
-        report.warnings.append(f"the report could not be written to option 'report_path' = {path!r}: {error}")
+        report.warnings.append(
+            f"the report could not be written to option 'report_path' = {shorten(path.rpartition('@')[2])!r}: {type(error).__name__}"
+        )
 
 
 def _timed(source: Iterator[T], report: PartitionReport) -> Iterator[T]:

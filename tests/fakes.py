@@ -21,3 +21,9 @@ class Four:
 
 class OtherFour(Four):
     """The same numbers under another name, so another model to the guard."""
+
+
+class Named(Four):
+    """An encoder that says which model it is."""
+
+    identity = "m1"

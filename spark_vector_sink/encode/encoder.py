@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode import device
+from spark_vector_sink.encode import device, model_files
 from spark_vector_sink.errors import EncodingError
 from spark_vector_sink.options import AUTO
 
@@ -61,7 +63,6 @@ class EncoderSpec:
     dtype: str = AUTO
     token_budget: int | str = AUTO
     prompt: str | None = None
-    prompt_name: str | None = None
     normalize: bool | None = None
     truncate_dim: int | None = None
     max_tokens: int | None = None
@@ -95,7 +96,23 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
 def _sentence_transformer(spec: EncoderSpec, chosen: str) -> Encoder:
     from spark_vector_sink.encode.sentence_transformer import SentenceTransformerEncoder
 
+    if Path(spec.model).is_absolute():
+        _same_folder(spec)
     return SentenceTransformerEncoder(spec, chosen)
+
+
+def _same_folder(spec: EncoderSpec) -> None:
+    """The driver's folder must be here too, with the same content: else vectors of two models would get under one name."""
+    host = socket.gethostname()
+    if not Path(spec.model).is_dir():
+        raise EncodingError(
+            f"the model folder {spec.model!r} is not on host {host}; put it at the same path on every executor, or give a hub name as option 'model'"
+        )
+    here = model_files.read(spec.model, None).name
+    if here != spec.identity.split(" ", 1)[0]:
+        raise EncodingError(
+            f"the model folder {spec.model!r} on host {host} holds {here}, the driver's is {spec.identity}; put the same model on every machine"
+        )
 
 
 def _from_factory(spec: EncoderSpec) -> Encoder:
@@ -117,9 +134,13 @@ class CustomEncoder:
     """An object of the user's with `dimension` and `encode(texts) -> array (n, dimension)`, and if it likes `encode_query(text)`."""
 
     def __init__(self, wrapped: Any, spec: EncoderSpec) -> None:
-        self._wrapped = wrapped
+        self._wrapped, self._name = wrapped, spec.factory
+        if not isinstance(wrapped.dimension, int) or wrapped.dimension < 1:
+            raise EncodingError(
+                f"option 'encoder' = {spec.factory!r} returned a {type(wrapped).__name__} whose dimension is {wrapped.dimension!r}, no positive integer"
+            )
         self.dimension = int(wrapped.dimension)
-        self.identity = str(getattr(wrapped, "identity", spec.factory))
+        self.identity = str(getattr(wrapped, "identity", f"encoder {spec.factory}"))
         self.device = str(getattr(wrapped, "device", ""))
         self.dtype = str(getattr(wrapped, "dtype", ""))
 
@@ -128,10 +149,10 @@ class CustomEncoder:
             made = self._wrapped.encode(list(texts))
             vectors = np.ascontiguousarray(made.vectors if isinstance(made, Encoded) else made, dtype=np.float32)
         except Exception as error:
-            raise EncodingError(f"the encoder {self.identity!r} failed on {len(texts)} texts: {type(error).__name__}: {error}") from error
+            raise EncodingError(f"the encoder {self._name!r} failed on {len(texts)} texts: {type(error).__name__}: {error}") from error
         if vectors.shape != (len(texts), self.dimension):
             raise EncodingError(
-                f"the encoder {self.identity!r} returned an array of shape {vectors.shape} for {len(texts)} texts, it must be ({len(texts)}, {self.dimension})"
+                f"the encoder {self._name!r} returned an array of shape {vectors.shape} for {len(texts)} texts, it must be ({len(texts)}, {self.dimension})"
             )
         if isinstance(made, Encoded):
             return replace(made, vectors=vectors)

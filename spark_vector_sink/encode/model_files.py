@@ -18,13 +18,13 @@ from spark_vector_sink.errors import EncodingError, MissingPackageError
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """revision: commit of a hub model. name: `org/model@commit`, or `sha256:…` of a folder's content; never a path.
+    """place: what to load: a hub name, or a folder's absolute path. revision: commit of a hub model. name: `org/model@commit`, or `sha256:…` of a folder's content; never a path.
     dimension: None where the files do not tell."""
 
+    place: str
     revision: str | None
     name: str
     dimension: int | None
-    normalizes: bool
     prompts: dict[str, str]
 
 
@@ -36,17 +36,18 @@ def read(model: str, revision: str | None) -> ModelFiles:
             raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it")
         if revision is not None:
             raise EncodingError(f"option 'model_revision' has no effect with the folder {model!r}; leave it out")
-        commit = None
+        commit, place = None, str(folder.absolute())
         name = f"sha256:{_digest(folder, _stamp(folder))[:32]}"
     elif folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise EncodingError(f"the model folder {model!r} does not exist on this machine")
     else:
         folder, commit = _hub_folder(model, revision)
+        place = model
         name = f"{model}@{commit}"
     modules = _json(folder / "modules.json") or []
     settings = _json(folder / "config_sentence_transformers.json") or {}
     types = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    return ModelFiles(commit, name, _dimension(folder, modules, types), "Normalize" in types[-1:], settings.get("prompts") or {})
+    return ModelFiles(place, commit, name, _dimension(folder, modules, types), settings.get("prompts") or {})
 
 
 def _dimension(folder: Path, modules: list[dict[str, Any]], types: list[str]) -> int | None:

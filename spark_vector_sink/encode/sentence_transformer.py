@@ -46,8 +46,8 @@ class SentenceTransformerEncoder:
         self.dimension = spec.truncate_dim or full
         self._budget = devices.token_budget(spec.token_budget, device)
         self._limit = _limit(model, spec.max_tokens)
-        self._prompting = {"prompt": spec.prompt, "prompt_name": spec.prompt_name}
-        self._prompt = _document_prompt(model, spec)
+        self._asked_prompt = spec.prompt
+        self._prompt = _document_prompt(model) if spec.prompt is None else spec.prompt
         self._tokenizer = _counting_tokenizer(model)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -72,7 +72,9 @@ class SentenceTransformerEncoder:
 
     def _forward(self, texts: list[str]) -> npt.NDArray[np.float32]:
         try:
-            made = self._model.encode_document(texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False, **self._prompting)
+            made = self._model.encode_document(
+                texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False, prompt=self._asked_prompt
+            )
         except Exception as error:
             raise EncodingError(f"the model failed on {len(texts)} texts on {self.device}: {type(error).__name__}: {_first_line(error)}") from error
         return self._finished(made)
@@ -125,17 +127,9 @@ def _limit(model: Any, asked: int | None) -> int:
     return asked
 
 
-def _document_prompt(model: Any, spec: EncoderSpec) -> str:
-    """The prompt that `encode_document` puts before a text, to count its tokens too."""
-    if spec.prompt is not None:
-        return spec.prompt
+def _document_prompt(model: Any) -> str:
+    """The prompt that `encode_document` puts before a text by itself, to count its tokens too."""
     prompts = model.prompts or {}
-    if spec.prompt_name is not None:
-        if spec.prompt_name not in prompts:
-            raise EncodingError(
-                f"option 'prompt_name' = {spec.prompt_name!r} is no prompt of the model; it has: {', '.join(sorted(prompts)) or 'none'}"
-            )
-        return str(prompts[spec.prompt_name])
     names = ("document", "passage", "corpus", model.default_prompt_name)
     return str(next((prompts[name] for name in names if name in prompts), ""))
 

@@ -40,7 +40,7 @@ class Columns:
     def payload_keys(self) -> tuple[str, ...]:
         """Names of the key columns in the payload, in the order of the key."""
         names = dict(self.payload)
-        return tuple(names[column] for column in self.key)
+        return tuple(names.get(column, column) for column in self.key)
 
 
 def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]:

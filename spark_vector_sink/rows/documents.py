@@ -35,6 +35,8 @@ class Documents:
 
 def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> Documents:
     """The documents of a window. Raises BadRowError for the first row that cannot become a point."""
+    for name in dict.fromkeys((*columns.key, *columns.text, *(column for column, _ in columns.payload))):
+        _refuse_bad_bytes(rows, name, columns)
     key_columns = [keys.key_values(rows.column(name)) for name in columns.key]
     for name, column in zip(columns.key, key_columns, strict=True):
         if None in column:
@@ -55,6 +57,29 @@ def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> Docume
         ids, shown, texts = [ids[i] for i in kept], [shown[i] for i in kept], [texts[i] for i in kept] if texts else []
     vectors = rows.column(columns.vector) if columns.vector else None
     return Documents(shown, ids, texts, _payload(rows, columns, shown), vectors, superseded)
+
+
+def _refuse_bad_bytes(rows: pa.RecordBatch, name: str, columns: Columns) -> None:
+    """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store."""
+    column = rows.column(name)
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        row = next(i for i in range(len(column)) if not _is_valid(column.slice(i, 1)))
+        shown = (
+            None
+            if name in columns.key or columns.content_key
+            else keys.key_text([keys.key_values(rows.column(key).slice(row, 1))[0] for key in columns.key])
+        )
+        raise BadRowError(shown, name, "holds bytes that are no UTF-8") from None
+
+
+def _is_valid(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _texts(rows: pa.RecordBatch, columns: Columns) -> list[Any]:

@@ -39,13 +39,13 @@ def schema(struct: StructType) -> pa.Schema:
     return pa.schema([_field(field.name, field.dataType) for field in struct.fields])
 
 
-def unreadable(struct: StructType) -> list[str]:
-    """One sentence for each column that Spark cannot hand to Python."""
-    return [
-        f"column '{field.name}' has the type {field.dataType.simpleString()}, which Spark cannot hand to Python; drop it, or cast it to string"
+def unreadable(struct: StructType) -> dict[str, str]:
+    """The columns that Spark cannot hand to Python, each with a sentence."""
+    return {
+        field.name: f"column '{field.name}' has the type {field.dataType.simpleString()}, which Spark cannot hand to Python; drop it, or cast it to string"
         for field in struct.fields
         if _contains(field.dataType, UNREADABLE)
-    ]
+    }
 
 
 def without_variants(batches: Iterable[pa.RecordBatch], declared: pa.Schema) -> Iterator[pa.RecordBatch]:

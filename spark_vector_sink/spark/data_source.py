@@ -5,7 +5,6 @@ The planner, the tasks and the committer are separate processes: only the plan a
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ from pyspark.sql.types import StructType
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
-from spark_vector_sink.errors import OptionError
+from spark_vector_sink.errors import OptionError, VectorSinkError
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.spark import arrow
 from spark_vector_sink.spark.task import current_task
 
 NAME = "vectorsink"
-
-log = logging.getLogger("spark_vector_sink")
 
 
 class VectorSinkDataSource(DataSource):  # type: ignore[misc]
@@ -37,6 +34,9 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
     def name(cls) -> str:
         return NAME
 
+    def schema(self) -> StructType:
+        raise OptionError("the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question")
+
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
         """Checks the job and creates the collection, on the driver, before any task."""
         if overwrite:
@@ -45,8 +45,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         checked = planning.check(self.options, declared, arrow.unreadable(schema))
         if checked.problems:
             raise checked.refusal(checked.problems)
-        for warning in checked.warnings:
-            log.warning(warning)
+        _say(*checked.warnings)
         return VectorSinkWriter(sink.prepare(checked), declared)
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:  # noqa: N802
@@ -73,12 +72,19 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
         return Written(sink.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()))
 
     def commit(self, messages: Sequence[Written | None]) -> None:
-        report = sink.finish(self.plan, [message.report for message in messages if message is not None], len(messages))
-        _say(*report.warnings, str(report))
+        reports = [message.report for message in messages if message is not None]
+        try:
+            report = sink.finish(self.plan, reports, len(messages))
+        except VectorSinkError as error:
+            # Spark calls `abort` next, in which nobody knows the reason
+            _say(str(sink.abandon(self.plan, reports, len(messages), str(error))))
+            raise
+        _say(*(warning for warning in report.warnings if warning not in self.plan.warnings), str(report))
 
     def abort(self, messages: Sequence[Written | None]) -> None:
         reports = [message.report for message in messages if message is not None]
-        _say(str(sink.abandon(self.plan, reports, len(messages))))
+        if len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
+            _say(str(sink.abandon(self.plan, reports, len(messages))))
 
 
 def _say(*lines: str) -> None:

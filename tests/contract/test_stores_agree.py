@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 
 import pyarrow as pa
 import pytest
 
+from spark_vector_sink import plan as planning
+from spark_vector_sink import sink
+from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, RefusedError
 from spark_vector_sink.options import ID_NAMESPACE
+from tests import fakes
 from tests.jobs import Place, place, vectors
 
 __all__ = ["place"]
@@ -118,6 +123,72 @@ def test_another_model_is_refused(place: Place) -> None:
     encoding.write(texts, encoder="tests.fakes:Four")
     with pytest.raises(CollectionError, match=r"tests\.fakes:Four.*tests\.fakes:OtherFour.*another collection"):
         encoding.write(texts, encoder="tests.fakes:OtherFour")
+
+
+def test_adopting_does_not_mix_models(place: Place) -> None:
+    """adopt_collection=true takes what is of unknown origin, and never another model's collection."""
+    texts = pa.table({"id": [1], "text": ["a"]})
+    encoding = Place({key: value for key, value in place.options.items() if key != "vector_column"})
+    encoding.write(texts, encoder="tests.fakes:Four")
+    with pytest.raises(CollectionError, match="was filled with the model"):
+        encoding.write(texts, encoder="tests.fakes:OtherFour", adopt_collection=True)
+
+
+def test_a_job_without_rows_does_not_choose_the_model(place: Place) -> None:
+    """An empty collection belongs to no model: the next job's model is remembered, and guarded from then on."""
+    nothing, texts = pa.table({"id": pa.array([], pa.int64()), "text": pa.array([], pa.string())}), pa.table({"id": [1], "text": ["a"]})
+    encoding = Place({key: value for key, value in place.options.items() if key != "vector_column"})
+    encoding.write(nothing, encoder="tests.fakes:Four")
+    encoding.write(texts, encoder="tests.fakes:OtherFour")
+    with pytest.raises(CollectionError, match="OtherFour"):
+        encoding.write(texts, encoder="tests.fakes:Four")
+
+
+def test_two_first_jobs_with_two_models(place: Place) -> None:
+    """Of two jobs that begin to fill a collection at once, one ends with an error that says so; neither goes by in silence."""
+    texts = pa.table({"id": [1], "text": ["a"]})
+    options = {key: value for key, value in place.options.items() if key != "vector_column"}
+    plans = [planning.plan({**options, "encoder": f"tests.fakes:{name}"}, texts.schema) for name in ("Four", "OtherFour")]
+    outcomes = [_rest_of_a_job(plan, texts) for plan in _prepared(plans)]
+    assert sorted(outcomes) == ["refused", "written"] or outcomes == ["written"]
+
+
+def _prepared(plans: list[planning.Plan]) -> list[planning.Plan]:
+    """Both jobs prepare before either writes; the second may be refused here already."""
+    prepared = []
+    for plan in plans:
+        with contextlib.suppress(CollectionError):
+            prepared.append(sink.prepare(plan))
+    return prepared
+
+
+def _rest_of_a_job(plan: planning.Plan, rows: pa.Table) -> str:
+    report = sink.write_partition(plan, rows.to_batches(), sink.Task())
+    try:
+        sink.finish(plan, [report])
+    except CollectionError:
+        return "refused"
+    return "written"
+
+
+def test_an_encoders_own_identity_is_guarded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that names its model is held to that name, whatever its factory is called."""
+    texts = pa.table({"id": [1], "text": ["a"]})
+    encoding = Place({key: value for key, value in place.options.items() if key != "vector_column"})
+    for name in ("m1", "m2"):
+        monkeypatch.setattr(fakes.Named, "identity", name)
+        monkeypatch.setattr(encoders, "_loaded", None)
+        if name == "m1":
+            encoding.write(texts, encoder="tests.fakes:Named")
+    with pytest.raises(CollectionError, match="the model m1, this job would write vectors of m2"):
+        encoding.write(texts, encoder="tests.fakes:Named")
+
+
+def test_an_index_of_another_type_is_refused(place: Place) -> None:
+    """A payload index that is there with another type is said, instead of taken for the one that was asked."""
+    place.write(vectors(1, n=[1]), payload_indexes="n:integer")
+    with pytest.raises(CollectionError, match=r"integer on 'n', .*keyword"):
+        place.write(vectors(1, n=[1]), payload_indexes="n:keyword")
 
 
 def test_a_collection_without_create(place: Place) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,22 @@ def test_strict_mode_limits_the_requests(qdrant_server: Any, client: QdrantClien
     place = server_place(qdrant_server, vector_column="v", collection_config=config)
     place.write(vectors(1))
     assert place.write(vectors(35)).stored_points == 35
+
+
+def test_a_count_that_is_not_allowed(qdrant_server: Any) -> None:
+    """A job whose points are all applied has not failed because the server may not count them."""
+    config = {"strict_mode_config": {"enabled": True, "search_allow_exact": False}}
+    report = server_place(qdrant_server, vector_column="v", collection_config=config).write(vectors(3))
+    assert (report.written, report.stored_points) == (3, None)
+    assert report.warnings == ["the store did not tell how many points it holds"]
+
+
+def test_several_first_jobs_at_once(qdrant_server: Any) -> None:
+    """Jobs that create the same collection at the same time all end well, and every row is there."""
+    place = server_place(qdrant_server, vector_column="v")
+    with ThreadPoolExecutor(4) as threads:
+        reports = list(threads.map(lambda i: place.write(vectors(5, start=5 * i)), range(4)))
+    assert max(report.stored_points or 0 for report in reports) == 20
 
 
 def test_server_killed_during_a_load(own_server: RealServer) -> None:

@@ -40,9 +40,9 @@ def session(master: str, **settings: str) -> SparkSession:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """Spark with two tasks at a time, in this process."""
-    local = session("local[2]")
+    local = session("local[2]", **{"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))})
     yield local
     local.stop()
 

@@ -242,7 +242,7 @@ def test_a_collection_of_another_dimension(spark: SparkSession, server: Server) 
 def test_a_null_key_is_named(spark: SparkSession, place: Place) -> None:
     """The exception that the user catches names the key column."""
     said = refusal(spark, place, "SELECT CAST(NULL AS STRING) AS slug, 'one' AS text", id_column="slug")
-    assert said.startswith("a row without a key cannot be written: column 'slug' is null")
+    assert said.startswith("a row cannot be written: column 'slug' is null")
 
 
 @pytest.mark.parametrize(("text", "reason"), [("CAST(NULL AS STRING)", "is null"), ("'  \\n'", "holds only blanks")])

@@ -235,7 +235,7 @@ def test_a_null_key_is_named(spark: SparkSession, server: Server) -> None:
     """The exception that the user catches names the key column."""
     with pytest.raises(Exception, match="without a key") as caught:
         put(spark.sql("SELECT CAST(NULL AS BIGINT) AS nr, 'one' AS text"), server, id_column="nr")
-    assert our_line(caught.value).startswith("a row without a key cannot be written: column 'nr' is null")
+    assert our_line(caught.value).startswith("a row cannot be written: column 'nr' is null")
 
 
 def test_the_report_of_a_failed_job(spark: SparkSession, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

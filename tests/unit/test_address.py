@@ -341,3 +341,25 @@ def test_an_address_survives_pickling() -> None:
     """It travels to every task, with its key."""
     again = pickle.loads(pickle.dumps(Address("host", 6334, True, b"PEM", Secret(KEY), 5.0)))
     assert (str(again), again.tls, again.ca, again.timeout_seconds, again.metadata) == ("host:6334", True, b"PEM", 5.0, (("api-key", KEY),))
+
+
+@pytest.mark.parametrize("bad", ["two\nlines", "ключ", "tab\tbed"])
+def test_a_key_that_no_header_can_carry_is_refused(answers: Answers, monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
+    """It would look like a server that is down; the message names its place, and not the key."""
+    said = refusal("http://host", api_key=bad)
+    assert said == "the API key from option 'api_key' holds characters that cannot be sent; it must be one line of printable ASCII"
+    monkeypatch.setenv("QDRANT_API_KEY", bad)
+    assert "from the environment variable QDRANT_API_KEY" in refusal("http://host")
+
+
+def test_a_missing_key_file_is_warned_about(answers: Answers) -> None:
+    """It may be on the executors only; but a typing error looks the same."""
+    _, warnings = find(options("http://localhost", api_key_file="/nowhere/key"))
+    assert warnings == ["option 'api_key_file' = '/nowhere/key' does not exist on the driver, which asks without a key"]
+
+
+def test_what_follows_a_question_mark_is_refused(answers: Answers) -> None:
+    """A key in the query would be ignored, and is not repeated."""
+    said = refusal("http://host:6333?api_key=hush")
+    assert "after '?'" in said
+    assert "hush" not in said

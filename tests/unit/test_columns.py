@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from spark_vector_sink import plan as planning
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.rows.columns import Columns, choose
 
@@ -300,3 +301,13 @@ def test_all_problems_come_together() -> None:
     """Text, key, vector and payload are all looked at, whatever is wrong with the others."""
     schema = pa.schema([("id", pa.float64()), ("text", pa.int8()), ("odd", pa.month_day_nano_interval())])
     assert len(chosen(schema, tenant_column="none")[1]) == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"tenant_column": "tenant"}, {"id_column": "a,b"}])
+def test_a_missing_key_is_one_of_the_problems(options: dict[str, str]) -> None:
+    """The commonest mistake, no column 'id', is named like any other; so is a schema without columns."""
+    for schema in (pa.schema([("text", pa.string())]), pa.schema([])):
+        checked = planning.check({"path": "./nowhere", "encoder": "tests.fakes:Four", **options}, schema)
+        missing = (options.get("id_column") or "id").split(",") + list(filter(None, [options.get("tenant_column")]))
+        for name in missing:
+            assert any(f"column '{name}' of option" in problem for problem in checked.problems)

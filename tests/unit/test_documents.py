@@ -63,7 +63,7 @@ def test_a_null_key_is_refused() -> None:
     """There is no key to name, so the place in the window is."""
     error = refused(table([1, None, 3], ["a", "b", "c"]))
     assert (error.key, error.column) == (None, "id")
-    assert str(error) == "a row without a key cannot be written: column 'id' is null (row 2 of 3 in its window)"
+    assert str(error) == "a row cannot be written: column 'id' is null (row 2 of 3 in its window)"
 
 
 def test_a_null_in_one_key_column_is_refused() -> None:
@@ -229,3 +229,11 @@ def test_a_slice_of_a_batch_is_read_as_such() -> None:
     vectors = documents(whole.slice(3, 2), vector_column="v").vectors
     assert vectors is not None
     assert np.array_equal(vectors.flatten().to_numpy(), [3.0, 4.0])
+
+
+@pytest.mark.parametrize(("column", "row"), [("n", "the row with key '2'"), ("text", "the row with key '2'"), ("id", "a row")])
+def test_bytes_that_are_no_text_are_refused(column: str, row: str) -> None:
+    """Spark lets a string hold any bytes; they are found here, with the key, and not when a store reads them."""
+    bad = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 3], np.int32).tobytes()), pa.py_buffer(b"2a\xff")])
+    rows = pa.RecordBatch.from_pydict({"id": pa.array(["1", "2"]), "text": pa.array(["x", "y"]), "n": pa.array(["a", "b"])} | {column: bad})
+    assert str(refused(rows)) == f"{row} cannot be written: column '{column}' holds bytes that are no UTF-8"

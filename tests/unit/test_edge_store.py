@@ -285,6 +285,18 @@ class TestResolve:
                 EdgeCollections(5).prepare(Target(str(folder), "v1", exists=False), SPEC, "run1")
             assert [path.name for path in folder.iterdir()] == [name]
 
+    def test_lost_current(self, tmp_path: Path) -> None:
+        """A store that lost its file CURRENT is not taken for an unfinished one: its points stay, and the way back is said."""
+        target = prepare(tmp_path / "s")
+        store = EdgeStore(target, "run1", 0, 0)
+        store.submit(batch([1, 2]))
+        EdgeCollections(5).finish(target, "run1", store.flush())
+        (tmp_path / "s" / "CURRENT").unlink()
+        with pytest.raises(CollectionError, match="holds 2 points but no file CURRENT; write a file CURRENT with the line v1"):
+            prepare(tmp_path / "s", "run2")
+        (tmp_path / "s" / "CURRENT").write_text("v1\n")
+        assert len(found(tmp_path / "s")) == 2
+
     def test_file(self, tmp_path: Path) -> None:
         """A file, or a path below one, is no place for a store."""
         (tmp_path / "f").write_text("x")

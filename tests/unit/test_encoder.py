@@ -21,6 +21,7 @@ from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode import model_files
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, load
 from spark_vector_sink.errors import EncodingError
+from tests.unit.fakes import HashEncoder
 
 ROOT = Path(__file__).parents[2]
 HERE = __name__
@@ -192,7 +193,7 @@ def test_another_spec_takes_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 OTHER: dict[str, Any] = {
     "identity": "other", "model": "other", "revision": "other", "device": "cuda", "dtype": "float16", "token_budget": 1, "prompt": "other",
-    "prompt_name": "other", "normalize": True, "truncate_dim": 1, "max_tokens": 1, "trust_remote_code": True,
+    "normalize": True, "truncate_dim": 1, "max_tokens": 1, "trust_remote_code": True,
 }  # fmt: skip
 
 
@@ -247,28 +248,28 @@ MEAN = ("Pooling", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": 
 
 
 @pytest.mark.parametrize(
-    ("modules", "dimension", "normalizes"),
+    ("modules", "dimension"),
     [
-        ([BERT, MEAN], 16, False),
-        ([BERT, MEAN, ("Normalize", {})], 16, True),
-        ([BERT, MEAN, ("Dense", {"in_features": 16, "out_features": 24}), ("Normalize", {})], 24, True),
-        ([BERT, MEAN, ("Dense", {"out_features": 24}), ("Dropout", {}), ("LayerNorm", {"dimension": 24})], 24, False),
-        ([BERT, ("Pooling", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True})], 32, False),
-        ([BERT, ("Pooling", {"embedding_dimension": 16, "pooling_mode": "mean"})], 16, False),
-        ([BERT, MEAN, ("Mystery", {})], None, False),
-        ([("StaticEmbedding", {})], None, False),
+        ([BERT, MEAN], 16),
+        ([BERT, MEAN, ("Normalize", {})], 16),
+        ([BERT, MEAN, ("Dense", {"in_features": 16, "out_features": 24}), ("Normalize", {})], 24),
+        ([BERT, MEAN, ("Dense", {"out_features": 24}), ("Dropout", {}), ("LayerNorm", {"dimension": 24})], 24),
+        ([BERT, ("Pooling", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True})], 32),
+        ([BERT, ("Pooling", {"embedding_dimension": 16, "pooling_mode": "mean"})], 16),
+        ([BERT, MEAN, ("Mystery", {})], None),
+        ([("StaticEmbedding", {})], None),
     ],
 )
-def test_the_files_tell_the_dimension(tmp_path: Path, modules: list[tuple[str, dict[str, Any]]], dimension: int | None, normalizes: bool) -> None:
+def test_the_files_tell_the_dimension(tmp_path: Path, modules: list[tuple[str, dict[str, Any]]], dimension: int | None) -> None:
     """The last module that changes the length says it; where none does, nothing is guessed."""
     files = model_files.read(str(model_folder(tmp_path / "m", modules)), None)
-    assert (files.dimension, files.normalizes, files.revision) == (dimension, normalizes, None)
+    assert (files.dimension, files.revision) == (dimension, None)
 
 
 def test_the_tiny_models_files_tell_its_dimension(tiny_model: Path) -> None:
     """A folder as today's library writes it."""
     files = model_files.read(str(tiny_model), None)
-    assert (files.dimension, files.normalizes, files.prompts) == (32, True, {"query": "query: ", "document": ""})
+    assert (files.dimension, files.prompts) == (32, {"query": "query: ", "document": ""})
 
 
 def test_a_copy_is_the_same_model(tmp_path: Path) -> None:
@@ -392,7 +393,7 @@ TEXTS = [
 
 
 def tiny(model: Path, **changes: Any) -> Any:
-    return load(replace(EncoderSpec("tiny", str(model), device="cpu", dtype="float32"), **changes))
+    return load(replace(EncoderSpec(model_files.read(str(model), None).name, str(model), device="cpu", dtype="float32"), **changes))
 
 
 @pytest.fixture(scope="module")
@@ -503,7 +504,6 @@ def test_half_precision_comes_out_as_float32(tiny_model: Path, reference: Any) -
     ("changes", "message"),
     [
         ({"truncate_dim": 33}, "option 'truncate_dim' = 33 is more than the model's 32 dimensions"),
-        ({"prompt_name": "nope"}, "option 'prompt_name' = 'nope' is no prompt of the model; it has: document, query"),
         ({"device": "cuda"}, "option 'device' = 'cuda', but torch finds no CUDA device on this machine"),
     ],
 )
@@ -525,13 +525,32 @@ def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     assert "\n" not in str(failed.value)
 
 
+def test_another_model_under_the_drivers_path_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """An executor whose folder holds other files, or no folder, says so instead of writing other vectors."""
+    identity = model_files.read(str(tiny_model), None).name
+    shutil.copytree(tiny_model, tmp_path / "m")
+    (tmp_path / "m" / "extra.json").write_text("{}")
+    with pytest.raises(EncodingError, match=rf"host .* holds sha256:.*, the driver's is {identity}; put the same model on every machine"):
+        load(EncoderSpec(identity, str(tmp_path / "m")))
+    with pytest.raises(EncodingError, match=r"is not on host .*; put it at the same path on every executor"):
+        load(EncoderSpec(identity, str(tmp_path / "nowhere")))
+
+
+@pytest.mark.parametrize("dimension", ["x", 0, None, 2.5])
+def test_a_factory_must_tell_a_dimension(monkeypatch: pytest.MonkeyPatch, dimension: Any) -> None:
+    """A dimension that is no positive integer is refused when the encoder is made."""
+    monkeypatch.setattr(HashEncoder, "dimension", dimension)
+    with pytest.raises(EncodingError, match="no positive integer"):
+        load(replace(CUSTOM, identity=str(dimension)))
+
+
 def test_threads_are_those_of_the_task(tiny_model: Path) -> None:
     """torch's own default, every core in every worker, is three times slower."""
     import torch
 
     before = torch.get_num_threads()
     try:
-        load(EncoderSpec("tiny", str(tiny_model), device="cpu"), threads=1)
+        load(EncoderSpec(model_files.read(str(tiny_model), None).name, str(tiny_model), device="cpu"), threads=1)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

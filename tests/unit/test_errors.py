@@ -111,7 +111,7 @@ def test_a_bad_row_names_key_and_column() -> None:
 
 def test_a_row_without_key_says_so() -> None:
     """Where the key itself is missing there is none to name."""
-    assert str(BadRowError(None, "id", "is null")) == "a row without a key cannot be written: column 'id' is null"
+    assert str(BadRowError(None, "id", "is null")) == "a row cannot be written: column 'id' is null"
 
 
 def test_a_long_key_is_shortened() -> None:

@@ -87,8 +87,8 @@ def test_a_text_has_this_value(name: str, text: str, value: Any) -> None:
         ("batch_points", "0", "option 'batch_points' must be an integer >= 1, got '0'"),
         ("batch_points", "1.5", "option 'batch_points' must be an integer >= 1, got '1.5'"),
         ("grpc_port", "65536", "option 'grpc_port' must be an integer from 1 to 65535, got '65536'"),
-        ("timeout_seconds", "soon", "option 'timeout_seconds' must be a number >= 0.1, got 'soon'"),
-        ("timeout_seconds", "nan", "option 'timeout_seconds' must be a number >= 0.1, got 'nan'"),
+        ("timeout_seconds", "soon", "option 'timeout_seconds' must be a number from 0.1 to 86400, got 'soon'"),
+        ("timeout_seconds", "nan", "option 'timeout_seconds' must be a number from 0.1 to 86400, got 'nan'"),
         ("token_budget", "much", "option 'token_budget' must be 'auto' or an integer >= 1, got 'much'"),
         ("max_in_flight", "9", "option 'max_in_flight' must be 'auto' or an integer from 1 to 8, got '9'"),
         ("store_text", "yes", "option 'store_text' must be true or false, got 'yes'"),
@@ -407,3 +407,42 @@ def test_options_survive_pickling() -> None:
     options = parse(text_column="a,b", payload_rename="a:b", collection_config=json.dumps({"on_disk_payload": True}), normalize="true")
     again = pickle.loads(pickle.dumps(options))
     assert (again, again.given) == (options, options.given)
+
+
+@pytest.mark.parametrize(
+    ("where", "directory"),
+    [
+        ("file:/data/store", "/data/store"),
+        ("file:///data/a%20b", "/data/a b"),
+        ("FILE://localhost/data/store", "/data/store"),
+        ("/data/a%20b", "/data/a%20b"),
+    ],
+)
+def test_a_directory_by_its_url(where: str, directory: str) -> None:
+    """A file: URL is the path that it stands for; a plain path is taken as it is."""
+    assert str(SinkOptions.from_mapping({"path": where}).directory) == directory
+
+
+@pytest.mark.parametrize(
+    ("where", "words"), [("file://host/data", "directory of this machine"), ("./a\0b", "cannot be the directory"), ("./" + "x" * 300, "too long")]
+)
+def test_a_directory_that_cannot_be(where: str, words: str) -> None:
+    """Another machine's directory, and a path that no system takes, are refused in one line."""
+    with pytest.raises(OptionError, match=words):
+        SinkOptions.from_mapping({"path": where})
+
+
+@pytest.mark.parametrize("name", ["a*b", "a:b", "a?b", "a\\b", "a<b", 'a"b', "a\nb", "x" * 241])
+def test_a_collections_name_that_a_server_refuses(name: str) -> None:
+    """Known before the server is asked, so that it is said with the other problems."""
+    with pytest.raises(OptionError, match="a collection's name"):
+        SinkOptions.from_mapping({"path": name, "url": "http://localhost"})
+
+
+@pytest.mark.parametrize(
+    "options", [{"id_column": "id,id"}, {"id_column": "a,t", "tenant_column": "t"}, {"payload_rename": '{"a": ""}'}, {"vector_name": "a/b"}]
+)
+def test_names_that_cannot_be(options: dict[str, str]) -> None:
+    """A key column named twice, an empty payload name, a vector name that the server refuses."""
+    with pytest.raises(OptionError):
+        SinkOptions.from_mapping({"path": "./x", **options})

@@ -50,7 +50,7 @@ def test_a_failure_has_a_line_of_its_own() -> None:
     """It says how long, where, how much, and why."""
     report = job(points=10, rows=12, error="1 of 4 partitions had ended well; run the job again, it writes the same points")
     assert str(report) == (
-        "failed after 5 min 2 s on articles, 10 points from 12 rows reported as written: "
+        "failed after 5 min 2 s on articles, with 10 points of 12 rows written by tasks that ended well: "
         "1 of 4 partitions had ended well; run the job again, it writes the same points"
     )
 

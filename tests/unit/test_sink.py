@@ -204,7 +204,7 @@ def test_a_long_text_can_end_the_job(tmp_path: Path, tiny_model: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "texts", "message"),
     [
-        ([1, None], ["a", "b"], "a row without a key cannot be written: column 'id' is null (row 2 of 2 in its window)"),
+        ([1, None], ["a", "b"], "a row cannot be written: column 'id' is null (row 2 of 2 in its window)"),
         ([1, 2], ["a", None], "the row with key '2' cannot be written: column 'text' is null; there is no text to encode"),
         ([1, 2], ["a", " "], "the row with key '2' cannot be written: column 'text' holds only blanks; there is no text to encode"),
     ],
@@ -305,10 +305,16 @@ def test_the_report_is_written_though_the_store_is_gone(tmp_path: Path) -> None:
 
 def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
     """The rows are there; the warning says what is not."""
-    report = write(tmp_path / "s", [[rows(range(3))]], report_path=tmp_path)
+    report = write(tmp_path / "s", [[rows(range(3))]], report_path="nosuch://KEY:HUSH@bucket/report.json")
     assert report.stored_points == 3
     (warning,) = report.warnings
-    assert warning.startswith(f"the report could not be written to option 'report_path' = {str(tmp_path)!r}: ")
+    assert warning.startswith("the report could not be written to option 'report_path' = 'bucket/report.json': ")
+
+
+def test_a_report_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    """What can be seen before the job is said before the job."""
+    assert "is no file that can be written" in check(options(tmp_path / "s", report_path=tmp_path), SCHEMA).problems[0]
+    assert "the directory does not exist" in check(options(tmp_path / "s", report_path=tmp_path / "no" / "r.json"), SCHEMA).problems[0]
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------------------------------
@@ -327,7 +333,7 @@ def test_check_says_every_problem_at_once(tmp_path: Path) -> None:
         tmp_path / "s", batch_point="5", window_rows="many", text_column="body", tenant_column="price", create_collection="false",
         payload_indexes="size:number", report_path=tmp_path / "none" / "report.json",
     )  # fmt: skip
-    checked = check(wrong, pa.schema([("id", pa.int64()), ("price", pa.float64())]), problems=["column 'x' cannot be read"])
+    checked = check(wrong, pa.schema([("id", pa.int64()), ("price", pa.float64())]), unreadable={"x": "column 'x' cannot be read"})
     expected = [
         "batch_point",
         "window_rows",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts
+from spark_vector_sink.errors import shorten
+from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts
 from spark_vector_sink.store.guard import guard_problems
 from spark_vector_sink.store.store import CollectionSpec
 
@@ -18,8 +19,16 @@ def place_problems(directory: StoreDirectory) -> list[str]:
             return [f"{root} is a file, but an embedded store is a directory; name another path"]
         if directory.is_foreign():
             return [f"{root} is not empty and holds no embedded store of this sink; name an empty directory, or one that does not exist yet"]
+        if directory.current() is None and directory.facts_file(FIRST_VERSION).is_file() and (points := read_facts(directory, FIRST_VERSION).points):
+            return [
+                f"{root} holds {points:,} points but no file CURRENT; write a file CURRENT with the line {FIRST_VERSION} into it, or name another directory"
+            ]
         place = _nearest_directory(root)
-    except PermissionError as error:
+    except (ValueError, RuntimeError) as error:
+        return [f"{str(root)!r} is no path of this system ({error}); name another one"]
+    except OSError as error:
+        if not isinstance(error, PermissionError):
+            return [f"{shorten(str(root))} cannot be used ({error.strerror}); name another path"]
         return [f"{error.filename or root} cannot be read; name a directory that you may read and write"]
     if not place.is_dir():
         return [f"{root} cannot be made, because {place} is a file; name another path"]

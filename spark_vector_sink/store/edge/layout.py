@@ -67,9 +67,11 @@ class StoreDirectory:
     def current(self) -> str | None:
         """The version that searches see; None where there is no store, or none that was finished."""
         try:
-            return self.current_file.read_text(encoding="utf-8").strip()
+            return self.current_file.read_text(encoding="ascii").strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except ValueError:
+            raise PermanentStoreError(f"{self.current_file} does not hold the name of a version; restore it, or write to another directory") from None
 
     def is_foreign(self) -> bool:
         """Whether something lies here that is neither a store of ours nor one whose making was cut short."""

@@ -75,7 +75,7 @@ def find(options: SinkOptions) -> tuple[Address, list[str]]:
             refusals[port] = error
             continue
         _refuse_old(version, address)
-        return address, list(_warnings(address))
+        return address, list(_warnings(address, options))
     raise CollectionError(_unreachable(first, refusals, options))
 
 
@@ -90,6 +90,10 @@ def _parsed(options: SinkOptions) -> tuple[Address, list[int]]:
         url, host, port = urlsplit(""), None, None
     if url.scheme not in ("http", "https") or not host:
         raise CollectionError(f"option 'url' must look like http://host:6333 or https://host:6333, got {shorten(shown)!r}")
+    if url.query or url.fragment:
+        raise CollectionError(
+            "option 'url' has a part after '?' or '#', which would be ignored; give host and port, and the API key by 'api_key_env' or 'api_key_file'"
+        )
     if url.path.strip("/"):
         raise CollectionError(
             f"option 'url' has a path ({url.path.rpartition('@')[2]!r}), which a gRPC address cannot have; give host and port, and option 'grpc_port' if it is not 6334"
@@ -106,15 +110,22 @@ def _parsed(options: SinkOptions) -> tuple[Address, list[int]]:
 
 def find_key(options: SinkOptions) -> Secret | None:
     """The API key: this process's environment, its file, then the option."""
-    given = options.api_key if options.api_key is not None and options.api_key.reveal() else None
-    return _local_key(options) or given
+    given = options.api_key.reveal().strip() if options.api_key is not None else ""
+    return _local_key(options) or _key(given, "option 'api_key'")
 
 
 def _local_key(options: SinkOptions) -> Secret | None:
-    text = os.environ.get(options.api_key_env, "").strip()
-    if not text and options.api_key_file and Path(options.api_key_file).is_file():
+    found = _key(os.environ.get(options.api_key_env, "").strip(), f"the environment variable {options.api_key_env}")
+    if found is None and options.api_key_file and Path(options.api_key_file).expanduser().is_file():
         content = _file(options.api_key_file, "api_key_file") or b""
-        text = content.decode("ascii", errors="replace").strip()
+        found = _key(content.decode("latin-1").strip(), f"the file {options.api_key_file}")
+    return found
+
+
+def _key(text: str, place: str) -> Secret | None:
+    """A key as a header can carry it."""
+    if not (text.isascii() and text.isprintable()):
+        raise CollectionError(f"the API key from {place} holds characters that cannot be sent; it must be one line of printable ASCII")
     return Secret(text) if text else None
 
 
@@ -122,7 +133,7 @@ def _file(path: str | None, option: str) -> bytes | None:
     if path is None:
         return None
     try:
-        return Path(path).read_bytes()
+        return Path(path).expanduser().read_bytes()
     except OSError as error:
         raise CollectionError(f"option '{option}' = {path!r} cannot be read: {error.strerror}") from error
 
@@ -141,7 +152,9 @@ def _refuse_old(version: str, address: Address) -> None:
         raise CollectionError(f"the server at {address} is Qdrant {version}; this sink needs {'.'.join(map(str, OLDEST_SERVER))} or newer")
 
 
-def _warnings(address: Address) -> Iterator[str]:
+def _warnings(address: Address, options: SinkOptions) -> Iterator[str]:
+    if options.api_key_file and address.api_key is None and not Path(options.api_key_file).expanduser().is_file():
+        yield f"option 'api_key_file' = {options.api_key_file!r} does not exist on the driver, which asks without a key"
     if address.api_key and not address.tls and not _is_this_machine(address.host):
         yield f"the API key goes to {address.host} over a connection without TLS; use an https url"
 

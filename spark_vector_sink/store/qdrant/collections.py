@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
-from spark_vector_sink.errors import CollectionError, TransientStoreError, shorten
-from spark_vector_sink.store.guard import guard_problems
+from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError, shorten
+from spark_vector_sink.store.guard import guard_problems, other_model
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.retry import retrying
@@ -23,8 +24,10 @@ from spark_vector_sink.store.store import CollectionSpec, Hit, Target
 METADATA_KEY = "spark_vector_sink"
 """Our part of a collection's metadata."""
 
-FINISH_SECONDS = 60.0
-"""How long the last question of a job is asked again."""
+PATIENCE_SECONDS = 10.0
+"""How long a question about a collection is asked again: the server answers with errors while jobs beside this one create it."""
+
+log = logging.getLogger("spark_vector_sink")
 
 DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
 
@@ -63,7 +66,7 @@ class QdrantCollections:
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         if not target.exists:
             self._create(target, spec)
-        elif spec.metadata and not self.metadata(target.physical):
+        elif not target.points or not self.metadata(target.physical):
             self._remember(target, spec)
         self._make_indexes(target, spec)
         if target.physical != target.name and self._info(target.name) is None:
@@ -73,15 +76,16 @@ class QdrantCollections:
         return target
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
-        """Count the points. The job is done by now, so a server that is busy for a moment is asked again."""
+        """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
 
         def count() -> int:
             with self._asking(f"counting '{target.name}'"):
                 return int(self._client.count(target.physical, exact=True).count)
 
         try:
-            return retrying(count, FINISH_SECONDS, lambda: None)
-        except _DeniedError:
+            return retrying(count, PATIENCE_SECONDS, lambda: None)
+        except (CollectionError, StoreError) as error:
+            log.warning(f"all points were applied, but {error}")
             return None
 
     def abandon(self, target: Target, run: str) -> None:
@@ -109,6 +113,7 @@ class QdrantCollections:
         ]
         strict = info.config.strict_mode_config
         most = strict.upsert_max_batchsize if strict is not None and strict.enabled else None
+        problems += _index_problems(target.name, info, spec)
         missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
         plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
         plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]
@@ -126,11 +131,13 @@ class QdrantCollections:
                     metadata={METADATA_KEY: dict(spec.metadata)}, **config,
                 )  # fmt: skip
         except CollectionError:
-            if self._info(target.physical) is None:  # else a job beside this one was first, with the same model or it is refused next time
+            # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
+            theirs = self._info(target.physical)
+            if theirs is None:
                 raise
-            twin = self._existing(target, self._info(target.physical), spec)
-            if twin.problems:
-                raise CollectionError(twin.problems) from None
+            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, _ours(theirs), spec.metadata))
+            if any(wrong):
+                raise CollectionError([problem for problem in wrong if problem]) from None
 
     def _remember(self, target: Target, spec: CollectionSpec) -> None:
         """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not."""
@@ -152,9 +159,13 @@ class QdrantCollections:
 
     def _info(self, name: str) -> models.CollectionInfo | None:
         """A collection, by its own name or an alias; None where there is none."""
-        try:
+
+        def info() -> models.CollectionInfo:
             with self._asking(f"reading '{name}'"):
                 return self._client.get_collection(name)
+
+        try:
+            return retrying(info, PATIENCE_SECONDS, lambda: None)
         except _NotFoundError:
             return None
 
@@ -225,9 +236,20 @@ def _client_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 def _announced(name: str, physical: str, spec: CollectionSpec) -> Iterator[str]:
     vector = f"vector '{spec.vector_name}'" if spec.vector_name else "vectors"
     behind = f" behind the alias '{name}'" if physical != name else ""
-    yield f"create the collection '{physical}'{behind}: {vector} of {spec.dimension} dimensions, {spec.distance}"
+    yield f"create the collection '{physical}'{behind}: {vector} of {spec.dimension or 'unknown'} dimensions, {spec.distance}"
     for field, kind in spec.payload_indexes.items():
         yield f"create the payload index {field}:{kind}"
+
+
+def _index_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
+    for field, wanted in spec.payload_indexes.items():
+        present = info.payload_schema.get(field)
+        if present is None:
+            continue
+        is_tenant = bool(getattr(present.params, "is_tenant", False))
+        kind = "tenant" if is_tenant else str(present.data_type.value)
+        if kind != wanted and not (is_tenant and wanted == "keyword"):
+            yield f"the collection '{name}' has a payload index of type {kind} on '{field}', this job asks for {wanted}; drop that index, or leave the option out"
 
 
 def _vectors(info: models.CollectionInfo) -> dict[str, models.VectorParams]:

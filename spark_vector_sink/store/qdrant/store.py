@@ -31,6 +31,7 @@ class QdrantStore:
         self._options = options
         self._most_points = min(options.batch_points, target.max_batch_points or options.batch_points)
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._channel = open_channel(address)
         self._upsert = self._channel.unary_unary("/qdrant.Points/Upsert", response_deserializer=messages.PointsOperationResponse.FromString)
         in_flight = AUTO_IN_FLIGHT if options.max_in_flight == AUTO else int(options.max_in_flight)
@@ -45,11 +46,12 @@ class QdrantStore:
         return ()
 
     def close(self) -> None:
-        self._channel.close()  # first: it ends the calls that threads still wait for
+        self._closing.set()  # ends the waits between retries,
+        self._channel.close()  # and this the calls that threads still wait for
         self._in_flight.close()
 
     def _send(self, request: bytes) -> None:
-        retrying(lambda: self._call(request), self._options.retry_max_seconds, self._count_retry)
+        retrying(lambda: self._call(request), self._options.retry_max_seconds, self._count_retry, self._closing)
 
     def _call(self, request: bytes) -> None:
         doing = f"upsert to '{self._collection}' on {self._address}"

@@ -91,7 +91,7 @@ def test_waits_grow(clock: Clock) -> None:
     retrying(Server(*[TransientStoreError("x")] * 12), 3600, lambda: None)
     for n, slept in enumerate(clock.slept):
         base = 0.1 * 2**n
-        assert min(20.0, base) <= slept <= min(20.0, base + 1.0)
+        assert min(20.0, base) <= slept <= min(20.0, base) + 1.0
 
 
 def test_what_cannot_heal_is_raised_at_once(clock: Clock) -> None:

@@ -21,6 +21,9 @@ from spark_vector_sink.store.store import PointBatch
 Payload = Any
 """The payload map of one point: name → Value"""
 
+Setter = Callable[[Sequence[Payload], str, list[Any]], None]
+"""Sets a column, by its name, on the payloads of all points"""
+
 ORDERINGS = {"weak": messages.WriteOrderingType.Weak, "medium": messages.WriteOrderingType.Medium, "strong": messages.WriteOrderingType.Strong}
 
 
@@ -64,54 +67,35 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _setter(field: pa.Field) -> Callable[[Sequence[Payload], str, list[Any]], None]:
+def _setter(field: pa.Field) -> Setter:
     """How a column of this type is set on all points."""
     kind = field.type
     if plain.is_json(field):
         return _set_any
     if pat.is_string(kind) or pat.is_large_string(kind):
-        return _set_strings
+        return _scalars("string_value")
     if pat.is_boolean(kind):
-        return _set_booleans
+        return _scalars("bool_value")
     if pat.is_integer(kind):
-        return _set_integers
+        return _scalars("integer_value")
     if pat.is_floating(kind):
-        return _set_floats
+        return _scalars("double_value")
     if pat.is_list(kind) and (pat.is_string(kind.value_type) or pat.is_large_string(kind.value_type)) and not plain.is_json(kind.value_field):
         return _set_string_lists
     return _set_any
 
 
-def _set_strings(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
-    for payload, value in zip(payloads, values, strict=True):
-        if value is None:
-            payload[name].null_value = 0
-        else:
-            payload[name].string_value = value
+def _scalars(attribute: str) -> Setter:
+    """The setter of a column whose values all go into this field of `Value`."""
 
+    def set_all(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
+        for payload, value in zip(payloads, values, strict=True):
+            if value is None:
+                payload[name].null_value = 0
+            else:
+                setattr(payload[name], attribute, value)
 
-def _set_booleans(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
-    for payload, value in zip(payloads, values, strict=True):
-        if value is None:
-            payload[name].null_value = 0
-        else:
-            payload[name].bool_value = value
-
-
-def _set_integers(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
-    for payload, value in zip(payloads, values, strict=True):
-        if value is None:
-            payload[name].null_value = 0
-        else:
-            payload[name].integer_value = value
-
-
-def _set_floats(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
-    for payload, value in zip(payloads, values, strict=True):
-        if value is None:
-            payload[name].null_value = 0
-        else:
-            payload[name].double_value = value
+    return set_all
 
 
 def _set_string_lists(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:

@@ -46,6 +46,12 @@ class Plan:
     refusal: type[RefusedError] = field(default=RefusedError, repr=False)
     """the error that says them"""
 
+    def accepted(self) -> Plan:
+        """The plan itself where nothing is wrong; else raises RefusedError, or the subclass that fits, with every problem."""
+        if self.problems:
+            raise self.refusal(self.problems)
+        return self
+
     def __str__(self) -> str:
         """The plan, for people."""
         columns = self.columns
@@ -69,10 +75,7 @@ class Plan:
 
 def plan(options: Mapping[str, Any], schema: pa.Schema) -> Plan:
     """The plan of a job that can run. Raises RefusedError, or the subclass that fits, with every problem in one line."""
-    checked = check(options, schema)
-    if checked.problems:
-        raise checked.refusal(checked.problems)
-    return checked
+    return check(options, schema).accepted()
 
 
 def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str, str] | None = None) -> Plan:

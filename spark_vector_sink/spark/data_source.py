@@ -42,9 +42,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         if overwrite:
             raise OptionError("mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key")
         declared = arrow.schema(schema)
-        checked = planning.check(self.options, declared, arrow.unreadable(schema))
-        if checked.problems:
-            raise checked.refusal(checked.problems)
+        checked = planning.check(self.options, declared, arrow.unreadable(schema)).accepted()
         _say(*checked.warnings)
         return VectorSinkWriter(sink.prepare(checked), declared)
 

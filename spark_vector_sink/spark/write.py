@@ -38,10 +38,7 @@ def write(df: DataFrame, name: str | None = None, *, profile: Any = None, **opti
     """
     if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
         raise OptionError("a resource profile needs Spark 4.0 or newer")
-    checked = check(df, name, **options)
-    if checked.problems:
-        raise checked.refusal(checked.problems)
-    plan = sink.prepare(checked)
+    plan = sink.prepare(check(df, name, **options).accepted())
     rows, declared = _columns_in_use(plan, df)
     reports: list[PartitionReport] = []
     try:

@@ -180,7 +180,7 @@ class QdrantCollections:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Turn the client's errors into ours. Before a job everything is asked once: a server that does not answer is said at once."""
+        """Turn the client's errors into ours. Who may ask again (`_info`, `finish`) does so around this; the rest is asked once."""
         where = f"{doing} on {self._address}"
         try:
             yield

@@ -50,6 +50,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
         monkeypatch.setattr(rooms, "_health", health)
         return asked
 
+    script({})  # nothing here asks a server of this machine, also where a test gives no script
     return script
 
 
@@ -354,6 +355,7 @@ def test_a_key_that_no_header_can_carry_is_refused(answers: Answers, monkeypatch
 
 def test_a_missing_key_file_is_warned_about(answers: Answers) -> None:
     """It may be on the executors only; but a typing error looks the same."""
+    answers({}, "1.18.2")
     _, warnings = find(options("http://localhost", api_key_file="/nowhere/key"))
     assert warnings == ["option 'api_key_file' = '/nowhere/key' does not exist on the driver, which asks without a key"]
 

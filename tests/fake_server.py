@@ -12,8 +12,8 @@ By hand: `python -m tests.fake_server --port 0 [--api-key KEY] [--script faults.
 
 It answers what Qdrant 1.18.2 answers, with the same status codes and words (`tests/contract/test_servers_agree.py` holds it to that), except that
 vectors are kept as they were sent (Qdrant scales them to length 1 where the distance is cosine), that an unknown vector name refuses the whole request
-(Qdrant writes some of the other points, whichever come first in its hash table), and that filters, sparse vectors in searches and conditional upserts
-are UNIMPLEMENTED rather than half right.
+or a vector of the wrong kind (Qdrant writes some of the other points, whichever come first in its hash table), and that filters, prefetches other than
+for reciprocal rank fusion, and conditional upserts are UNIMPLEMENTED rather than half right.
 """
 
 from __future__ import annotations
@@ -296,10 +296,16 @@ def _order(key: PointKey) -> tuple[bool, int]:
 
 
 def _vector_output(vector: Message) -> Message:
-    """The vector as the server gives it back: the fields have the same numbers, but the old way to send a dense one is not the way it is returned."""
-    if vector.WhichOneof("vector") is None and not vector.HasField("indices"):
+    """The vector as the server gives it back: the fields have the same numbers, but the old way to send one is not the way it is returned,
+    and the entries of a sparse one are sorted."""
+    kind = vector.WhichOneof("vector")
+    if kind is None and not vector.HasField("indices"):
         return q.VectorOutput(dense=q.DenseVector(data=vector.data))
-    return q.VectorOutput.FromString(vector.SerializeToString())
+    if kind not in (None, "sparse"):
+        return q.VectorOutput.FromString(vector.SerializeToString())
+    indices, values = (vector.sparse.indices, vector.sparse.values) if kind else (vector.indices.data, vector.data)
+    entries = sorted(zip(indices, values, strict=True))
+    return q.VectorOutput(sparse=q.SparseVector(indices=[index for index, _ in entries], values=[value for _, value in entries]))
 
 
 def _vectors_by_name(vectors: Message) -> dict[str, Message]:
@@ -426,6 +432,12 @@ class Collection:
                 raise _invalid(f"Validation error in body: [vectors_config.{where}.size: value {vector.size} invalid, must be from 1 to 65536]")
             if vector.distance == q.Distance.UnknownDistance:
                 raise _invalid("Malformed distance parameter: UnknownDistance")
+        sparse = set(request.sparse_vectors_config.map)
+        if "" in sparse:
+            raise _invalid("Wrong input: Sparse vector name cannot be empty")
+        if sparse & set(params):
+            twice = min(sparse & set(params))
+            raise _invalid(f"Wrong input: Dense and sparse vector names must be unique - duplicate found with '{twice}'")
         config = q.CollectionConfig(
             params=q.CollectionParams(shard_number=1, on_disk_payload=True, replication_factor=1, write_consistency_factor=1),
             hnsw_config=q.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10000, max_indexing_threads=0, on_disk=False),
@@ -444,6 +456,8 @@ class Collection:
                 setattr(config.params, name, getattr(request, name))
         if params:
             config.params.vectors_config.CopyFrom(given)
+        else:
+            config.params.vectors_config.params_map.SetInParent()
         if request.HasField("sparse_vectors_config"):
             config.params.sparse_vectors_config.CopyFrom(request.sparse_vectors_config)
         config.hnsw_config.MergeFrom(request.hnsw_config)
@@ -454,7 +468,7 @@ class Collection:
                 getattr(config, name).CopyFrom(getattr(request, name))
         for name, value in request.metadata.items():
             config.metadata[name].CopyFrom(value)
-        return cls(config, params, set(request.sparse_vectors_config.map))
+        return cls(config, params, sparse)
 
     def update(self, request: Message) -> None:
         """UpdateCollection: metadata are merged, and a null takes its key out."""
@@ -500,11 +514,11 @@ class Collection:
                 self.check_dimension(name, vector, suffix=f" for vector '{name}'" if name else "")
         if not points:
             raise _invalid("Bad request: Empty update request")
-        unknown = [name for point in points.values() for name in point.vectors if name not in self.params and name not in self.sparse]
-        if unknown and wait:
-            raise _invalid(f"Wrong input: Not existing vector name error: {unknown[0]}")
+        misfits = [words for point in points.values() for item in point.vectors.items() if (words := self.misfit(*item))]
+        if misfits and wait:
+            raise _invalid(misfits[0])
         reply = self.done(wait)
-        if not unknown:  # without `wait` nobody hears of it
+        if not misfits:  # without `wait` nobody hears of it
             for point in points.values():
                 point.version = reply.result.operation_id
             self.points |= points
@@ -515,37 +529,76 @@ class Collection:
             found, expected = len(vector.dense.data), self.params[name].size
             raise _invalid(f"Wrong input: Vector dimension error: expected dim: {expected}, got {found}{suffix}")
 
-    def nearest(self, request: Message) -> Message:
-        """Every point compared with the query."""
+    def misfit(self, name: str, vector: Message) -> str | None:
+        """Why the collection cannot take, or be asked, this vector under this name."""
+        if name not in self.params and name not in self.sparse:
+            return f"Wrong input: Not existing vector name error: {name}"
+        if (name in self.sparse) != vector.HasField("sparse"):
+            return "Wrong input: Conversion between sparse and regular vectors failed"
+        return None
+
+    def query(self, request: Message) -> Message:
+        """The answer to a question by vector, or to the fusion of several."""
+        hits = self.fused(request) if request.query.WhichOneof("variant") == "fusion" else self.nearest(request)
+        reply = q.QueryResponse()
+        for key, score in hits[request.offset : request.offset + _limit(request)]:
+            point = self.points[key]
+            hit = reply.result.add(id=id_of(key), score=score, version=point.version)
+            point.fill(hit, request.with_payload, request.with_vectors)
+        return reply
+
+    def fused(self, request: Message) -> list[tuple[PointKey, float]]:
+        """Reciprocal rank fusion: 1 / (2 + rank), ranks from 0, summed over the prefetches that have the point."""
+        if not request.prefetch:
+            raise _invalid("Wrong input: Validation failed: cannot apply Fusion without prefetches")
+        scores: dict[PointKey, float] = {}
+        for prefetch in request.prefetch:
+            for rank, (key, _) in enumerate(self.nearest(prefetch)[: _limit(prefetch)]):
+                scores[key] = scores.get(key, 0.0) + 1 / (2 + rank)
+        least = request.score_threshold if request.HasField("score_threshold") else 0.0
+        return sorted(((key, score) for key, score in scores.items() if score >= least), key=lambda hit: -hit[1])
+
+    def nearest(self, request: Message) -> list[tuple[PointKey, float]]:
+        """Every point compared with the query, best first: a QueryPoints, or a PrefetchQuery, which has the same fields."""
         name, wanted = request.using, request.query.nearest
         kind = wanted.WhichOneof("variant")
-        if kind not in ("dense", "id"):
+        if kind not in ("dense", "sparse", "id"):
             raise _unimplemented(f"query by {kind}")
-        own = None
-        if kind == "id":
-            own = key_of(wanted.id)
-            if own not in self.points:
-                raise _not_found(f"No point with id {own} found")
-        if name not in self.params:
-            raise _invalid(f"Wrong input: Not existing vector name error: {name}")
-        if own is not None and name not in self.points[own].vectors:
+        own = key_of(wanted.id) if kind == "id" else None
+        if own is not None and own not in self.points:
+            raise _not_found(f"No point with id {own} found")
+        if own is not None and (name in self.params or name in self.sparse) and name not in self.points[own].vectors:
             raise _not_found(f'Vector with name "{name}" for point not found')
-        vector = self.points[own].vectors[name] if own is not None else q.VectorOutput(dense=wanted.dense)
+        vector = (
+            self.points[own].vectors.get(name, q.VectorOutput()) if own is not None else _vector_output(q.Vector(**{kind: getattr(wanted, kind)}))
+        )
+        if words := self.misfit(name, vector):
+            raise _invalid(words)
         self.check_dimension(name, vector)
         keys = [key for key, point in self.points.items() if name in point.vectors and key != own]
         if not keys:
-            return q.QueryResponse()
-        matrix = np.array([self.points[key].vectors[name].dense.data for key in keys], np.float32)
-        scores, sign = _scores(self.params[name].distance, matrix, np.array(vector.dense.data, np.float32))
+            return []
+        if name in self.sparse:
+            keys, scores = _sparse_scores({key: self.points[key].vectors[name].sparse for key in keys}, vector.sparse)
+            sign = -1
+        else:
+            matrix = np.array([self.points[key].vectors[name].dense.data for key in keys], np.float32)
+            scores, sign = _scores(self.params[name].distance, matrix, np.array(vector.dense.data, np.float32))
         ranking = np.argsort(sign * scores, kind="stable")
         if request.HasField("score_threshold"):
             ranking = ranking[sign * scores[ranking] <= sign * request.score_threshold]
-        limit, reply = request.limit if request.HasField("limit") else 10, q.QueryResponse()
-        for n in ranking[request.offset : request.offset + limit]:
-            point = self.points[keys[n]]
-            hit = reply.result.add(id=id_of(keys[n]), score=scores[n], version=point.version)
-            point.fill(hit, request.with_payload, request.with_vectors)
-        return reply
+        return [(keys[n], float(scores[n])) for n in ranking]
+
+
+def _sparse_scores(vectors: dict[PointKey, Message], query: Message) -> tuple[list[PointKey], Matrix]:
+    """The dot product with each vector that has an index of the query; a product of 0 is no hit."""
+    wanted = dict(zip(query.indices, query.values, strict=True))
+    found: dict[PointKey, float] = {}
+    for key, vector in vectors.items():
+        products = [value * wanted[index] for index, value in zip(vector.indices, vector.values, strict=True) if index in wanted]
+        if sum(products):
+            found[key] = sum(products)
+    return list(found), np.array(list(found.values()), np.float32)
 
 
 def _scores(distance: int, matrix: Matrix, query: Matrix) -> tuple[Matrix, int]:
@@ -675,6 +728,9 @@ class Points(q.PointsServicer):  # type: ignore[misc]
     def Upsert(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         if request.HasField("update_filter") or request.update_mode != q.UpdateMode.Upsert:
             raise _unimplemented("conditional upsert")
+        _check_body(
+            [wrong for n, point in enumerate(request.points) for wrong in _wrong_in_point(f"points[{n}].vectors.vectors_options", point.vectors)]
+        )
         if not all(point.HasField("id") for point in request.points):
             raise _invalid("Empty ID is not allowed")
         points = {key_of(point.id): Point.of(point) for point in request.points}
@@ -702,22 +758,28 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         for name in ("filter", "lookup_from"):
             if request.HasField(name):
                 raise _unimplemented(name)
-        if request.prefetch or request.query.WhichOneof("variant") != "nearest":
-            raise _unimplemented("query other than `nearest`")
-        _check_limit(request)
-        return self.store.find(request.collection_name).nearest(request)
+        kind = request.query.WhichOneof("variant")
+        if any(part.prefetch or part.HasField("filter") or part.query.WhichOneof("variant") != "nearest" for part in request.prefetch):
+            raise _unimplemented("prefetch other than `nearest`")
+        if kind == "fusion" and request.query.fusion != q.Fusion.RRF:
+            raise _unimplemented("fusion other than RRF")
+        if kind not in ("nearest", "fusion") or (kind == "nearest" and request.prefetch):
+            raise _unimplemented("query other than `nearest` and `fusion`")
+        parts = [(f"prefetch[{n}].", part) for n, part in enumerate(request.prefetch)] + [("", request)]
+        _check_body([wrong for where, part in parts for wrong in _wrong_in_query(where, part)])
+        return self.store.find(request.collection_name).query(request)
 
     def Scroll(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         for name in ("filter", "order_by"):
             if request.HasField(name):
                 raise _unimplemented(name)
-        _check_limit(request)
+        _check_body(_wrong_limit(request))
         points = self.store.find(request.collection_name).points
         keys = sorted(points, key=_order)
         if request.HasField("offset"):
             first = _order(key_of(request.offset))
             keys = [key for key in keys if _order(key) >= first]
-        limit, reply = request.limit if request.HasField("limit") else 10, q.ScrollResponse()
+        limit, reply = _limit(request), q.ScrollResponse()
         for key in keys[:limit]:
             selector = request.with_payload if request.HasField("with_payload") else q.WithPayloadSelector(enable=True)
             points[key].fill(reply.result.add(id=id_of(key)), selector, request.with_vectors)
@@ -753,9 +815,34 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         return collection.done(request.wait)
 
 
-def _check_limit(request: Message) -> None:
-    if request.HasField("limit") and not request.limit:
-        raise _invalid("Validation error in body: [limit: value 0 invalid, must be 1 or larger]")
+def _limit(request: Message) -> int:
+    return int(request.limit) if request.HasField("limit") else 10
+
+
+def _check_body(wrong: Sequence[str]) -> None:
+    if wrong:
+        raise _invalid(f"Validation error in body: [{'; '.join(wrong)}]")
+
+
+def _wrong_limit(request: Message) -> list[str]:
+    return ["limit: value 0 invalid, must be 1 or larger"] if request.HasField("limit") and not request.limit else []
+
+
+def _wrong_in_query(where: str, request: Message) -> list[str]:
+    sparse = request.query.nearest.sparse
+    return [f"{where}{wrong}" for wrong in (*_wrong_limit(request), *_wrong_in_sparse("query.variant.variant", sparse))]
+
+
+def _wrong_in_point(where: str, vectors: Message) -> list[str]:
+    named = [(f"{where}.vectors.[]", vector) for vector in vectors.vectors.vectors.values()] or [(where, vectors.vector)]
+    return [wrong for place, vector in named for wrong in _wrong_in_sparse(place, vector.sparse)]
+
+
+def _wrong_in_sparse(where: str, vector: Message) -> list[str]:
+    wrong = [] if len(set(vector.indices)) == len(vector.indices) else [f"{where}.indices: Validation error: must be unique [{{}}]"]
+    if len(vector.indices) != len(vector.values):
+        wrong.append(f"{where}.values: Validation error: must be the same length as indices [{{}}]")
+    return wrong
 
 
 # --- the server -------------------------------------------------------------------------------------------------------------------------------
@@ -867,11 +954,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class StoredPoint:
-    """A point read back. `message` is the server's own RetrievedPoint, where plain values are not exact enough."""
+    """A point read back: its dense vectors, and `sparse`, name → index → value.
+    `message` is the server's own RetrievedPoint, where plain values are not exact enough."""
 
     vectors: dict[str, Matrix]
     payload: dict[str, Any]
     message: Message = field(repr=False)
+    sparse: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
 def plain(value: Message) -> Any:
@@ -896,8 +985,10 @@ def read_points(channel: grpc.Channel, collection: str, api_key: str | None = No
         page = stub.Scroll(request, metadata=metadata, timeout=60, wait_for_ready=True)
         for point in page.result:
             named = point.vectors.vectors.vectors.items() if point.vectors.HasField("vectors") else [("", point.vectors.vector)]
-            vectors = {name: np.array(vector.dense.data, np.float32) for name, vector in named}
-            found[key_of(point.id)] = StoredPoint(vectors, {name: plain(value) for name, value in point.payload.items()}, point)
+            vectors = {name: np.array(vector.dense.data, np.float32) for name, vector in named if not vector.HasField("sparse")}
+            sparse = {name: dict(zip(v.sparse.indices, v.sparse.values, strict=True)) for name, v in named if v.HasField("sparse")}
+            payload = {name: plain(value) for name, value in point.payload.items()}
+            found[key_of(point.id)] = StoredPoint(vectors, payload, point, sparse)
         if not page.HasField("next_page_offset"):
             return found
         offset = page.next_page_offset

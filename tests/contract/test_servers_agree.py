@@ -569,6 +569,170 @@ def test_queries_that_do_not_fit(qdrant: Qdrant) -> None:
     assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, 3, using="body"))) == (INVALID, words + "body")
 
 
+# --- sparse vectors ---------------------------------------------------------------------------------------------------------------------------
+
+
+def sparse(entries: dict[int, float]) -> Any:
+    return q.Vector(sparse=q.SparseVector(indices=list(entries), values=list(entries.values())))
+
+
+def both(dense: list[float] | None = None, **entries: dict[int, float]) -> Any:
+    """An unnamed dense vector and named sparse ones."""
+    vectors = {name: sparse(given) for name, given in entries.items()}
+    return q.Vectors(vectors=q.NamedVectors(vectors={**({"": q.Vector(dense=q.DenseVector(data=dense))} if dense else {}), **vectors}))
+
+
+def with_sparse(*names: str) -> Any:
+    return q.SparseVectorConfig(map={name: q.SparseVectorParams() for name in names})
+
+
+def like(entries: dict[int, float]) -> Any:
+    return q.Query(nearest=q.VectorInput(sparse=q.SparseVector(indices=list(entries), values=list(entries.values()))))
+
+
+def sparse_hits(qdrant: Qdrant, name: str, entries: dict[int, float], **rest: Any) -> list[tuple[int, float]]:
+    request = q.QueryPoints(collection_name=name, query=like(entries), using="sp", **rest)
+    return [(hit.id.num, hit.score) for hit in qdrant.call("Points/Query", request).result]
+
+
+def test_sparse_beside_the_unnamed_vector(qdrant: Qdrant) -> None:
+    """The unnamed vector goes under the name "" where a point has a sparse one too; entries come back in the order of their indices."""
+    name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
+    old = q.Vector(data=[1, 2], indices=q.SparseIndices(data=[9, 8]))
+    qdrant.upsert(
+        name,
+        point(1, both([1, 2, 3], sp={7: 0.5, 2**32 - 1: 1.0, 0: 3.0})),
+        point(2, both([1, 2, 3], sp={})),
+        point(3, unnamed(1, 2, 3)),
+        point(4, both(sp={2: -2.0, 3: 0.0})),
+        point(5, q.Vectors(vectors=q.NamedVectors(vectors={"sp": old}))),
+    )
+    found = read_points(qdrant.channel, name, qdrant.server.api_key)
+    assert list(found[1].sparse["sp"].items()) == [(0, 3.0), (7, 0.5), (2**32 - 1, 1.0)]
+    assert {key: value.sparse.get("sp") for key, value in found.items() if key != 1} == {2: {}, 3: None, 4: {2: -2.0, 3: 0.0}, 5: {8: 2.0, 9: 1.0}}
+    assert {key: list(value.vectors) for key, value in found.items()} == {1: [""], 2: [""], 3: [""], 4: [], 5: []}
+
+
+def test_a_collection_of_sparse_vectors_alone(qdrant: Qdrant) -> None:
+    """No dense vector is needed; the info tells of an empty map of dense ones, and a point may have no vector at all."""
+    request = q.CreateCollection(collection_name=qdrant.name("c"), sparse_vectors_config=with_sparse("sp"))
+    assert qdrant.call("Collections/Create", request).result
+    name = qdrant.name("c")
+    params = qdrant.info(name).config.params
+    assert params.vectors_config.HasField("params_map")
+    assert list(params.sparse_vectors_config.map) == ["sp"]
+    qdrant.upsert(name, point(1, both(sp={1: 1.0})), point(2, both()))
+    assert sparse_hits(qdrant, name, {1: 2.0}) == [(1, 2.0)]
+    assert qdrant.count(name) == 2
+
+
+def test_names_of_sparse_vectors(qdrant: Qdrant) -> None:
+    """A sparse vector has a name, and not that of a dense one."""
+    words = "Wrong input: Sparse vector name cannot be empty"
+    assert refused(lambda: qdrant.create(sparse_vectors_config=with_sparse(""))) == (INVALID, words)
+    words = "Wrong input: Dense and sparse vector names must be unique - duplicate found with 'text'"
+    assert refused(lambda: qdrant.create(named={"text": 3}, sparse_vectors_config=with_sparse("text"))) == (INVALID, words)
+
+
+@pytest.mark.parametrize(
+    ("indices", "values", "words"),
+    [
+        ([2, 2], [1, 1], "indices: Validation error: must be unique [{}]"),
+        ([2, 3], [1], "values: Validation error: must be the same length as indices [{}]"),
+    ],
+    ids=["twice", "lengths"],
+)
+def test_sparse_vectors_that_are_refused(qdrant: Qdrant, indices: list[int], values: list[float], words: str) -> None:
+    """An index twice, or more indices than values, refuse the whole request and the question, wherever they stand in it. (Both at once come in no order.)"""
+    name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
+    wrong = q.SparseVector(indices=indices, values=values)
+
+    def said(place: str) -> tuple[grpc.StatusCode, str]:
+        return INVALID, f"Validation error in body: [{place}.{words}]"
+
+    bad = point(2, q.Vectors(vectors=q.NamedVectors(vectors={"sp": q.Vector(sparse=wrong)})))
+    assert refused(lambda: qdrant.upsert(name, point(1, unnamed(1, 2, 3)), bad)) == said("points[1].vectors.vectors_options.vectors.[]")
+    query = q.Query(nearest=q.VectorInput(sparse=wrong))
+    asked = q.QueryPoints(collection_name=name, query=query, using="sp")
+    assert refused(lambda: qdrant.call("Points/Query", asked)) == said("query.variant.variant")
+    fused = fusion(name, q.PrefetchQuery(query=query, using="sp"))
+    assert refused(lambda: qdrant.call("Points/Query", fused)) == said("prefetch[0].query.variant.variant")
+    assert qdrant.count(name) == 0
+
+
+def test_vectors_of_the_wrong_kind(qdrant: Qdrant) -> None:
+    """A dense vector under a sparse one's name is refused, and the other way round, in upserts and in questions; without `wait` it is lost in silence."""
+    name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
+    words = "Wrong input: Conversion between sparse and regular vectors failed"
+    assert refused(lambda: qdrant.upsert(name, point(1, named(sp=[1, 2])))) == (INVALID, words)
+    assert refused(lambda: qdrant.upsert(name, point(2, q.Vectors(vectors=q.NamedVectors(vectors={"": sparse({1: 1.0})}))))) == (INVALID, words)
+    assert qdrant.upsert(name, point(3, named(sp=[1, 2])), wait=False).status == q.UpdateStatus.Acknowledged
+    unknown = both([1, 2, 3], nope={1: 1.0})
+    assert refused(lambda: qdrant.upsert(name, point(4, unknown))) == (INVALID, "Wrong input: Not existing vector name error: nope")
+    assert qdrant.count(name) == 0
+    assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, using="sp"))) == (INVALID, words)
+    assert refused(lambda: qdrant.call("Points/Query", q.QueryPoints(collection_name=name, query=like({1: 1.0})))) == (INVALID, words)
+
+
+def test_the_nearest_by_sparse_vectors(qdrant: Qdrant) -> None:
+    """The score is the dot product; what is no product, or one of 0, is no hit; limit, offset and threshold work as ever."""
+    name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
+    entries: list[dict[int, float]] = [{3: 0.0}, {2: 1.0, 3: 1.0}, {3: 1.5, 2: 2.0}, {2: -1.0}, {}]
+    qdrant.upsert(name, *[point(n, both([1, 2, 3], sp=given)) for n, given in enumerate(entries, 1)], point(9, unnamed(1, 2, 3)))
+    assert sparse_hits(qdrant, name, {3: 1.0}) == [(3, 1.5), (2, 1.0)]
+    assert sparse_hits(qdrant, name, {3: 1.0, 2: -1.0}) == [(4, 1.0), (3, -0.5)]
+    assert sparse_hits(qdrant, name, {2: 1.0}, limit=1, offset=1) == [(2, 1.0)]
+    assert sparse_hits(qdrant, name, {2: 1.0}, score_threshold=1.5) == [(3, 2.0)]
+    assert sparse_hits(qdrant, name, {2: 0.0}) == sparse_hits(qdrant, name, {}) == sparse_hits(qdrant, name, {77: 1.0}) == []
+
+
+def test_the_nearest_to_a_sparse_vector_of_a_point(qdrant: Qdrant) -> None:
+    """By id the point itself is not among the answers, and one without the vector cannot be asked."""
+    name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
+    qdrant.upsert(name, point(1, both(sp={1: 2.0})), point(2, both(sp={1: 1.0})), point(3, unnamed(1, 2, 3)))
+
+    def to_point(n: int) -> list[tuple[int, float]]:
+        query = q.Query(nearest=q.VectorInput(id=q.PointId(num=n)))
+        return [(hit.id.num, hit.score) for hit in qdrant.call("Points/Query", q.QueryPoints(collection_name=name, query=query, using="sp")).result]
+
+    assert to_point(1) == [(2, 2.0)]
+    assert refused(lambda: to_point(3)) == (NOT_FOUND, 'Not found: Vector with name "sp" for point not found')
+
+
+def fusion(collection: str, *prefetch: Any, **rest: Any) -> Any:
+    return q.QueryPoints(collection_name=collection, query=q.Query(fusion=q.Fusion.RRF), prefetch=prefetch, **rest)
+
+
+def test_reciprocal_rank_fusion(qdrant: Qdrant) -> None:
+    """A point's score is the sum of 1 / (2 + rank), ranks from 0, over the prefetches that have found it within their limits."""
+    name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
+    weights = {1: 0.1, 2: 0.9, 3: 0.5}
+    points = [point(n, both([n, 0, 0], **({"sp": {1: weights[n]}} if n in weights else {})), n=str(n)) for n in (1, 2, 3, 4)]
+    qdrant.upsert(name, *points)  # dense: 4, 3, 2, 1; sparse: 2, 3, 1
+    dense = q.Query(nearest=q.VectorInput(dense=q.DenseVector(data=[1, 0, 0])))
+
+    def fused(limits: tuple[int, int], **rest: Any) -> list[tuple[int, float]]:
+        prefetch = [q.PrefetchQuery(query=dense, limit=limits[0]), q.PrefetchQuery(query=like({1: 1.0}), using="sp", limit=limits[1])]
+        return [(hit.id.num, round(hit.score, 6)) for hit in qdrant.call("Points/Query", fusion(name, *prefetch, **rest)).result]
+
+    whole = [(2, 0.75), (3, 0.666667), (4, 0.5), (1, 0.45)]  # 1/4 + 1/2, 1/3 + 1/3, 1/2, 1/5 + 1/4
+    assert fused((10, 10)) == whole
+    assert fused((10, 10), limit=2, offset=1) == whole[1:3]
+    assert fused((1, 1)) in ([(4, 0.5), (2, 0.5)], [(2, 0.5), (4, 0.5)])  # a tie is in no order
+    assert fused((10, 10), score_threshold=0.48) == whole[:3]
+    assert not qdrant.call("Points/Query", fusion(name, q.PrefetchQuery(query=like({}), using="sp"))).result
+
+
+def test_fusions_that_do_not_fit(qdrant: Qdrant) -> None:
+    """A fusion needs prefetches, each with a limit of 1 or more and a vector that there is."""
+    name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
+    ask = lambda *prefetch: refused(lambda: qdrant.call("Points/Query", fusion(name, *prefetch)))  # noqa: E731
+    assert ask() == (INVALID, "Wrong input: Validation failed: cannot apply Fusion without prefetches")
+    assert ask(q.PrefetchQuery(query=like({1: 1.0}), using="zz")) == (INVALID, "Wrong input: Not existing vector name error: zz")
+    words = "Validation error in body: [prefetch[0].limit: value 0 invalid, must be 1 or larger]"
+    assert ask(q.PrefetchQuery(query=like({1: 1.0}), using="sp", limit=0)) == (INVALID, words)
+
+
 # --- indexes ----------------------------------------------------------------------------------------------------------------------------------
 
 

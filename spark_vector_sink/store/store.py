@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spark_vector_sink.store.question import SparseQuery
+
 PointId = int | str
 """An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
 
@@ -25,17 +27,51 @@ INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid"
 """Types of a payload index, in Qdrant's words; `tenant` is ours, for a keyword index with `is_tenant`."""
 
 
+@dataclass(frozen=True, eq=False)
+class SparseVectors:
+    """n sparse vectors, row after row: those entries that are not zero.
+
+    offsets: int64, length n + 1, from 0; row i has the entries offsets[i] … offsets[i + 1] - 1.
+    indices, values: uint32 and float32, one for each entry; within a row each index at most once, in any order.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.uint32]
+    values: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) == 0 or self.offsets[0] != 0 or (np.diff(self.offsets) < 0).any():
+            raise ValueError("the offsets of sparse vectors must begin with 0 and never fall")
+        if not self.offsets[-1] == len(self.indices) == len(self.values):
+            raise ValueError(
+                f"sparse vectors of {self.offsets[-1]} entries need as many indices and values, got {len(self.indices)} and {len(self.values)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def slice(self, start: int, stop: int) -> SparseVectors:
+        """The rows start … stop-1; no index and no value is copied."""
+        offsets = self.offsets[start : stop + 1]
+        first, last = int(offsets[0]), int(offsets[-1])
+        return SparseVectors(offsets - first, self.indices[first:last], self.values[first:last])
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.offsets.nbytes + self.indices.nbytes + self.values.nbytes)
+
+
 @dataclass(frozen=True)
 class PointBatch:
-    """Points that go out together.
+    """Points that go out together, with all their vectors: writing a point replaces it.
 
     ids: length n, each at most once.
-    vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n, dimension), C-contiguous.
+    vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n, dimension), C-contiguous, or n sparse vectors.
     payload: n rows of plain types only (see `plain`).
     """
 
     ids: Sequence[PointId]
-    vectors: Mapping[str, npt.NDArray[np.float32]]
+    vectors: Mapping[str, npt.NDArray[np.float32] | SparseVectors]
     payload: pa.RecordBatch
 
     def __len__(self) -> int:
@@ -43,22 +79,25 @@ class PointBatch:
 
     def slice(self, start: int, stop: int) -> PointBatch:
         """The points start … stop-1; nothing is copied."""
-        vectors = {name: matrix[start:stop] for name, matrix in self.vectors.items()}
+        vectors = {name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop] for name, rows in self.vectors.items()}
         return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start))
 
     @property
     def nbytes(self) -> int:
         """About how many bytes the points take on the way, without ids."""
-        return int(sum(matrix.nbytes for matrix in self.vectors.values()) + self.payload.nbytes)
+        return int(sum(rows.nbytes for rows in self.vectors.values()) + self.payload.nbytes)
 
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What the job needs the collection to be. `metadata` is what the sink remembers in it: the model, the key columns."""
+    """What the job needs the collection to be. `metadata` is what the sink remembers in it: the model, the key columns.
+
+    Searches go by `metadata`: it repeats `vector_name`, `sparse_vector_name` and `dense`, which are taken as "", None and True where it does not.
+    """
 
     vector_name: str
     dimension: int | None
-    """None where vectors are ready-made and only the collection knows their length"""
+    """None where vectors are ready-made and only the collection knows their length, and where there is no dense one"""
     distance: Distance
     metadata: Mapping[str, Any]
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +107,10 @@ class CollectionSpec:
     versioned: bool = True
     create: bool = True
     adopt: bool = False
+    sparse_vector_name: str | None = None
+    """None: points have no sparse vector"""
+    dense: bool = True
+    """False: points have the sparse vector only, and `vector_name`, `dimension` and `distance` mean nothing"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +124,7 @@ class Target:
     physical: str
     exists: bool
     dimension: int | None = None
-    """length of the vectors that are, or will be, in it"""
+    """length of the dense vectors that are, or will be, in it; None also where it has none"""
     problems: tuple[str, ...] = ()
     """why this collection cannot be written to, one sentence each"""
     plan: tuple[str, ...] = ()
@@ -135,8 +178,12 @@ class Collections(Protocol):
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the collection; empty where it has written nothing."""
 
-    def search(self, name: str, vector: Sequence[float], limit: int) -> list[Hit]:
-        """The nearest points, best first, by the vector that the metadata names."""
+    def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
+        """The nearest points, best first, by the vectors that the metadata names.
+
+        vector: asks the dense vectors; None or empty asks the sparse ones alone, whose score is the dot product.
+        sparse: asks the sparse vectors. Of both, the first `candidates(limit)` of either ranking are fused (see `RRF_K`).
+        """
 
     def close(self) -> None:
         """Let go of connections and locks."""

@@ -21,7 +21,7 @@ import pytest
 
 from spark_vector_sink.errors import CollectionError, MissingPackageError, PermanentStoreError, TransientStoreError
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
-from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, PointBatch, Target
+from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, PointBatch, SparseVectors, Target
 
 pytest.importorskip("qdrant_edge")
 
@@ -244,6 +244,74 @@ class TestRoundTrip:
         receipts = store.flush()
         assert len(receipts) == 2
         assert EdgeCollections(5).finish(target, "run1", receipts) == 2
+
+
+def sparse(*rows: dict[int, float]) -> SparseVectors:
+    indices = np.array([index for row in rows for index in row], np.uint32)
+    values = np.array([value for row in rows for value in row.values()], np.float32)
+    return SparseVectors(np.cumsum([0, *map(len, rows)], dtype=np.int64), indices, values)
+
+
+def with_sparse(ids: Sequence[int], *rows: dict[int, float], dense: bool = True) -> PointBatch:
+    return PointBatch(ids, {**({"": vectors(ids)} if dense else {}), "sp": sparse(*rows)}, pa.record_batch({"n": list(ids)}))
+
+
+class TestSparse:
+    BOTH = spec(sparse_vector_name="sp")
+    ALONE = spec(sparse_vector_name="sp", dense=False, dimension=None)
+
+    @pytest.mark.parametrize("dense", [True, False])
+    def test_sliced_batches(self, tmp_path: Path, dense: bool) -> None:
+        """A slice of a batch stages its own entries only, over more points than are brought in at once; unsorted ones too."""
+        ids = list(range(2000))
+        rows = [{2 * n + 1: 1.0, n: n / 2} if n % 3 else {} for n in ids]
+        target = prepare(tmp_path / "s", wanted=self.BOTH if dense else self.ALONE)
+        store = EdgeStore(target, "run1", 0, 0)
+        store.submit(with_sparse(ids, *rows, dense=dense).slice(4, 1207))
+        store.submit(with_sparse(ids, *rows, dense=dense).slice(1500, 1502))
+        assert EdgeCollections(5).finish(target, "run1", store.flush()) == 1205
+        for id in (4, 1001, 1501):
+            own = EdgeCollections(5).search(str(tmp_path / "s"), None, 5, sparse=([2 * id + 1], [2.0]))
+            assert [(hit.id, hit.score) for hit in own if hit.score == 2.0] == ([(id, 2.0)] if id % 3 else [])
+
+    @pytest.mark.parametrize(
+        ("points", "words"),
+        [
+            (with_sparse([1, 2], {3: 1.0}, {4: 1.0}).slice(0, 0), None),
+            (batch([1]), "takes the vector '' and 'sp', but got ''"),
+            (with_sparse([1], {3: 1.0}, dense=False), "but got 'sp'"),
+            (PointBatch([1], {"": sparse({1: 1.0}), "sp": vectors([1])}, pa.record_batch({"n": [1]})), "dense or sparse"),
+            (
+                PointBatch([1], {"": vectors([1]), "sp": SparseVectors(*map(np.array, ([0, 3], [5, 4, 5], [1, 1, 1])))}, pa.record_batch({"n": [1]})),
+                "twice",
+            ),
+        ],
+        ids=["empty", "no sparse", "no dense", "kinds", "twice"],
+    )
+    def test_bad_points(self, tmp_path: Path, points: PointBatch, words: str | None) -> None:
+        """What the index could not take is refused in the task, and nothing of it is staged."""
+        store = EdgeStore(prepare(tmp_path / "s", wanted=self.BOTH), "run1", 0, 0)
+        if words is None:
+            store.submit(points)
+        else:
+            with pytest.raises(PermanentStoreError, match=words):
+                store.submit(points)
+        assert store.flush() == ()
+
+    def test_the_same_index_in_two_rows(self, tmp_path: Path) -> None:
+        """Only within a row is an index there once."""
+        store = EdgeStore(prepare(tmp_path / "s", wanted=self.ALONE), "run1", 0, 0)
+        store.submit(with_sparse([1, 2], {5: 1.0, 2: 1.0}, {5: 1.0, 2: 1.0}, dense=False))
+        assert store.flush() == ("0-0.arrow",)
+
+    def test_a_store_of_before(self, tmp_path: Path) -> None:
+        """A store that was made when there were no sparse vectors is one without them."""
+        append(tmp_path / "s", [1])
+        facts = tmp_path / "s" / "v1" / "sink.json"
+        facts.write_text(json.dumps({name: value for name, value in json.loads(facts.read_text()).items() if name != "sparse_vector_name"}))
+        assert set(found(tmp_path / "s")) == {1}
+        problems = EdgeCollections(5).resolve(str(tmp_path / "s"), self.BOTH).problems
+        assert problems == (f"{tmp_path / 's'} has no sparse vector, but this job makes 'sp'; write to another directory",)
 
 
 class TestResolve:

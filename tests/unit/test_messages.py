@@ -7,6 +7,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from qdrant_client.conversions.conversion import RestToGrpc, payload_to_grpc
 
 from spark_vector_sink.plain import JSON_MARK
 from spark_vector_sink.store.qdrant.messages import upsert
-from spark_vector_sink.store.store import PointBatch
+from spark_vector_sink.store.store import PointBatch, SparseVectors
 
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 HOSTILE = ["", "\0", "'\"\\", "🙂", "a.b", "a[0]", "_sink", "line\nbreak", "\u202e", "null", "ﬀ"]
@@ -53,9 +54,27 @@ def clients(batch: PointBatch, rows: list[dict[str, Any]]) -> list[grpc.PointStr
     """The same points by the client's own conversion."""
     made = []
     for row, identifier in enumerate(batch.ids):
-        vectors = {name: matrix[row].tolist() for name, matrix in batch.vectors.items()}
-        made.append(RestToGrpc.convert_point_struct(models.PointStruct(id=identifier, vector=vectors.get("", vectors), payload=rows[row])))
+        vectors = {name: one_vector(rows, row) for name, rows in batch.vectors.items()}
+        made.append(
+            RestToGrpc.convert_point_struct(
+                models.PointStruct(id=identifier, vector=vectors[""] if set(vectors) == {""} else vectors, payload=rows[row])
+            )
+        )
     return made
+
+
+def one_vector(rows: npt.NDArray[np.float32] | SparseVectors, row: int) -> Any:
+    """A row as the client takes it."""
+    if not isinstance(rows, SparseVectors):
+        return rows[row].tolist()
+    one = rows.slice(row, row + 1)
+    return models.SparseVector(indices=one.indices.tolist(), values=one.values.tolist())
+
+
+def sparse(*rows: dict[int, float]) -> SparseVectors:
+    indices = np.array([index for row in rows for index in row], np.uint32)
+    values = np.array([value for row in rows for value in row.values()], np.float32)
+    return SparseVectors(np.cumsum([0, *map(len, rows)], dtype=np.int64), indices, values)
 
 
 def payload_of(row: dict[str, Any]) -> Any:
@@ -128,6 +147,41 @@ def test_a_vector_need_not_lie_in_one_piece() -> None:
     matrix = np.arange(12, dtype=">f4").reshape(2, 6)[:, ::2]
     points = sent(PointBatch([1, 2], {"": matrix}, pa.record_batch({"a": ["x", "y"]}))).points
     assert [list(point.vectors.vector.dense.data) for point in points] == [[0, 2, 4], [6, 8, 10]]
+
+
+INDICES = st.integers(0, 2**32 - 1) | st.sampled_from([0, 127, 128, 2**14 - 1, 2**14, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.lists(st.dictionaries(INDICES, st.floats(width=32, allow_nan=False), max_size=200), min_size=1, max_size=4),
+    st.sampled_from([None, "", "body"]),
+)
+def test_sparse_vectors_are_what_the_client_would_send(rows: list[dict[int, float]], dense: str | None) -> None:
+    """Any indices in any order, alone or beside a dense vector with a name or without; vectors without entries too."""
+    numbers = list(range(len(rows)))
+    beside = {} if dense is None else {dense: np.arange(len(rows) * 3, dtype=np.float32).reshape(-1, 3)}
+    batch = PointBatch(numbers, {**beside, "sp": sparse(*rows)}, pa.record_batch({"n": pa.array(numbers, pa.int64())}))
+    assert list(sent(batch).points) == clients(batch, [{"n": n} for n in numbers])
+    assert list(sent(batch.slice(1, len(rows))).points) == list(sent(batch).points)[1:]
+
+
+def test_a_sparse_vector_without_entries_is_sent() -> None:
+    """It is there, and empty: left out, the point would keep its old one in a segment that the server has optimised."""
+    batch = PointBatch([1], {"": np.ones((1, 2), np.float32), "sp": sparse({})}, pa.record_batch({"a": ["x"]}))
+    vectors = sent(batch).points[0].vectors.vectors.vectors
+    assert set(vectors) == {"", "sp"}
+    assert vectors["sp"].WhichOneof("vector") == "sparse"
+    assert (list(vectors["sp"].sparse.indices), list(vectors["sp"].sparse.values)) == ([], [])
+
+
+def test_sparse_vectors_need_not_lie_in_one_piece() -> None:
+    """Strided parts of other types give the same numbers."""
+    indices, values = np.arange(8, dtype=np.int64)[::2], np.arange(8, dtype=">f4")[::2]
+    rows = SparseVectors(np.array([0, 1, 4], np.int32), indices, values)  # type: ignore[arg-type]
+    points = sent(PointBatch([1, 2], {"sp": rows}, pa.record_batch({"a": ["x", "y"]}))).points
+    found = [point.vectors.vectors.vectors["sp"].sparse for point in points]
+    assert [dict(zip(vector.indices, vector.values, strict=True)) for vector in found] == [{0: 0}, {2: 2, 4: 4, 6: 6}]
 
 
 def test_a_slice_sends_its_own_points() -> None:

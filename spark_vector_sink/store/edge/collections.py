@@ -15,6 +15,7 @@ from spark_vector_sink.store.edge import staging
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
+from spark_vector_sink.store.question import SparseQuery, check_question
 from spark_vector_sink.store.store import CollectionSpec, Hit, Target
 
 _TRY_LATER = "try again when it is free, or wait longer"
@@ -38,7 +39,7 @@ class EdgeCollections:
         if not spec.create:
             problems.append(missing_problem(directory))
         plan = () if problems else (_creation(name, spec), *_index_plan(spec.payload_indexes))
-        return Target(name, FIRST_VERSION, exists=False, dimension=spec.dimension, problems=tuple(problems), plan=plan)
+        return Target(name, FIRST_VERSION, exists=False, dimension=spec.dimension if spec.dense else None, problems=tuple(problems), plan=plan)
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Create what `resolve` announced, bring in what earlier runs have left pending, and open the run's staging folder."""
@@ -80,20 +81,21 @@ class EdgeCollections:
         physical = directory.current()
         return {} if physical is None else read_facts(directory, physical).metadata
 
-    def search(self, name: str, vector: Sequence[float], limit: int) -> list[Hit]:
+    def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
         """The nearest points, best first, after bringing in what is pending."""
         directory = StoreDirectory(Path(name))
         physical = directory.current()
         if physical is None:
             raise CollectionError(f"there is no embedded store at {name}; write to it first, or name the directory of one")
         facts = read_facts(directory, physical)
-        if len(vector) != facts.dimension:
+        check_question(name, vector, sparse, facts.dense, bool(facts.sparse_vector_name))
+        if vector is not None and len(vector) not in (0, facts.dimension):
             raise CollectionError(
                 f"{name} holds vectors of {facts.dimension} dimensions, but the one to search for has {len(vector)}; use the model that made the store"
             )
         with self._locked(directory, _TRY_LATER) as deadline, edge.opened(directory.shard(physical), deadline) as shard:
             _roll_forward(directory, physical, shard)
-            return edge.nearest(shard, vector, limit, facts.vector_name)
+            return edge.nearest(shard, facts, vector, limit, sparse)
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -141,7 +143,9 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
 
 
 def _creation(name: str, spec: CollectionSpec) -> str:
-    return f"create the embedded store {name}: vectors of {spec.dimension or 'unknown'} dimensions, {spec.distance}"
+    vectors = [f"vectors of {spec.dimension or 'unknown'} dimensions, {spec.distance}"] if spec.dense else []
+    vectors += [f"sparse vector '{spec.sparse_vector_name}'"] if spec.sparse_vector_name else []
+    return f"create the embedded store {name}: {'; '.join(vectors)}"
 
 
 def _index_plan(indexes: Mapping[str, str]) -> tuple[str, ...]:
@@ -162,11 +166,18 @@ def _create(directory: StoreDirectory, spec: CollectionSpec) -> str:
     """Make an empty store. CURRENT comes last: without it the store does not exist, and is made anew."""
     if not spec.create:
         raise CollectionError(missing_problem(directory))
-    if spec.dimension is None:
+    if spec.dense and spec.dimension is None:
         raise CollectionError(
             f"the embedded store {directory.root} cannot be made, because the length of its vectors is not known; give option 'dimension'"
         )
-    facts = StoreFacts(spec.vector_name, spec.dimension, spec.distance, points=0, metadata=spec.metadata)
+    facts = StoreFacts(
+        spec.vector_name,
+        spec.dimension if spec.dense else None,
+        spec.distance,
+        points=0,
+        metadata=spec.metadata,
+        sparse_vector_name=spec.sparse_vector_name,
+    )
     shutil.rmtree(directory.version(FIRST_VERSION), ignore_errors=True)
     edge.create_shard(directory.shard(FIRST_VERSION), facts)
     write_facts(directory, FIRST_VERSION, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from spark_vector_sink.errors import shorten
@@ -43,16 +44,17 @@ def missing_problem(directory: StoreDirectory) -> str:
 
 def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: CollectionSpec) -> list[str]:
     """What of an existing store does not fit the job."""
-    root, problems = directory.root, []
-    if spec.dimension not in (None, facts.dimension):
+    root, problems = directory.root, [*_kind_problems(directory.root, facts, spec)]
+    both_dense = facts.dense and spec.dense
+    if both_dense and spec.dimension not in (None, facts.dimension):
         problems.append(
             f"{root} holds vectors of {facts.dimension} dimensions, but this job makes {spec.dimension}; use the model that made it, or write to another directory"
         )
-    if facts.distance != spec.distance:
+    if both_dense and facts.distance != spec.distance:
         problems.append(
             f"{root} compares vectors by {facts.distance}, but this job asks for {spec.distance}; set distance={facts.distance}, or write to another directory"
         )
-    if facts.vector_name != spec.vector_name:
+    if both_dense and facts.vector_name != spec.vector_name:
         problems.append(
             f"the vectors of {root} are {_named(facts.vector_name)}, but those of this job {_named(spec.vector_name)}; {_how(facts.vector_name)}, or write to another directory"
         )
@@ -63,6 +65,18 @@ def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: Collectio
                 f"{root} has a payload index of type {there} on '{field}', but this job asks for {kind}; leave '{field}' out of option 'payload_indexes', or write to another directory"
             )
     return [*problems, *guard_problems(str(root), facts.metadata, spec, facts.points)]
+
+
+def _kind_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Iterator[str]:
+    """Dense and sparse vectors that only one side has. A point is written with all its vectors or not at all, so there is no writing some of them."""
+    if facts.dense != spec.dense:
+        has, makes = ("has dense vectors", "none") if facts.dense else ("has no dense vectors", "them")
+        yield f"{root} {has}, but this job makes {makes}; write to another directory"
+    old, new = facts.sparse_vector_name, spec.sparse_vector_name
+    if old != new:
+        has = f"has the sparse vector '{old}'" if old else "has no sparse vector"
+        makes = f"makes '{new}'" if new else "makes none"
+        yield f"{root} {has}, but this job {makes}; {f'set sparse_vector_name={old}, or ' if old else ''}write to another directory"
 
 
 def new_indexes(facts: StoreFacts, spec: CollectionSpec) -> dict[str, str]:

@@ -95,11 +95,17 @@ class StoreFacts:
     """What the store remembers of one version. `metadata` is the sink's; `points` counts what has been brought in."""
 
     vector_name: str
-    dimension: int
+    dimension: int | None
+    """None where there is no dense vector"""
     distance: str
     points: int
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    sparse_vector_name: str | None = None
+
+    @property
+    def dense(self) -> bool:
+        return self.dimension is not None
 
 
 def read_facts(directory: StoreDirectory, physical: str) -> StoreFacts:

@@ -1,12 +1,14 @@
 """The staged form of points: a PointBatch as an Arrow record batch, and from there to Qdrant Edge's `Point`.
 
-Four columns: `id_number` or `id_uuid`, `vector`, and `payload`, an object with the user's columns, so that no name collides.
+Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, as the store has them; and `payload`,
+an object with the user's columns, so that no name collides.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +18,49 @@ import pyarrow as pa
 
 from spark_vector_sink import plain
 from spark_vector_sink.errors import PermanentStoreError, shorten
-from spark_vector_sink.store.store import PointBatch, PointId
+from spark_vector_sink.store.edge.layout import StoreFacts
+from spark_vector_sink.store.store import PointBatch, PointId, SparseVectors
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def to_record_batch(points: PointBatch, vector_name: str, dimension: int) -> pa.RecordBatch:
+def to_record_batch(points: PointBatch, facts: StoreFacts) -> pa.RecordBatch:
     """The staged form of a batch; PermanentStoreError for an id or a vector that the index would refuse later."""
     numbers, uuids = _id_columns(points.ids)
-    columns = {"id_number": numbers, "id_uuid": uuids, "vector": _vector_column(points.vectors, vector_name, dimension)}
+    columns = {"id_number": numbers, "id_uuid": uuids, **_vector_columns(points, facts)}
     if points.payload.num_columns:
         columns["payload"] = pa.StructArray.from_arrays(points.payload.columns, fields=list(points.payload.schema))
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
-def read_batches(path: Path, dimension: int, most: int) -> Iterator[pa.RecordBatch]:
+def read_batches(path: Path, dimension: int | None, most: int) -> Iterator[pa.RecordBatch]:
     """The points of a staged file, at most `most` at a time; the file is mapped, not read as a whole."""
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-        vector = file.schema.field("vector").type
-        if vector.list_size != dimension:
-            raise PermanentStoreError(f"staged file {path} holds vectors of {vector.list_size} dimensions, but the store those of {dimension}")
+        staged = file.schema.field("vector").type.list_size if "vector" in file.schema.names else None
+        if staged != dimension:
+            raise PermanentStoreError(
+                f"staged file {path} holds vectors of {staged or 'no'} dimensions, but the store those of {dimension or 'none'}"
+            )
         for index in range(file.num_record_batches):
             batch = file.get_batch(index)
             for start in range(0, batch.num_rows, most):
                 yield batch.slice(start, most)
 
 
-def to_edge_points(edge: Any, batch: pa.RecordBatch, vector_name: str) -> list[Any]:
+def to_edge_points(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
     """Qdrant Edge's points of one staged record batch."""
-    vectors = batch.column("vector")
-    # lists: given numpy rows, Qdrant Edge takes twice as long
-    rows = vectors.flatten().to_numpy().reshape(len(vectors), -1).tolist()
-    named = [{vector_name: row} for row in rows] if vector_name else rows
-    return [edge.Point(id, vector, payload) for id, vector, payload in zip(_ids(batch), named, payloads(batch), strict=True)]
+    vectors: list[Any] = [{} for _ in range(batch.num_rows)]
+    if facts.dense:
+        column = batch.column("vector")
+        # lists: given numpy rows, Qdrant Edge takes twice as long
+        rows = column.flatten().to_numpy().reshape(len(column), -1).tolist()
+        vectors = [{facts.vector_name: row} for row in rows] if facts.vector_name or facts.sparse_vector_name else rows
+    if facts.sparse_vector_name:
+        # a row without entries has an empty vector, as on a server
+        indices, values = _lists(batch.column("sparse_indices")), _lists(batch.column("sparse_values"))
+        for named, mine, weights in zip(vectors, indices, values, strict=True):
+            named[facts.sparse_vector_name] = edge.SparseVector(mine, weights)
+    return [edge.Point(id, vector, payload) for id, vector, payload in zip(_ids(batch), vectors, payloads(batch), strict=True)]
 
 
 def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -56,6 +68,13 @@ def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     if "payload" not in batch.schema.names:
         return [{} for _ in range(batch.num_rows)]
     return plain.values(batch.column("payload"), batch.schema.field("payload"))
+
+
+def _lists(column: pa.LargeListArray) -> list[list[Any]]:
+    """A column of lists of numbers as Python's, by way of numpy: quick in every version of Arrow."""
+    entries, offsets = column.flatten().to_numpy().tolist(), column.offsets.to_numpy()
+    ends = (offsets - offsets[0]).tolist()
+    return [entries[start:stop] for start, stop in itertools.pairwise(ends)]
 
 
 def _ids(batch: pa.RecordBatch) -> list[PointId]:
@@ -72,15 +91,35 @@ def _id_columns(ids: Sequence[PointId]) -> tuple[pa.Array, pa.Array]:
     return numbers, uuids
 
 
-def _vector_column(vectors: Mapping[str, npt.NDArray[np.float32]], name: str, dimension: int) -> pa.Array:
-    if set(vectors) != {name}:
+def _vector_columns(points: PointBatch, facts: StoreFacts) -> dict[str, pa.Array]:
+    wanted = ([facts.vector_name] if facts.dense else []) + ([facts.sparse_vector_name] if facts.sparse_vector_name else [])
+    if set(points.vectors) != set(wanted):
         raise PermanentStoreError(
-            f"the embedded store takes the vector {name!r}, but got {', '.join(map(repr, vectors)) or 'none'}; write to another directory"
+            f"the embedded store takes the vector {' and '.join(map(repr, wanted))}, but got {', '.join(map(repr, points.vectors)) or 'none'}; write to another directory"
         )
-    matrix = vectors[name]
+    columns: dict[str, pa.Array] = {}
+    for name in wanted:
+        rows = points.vectors[name]
+        if isinstance(rows, SparseVectors) != (name == facts.sparse_vector_name):
+            raise PermanentStoreError(f"the vector {name!r} of the embedded store is of the other kind, dense or sparse; write to another directory")
+        columns |= _sparse_columns(rows) if isinstance(rows, SparseVectors) else {"vector": _dense_column(rows, facts.dimension)}
+    return columns
+
+
+def _dense_column(matrix: npt.NDArray[np.float32], dimension: int | None) -> pa.Array:
     if matrix.ndim != 2 or matrix.shape[1] != dimension:
         raise PermanentStoreError(
             f"the embedded store takes vectors of {dimension} dimensions, but got {matrix.shape[-1]}; use the model that made it, or write to another directory"
         )
     flat = pa.array(np.ascontiguousarray(matrix, dtype=np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, dimension)
+
+
+def _sparse_columns(rows: SparseVectors) -> dict[str, pa.Array]:
+    """Two lists for each row. Refuses an index that a row has twice, as a server does: Qdrant Edge would take it, and count both."""
+    places = np.repeat(np.arange(len(rows)), np.diff(rows.offsets)) << 32 | rows.indices
+    if not (places[1:] > places[:-1]).all() and len(np.unique(places)) < len(places):
+        raise PermanentStoreError("a sparse vector has one of its indices twice; each index must be in it once")
+    offsets = pa.array(rows.offsets, pa.int64())
+    entries = {"sparse_indices": pa.array(rows.indices, pa.uint32()), "sparse_values": pa.array(rows.values, pa.float32())}
+    return {name: pa.LargeListArray.from_arrays(offsets, column) for name, column in entries.items()}

@@ -15,6 +15,7 @@ from typing import Any
 from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, shorten
 from spark_vector_sink.store.edge.layout import StoreFacts
 from spark_vector_sink.store.edge.points import read_batches, to_edge_points
+from spark_vector_sink.store.question import RRF_K, SparseQuery, candidates
 from spark_vector_sink.store.store import INDEX_TYPES, Hit
 
 _BATCH_POINTS = 500
@@ -43,9 +44,13 @@ def create_shard(path: Path, facts: StoreFacts) -> None:
     """Make an empty index. It keeps a log of every write: only so does a killed process lose nothing and a second one find it locked."""
     edge = qdrant_edge()
     path.mkdir(parents=True)
-    params = edge.EdgeVectorParams(size=facts.dimension, distance=getattr(edge.Distance, facts.distance.capitalize()))
+    vectors, sparse = None, None
+    if facts.dense:
+        vectors = {facts.vector_name: edge.EdgeVectorParams(size=facts.dimension, distance=getattr(edge.Distance, facts.distance.capitalize()))}
+    if facts.sparse_vector_name:
+        sparse = {facts.sparse_vector_name: edge.EdgeSparseVectorParams()}
     optimizers = edge.EdgeOptimizersConfig(indexing_threshold=_INDEXING_THRESHOLD_KB)
-    shard = edge.EdgeShard.create(str(path), edge.EdgeConfig(vectors={facts.vector_name: params}, optimizers=optimizers, wal_enabled=True))
+    shard = edge.EdgeShard.create(str(path), edge.EdgeConfig(vectors=vectors, sparse_vectors=sparse, optimizers=optimizers, wal_enabled=True))
     try:
         shard.flush()
     finally:
@@ -85,7 +90,7 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts) -> None:
     unflushed = 0
     for path in files:
         for batch in read_batches(path, facts.dimension, _BATCH_POINTS):
-            shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, batch, facts.vector_name)))
+            shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, batch, facts)))
             unflushed += batch.num_rows
             if unflushed >= _FLUSH_POINTS:
                 shard.flush()
@@ -98,11 +103,21 @@ def count(shard: Any) -> int:
     return int(shard.count(qdrant_edge().CountRequest(exact=True)))
 
 
-def nearest(shard: Any, vector: Sequence[float], limit: int, vector_name: str) -> list[Hit]:
-    """The points nearest to `vector`, best first."""
+def nearest(shard: Any, facts: StoreFacts, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None) -> list[Hit]:
+    """The points nearest to `vector`, to `sparse`, or to both by reciprocal rank fusion, best first."""
     edge = qdrant_edge()
-    query = edge.Query.Nearest([float(x) for x in vector], using=vector_name or None)
-    answers = shard.query(edge.QueryRequest(limit=limit, query=query, with_payload=True))
+    asked = []
+    if vector is not None and len(vector):
+        asked.append(edge.Query.Nearest([float(x) for x in vector], using=facts.vector_name or None))
+    if sparse is not None:
+        indices, values = sparse
+        asked.append(edge.Query.Nearest(edge.SparseVector([int(i) for i in indices], [float(x) for x in values]), using=facts.sparse_vector_name))
+    if len(asked) == 1:
+        request = edge.QueryRequest(limit=limit, query=asked[0], with_payload=True)
+    else:
+        both = [edge.Prefetch(limit=candidates(limit), query=query) for query in asked]
+        request = edge.QueryRequest(limit=limit, query=edge.Fusion.Rrf(k=RRF_K), prefetches=both, with_payload=True)
+    answers = shard.query(request)
     return [Hit(answer.id if isinstance(answer.id, int) else str(answer.id), float(answer.score), answer.payload or {}) for answer in answers]
 
 

@@ -41,7 +41,7 @@ class EdgeStore:
         """Append the points to the task's file, after a look at ids and lengths: one point that the index refuses would stand in the way of every later run."""
         if len(points) == 0:
             return
-        batch = to_record_batch(points, self._facts.vector_name, self._facts.dimension)
+        batch = to_record_batch(points, self._facts)
         with self._disk_errors():
             if self._file is None:
                 self._file = _StageFile(self._folder / f".{self._name}.{os.getpid()}.tmp", batch.schema)

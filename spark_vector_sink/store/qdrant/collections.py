@@ -10,14 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
-from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
-from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError, shorten
+from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError
 from spark_vector_sink.store.guard import guard_problems, other_model
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address
+from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
+from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.status import store_error
+from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import CollectionSpec, Hit, Target
 
@@ -28,8 +30,6 @@ PATIENCE_SECONDS = 10.0
 """How long a question about a collection is asked again: the server answers with errors while jobs beside this one create it."""
 
 log = logging.getLogger("spark_vector_sink")
-
-DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
 
 
 class QdrantCollections:
@@ -48,7 +48,7 @@ class QdrantCollections:
             )  # fmt: skip
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
-        problems = list(_config_problems(spec))
+        problems = list(config_problems(spec))
         found = self._info(name)
         if found is not None:
             return self._existing(Target(name, self._behind(name), True, problems=tuple(problems)), found, spec)
@@ -61,7 +61,9 @@ class QdrantCollections:
             problems.append(
                 f"the collection '{name}' does not exist on {self._address}, and create_collection=false; create it, or leave that option out"
             )
-        return Target(name, physical, False, spec.dimension, tuple(problems), tuple(_announced(name, physical, spec)), points=0)
+        return Target(
+            name, physical, False, spec.dimension if spec.dense else None, tuple(problems), tuple(announced(name, physical, spec)), points=0
+        )
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         if not target.exists:
@@ -95,10 +97,10 @@ class QdrantCollections:
         info = self._info(name)
         return {} if info is None else _ours(info)
 
-    def search(self, name: str, vector: Sequence[float], limit: int) -> list[Hit]:
-        using = self.metadata(name).get("vector_name") or None
+    def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
+        asked = query(name, self.metadata(name), vector, limit, sparse)
         with self._asking(f"searching '{name}'"):
-            found = self._client.query_points(name, query=list(vector), using=using, limit=limit, with_payload=True)
+            found = self._client.query_points(name, **asked, with_payload=True)
         return [Hit(point.id if isinstance(point.id, int) else str(point.id), point.score, point.payload or {}) for point in found.points]
 
     def close(self) -> None:
@@ -108,28 +110,25 @@ class QdrantCollections:
         """The target of a collection that is there, with everything that does not fit."""
         problems = [
             *target.problems,
-            *_vector_problems(target.name, info, spec),
+            *vector_problems(target.name, info, spec),
+            *left_out(target.name, _ours(info), spec, info.points_count or 0),
             *guard_problems(target.name, _ours(info), spec, info.points_count or 0),
         ]
         strict = info.config.strict_mode_config
         most = strict.upsert_max_batchsize if strict is not None and strict.enabled else None
-        problems += _index_problems(target.name, info, spec)
+        problems += index_problems(target.name, info, spec)
         missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
         plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
         plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]
-        vector = _vectors(info).get(spec.vector_name)
-        dimension = vector.size if vector is not None else spec.dimension
+        vector = dense_vectors(info).get(spec.vector_name)
+        dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
         return replace(target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=most)
 
     def _create(self, target: Target, spec: CollectionSpec) -> None:
-        vectors = models.VectorParams(**{**spec.config.get("vectors", {}), "size": spec.dimension, "distance": DISTANCES[spec.distance]})
-        config = _client_arguments(spec.config)
+        arguments = creation(spec)
         try:
             with self._asking(f"creating the collection '{target.physical}'"):
-                self._client.create_collection(
-                    target.physical, vectors_config={spec.vector_name: vectors} if spec.vector_name else vectors,
-                    metadata={METADATA_KEY: dict(spec.metadata)}, **config,
-                )  # fmt: skip
+                self._client.create_collection(target.physical, metadata={METADATA_KEY: dict(spec.metadata)}, **arguments)
         except CollectionError:
             # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
             theirs = self._info(target.physical)
@@ -207,69 +206,3 @@ class _DeniedError(CollectionError):
 def _ours(info: models.CollectionInfo) -> dict[str, Any]:
     ours = (info.config.metadata or {}).get(METADATA_KEY)
     return ours if isinstance(ours, dict) else {}
-
-
-def _config_problems(spec: CollectionSpec) -> Iterator[str]:
-    """What is wrong with option `collection_config`, by the client's own model of the request."""
-    for key in ("metadata", "sparse_vectors"):
-        if key in spec.config:
-            yield f"option 'collection_config' may not set '{key}'"
-    extra = spec.config.get("vectors", {})
-    if not isinstance(extra, dict) or {"size", "distance"} & set(extra):
-        yield "in option 'collection_config', 'vectors' holds settings of the one vector (on_disk, hnsw_config, quantization_config, datatype), without size and distance"
-        return
-    try:
-        models.CreateCollection(**{**spec.config, "vectors": {**extra, "size": 1, "distance": "Cosine"}})
-    except (ValidationError, TypeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        place = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part[:1].islower())
-        yield f"option 'collection_config' is no create-collection body: {place + ': ' if place else ''}{shorten(str(first['msg']), 120)}"
-
-
-def _client_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The body's other fields, as the client's model has them."""
-    body = models.CreateCollection(**{**config, "vectors": models.VectorParams(size=1, distance=models.Distance.COSINE)})
-    fields = {name: getattr(body, name) for name in config if name != "vectors"}
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _announced(name: str, physical: str, spec: CollectionSpec) -> Iterator[str]:
-    vector = f"vector '{spec.vector_name}'" if spec.vector_name else "vectors"
-    behind = f" behind the alias '{name}'" if physical != name else ""
-    yield f"create the collection '{physical}'{behind}: {vector} of {spec.dimension or 'unknown'} dimensions, {spec.distance}"
-    for field, kind in spec.payload_indexes.items():
-        yield f"create the payload index {field}:{kind}"
-
-
-def _index_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
-    for field, wanted in spec.payload_indexes.items():
-        present = info.payload_schema.get(field)
-        if present is None:
-            continue
-        is_tenant = bool(getattr(present.params, "is_tenant", False))
-        kind = "tenant" if is_tenant else str(present.data_type.value)
-        if kind != wanted and not (is_tenant and wanted == "keyword"):
-            yield f"the collection '{name}' has a payload index of type {kind} on '{field}', this job asks for {wanted}; drop that index, or leave the option out"
-
-
-def _vectors(info: models.CollectionInfo) -> dict[str, models.VectorParams]:
-    """The collection's dense vectors by name; "" is the unnamed one."""
-    declared = info.config.params.vectors
-    return declared if isinstance(declared, dict) else {"": declared} if declared is not None else {}
-
-
-def _vector_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
-    named = _vectors(info)
-    vector = named.get(spec.vector_name)
-    if vector is None:
-        have = ", ".join(f"'{n}'" if n else "the unnamed one" for n in named) or "none"
-        yield (
-            f"the collection '{name}' has no vector '{spec.vector_name}'; it has {have}: set option 'vector_name'"
-            if spec.vector_name
-            else (f"the collection '{name}' has only named vectors ({have}); choose one with option 'vector_name'")
-        )
-        return
-    if spec.dimension is not None and vector.size != spec.dimension:
-        yield f"the collection '{name}' holds vectors of {vector.size} dimensions, this job makes {spec.dimension}; use the model it was filled with, or another collection"
-    if str(vector.distance.value).lower() != spec.distance:
-        yield f"the collection '{name}' compares by {str(vector.distance.value).lower()}, option 'distance' says {spec.distance}; set distance={str(vector.distance.value).lower()}, or use another collection"

@@ -16,7 +16,7 @@ import pyarrow.types as pat
 from qdrant_client import grpc as messages
 
 from spark_vector_sink import plain
-from spark_vector_sink.store.store import PointBatch
+from spark_vector_sink.store.store import PointBatch, SparseVectors
 
 Payload = Any
 """The payload map of one point: name → Value"""
@@ -38,8 +38,13 @@ def upsert(collection: str, points: PointBatch, ordering: str) -> bytes:
             point.id.num = identifier
         else:
             point.id.uuid = identifier
-    for name, matrix in points.vectors.items():
-        _set_vectors(made, name, matrix)
+    for name, rows in points.vectors.items():
+        # a set of one unnamed vector is written as such; in a set with names the unnamed one has the name ""
+        vectors = [point.vectors.vectors.vectors[name] if name or len(points.vectors) > 1 else point.vectors.vector for point in made]
+        if isinstance(rows, SparseVectors):
+            _set_sparse(vectors, rows)
+        else:
+            _set_dense(vectors, rows)
     payloads = [point.payload for point in made]
     for field, column in zip(points.payload.schema, points.payload.columns, strict=True):
         _setter(field)(payloads, field.name, plain.values(column, field))
@@ -47,15 +52,45 @@ def upsert(collection: str, points: PointBatch, ordering: str) -> bytes:
     return serialised
 
 
-def _set_vectors(points: Sequence[Any], name: str, matrix: npt.NDArray[np.float32]) -> None:
+def _set_dense(vectors: Sequence[Any], matrix: npt.NDArray[np.float32]) -> None:
     """Each row as the packed field `DenseVector.data` (number 1): tag, length, little-endian floats."""
     rows = np.ascontiguousarray(matrix, dtype="<f4")
     width = rows.shape[1] * 4
     prefix = b"\x0a" + _varint(width)
     data = rows.tobytes()
-    for row, point in enumerate(points):
-        vector = point.vectors.vectors.vectors[name] if name else point.vectors.vector
+    for row, vector in enumerate(vectors):
         vector.dense.MergeFromString(prefix + data[row * width : (row + 1) * width])
+
+
+def _set_sparse(vectors: Sequence[Any], rows: SparseVectors) -> None:
+    """Each row as the packed fields `SparseVector.values` (number 1) and `indices` (2).
+
+    A row without entries is sent as such: a vector that is left out of an upsert keeps, in a segment that the server has optimised, what it was before.
+    """
+    values = np.ascontiguousarray(rows.values, dtype="<f4").tobytes()
+    indices, ends = _varints(rows.indices)
+    at, places = rows.offsets.tolist(), ends[rows.offsets].tolist()
+    for row, vector in enumerate(vectors):
+        mine = values[4 * at[row] : 4 * at[row + 1]]
+        places_of_mine = indices[places[row] : places[row + 1]]
+        packed = b"\x0a" + _varint(len(mine)) + mine + b"\x12" + _varint(len(places_of_mine)) + places_of_mine if mine else b""
+        vector.sparse.SetInParent()
+        vector.sparse.MergeFromString(packed)
+
+
+def _varints(numbers: npt.NDArray[np.uint32]) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """All numbers as varints, one after the other, and where each of them begins; the last place is the end."""
+    numbers = np.asarray(numbers, dtype=np.uint32)
+    most = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
+    lengths = np.ones(len(numbers), np.uint8)
+    for width in range(1, most):
+        lengths += numbers >= 1 << 7 * width
+    groups = np.empty((len(numbers), most), np.uint8)
+    for n in range(most):
+        groups[:, n] = (numbers >> np.uint32(7 * n)) & np.uint32(0x7F) | (lengths > n + 1).astype(np.uint8) << 7
+    begins = np.zeros(len(numbers) + 1, np.int64)
+    np.cumsum(lengths, out=begins[1:])
+    return groups[np.arange(most) < lengths[:, None]].tobytes(), begins
 
 
 def _varint(number: int) -> bytes:

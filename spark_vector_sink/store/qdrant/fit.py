@@ -1,0 +1,125 @@
+"""Whether a collection of a Qdrant server fits a job, and how one is made that does. Nothing here asks the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from qdrant_client import models
+
+from spark_vector_sink.errors import shorten
+from spark_vector_sink.store.store import CollectionSpec
+
+DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
+
+
+def config_problems(spec: CollectionSpec) -> Iterator[str]:
+    """What is wrong with option `collection_config`, by the client's own model of the request."""
+    forbidden = {"metadata": True, "vectors": not spec.dense, "sparse_vectors": not spec.sparse_vector_name}
+    for key in forbidden:
+        if forbidden[key] and key in spec.config:
+            yield f"option 'collection_config' may not set '{key}'" + (", because this job makes no such vectors" if key != "metadata" else "")
+    extra, sparse = spec.config.get("vectors", {}), spec.config.get("sparse_vectors", {})
+    if not isinstance(extra, dict) or {"size", "distance"} & set(extra):
+        yield "in option 'collection_config', 'vectors' holds settings of the one vector (on_disk, hnsw_config, quantization_config, datatype), without size and distance"
+        return
+    if not isinstance(sparse, dict) or set(sparse) - set(models.SparseVectorParams.model_fields):
+        yield "in option 'collection_config', 'sparse_vectors' holds settings of the one sparse vector (index, modifier), without its name"
+        return
+    try:
+        models.CreateCollection(**{**spec.config, "vectors": {**extra, "size": 1, "distance": "Cosine"}, "sparse_vectors": {"": sparse}})
+    except (ValidationError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        place = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part[:1].islower())
+        yield f"option 'collection_config' is no create-collection body: {place + ': ' if place else ''}{shorten(str(first['msg']), 120)}"
+
+
+def creation(spec: CollectionSpec) -> dict[str, Any]:
+    """The arguments of `create_collection` for the vectors, and for the other fields of option `collection_config`, as the client's model has them."""
+    vectors: Any = {}
+    if spec.dense:
+        params = models.VectorParams(**{**spec.config.get("vectors", {}), "size": spec.dimension, "distance": DISTANCES[spec.distance]})
+        vectors = {spec.vector_name: params} if spec.vector_name else params
+    sparse = {spec.sparse_vector_name: spec.config.get("sparse_vectors", {})} if spec.sparse_vector_name else None
+    others = {name: value for name, value in spec.config.items() if name not in ("vectors", "sparse_vectors")}
+    body = models.CreateCollection(**others, vectors=vectors, sparse_vectors=sparse)
+    fields = {name: getattr(body, name) for name in others}
+    return {
+        "vectors_config": vectors,
+        "sparse_vectors_config": body.sparse_vectors,
+        **{name: value for name, value in fields.items() if value is not None},
+    }
+
+
+def announced(name: str, physical: str, spec: CollectionSpec) -> Iterator[str]:
+    """What `prepare` will do for a collection that is not there, one step each."""
+    vector = f"vector '{spec.vector_name}'" if spec.vector_name else "vectors"
+    vectors = [f"{vector} of {spec.dimension or 'unknown'} dimensions, {spec.distance}"] if spec.dense else []
+    vectors += [f"sparse vector '{spec.sparse_vector_name}'"] if spec.sparse_vector_name else []
+    behind = f" behind the alias '{name}'" if physical != name else ""
+    yield f"create the collection '{physical}'{behind}: {'; '.join(vectors)}"
+    for field, kind in spec.payload_indexes.items():
+        yield f"create the payload index {field}:{kind}"
+
+
+def index_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
+    """Payload indexes that are there with another type."""
+    for field, wanted in spec.payload_indexes.items():
+        present = info.payload_schema.get(field)
+        if present is None:
+            continue
+        is_tenant = bool(getattr(present.params, "is_tenant", False))
+        kind = "tenant" if is_tenant else str(present.data_type.value)
+        if kind != wanted and not (is_tenant and wanted == "keyword"):
+            yield f"the collection '{name}' has a payload index of type {kind} on '{field}', this job asks for {wanted}; drop that index, or leave the option out"
+
+
+def dense_vectors(info: models.CollectionInfo) -> dict[str, models.VectorParams]:
+    """The collection's dense vectors by name; "" is the unnamed one."""
+    declared = info.config.params.vectors
+    return declared if isinstance(declared, dict) else {"": declared} if declared is not None else {}
+
+
+def vector_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
+    """Vectors of the job that the collection has not, or has otherwise."""
+    if spec.dense:
+        yield from _dense_problems(name, dense_vectors(info), spec)
+    sparse = info.config.params.sparse_vectors or {}
+    if spec.sparse_vector_name and spec.sparse_vector_name not in sparse:
+        yield (
+            f"the collection '{name}' has no sparse vector '{spec.sparse_vector_name}'; it has {_listed(sparse)}: set option 'sparse_vector_name'"
+            if sparse
+            else f"the collection '{name}' has no sparse vectors, and this job makes them; write to another collection"
+        )
+
+
+def left_out(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, points: int) -> Iterator[str]:
+    """Vectors that earlier jobs gave to the points and this job does not: a point that it writes again would lose them, or keep those of its old text."""
+    sparse = theirs.get("sparse_vector_name")
+    if points and sparse and sparse != spec.sparse_vector_name:
+        yield f"the points of '{name}' have the sparse vector '{sparse}', which this job does not write; set sparse_vector_name={sparse}, or use another collection"
+    if points and theirs and theirs.get("dense", True) and not spec.dense:
+        yield f"the points of '{name}' have dense vectors, which this job does not write; write both, or use another collection"
+
+
+def _dense_problems(name: str, named: Mapping[str, models.VectorParams], spec: CollectionSpec) -> Iterator[str]:
+    vector = named.get(spec.vector_name)
+    if vector is None:
+        have = _listed(named)
+        yield (
+            f"the collection '{name}' has no vector '{spec.vector_name}'; it has {have}: set option 'vector_name'"
+            if spec.vector_name
+            else f"the collection '{name}' has only named vectors ({have}); choose one with option 'vector_name'"
+            if named
+            else f"the collection '{name}' has no dense vectors, and this job makes them; write to another collection"
+        )
+        return
+    if spec.dimension is not None and vector.size != spec.dimension:
+        yield f"the collection '{name}' holds vectors of {vector.size} dimensions, this job makes {spec.dimension}; use the model it was filled with, or another collection"
+    if str(vector.distance.value).lower() != spec.distance:
+        yield f"the collection '{name}' compares by {str(vector.distance.value).lower()}, option 'distance' says {spec.distance}; set distance={str(vector.distance.value).lower()}, or use another collection"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" if name else "the unnamed one" for name in names) or "none"

@@ -141,8 +141,9 @@ class _Cutter:
         spans: list[tuple[int, int]] = []
         while True:
             first = bisect_right(range(count), start, key=ends)
-            if first and text[max(0, begins(first - 1)) : max(0, ends(first - 1))].isspace():
-                first -= 1  # a blank's own token: some tokenizers put one before every text
+            within = start > 0 and not text[start - 1].isspace()
+            if first and (within or text[max(0, begins(first - 1)) : max(0, ends(first - 1))].isspace()):
+                first -= 1  # some tokenizers put a blank before every text, which is a token where it was none or one of its own
             half, late, most = (max(begins(first + self.room * part // 4), fresh + 1) for part in (2, 3, 4))
             stop = end if most >= end else best_end(text, fresh, min(half, most), min(late, most), most)
             spans.append((start, stop))

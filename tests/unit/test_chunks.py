@@ -227,6 +227,13 @@ def test_an_overlap_repeats_whole_words(tokenizer: Any) -> None:
     assert max(counts) <= 15 + chunks.LONG_WORD
 
 
+def test_an_overlap_shorter_than_a_word_repeats_the_word() -> None:
+    """Two tokens of a word of five would begin in its middle."""
+    made = chunk(["zyxwv " * 40], wordpiece(), 42, 2)
+    assert made.texts[0] == made.texts[1] == " ".join(["zyxwv"] * 8)
+    assert made.start[1] == made.stop[0] - len("zyxwv")
+
+
 def test_an_overlap_in_a_text_without_blanks_begins_anywhere() -> None:
     """Chinese has no blanks between words, and still repeats as many tokens."""
     spans = of(chunk(["我们今天去北京" * 20], byte_level(), 60, 15), 0)
@@ -268,6 +275,27 @@ def test_a_slice_with_more_tokens_than_it_had_is_cut_again() -> None:
     assert len(byte_level().encode(" vec vec vec vec")) == 4
     assert len(byte_level().encode("vec vec vec vec")) == 5
     assert chunk(["vec" + " vec" * 10], byte_level(), 4, 0).texts == ["vec vec vec", *["vec vec"] * 4]
+
+
+class Adding(Counting):
+    """A tokenizer that makes five tokens more of every slice than the slice had in its text."""
+
+    def encode_batch_fast(self, texts: Sequence[str], **options: Any) -> Any:
+        return super().encode_batch_fast([text + "....." for text in texts], **options)
+
+
+def test_what_is_cut_again_is_not_parted_within_a_character() -> None:
+    """The middle of the chunk lies within the emoji sequence, of 25 tokens, and the nearest place is behind it."""
+    text = " ".join([FAMILY + "xxx"] * 5)
+    assert chunk([text], Adding(byte_level()), 30, 0).texts == [FAMILY, "xxx"] * 5
+
+
+@EACH
+def test_a_tokenizer_that_begins_texts_with_a_blank_fills_its_chunks_too(tokenizer: Any) -> None:
+    """Its token is counted before a cut inside a word, and before a word that has a blank of its own; else each chunk would be halved."""
+    for text in ("xyz" * 30, "zyx " * 300, "zyx" * 300):
+        counts = [len(tokenizer.encode(piece)) for piece in chunk([text], tokenizer, 80, 0).texts]
+        assert min(counts[:-1], default=80) > 70
 
 
 def test_a_character_with_too_many_tokens_is_left() -> None:

@@ -116,11 +116,7 @@ def _several_poolings(folder: Path) -> None:
 
 def _lasttoken_left_padding(folder: Path) -> None:
     """A decoder: its last token has seen all others, and padding is put before the text."""
-    from transformers import LlamaConfig
-
-    config = LlamaConfig(**_sizes(), num_key_value_heads=2, max_position_embeddings=MAX_TOKENS, pad_token_id=0, bos_token_id=None, eos_token_id=3)
-    tokenizer = _words(decoder=True)
-    _save(folder, [_transformer(folder, config, tokenizer), _pooling("lasttoken"), _normalize()])
+    _save(folder, [_transformer(folder, _llama_config(), _words(decoder=True)), _pooling("lasttoken"), _normalize()])
 
 
 def _lower_case(folder: Path) -> None:
@@ -182,14 +178,11 @@ def _no_modules_json(folder: Path) -> None:
 
 
 def _decoder_without_modules_json(folder: Path) -> None:
-    """A bare language model; Sentence Transformers takes the last token. Positions are counted from the first one, so it is padded behind."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+    """A bare language model; Sentence Transformers takes the last token."""
+    from transformers import LlamaForCausalLM
 
-    words = _words(decoder=True, max_tokens=None)
-    words.padding_side = "right"
-    config = GPT2Config(vocab_size=len(words), n_embd=DIMENSION, n_layer=1, n_head=2, n_positions=MAX_TOKENS, bos_token_id=2, eos_token_id=3)
-    GPT2LMHeadModel(config).save_pretrained(str(folder))
-    words.save_pretrained(str(folder))
+    _words(decoder=True, max_tokens=None).save_pretrained(str(folder))
+    LlamaForCausalLM(_llama_config()).save_pretrained(str(folder))
 
 
 def _splade(folder: Path) -> None:
@@ -312,6 +305,13 @@ def _bert_config() -> PretrainedConfig:
     from transformers import BertConfig
 
     return BertConfig(**_sizes(), max_position_embeddings=MAX_TOKENS)
+
+
+def _llama_config() -> PretrainedConfig:
+    from transformers import LlamaConfig
+
+    special = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": 3}
+    return LlamaConfig(**_sizes(), **special, num_key_value_heads=2, max_position_embeddings=MAX_TOKENS)
 
 
 def _words(

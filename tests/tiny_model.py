@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def build(folder: Path) -> Path:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     scratch = folder.with_name(f"{folder.name}-scratch")
-    tokenizer = _tokenizer()
+    tokenizer = wordpiece()
     special = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **special).save_pretrained(str(scratch))
     config = BertConfig(
@@ -77,22 +78,22 @@ def build(folder: Path) -> Path:
     return folder
 
 
-def _tokenizer() -> Tokenizer:
+def wordpiece(special: Sequence[str] = SPECIAL_TOKENS, begin: str = "[CLS]", end: str = "[SEP]") -> Tokenizer:
     """WordPiece over the words of CORPUS and every printable character, so that any ASCII text has tokens."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     counted = Counter(re.findall(r"[a-z]{2,}", CORPUS.lower()))
     words = sorted(counted, key=lambda word: (-counted[word], word))
-    vocabulary = [*SPECIAL_TOKENS, *characters, *(f"##{character}" for character in characters), *words]
+    vocabulary = [*special, *characters, *(f"##{character}" for character in characters), *words]
     tokenizer = Tokenizer(models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in ("[CLS]", "[SEP]")],
+        single=f"{begin} $A {end}",
+        pair=f"{begin} $A {end} $B:1 {end}:1",
+        special_tokens=[(token, special.index(token)) for token in (begin, end)],
     )
     return tokenizer
 

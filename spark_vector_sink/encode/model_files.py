@@ -1,4 +1,4 @@
-"""What a model's own files tell without loading it: where they are, which version, and how long its vectors are.
+"""What a model's own files tell without loading it: where they are, which version, and what they say of the model.
 
 The driver reads them, so that a job is checked, and its collection created, without importing torch.
 """
@@ -6,30 +6,30 @@ The driver reads them, so that a job is checked, and its collection created, wit
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from spark_vector_sink.encode import model_settings
+from spark_vector_sink.encode.model_settings import ModelSettings
 from spark_vector_sink.errors import EncodingError, MissingPackageError
 
 
-@dataclass(frozen=True)
-class ModelFiles:
-    """place: what to load: a hub name, or a folder's absolute path. revision: commit of a hub model. name: `org/model@commit`, or `sha256:…` of a folder's content; never a path.
-    dimension: None where the files do not tell."""
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles(ModelSettings):
+    """Where a model is, which version of it, and what its files say."""
 
     place: str
+    """what to load: a hub name, or a folder's absolute path"""
     revision: str | None
+    """commit of a hub model"""
     name: str
-    dimension: int | None
-    prompts: dict[str, str]
+    """`org/model@commit`, or `sha256:…` of a folder's content; never a path"""
 
 
 def read(model: str, revision: str | None) -> ModelFiles:
-    """Look the model up. Raises EncodingError in one line where it is neither a folder nor to be had from the hub."""
+    """Look the model up. Raises EncodingError in one line where it is neither a folder nor to be had from the hub, or is damaged."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
@@ -37,37 +37,15 @@ def read(model: str, revision: str | None) -> ModelFiles:
         if revision is not None:
             raise EncodingError(f"option 'model_revision' has no effect with the folder {model!r}; leave it out")
         commit, place = None, str(folder.absolute())
-        name = f"sha256:{_digest(folder, _stamp(folder))[:32]}"
+        name = f"sha256:{_content(folder)[:32]}"
     elif folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise EncodingError(f"the model folder {model!r} does not exist on this machine")
     else:
         folder, commit = _hub_folder(model, revision)
         place = model
         name = f"{model}@{commit}"
-    modules = _json(folder / "modules.json") or []
-    settings = _json(folder / "config_sentence_transformers.json") or {}
-    types = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    return ModelFiles(place, commit, name, _dimension(folder, modules, types), settings.get("prompts") or {})
-
-
-def _dimension(folder: Path, modules: list[dict[str, Any]], types: list[str]) -> int | None:
-    """The length of what the last module that changes it puts out."""
-    for module, kind in zip(reversed(modules), reversed(types), strict=True):
-        config = _json(folder / module.get("path", "") / "config.json") or {}
-        if kind == "Dense":
-            return _positive(config.get("out_features"))
-        if kind == "Pooling":
-            modes = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
-            modes = modes or [config["pooling_mode"]] if isinstance(config.get("pooling_mode"), str) else modes
-            size = _positive(config.get("word_embedding_dimension") or config.get("embedding_dimension"))
-            return size if size is None or len(modes) <= 1 else size * len(modes)
-        if kind not in ("Normalize", "Dropout", "LayerNorm"):
-            return None
-    return None
-
-
-def _positive(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
+    settings = model_settings.read(folder)
+    return ModelFiles(place=place, revision=commit, name=name, **vars(settings))
 
 
 def _hub_folder(model: str, revision: str | None) -> tuple[Path, str]:
@@ -86,6 +64,13 @@ def _hub_folder(model: str, revision: str | None) -> tuple[Path, str]:
             f"and the hub does not give it ({type(error).__name__}); give a folder as option 'model', or check name and network"
         ) from error
     return snapshot, snapshot.name
+
+
+def _content(folder: Path) -> str:
+    try:
+        return _digest(folder, _stamp(folder))
+    except OSError as error:
+        raise EncodingError(f"the model folder {str(folder)!r} cannot be read: {error}") from error
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -111,12 +96,3 @@ def _files(folder: Path) -> Iterator[Path]:
         parts = path.relative_to(folder).parts
         if path.is_file() and parts[0] not in ("onnx", "openvino") and path.suffix != ".md" and not any(part.startswith(".") for part in parts):
             yield path
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise EncodingError(f"the model's file {path.name} cannot be read: {error}") from error

@@ -1,0 +1,109 @@
+"""The modules that a document goes through, one after the other, and the settings of each, as a model's files list them.
+
+Where documents and questions go different ways (a Router), it is the way of the documents.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from spark_vector_sink.encode.model_json import damaged, mapping, needed, positive, sequence
+
+LIBRARY = "sentence_transformers."
+WITH_SETTINGS = {"CLIPModel", "Dense", "LayerNorm", "Pooling", "SparseAutoEncoder"}
+"""Kinds that cannot be without a config.json."""
+TRANSFORMERS = {"MLMTransformer", "Transformer"}
+TRANSFORMER_SETTINGS = tuple(
+    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""Where the settings of the module around a transformer are; a model has one of them."""
+HIDDEN_SIZES = ("hidden_size", "d_model", "dim", "n_embd", "hidden_dim", "embed_dim", "emb_dim")
+"""Names that architectures have for the length of a token's vector."""
+
+
+class Module(NamedTuple):
+    """kind: the class; its whole name where it is not one of Sentence Transformers. path: its folder within the model's.
+    config: what config.json in it holds, for a transformer the architecture. settings: of a transformer, what is told beside it."""
+
+    kind: str
+    path: str
+    config: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def modules(folder: Path) -> list[Module]:
+    """What a document goes through; empty where it is sent nowhere. Raises EncodingError where a file is damaged or missing."""
+    listed = sequence(folder, "modules.json")
+    if listed is None:
+        return _of_bare_transformer(folder)
+    found = []
+    for entry in listed:
+        kind, path = (entry.get("type"), entry.get("path")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(kind, str) or not isinstance(path, str):
+            raise damaged("modules.json", "a module in it has no type or no path")
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise damaged("modules.json", f"the module folder {path!r} is outside of the model's")
+        router = _kind(kind) in ("Router", "Asym")
+        found += _documents_way(folder, path) if router else [_module(folder, kind, path)]
+    return found
+
+
+def hidden_size(module: Module) -> int | None:
+    """The length of the vectors that a transformer gives: a token's, or the text's where it makes one of them itself."""
+    inner = module.config.get("text_config")
+    configs = [module.config, *([inner] if isinstance(inner, dict) else [])]
+    whole = module.settings.get("module_output_name") == "sentence_embedding"
+    names = ("projection_dim",) * whole + HIDDEN_SIZES
+    return next((size for config in configs for name in names if (size := positive(config.get(name)))), None)
+
+
+def within(path: str, name: str) -> str:
+    """The file `name` of the module in `path`; that one may be the model's own folder, which is `""`."""
+    return f"{path}/{name}" if path else name
+
+
+def _module(folder: Path, class_name: str, path: str) -> Module:
+    kind, config = _kind(class_name), within(path, "config.json")
+    if kind in TRANSFORMERS:
+        settings = next((found for name in TRANSFORMER_SETTINGS if (found := mapping(folder, within(path, name)))), {})
+        adapted = mapping(folder, within(path, "adapter_config.json")) is not None  # the architecture is that of another model
+        return Module(kind, path, mapping(folder, config) or {} if adapted else needed(folder, config), settings)
+    if kind in WITH_SETTINGS:
+        return Module(kind, path, needed(folder, config), {})
+    return Module(kind, path, mapping(folder, config) or {} if class_name.startswith(LIBRARY) and path else {}, {})
+
+
+def _kind(class_name: str) -> str:
+    return class_name.rpartition(".")[2] if class_name.startswith(LIBRARY) else class_name
+
+
+def _of_bare_transformer(folder: Path) -> list[Module]:
+    """What Sentence Transformers adds to a model that is none of its own: the mean, or for a language model the last token."""
+    config = needed(folder, "config.json")
+    if "projection_dim" in config and "text_config" in config:  # as CLIP, which makes one vector by itself
+        return [Module("Transformer", "", config, {"module_output_name": "sentence_embedding"})]
+    transformer = Module("Transformer", "", config, {})
+    names = config.get("architectures")
+    causal = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM") and config.get("is_causal", True)
+    pooling = {"embedding_dimension": hidden_size(transformer), "pooling_mode": "lasttoken" if causal else "mean"}
+    return [transformer, Module("Pooling", "", pooling, {})]
+
+
+def _documents_way(folder: Path, path: str) -> list[Module]:
+    """The modules that a Router sends documents through; none where it has no way for them."""
+    name = within(path, "router_config.json")
+    router = mapping(folder, name)
+    if router is None:
+        name = within(path, "config.json")  # before version 5
+        router = needed(folder, name)
+    types, ways, parameters = (router.get(key, {}) for key in ("types", "structure", "parameters"))
+    if not isinstance(types, dict) or not isinstance(ways, dict) or not isinstance(parameters, dict):
+        raise damaged(name, "types, structure and parameters are no JSON objects")
+    mapped = parameters.get("route_mappings")
+    asked = [str(key) for key in (("document", "text"), ("document", None), (None, "text"), (None, None))]
+    routes = [*(mapped[key] for key in asked if key in mapped), "document"] if isinstance(mapped, dict) else ["document"]
+    way = ways.get(str(routes[0]), [])
+    if not isinstance(way, list) or not all(isinstance(types.get(str(one)), str) for one in way):
+        raise damaged(name, "a way in it leads to a module that it does not list")
+    return [_module(folder, types[str(one)], within(path, str(one))) for one in way]

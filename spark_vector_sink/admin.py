@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from spark_vector_sink import stores
+from spark_vector_sink import models, stores
 from spark_vector_sink.encode import encoder as encoders
-from spark_vector_sink.encode import model_files
-from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import SinkOptions
 
@@ -49,8 +47,9 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
         remembered = collections.metadata(name)
         if not remembered:
             raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say which model it was filled with")
-        vector = encoders.load(_encoder(remembered, parsed, name)).encode_query(question)
-        hits = collections.search(name, vector.tolist(), limit)
+        asked = encoders.load(models.remembered(remembered, parsed, name)).encode_query(question)
+        sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
+        hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse)
     key = remembered.get("key") or []
     return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id) for hit in hits]
 
@@ -69,31 +68,6 @@ def _place(where: str) -> dict[str, str]:
             f"{url.scheme}://{url.netloc.rpartition('@')[2]} names no collection; end the address with it, as in http://localhost:6333/articles"
         )
     return {"url": f"{url.scheme}://{url.netloc}/{server}".rstrip("/"), "collection": collection}
-
-
-def _encoder(remembered: Mapping[str, Any], options: SinkOptions, name: str) -> EncoderSpec:
-    """The model that the collection was filled with; refused where today's model of that name is another one."""
-    source, settings = remembered.get("source"), remembered.get("settings") or {}
-    if not source:
-        raise CollectionError(
-            f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words"
-        )
-    moved = "model" in options.given
-    if source.get("encoder"):
-        if moved:
-            raise OptionError(f"'{name}' was filled by the encoder {source['encoder']}; leave option 'model' out")
-        return EncoderSpec(str(remembered["model"]), "", factory=source["encoder"])
-    if moved and source.get("model_revision"):
-        raise OptionError(f"'{name}' was filled with the hub model {remembered['model']}, and is asked with the same; leave option 'model' out")
-    files = model_files.read(options.model if moved else source["model"], source.get("model_revision"))
-    if files.name != str(remembered["model"]).split(" ", 1)[0]:
-        raise CollectionError(
-            f"'{name}' was filled with the model {remembered['model']}, but {files.place!r} is {files.name} today; give its place as option 'model'"
-        )
-    return EncoderSpec(
-        str(remembered["model"]), files.place, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
-        truncate_dim=settings.get("truncate_dim"), max_tokens=settings.get("max_tokens"), trust_remote_code=options.trust_remote_code,
-    )  # fmt: skip
 
 
 def _key(payload: Mapping[str, Any], names: list[str], identifier: int | str) -> Any:

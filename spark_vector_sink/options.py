@@ -32,13 +32,9 @@ SPARK_KEYS = frozenset({"path", "checkpointlocation", "queryname", "replacewhere
 """Keys that Spark puts among the options by itself."""
 
 NOT_YET = {
-    "sparse_vector_name": "sparse vectors",
-    "sparse_model": "sparse vectors",
     "version_column": "the version guard",
     "op_column": "change feeds with deletes",
     "shard_key_column": "shard keys",
-    "chunk_tokens": "long_text=chunk",
-    "chunk_overlap_tokens": "long_text=chunk",
     "keep_versions": "mode('overwrite')",
     "replace_collection": "mode('overwrite')",
     "max_points_per_second": "a cap on points per second",
@@ -103,6 +99,9 @@ UNUSABLE_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 LONGEST_NAME = 240
 """A collection is a directory of the server, whose name has at most 255 bytes; some are for the version."""
 
+NO_MODEL = "none"
+"""`model=none`: no dense vectors."""
+
 AUTO = "auto"
 Auto = Literal["auto"]
 
@@ -135,13 +134,15 @@ class SinkOptions:
     payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`.")] = field(default_factory=dict)
     vector_column: Annotated[str | None, Doc(COLUMNS, "Column of vectors that exist already; nothing is encoded.")] = None
     vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector.")] = ""
+    sparse_vector_name: Annotated[str, Doc(COLUMNS, "Name of the sparse vector in the collection, with `sparse_model`.")] = "sparse"
 
-    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, or a folder that has the same path on every executor.")] = "sentence-transformers/all-MiniLM-L6-v2"
+    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder that has the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`, `addFile`).")] = "sentence-transformers/all-MiniLM-L6-v2"
+    sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; with `model=none` alone.")] = None
     model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
-    encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model.")] = None
-    device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the task's GPU, else any GPU, else the CPU.")] = AUTO
+    encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model; a factory with a parameter `device` gets the task's.")] = None
+    device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else the CPU.")] = AUTO
     dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are float32 always.")] = "auto"
-    token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU."), at_least(1)] = "auto"
+    token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU, and what fits on a GPU; halved when memory runs out."), at_least(1)] = "auto"
     window_rows: Annotated[int, Doc(MODEL, "Rows read ahead and encoded together, sorted by length."), at_least(1)] = 4096
     prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text.")] = None
     prompt: Annotated[str | None, Doc(MODEL, "Text put before each text.")] = None
@@ -150,7 +151,9 @@ class SinkOptions:
     max_tokens: Annotated[int | None, Doc(MODEL, "Tokens of a text that the model reads at most; by default the model's own limit."), at_least(1)] = None
     trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run.")] = False
 
-    long_text: Annotated[Literal["truncate", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, or the end of the job; an encoder of one's own must count for it.", not_yet=("chunk", "reject"))] = "truncate"
+    long_text: Annotated[Literal["truncate", "chunk", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, a point for each chunk, or the end of the job; an encoder of one's own must count for it.", not_yet=("reject",))] = "truncate"
+    chunk_tokens: Annotated[int | None, Doc(LONG_TEXT, "Most tokens of a chunk, special tokens and prompt included; by default as many as the model reads."), at_least(8)] = None
+    chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end are the beginning of the next."), at_least(0)] = 32
     store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload.")] = True
 
     create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created.")] = True
@@ -183,8 +186,20 @@ class SinkOptions:
         return parsed
 
     @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> tuple[SinkOptions, list[str]]:
-        """The options, with the default in place of each wrong value, and every problem as one sentence."""
+    def of_model(cls, options: Mapping[str, Any]) -> SinkOptions:
+        """The options of `embed()`, which has no columns, no store and no collection. Raises `OptionError` with every problem at once."""
+        table = option_table()
+        foreign = [name for name in options if name.lower() in table and table[name.lower()].doc.group not in (MODEL, LONG_TEXT)]
+        parsed, problems = cls.parse({name: value for name, value in options.items() if name not in foreign}, place=False)
+        problems += [f"option '{name}' has no effect in embed(), which writes nothing; leave it out" for name in foreign]
+        if problems:
+            raise OptionError(problems)
+        return parsed
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any], place: bool = True) -> tuple[SinkOptions, list[str]]:
+        """The options, with the default in place of each wrong value, and every problem as one sentence. place: whether they must say
+        where to write."""
         values: dict[str, Any] = {}
         problems: list[str] = []
         for key, text in options.items():
@@ -209,7 +224,7 @@ class SinkOptions:
                 problems.append(f"save({_shown(path)}) and option 'collection' = {_shown(values['collection'])} name two places; give one of them")
             values.setdefault("collection", path)
         parsed = cls(**values, given=frozenset(values))
-        return parsed, problems + _problems_together(parsed)
+        return parsed, problems + (place_problems(parsed) if place else []) + _problems_together(parsed)
 
     @property
     def is_embedded(self) -> bool:
@@ -411,6 +426,8 @@ _ONLY_ENCODING = (
     "store_text",
     "model",
     "model_revision",
+    "sparse_model",
+    "sparse_vector_name",
     "encoder",
     "device",
     "dtype",
@@ -421,12 +438,14 @@ _ONLY_ENCODING = (
     "max_tokens",
     "trust_remote_code",
     "long_text",
+    "chunk_tokens",
+    "chunk_overlap_tokens",
 )
 _ONLY_OWN_MODEL = (
     "model",
     "model_revision",
+    "sparse_model",
     "dtype",
-    "device",
     "token_budget",
     "prompt_name",
     "prompt",
@@ -446,12 +465,14 @@ _NEVER_EMPTY = (
     "api_key_file",
     "tls_ca_file",
     "report_path",
+    "sparse_model",
+    "sparse_vector_name",
 )
 
 
 def _problems_together(options: SinkOptions) -> list[str]:
     """What is wrong between options that are right one by one."""
-    problems = place_problems(options)
+    problems: list[str] = []
 
     def without_effect(names: tuple[str, ...], reason: str) -> None:
         problems.extend(f"option '{name}' has no effect {reason}; leave it out" for name in names if name in options.given)
@@ -462,6 +483,22 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(_ONLY_ENCODING, "together with 'vector_column'")
     elif options.encoder is not None:
         without_effect(_ONLY_OWN_MODEL, "together with 'encoder'")
+        if options.long_text == "chunk":
+            problems.append("option 'long_text' = 'chunk' needs the tokenizer of a Sentence Transformers model, and 'encoder' shows none")
+    if options.sparse_model is None:
+        without_effect(("sparse_vector_name",), "without 'sparse_model'")
+        if options.model == NO_MODEL:
+            problems.append("option 'model' = 'none' leaves nothing to encode with; give option 'sparse_model' too")
+    elif options.sparse_vector_name == options.vector_name and options.model != NO_MODEL:
+        problems.append(f"options 'vector_name' and 'sparse_vector_name' are both {options.vector_name!r}; give the sparse vector another name")
+    if options.model == NO_MODEL:
+        without_effect(("model_revision", "vector_name", "distance", "normalize", "truncate_dim"), "with model=none")
+        if options.long_text == "chunk":
+            problems.append("option 'long_text' = 'chunk' needs a dense model, whose tokens it counts")
+    if options.long_text != "chunk":
+        without_effect(("chunk_tokens", "chunk_overlap_tokens"), "without long_text=chunk")
+    elif options.chunk_tokens is not None and options.chunk_overlap_tokens >= options.chunk_tokens:
+        problems.append(f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = {options.chunk_tokens}")
     if options.url is not None and not options.url.lower().startswith("https:"):
         without_effect(("tls_ca_file",), "without an https 'url'")
     if not options.create_collection:

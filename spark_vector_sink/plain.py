@@ -1,4 +1,4 @@
-"""The plain types: what payload columns are made of between the rows and a store.
+"""The plain types: what payload columns are made of between the rows and a store, and sparse vectors between encoder and store.
 
 They are Arrow's null, bool, int64, float64, string (or large_string), list, struct, and map with string keys; a string field
 that carries `JSON_MARK` holds JSON text, to be stored as the value that it stands for. List, struct and map fields nest.
@@ -7,13 +7,50 @@ that carries `JSON_MARK` holds JSON text, to be stored as the value that it stan
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pat
 
 JSON_MARK = {b"vectorsink": b"json"}
 """Metadata of a string field whose text is JSON."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseVectors:
+    """n sparse vectors, row after row: those entries that are not zero.
+
+    offsets: int64, length n + 1, from 0; row i has the entries offsets[i] … offsets[i + 1] - 1.
+    indices, values: uint32 and float32, one for each entry; within a row each index at most once, in any order.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.uint32]
+    values: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) == 0 or self.offsets[0] != 0 or (np.diff(self.offsets) < 0).any():
+            raise ValueError("the offsets of sparse vectors must begin with 0 and never fall")
+        if not self.offsets[-1] == len(self.indices) == len(self.values):
+            raise ValueError(
+                f"sparse vectors of {self.offsets[-1]} entries need as many indices and values, got {len(self.indices)} and {len(self.values)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def slice(self, start: int, stop: int) -> SparseVectors:
+        """The rows start … stop-1; no index and no value is copied."""
+        offsets = self.offsets[start : stop + 1]
+        first, last = int(offsets[0]), int(offsets[-1])
+        return SparseVectors(offsets - first, self.indices[first:last], self.values[first:last])
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.offsets.nbytes + self.indices.nbytes + self.values.nbytes)
 
 
 def is_json(field: pa.Field) -> bool:

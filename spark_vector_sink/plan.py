@@ -15,11 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from spark_vector_sink import stores
+from spark_vector_sink import models, stores
 from spark_vector_sink.encode import encoder as encoders
-from spark_vector_sink.encode import model_files
 from spark_vector_sink.encode.encoder import EncoderSpec
-from spark_vector_sink.errors import CollectionError, EncodingError, OptionError, RefusedError, SchemaError, VectorSinkError
+from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
 from spark_vector_sink.options import SinkOptions, place_problems
 from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.rows.columns import Columns
@@ -78,8 +77,9 @@ def plan(options: Mapping[str, Any], schema: pa.Schema) -> Plan:
     return check(options, schema).accepted()
 
 
-def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str, str] | None = None) -> Plan:
+def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str, str] | None = None, shipped: Path | None = None) -> Plan:
     """The plan of a job, with its problems instead of an error. unreadable: columns that never reach a task, each with a sentence.
+    shipped: the folder, here on the driver, of the files that Spark ships to tasks.
 
     Looks at the server or the directory, and changes nothing there.
     """
@@ -103,9 +103,9 @@ def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str
     encoder, dimension = None, parsed.dimension or _fixed_size(schema, parsed.vector_column)
     if parsed.vector_column is None:
         with found.catching(OptionError):
-            encoder, dimension = _encoder(parsed)
+            encoder, dimension = models.spec(parsed, shipped)
             if dimension is None and not found:
-                loaded = encoders.load(encoder)
+                loaded = encoders.load(encoder, files=str(shipped) if shipped else None)
                 encoder, dimension = replace(encoder, identity=loaded.identity), loaded.dimension
     spec = _collection_spec(parsed, columns, encoder, dimension)
 
@@ -159,28 +159,6 @@ class _Found:
         return kinds.pop() if len(kinds) == 1 else RefusedError
 
 
-def _encoder(options: SinkOptions) -> tuple[EncoderSpec, int | None]:
-    """How to load the model, and the length of its vectors where its files tell."""
-    if options.encoder is not None:
-        return EncoderSpec(identity=f"encoder {options.encoder}", model="", factory=options.encoder), None
-    files = model_files.read(options.model, options.model_revision)
-    if options.prompt_name is not None and options.prompt_name not in files.prompts:
-        raise EncodingError(
-            f"option 'prompt_name' = {options.prompt_name!r} is no prompt of the model; it has: {', '.join(sorted(files.prompts)) or 'none'}"
-        )
-    if options.truncate_dim is not None and files.dimension is not None and options.truncate_dim > files.dimension:
-        raise EncodingError(f"option 'truncate_dim' = {options.truncate_dim} is more than the model's {files.dimension} dimensions")
-    prompt = files.prompts[options.prompt_name] if options.prompt_name is not None else options.prompt
-    changes = {"prompt": prompt, "normalize": options.normalize, "truncate_dim": options.truncate_dim, "max_tokens": options.max_tokens}
-    identity = " ".join([files.name, *(f"{name}={value!r}" for name, value in changes.items() if value is not None)])
-    spec = EncoderSpec(
-        identity=identity, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,
-        token_budget=options.token_budget, prompt=prompt, normalize=options.normalize, truncate_dim=options.truncate_dim,
-        max_tokens=options.max_tokens, trust_remote_code=options.trust_remote_code,
-    )  # fmt: skip
-    return spec, options.truncate_dim or files.dimension
-
-
 def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
     """The length that the type of a column of ready-made vectors tells; Spark's arrays tell none."""
     index = schema.get_field_index(column) if column is not None else -1  # -1 also where two columns have the name
@@ -189,17 +167,21 @@ def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
 
 def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
     """What the collection must be, and what is remembered in it: enough to ask it questions later."""
+    has_sparse = encoder is not None and (encoder.is_sparse or encoder.sparse is not None)
+    dense = encoder is None or not encoder.is_sparse
     metadata = {
         "library": f"spark-vector-sink {_version()}",
-        "model": encoder.identity if encoder else None,
-        "source": {"model": encoder.model, "model_revision": encoder.revision, "encoder": options.encoder} if encoder else None,
+        "model": encoder.full_identity if encoder else None,
+        "source": models.source(options, encoder) if encoder else None,
         "settings": {
             name: value
-            for name in ("prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text")
-            if (value := getattr(options, name)) is not None
+            for name in ("prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text", "chunk_tokens", "chunk_overlap_tokens")
+            if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or not name.startswith("chunk_"))
         },
         "vector_name": options.vector_name,
-        "dimension": dimension,
+        "sparse_vector_name": options.sparse_vector_name if has_sparse else None,
+        "dense": dense,
+        "dimension": dimension if dense else None,
         "distance": options.distance,
         "key": list(columns.payload_keys),
         "id_namespace": str(options.id_namespace),
@@ -209,8 +191,9 @@ def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpe
     if options.tenant_column in names:
         indexes[names[options.tenant_column]] = "tenant"
     return CollectionSpec(
-        options.vector_name, dimension, options.distance, metadata, indexes, options.collection_config,
+        options.vector_name, dimension if dense else None, options.distance, metadata, indexes, options.collection_config,
         options.versioned, options.create_collection, options.adopt_collection,
+        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense,
     )  # fmt: skip
 
 

@@ -17,7 +17,9 @@ in the same window · deleted · a preimage, nothing to do · could not become a
 
 @dataclass
 class Counts:
-    """Numbers that add up over windows, tasks and jobs. Seconds are those of the task's own thread and do not overlap."""
+    """Numbers that add up over windows, tasks and jobs. A task reads and tokenises in one thread, encodes in its own, and hands over to
+    the store in a third, so those seconds overlap; `task_seconds` is the wall time of all tasks, `waiting_seconds` what of it was
+    spent waiting for rows."""
 
     rows: int = 0
     """rows read"""
@@ -38,11 +40,15 @@ class Counts:
     """tokens of those rows that the model has not read"""
     retries: int = 0
     """requests that were sent again"""
+    halvings: int = 0
+    """how often memory ran out in the model, and the token budget was halved"""
+    task_seconds: float = 0.0
+    waiting_seconds: float = 0.0
     reading_seconds: float = 0.0
     tokenising_seconds: float = 0.0
     encoding_seconds: float = 0.0
     store_seconds: float = 0.0
-    """waiting for the store"""
+    """handing over to the store and waiting for it"""
 
     def add(self, other: Counts) -> None:
         """Add every number of `other` to this one."""
@@ -64,6 +70,10 @@ class PartitionReport(Counts):
     """what the store needs the driver to bring in (names of staged files); empty for a server"""
     device: str = ""
     dtype: str = ""
+    token_budget: int = 0
+    """tokens of one forward pass when the task ended; 0 where the encoder has no such bound"""
+    first_vector_seconds: float = 0.0
+    """from the task's start to its first window of vectors, loading the model included; 0 where nothing was encoded"""
     peak_bytes: int = 0
     """most memory the task's process has had resident, in bytes; 0 where the system does not tell"""
 
@@ -89,6 +99,10 @@ class WriteReport(Counts):
     device: str = ""
     """where the texts were encoded, e.g. `cpu` or `cuda:0, cuda:1`"""
     dtype: str = ""
+    token_budget: int = 0
+    """the least of the tasks'"""
+    first_vector_seconds: float = 0.0
+    """the most of the tasks'"""
     peak_bytes: int = 0
     error: str | None = None
     """why the job failed; None when it did not"""
@@ -105,6 +119,8 @@ class WriteReport(Counts):
             report.add(partition)
             report.partitions += 1
             report.peak_bytes = max(report.peak_bytes, partition.peak_bytes)
+            report.first_vector_seconds = max(report.first_vector_seconds, partition.first_vector_seconds)
+            report.token_budget = min(filter(None, (report.token_budget, partition.token_budget)), default=0)
             devices.add(partition.device)
             dtypes.add(partition.dtype)
         report.device = ", ".join(sorted(devices - {""}))
@@ -125,6 +141,8 @@ class WriteReport(Counts):
         parts += [f"{getattr(self, name):,} {name}" for name in ("unchanged", "older", "superseded", "deleted", "ignored") if getattr(self, name)]
         parts.append(f"{self.truncated:,} truncated" + (f" ({self.tokens_cut:,} tokens)" if self.truncated else ""))
         parts.append(f"{self.retries:,} retries")
+        if self.halvings:
+            parts.append(f"memory ran out {self.halvings:,} times, token budget now {self.token_budget:,}")
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
         if self.error is not None:

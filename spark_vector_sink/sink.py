@@ -15,7 +15,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,31 +27,24 @@ import pyarrow as pa
 import pyarrow.fs
 
 from spark_vector_sink import stores
-from spark_vector_sink.encode import encoder as encoders
-from spark_vector_sink.encode.encoder import EncoderSpec
+from spark_vector_sink.encode.encoder import Encoded, Tokenised
 from spark_vector_sink.encode.windows import windows
+from spark_vector_sink.encoding import Task as Task
+from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import BadRowError, CollectionError, IncompleteError, shorten
+from spark_vector_sink.pipeline import Pipeline
+from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
-from spark_vector_sink.rows import documents, vectors
+from spark_vector_sink.rows import documents, pieces, vectors
 from spark_vector_sink.rows.documents import Documents
 from spark_vector_sink.store.guard import other_model
-from spark_vector_sink.store.store import PointBatch, Target
+from spark_vector_sink.store.store import PointBatch, Target, VectorStore
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Task:
-    """What Spark tells a task: which part it is, and what it may use.
-
-    cpus: CPU cores of the task; None leaves torch's threads alone. gpus: addresses of the GPUs that it was given.
-    """
-
-    partition: int = 0
-    attempt: int = 0
-    cpus: int | None = None
-    gpus: tuple[str, ...] = ()
+Vectors = npt.NDArray[np.float32] | SparseVectors
 
 
 def prepare(plan: Plan) -> Plan:
@@ -61,29 +56,29 @@ def prepare(plan: Plan) -> Plan:
 def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -> PartitionReport:
     """Write one partition. When it returns, everything was acknowledged and applied, and nothing is in flight.
 
-    Memory depends on the options `window_rows`, `token_budget` and `max_in_flight`, never on the partition's length.
+    Three threads work on three windows at once: one reads and tokenises, this one encodes, one builds and sends. Memory depends on the
+    options `window_rows`, `token_budget` and `max_in_flight`, never on the partition's length.
     Raises BadRowError, EncodingError or StoreError.
     """
+    begun = time.perf_counter()
     report = PartitionReport(partition=task.partition)
     store = stores.store(plan.options, plan.place, _target(plan), plan.run, task.partition, task.attempt)
-    try:
-        for rows in _timed(windows(batches, plan.options.window_rows), report):
-            found = documents.read(rows, plan.columns, plan.options.id_namespace)
-            made = _vectors(plan, found, task, report)
-            begun = time.perf_counter()
-            store.submit(PointBatch(found.ids, {plan.spec.vector_name: made}, found.payload))
-            report.store_seconds += time.perf_counter() - begun
-            report.rows += len(rows)
-            report.superseded += found.superseded
-            report.written += len(found)
-            report.points += len(found)
-        begun = time.perf_counter()
+    with closing(store), Pipeline(store.close) as pipeline:
+        encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
+        rows = windows(batches if encoder is None else encoder.watched(batches), plan.options.window_rows)
+        ahead = pipeline.ahead(_windows(plan, rows, encoder, report))
+        if encoder is not None:
+            encoder.load()
+        for window in _timed(ahead, report, "waiting_seconds"):
+            encoded = encoder.encode(window.tokenised) if encoder is not None and window.tokenised is not None else None
+            pipeline.behind(partial(_deliver, plan, store, window, encoded, report))
+        pipeline.wait()
+        waiting = time.perf_counter()
         report.receipts = store.flush()
-        report.store_seconds += time.perf_counter() - begun
+        report.store_seconds += time.perf_counter() - waiting
         report.retries = store.retries
-    finally:
-        store.close()
     report.peak_bytes = _peak_bytes()
+    report.task_seconds = time.perf_counter() - begun
     return report
 
 
@@ -140,35 +135,92 @@ def _metadata_name(plan: Plan) -> str:
     return target.name if plan.options.is_embedded else target.physical
 
 
-def _vectors(plan: Plan, found: Documents, task: Task, report: PartitionReport) -> npt.NDArray[np.float32]:
-    """The vector of each document: encoded, or ready-made; fit to be compared with others."""
-    if plan.encoder is not None:
-        made = _encoded(plan, plan.encoder, found, task, report)
-        column = ", ".join(plan.columns.text)
-    else:
-        made = _ready(plan, found)
+@dataclass(frozen=True)
+class _Window:
+    """Rows that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where vectors are
+    ready-made."""
+
+    rows: int
+    superseded: int
+    documents: int
+    points: Documents
+    tokenised: Tokenised | None
+
+
+def _windows(plan: Plan, batches: Iterator[pa.RecordBatch], encoder: TaskEncoder | None, report: PartitionReport) -> Iterator[_Window]:
+    """What there is to do before the model: documents, chunks, tokens."""
+    for rows in _timed(batches, report, "reading_seconds"):
+        found = documents.read(rows, plan.columns, plan.options.id_namespace)
+        if encoder is None:
+            yield _Window(len(rows), found.superseded, len(found), found, None)
+        elif plan.options.long_text != "chunk":
+            yield _Window(len(rows), found.superseded, len(found), found, encoder.tokenise(found.texts))
+        else:
+            yield from _windows_of_chunks(plan, len(rows), found, encoder)
+
+
+def _windows_of_chunks(plan: Plan, rows: int, found: Documents, encoder: TaskEncoder) -> Iterator[_Window]:
+    """Long documents give more points than a window has rows, so they are spread; the last window counts the rows, whose points are then
+    all on their way."""
+    chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
+    points = pieces.chunked(
+        found, chunks.texts, chunks.document, chunks.number, chunks.start, chunks.stop,
+        namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
+    )  # fmt: skip
+    for start in range(0, len(points), plan.options.window_rows):
+        stop = min(start + plan.options.window_rows, len(points))
+        counted = (rows, found.superseded, len(found)) if stop == len(points) else (0, 0, 0)
+        piece = points.slice(start, stop)
+        yield _Window(*counted, piece, encoder.tokenise(piece.texts))
+
+
+def _deliver(plan: Plan, store: VectorStore, window: _Window, encoded: Encoded | None, report: PartitionReport) -> None:
+    """What there is to do behind the model: checks, points, the store."""
+    points = window.points
+    made = _checked(plan, points, encoded)
+    begun = time.perf_counter()
+    store.submit(PointBatch(points.ids, made, points.payload))
+    report.store_seconds += time.perf_counter() - begun
+    report.rows += window.rows
+    report.superseded += window.superseded
+    report.written += window.documents
+    report.points += len(points)
+    if encoded is not None:
+        report.tokens_cut += int(encoded.cut.sum())
+        report.truncated += int(np.count_nonzero(encoded.cut))
+
+
+def _checked(plan: Plan, points: Documents, encoded: Encoded | None) -> dict[str, Vectors]:
+    """The vectors of each point, by their names; fit to be compared with others."""
+    if encoded is None:
+        made: dict[str, Vectors] = {plan.spec.vector_name: _ready(plan, points)}
         column = str(plan.columns.vector)
-    unusable = vectors.unusable(made)
-    if unusable is not None:
-        raise BadRowError(found.keys[unusable[0]], column, unusable[1])
+    else:
+        column = ", ".join(plan.columns.text)
+        _refuse_failed(points, encoded, column)
+        if plan.options.long_text == "fail":
+            _refuse_long(points, encoded, column)
+        made = {plan.spec.vector_name: encoded.vectors} if plan.spec.dense else {}
+        if encoded.sparse is not None and plan.spec.sparse_vector_name is not None:
+            made[plan.spec.sparse_vector_name] = encoded.sparse
+    for one in made.values():
+        unusable = vectors.unusable_sparse(one) if isinstance(one, SparseVectors) else vectors.unusable(one)
+        if unusable is not None:
+            raise BadRowError(points.keys[unusable[0]], column, unusable[1])
     return made
 
 
-def _encoded(plan: Plan, spec: EncoderSpec, found: Documents, task: Task, report: PartitionReport) -> npt.NDArray[np.float32]:
-    encoder = encoders.load(spec, gpus=task.gpus, threads=task.cpus)
-    encoded = encoder.encode(found.texts)
-    report.device, report.dtype = encoder.device, encoder.dtype
-    report.tokens += int(encoded.tokens.sum())
-    report.tokens_cut += int(encoded.cut.sum())
-    report.truncated += int(np.count_nonzero(encoded.cut))
-    report.tokenising_seconds += encoded.tokenising_seconds
-    report.encoding_seconds += encoded.encoding_seconds
-    if plan.options.long_text == "fail" and encoded.cut.any():
+def _refuse_failed(points: Documents, encoded: Encoded, column: str) -> None:
+    for row, reason in sorted(encoded.failed.items()):
+        raise BadRowError(points.keys[row], column, reason)
+
+
+def _refuse_long(points: Documents, encoded: Encoded, column: str) -> None:
+    if encoded.cut.any():
         row = int(np.argmax(encoded.cut > 0))
         total = int(encoded.tokens[row] + encoded.cut[row])
         reason = f"has {total:,} tokens, the model reads {int(encoded.tokens[row]):,} (option 'long_text' = 'fail')"
-        raise BadRowError(found.keys[row], ", ".join(plan.columns.text), reason)
-    return encoded.vectors
+        raise BadRowError(points.keys[row], column, reason)
 
 
 def _ready(plan: Plan, found: Documents) -> npt.NDArray[np.float32]:
@@ -203,12 +255,12 @@ def _save(report: WriteReport, path: str | None) -> None:
         )
 
 
-def _timed(source: Iterator[T], report: PartitionReport) -> Iterator[T]:
-    """The items of `source`; the time to get them is the time of reading."""
+def _timed(source: Iterator[T], report: PartitionReport, field: str) -> Iterator[T]:
+    """The items of `source`; the time to get them is added to this field of the report."""
     while True:
         begun = time.perf_counter()
         item = next(source, None)
-        report.reading_seconds += time.perf_counter() - begun
+        setattr(report, field, getattr(report, field) + time.perf_counter() - begun)
         if item is None:
             return
         yield item

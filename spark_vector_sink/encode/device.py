@@ -7,33 +7,61 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from spark_vector_sink.encode import gpus as shared
 from spark_vector_sink.errors import EncodingError, MissingPackageError
 from spark_vector_sink.options import AUTO
 
 CPU_TOKEN_BUDGET = 4096
 """Tokens in one forward pass on a CPU: the fastest of 1,024 to 16,384, and 8 MB of activations for a small model."""
 GPU_TOKEN_BUDGET = 32768
-"""Tokens in one forward pass on a GPU; enough to fill one, and far from filling its memory for base-size models."""
+"""Tokens in one forward pass on a GPU: enough to fill one."""
+LEAST_GPU_TOKEN_BUDGET = 2048
+GPU_BYTES_PER_TOKEN = 64
+"""Bytes of activations of one token for each unit of a model's width, a generous guess (a base-size model: 48 KiB a token); where
+attention is not fused it is more, and the budget is halved when memory runs out."""
+GPU_SHARE = 0.5
+"""Of a GPU's free memory when the model is loaded: another process may load its own right after."""
 
 
 def choose(asked: str, gpus: Sequence[str]) -> str:
-    """The torch device: what was asked for, else the task's GPU, else any GPU, else Apple's, else the CPU."""
+    """The torch device: what was asked for, else the GPU that Spark gave to the task, else the least used one, else Apple's, else the CPU.
+
+    gpus: addresses from Spark, each a number, or what stands in CUDA_VISIBLE_DEVICES.
+    """
     import_torch()
     import torch
 
-    if asked == "cuda" and gpus:
-        return f"cuda:{gpus[0]}"
-    if asked != AUTO:
+    if asked not in (AUTO, "cuda"):
         if asked.startswith("cuda") and not torch.cuda.is_available():
             raise EncodingError(f"option 'device' = {asked!r}, but torch finds no CUDA device on this machine")
         return asked
-    if torch.cuda.is_available():
-        return f"cuda:{gpus[0]}" if gpus else "cuda:0"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus:
+        return f"cuda:{assigned(gpus[0], shared.visible_names(count))}"
+    if count:
+        return f"cuda:{shared.least_used(shared.visible_names(count))}"
+    if asked == "cuda":
+        raise EncodingError("option 'device' = 'cuda', but torch finds no CUDA device on this machine")
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def assigned(address: str, visible: Sequence[str]) -> int:
+    """The index of a GPU that Spark has assigned, among those that this process sees, named as in CUDA_VISIBLE_DEVICES."""
+    if not visible:
+        raise EncodingError(
+            f"Spark gave GPU {address} to this task, but torch finds no CUDA device; install a torch with CUDA on the executors, or set option 'device' = 'cpu'"
+        )
+    if address in visible:
+        return list(visible).index(address)
+    if len(visible) == 1:  # the only one that a container lets in, whatever it is called outside
+        return 0
+    if address.isdecimal() and int(address) < len(visible):
+        return int(address)
+    raise EncodingError(f"Spark gave GPU {address} to this task, which sees only {', '.join(visible)}; give option 'device', such as cuda:0")
+
+
 def dtype(asked: str, device: str) -> str:
-    """The model's arithmetic: `float32`, `bfloat16` or `float16`. Auto is bfloat16 where it is native, which is three times as fast
+    """The model's arithmetic: `float32`, `bfloat16` or `float16`. Auto is bfloat16 where it is native, which is two to three times as fast
     as float32; emulated, as on CPUs without the flags, it would be three times slower."""
     if asked != AUTO:
         return asked
@@ -44,20 +72,28 @@ def dtype(asked: str, device: str) -> str:
     return "bfloat16" if device == "cpu" and _cpu_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
-def token_budget(asked: int | str, device: str) -> int:
-    """Tokens, padding included, of one forward pass."""
+def token_budget(asked: int | str, device: str, width: int) -> int:
+    """Tokens, padding included, of one forward pass. width: numbers of a token inside the model."""
     if isinstance(asked, int):
         return asked
-    return CPU_TOKEN_BUDGET if device == "cpu" else GPU_TOKEN_BUDGET
+    if device == "cpu":
+        return CPU_TOKEN_BUDGET
+    if not device.startswith("cuda"):
+        return GPU_TOKEN_BUDGET
+    import torch
+
+    free = torch.cuda.mem_get_info(device)[0]
+    return max(LEAST_GPU_TOKEN_BUDGET, min(GPU_TOKEN_BUDGET, int(free * GPU_SHARE) // (GPU_BYTES_PER_TOKEN * width)))
 
 
 def use_threads(threads: int) -> None:
-    """Give torch as many threads as the task has cpus: its own default, all cores in every worker, is three times slower."""
+    """Give torch and the tokenizer as many threads as the task has cpus: torch's own default, all cores in every worker, is three times slower."""
     import_torch()
     import torch
 
     if threads == 1:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 

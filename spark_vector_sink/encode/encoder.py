@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
 import socket
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from spark_vector_sink.encode import device, model_files
+from spark_vector_sink.encode.chunks import Chunks
+from spark_vector_sink.encode.tokens import Tokens
 from spark_vector_sink.errors import EncodingError
 from spark_vector_sink.options import AUTO
+from spark_vector_sink.plain import SparseVectors
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Texts of a window, read by the tokenizer, and by the second model's where there are two. seconds: wall time of it."""
+
+    texts: Sequence[str]
+    tokens: Tokens
+    seconds: float = 0.0
+    second: Tokenised | None = None
 
 
 @dataclass(frozen=True)
@@ -23,32 +35,44 @@ class Encoded:
     """Vectors of a window, in the order of its texts.
 
     vectors: float32, shape (n, dimension). tokens, cut: int64, shape (n,), tokens the model has read of each text and tokens
-    it has not; zeros where the encoder does not tell.
-    tokenising_seconds, encoding_seconds: wall time of the two steps.
+    it has not; zeros where the encoder does not tell. sparse: n sparse vectors, where a sparse model made some.
+    failed: texts that the model could not take, by index, with the reason; their vectors mean nothing.
+    seconds: wall time in the model.
     """
 
     vectors: npt.NDArray[np.float32]
     tokens: npt.NDArray[np.int64]
     cut: npt.NDArray[np.int64]
-    tokenising_seconds: float = 0.0
-    encoding_seconds: float = 0.0
+    sparse: SparseVectors | None = None
+    failed: Mapping[int, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class Encoder(Protocol):
     """Turns texts into vectors. A custom factory may return an object with just `dimension` and `encode(texts)`."""
 
     dimension: int
-    """length of a vector"""
+    """length of a dense vector; 0 where all are sparse"""
     identity: str
     """what the model guard compares: the model and everything that changes its vectors"""
     device: str
     dtype: str
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
+    @property
+    def token_budget(self) -> int:
+        """Tokens of one forward pass, as of now: it is halved when memory runs out. 0 where the encoder has none."""
+
+    def tokenise(self, texts: Sequence[str]) -> Tokenised:
+        """Read the texts of a window; may run in another thread while `encode` works on the window before."""
+
+    def encode(self, tokenised: Tokenised) -> Encoded:
         """The vectors of documents."""
 
-    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
-        """The vector of a question, float32, shape (dimension,)."""
+    def encode_query(self, text: str) -> Encoded:
+        """The vectors of one question."""
+
+    def chunk(self, texts: Sequence[str], tokens: int | None, overlap: int) -> Chunks:
+        """Cut texts into chunks of at most so many tokens; None: as many as the model reads."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,7 @@ class EncoderSpec:
 
     identity: str
     model: str
+    """hub name, absolute folder, or with `shipped` a name among the files that Spark brings to each task"""
     revision: str | None = None
     factory: str | None = None
     device: str = AUTO
@@ -67,100 +92,78 @@ class EncoderSpec:
     truncate_dim: int | None = None
     max_tokens: int | None = None
     trust_remote_code: bool = False
+    shipped: bool = False
+    is_sparse: bool = False
+    sparse: EncoderSpec | None = None
+    """a sparse model beside this one, for both vectors in one pass over the rows"""
+
+    @property
+    def full_identity(self) -> str:
+        """The identity of both models."""
+        return self.identity if self.sparse is None else f"{self.identity} + {self.sparse.identity}"
 
 
 _lock = threading.Lock()
 _loaded: tuple[tuple[EncoderSpec, str], Encoder] | None = None
 
 
-def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = None) -> Encoder:
+def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = None, files: str | None = None) -> Encoder:
     """The encoder for `spec`, loaded once in this process; another one that was loaded before is let go.
 
     gpus: addresses of the GPUs that Spark has given to the task. threads: CPU threads the task may use; None leaves them alone.
+    files: the folder in which Spark puts the files that it ships.
     Raises EncodingError in one line where the model cannot be loaded.
     """
     global _loaded
     with _lock:
-        chosen = AUTO if spec.factory else device.choose(spec.device, gpus)
-        if threads is not None and not spec.factory:
-            device.use_threads(threads)
+        if spec.factory is not None:
+            from spark_vector_sink.encode import custom
+
+            factory = custom.factory(spec.factory)
+            chosen = device.choose(spec.device, gpus) if custom.takes_device(factory) else AUTO
+        else:
+            chosen = device.choose(spec.device, gpus)
+            if threads is not None:
+                device.use_threads(threads)
         key = (spec, chosen)
         if _loaded is not None and _loaded[0] == key:
             return _loaded[1]
         _loaded = None  # before the next model takes its memory
-        encoder = _from_factory(spec) if spec.factory else _sentence_transformer(spec, chosen)
+        encoder = custom.made(spec.factory, factory, chosen) if spec.factory is not None else _model(spec, chosen, files)
         _loaded = (key, encoder)
         return encoder
 
 
-def _sentence_transformer(spec: EncoderSpec, chosen: str) -> Encoder:
+def _model(spec: EncoderSpec, chosen: str, files: str | None) -> Encoder:
+    if spec.sparse is not None:
+        from spark_vector_sink.encode.hybrid import HybridEncoder
+
+        return HybridEncoder(_model(replace(spec, sparse=None), chosen, files), _model(spec.sparse, chosen, files))
+    placed = _placed(spec, files)
+    if spec.is_sparse:
+        from spark_vector_sink.encode.sparse_encoder import SparseSentenceEncoder
+
+        return SparseSentenceEncoder(placed, chosen)
     from spark_vector_sink.encode.sentence_transformer import SentenceTransformerEncoder
 
-    if Path(spec.model).is_absolute():
-        _same_folder(spec)
-    return SentenceTransformerEncoder(spec, chosen)
+    return SentenceTransformerEncoder(placed, chosen)
 
 
-def _same_folder(spec: EncoderSpec) -> None:
-    """The driver's folder must be here too, with the same content: else vectors of two models would get under one name."""
+def _placed(spec: EncoderSpec, files: str | None) -> EncoderSpec:
+    """The spec with the model's folder on this machine, which must hold what the driver's holds: else vectors of two models would get
+    under one name."""
+    if not spec.shipped and not Path(spec.model).is_absolute():
+        return spec
+    folder = Path(files or "", spec.model) if spec.shipped else Path(spec.model)
     host = socket.gethostname()
-    if not Path(spec.model).is_dir():
-        raise EncodingError(
-            f"the model folder {spec.model!r} is not on host {host}; put it at the same path on every executor, or give a hub name as option 'model'"
+    if not folder.is_dir():
+        way_out = (
+            "ship it again" if spec.shipped else "put it at the same path on every executor, ship it with Spark (see 'model'), or give a hub name"
         )
-    here = model_files.read(spec.model, None).name
+        raise EncodingError(f"the model folder {spec.model!r} is not on host {host}; {way_out}")
+    here = model_files.read(str(folder), None).name
     if here != spec.identity.split(" ", 1)[0]:
         raise EncodingError(
             f"the model folder {spec.model!r} on host {host} holds {here}, the driver's is {spec.identity}; put the same model on every machine"
         )
-
-
-def _from_factory(spec: EncoderSpec) -> Encoder:
-    module, _, name = (spec.factory or "").partition(":")
-    try:
-        made: Any = importlib.import_module(module)
-        for part in name.split("."):
-            made = getattr(made, part)
-        made = made()
-    except Exception as error:
-        raise EncodingError(f"option 'encoder' = {spec.factory!r} failed: {type(error).__name__}: {error}") from error
-    missing = [attribute for attribute in ("dimension", "encode") if not hasattr(made, attribute)]
-    if missing:
-        raise EncodingError(f"option 'encoder' = {spec.factory!r} returned a {type(made).__name__} without {' and '.join(missing)}")
-    return CustomEncoder(made, spec)
-
-
-class CustomEncoder:
-    """An object of the user's with `dimension` and `encode(texts) -> array (n, dimension)`, and if it likes `encode_query(text)`."""
-
-    def __init__(self, wrapped: Any, spec: EncoderSpec) -> None:
-        self._wrapped, self._name = wrapped, spec.factory
-        if not isinstance(wrapped.dimension, int) or wrapped.dimension < 1:
-            raise EncodingError(
-                f"option 'encoder' = {spec.factory!r} returned a {type(wrapped).__name__} whose dimension is {wrapped.dimension!r}, no positive integer"
-            )
-        self.dimension = int(wrapped.dimension)
-        self.identity = str(getattr(wrapped, "identity", f"encoder {spec.factory}"))
-        self.device = str(getattr(wrapped, "device", ""))
-        self.dtype = str(getattr(wrapped, "dtype", ""))
-
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        try:
-            made = self._wrapped.encode(list(texts))
-            vectors = np.ascontiguousarray(made.vectors if isinstance(made, Encoded) else made, dtype=np.float32)
-        except Exception as error:
-            raise EncodingError(f"the encoder {self._name!r} failed on {len(texts)} texts: {type(error).__name__}: {error}") from error
-        if vectors.shape != (len(texts), self.dimension):
-            raise EncodingError(
-                f"the encoder {self._name!r} returned an array of shape {vectors.shape} for {len(texts)} texts, it must be ({len(texts)}, {self.dimension})"
-            )
-        if isinstance(made, Encoded):
-            return replace(made, vectors=vectors)
-        zeros = np.zeros(len(texts), np.int64)
-        return Encoded(vectors, zeros, zeros)
-
-    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
-        if hasattr(self._wrapped, "encode_query"):
-            return np.asarray(self._wrapped.encode_query(text), dtype=np.float32)
-        vector: npt.NDArray[np.float32] = self.encode([text]).vectors[0]
-        return vector
+    return replace(spec, model=str(folder))

@@ -21,22 +21,27 @@ class ModelFiles(ModelSettings):
     """Where a model is, which version of it, and what its files say."""
 
     place: str
-    """what to load: a hub name, or a folder's absolute path"""
+    """what to load: a hub name, a folder's absolute path, or its name among what Spark ships"""
     revision: str | None
     """commit of a hub model"""
     name: str
     """`org/model@commit`, or `sha256:…` of a folder's content; never a path"""
+    shipped: bool = False
+    """whether Spark ships the folder"""
 
 
-def read(model: str, revision: str | None) -> ModelFiles:
-    """Look the model up. Raises EncodingError in one line where it is neither a folder nor to be had from the hub, or is damaged."""
+def read(model: str, revision: str | None, shipped: Path | None = None) -> ModelFiles:
+    """Look the model up: a folder, else the name of one in `shipped`, where Spark puts what it ships to tasks, else a name on the hub.
+    Raises EncodingError in one line where it is none of them, or is damaged."""
     folder = Path(model).expanduser()
+    is_shipped = shipped is not None and not folder.is_absolute() and not folder.is_dir() and (shipped / model).is_dir()
+    folder = shipped / model if shipped is not None and is_shipped else folder
     if folder.is_dir():
         if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
             raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it")
         if revision is not None:
             raise EncodingError(f"option 'model_revision' has no effect with the folder {model!r}; leave it out")
-        commit, place = None, str(folder.absolute())
+        commit, place = None, model if is_shipped else str(folder.absolute())
         name = f"sha256:{_content(folder)[:32]}"
     elif folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise EncodingError(f"the model folder {model!r} does not exist on this machine")
@@ -45,7 +50,7 @@ def read(model: str, revision: str | None) -> ModelFiles:
         place = model
         name = f"{model}@{commit}"
     settings = model_settings.read(folder)
-    return ModelFiles(place=place, revision=commit, name=name, **vars(settings))
+    return ModelFiles(place=place, revision=commit, name=name, shipped=is_shipped, **vars(settings))
 
 
 def _hub_folder(model: str, revision: str | None) -> tuple[Path, str]:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spark_vector_sink.encode import device as devices
-from spark_vector_sink.encode.encoder import Encoded, EncoderSpec
-from spark_vector_sink.encode.token_batches import token_batches
+from spark_vector_sink.encode import features, memory
+from spark_vector_sink.encode.chunks import Chunks, chunk
+from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
+from spark_vector_sink.encode.reading import Reading, without_normalize
+from spark_vector_sink.encode.token_batches import Rows, TokenBatches
+from spark_vector_sink.encode.tokens import NO_LIMIT, RustTokenizer
 from spark_vector_sink.errors import EncodingError
-
-CHARACTERS_PER_TOKEN = 4
-"""For tokenizers that do not count in bulk: lengths only order the texts then, and nothing is said about tokens."""
 
 
 class SentenceTransformerEncoder:
-    """Encodes windows by `encode_document`, in batches of equal token counts, with the model's own prompts and modules."""
+    """Encodes windows as `encode_document` would encode their texts one by one, in batches of equal token counts."""
 
     def __init__(self, spec: EncoderSpec, device: str) -> None:
         import torch
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # else every worker draws one in the log
-        try:
-            model: Any = SentenceTransformer(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
-        except Exception as error:
-            raise EncodingError(f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {_first_line(error)}") from error
+        model = load_model(SentenceTransformer, spec, device)
         self.identity = spec.identity
         self.device = device
         is_transformer = type(model[0]).__name__ == "Transformer"
@@ -38,67 +34,101 @@ class SentenceTransformerEncoder:
         if self.dtype != "float32":
             model = model.to(getattr(torch, self.dtype))
         self._model = model.eval()
-        self._normalizes = _normalizes(model, spec.normalize)
-        self._truncate_dim = spec.truncate_dim
+        reading = Reading(model, spec.max_tokens, spec.prompt)
+        ends = type(reading.modules[-1]).__name__ == "Normalize"
+        self._normalizes = ends if spec.normalize is None else spec.normalize
+        if spec.normalize is False:
+            without_normalize(model)
         full = int(_full_dimension(model))
         if spec.truncate_dim and spec.truncate_dim > full:
             raise EncodingError(f"option 'truncate_dim' = {spec.truncate_dim} is more than the model's {full} dimensions")
         self.dimension = spec.truncate_dim or full
-        self._budget = devices.token_budget(spec.token_budget, device)
-        self._limit = _limit(model, spec.max_tokens)
         self._asked_prompt = spec.prompt
-        self._prompt = _document_prompt(model) if spec.prompt is None else spec.prompt
-        self._tokenizer = _counting_tokenizer(model)
+        self._reading = reading
+        self._features = features.provable(model, reading.tokenizer, reading.prompt)
+        self._batches = TokenBatches(devices.token_budget(spec.token_budget, device, reading.width), device)
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Vectors in the order of `texts`; float32, of length 1 where the model normalises."""
+    @property
+    def token_budget(self) -> int:
+        return self._batches.budget
+
+    def tokenise(self, texts: Sequence[str]) -> Tokenised:
         begun = time.perf_counter()
-        counted = self._count(texts)
-        read = np.minimum(counted, self._limit)
-        tokenised = time.perf_counter()
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        for rows in token_batches(read, self._budget):
-            vectors[rows] = self._forward([texts[row] for row in rows])
-        tells = self._tokenizer is not None
+        tokens = self._reading.tokenizer(texts)
+        return Tokenised(texts, tokens, time.perf_counter() - begun)
+
+    def encode(self, tokenised: Tokenised) -> Encoded:
+        """Vectors in the order of the texts; float32, of length 1 where the model normalises."""
+        import torch
+
+        begun = time.perf_counter()
+        tokens, texts = tokenised.tokens, tokenised.texts
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        failed: dict[int, str] = {}
+        kept: list[tuple[Rows, Any]] = []
+        with torch.inference_mode():
+            for rows, made in self._batches.run(tokens.read, self._forward(tokenised), failed):
+                if self.device == "cpu":
+                    vectors[rows] = self._finished(made).numpy()
+                else:  # stays where it is, and does not wait for the device; one copy for the whole window
+                    kept.append((rows, made[:, : self.dimension]))
+            if kept:
+                vectors[np.concatenate([rows for rows, _ in kept])] = _on_host(self._finished(torch.cat([made for _, made in kept])))
+        memory.trim()
         zeros = np.zeros(len(texts), np.int64)
-        seconds = time.perf_counter() - tokenised
-        return Encoded(vectors, read if tells else zeros, counted - read if tells else zeros, tokenised - begun, seconds)
+        counts = (tokens.read, tokens.cut) if tokens.exact else (zeros, zeros)
+        return Encoded(vectors, *counts, failed=failed, seconds=time.perf_counter() - begun)
 
-    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
+    def encode_query(self, text: str) -> Encoded:
         """The question's vector, with the model's query prompt where it has one."""
-        made = self._model.encode_query([text], convert_to_numpy=True, show_progress_bar=False)
-        vector: npt.NDArray[np.float32] = self._finished(made)[0]
-        return vector
+        made = self._model.encode_query([text], convert_to_tensor=True, show_progress_bar=False)
+        zero = np.zeros(1, np.int64)
+        return Encoded(_on_host(self._finished(made)), zero, zero)
 
-    def _forward(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        try:
-            made = self._model.encode_document(
-                texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False, prompt=self._asked_prompt
+    def chunk(self, texts: Sequence[str], tokens: int | None, overlap: int) -> Chunks:
+        tokenizer, limit = self._reading.tokenizer, self._reading.limit
+        if not isinstance(tokenizer, RustTokenizer):
+            raise EncodingError("option 'long_text' = 'chunk' needs a model with a fast tokenizer, and this model's is written in Python")
+        if tokens is None and limit == NO_LIMIT:
+            raise EncodingError("the model reads texts of any length; say how long a chunk is by option 'chunk_tokens'")
+        most = min(tokens or limit, limit)
+        if overlap >= most:
+            raise EncodingError(f"option 'chunk_overlap_tokens' = {overlap} leaves nothing new in a chunk of {most} tokens; give a smaller one")
+        return chunk(texts, tokenizer.whole, most, overlap, self._reading.prompt)
+
+    def _forward(self, tokenised: Tokenised) -> Callable[[Rows], Any]:
+        """What turns rows of this window into vectors on the device."""
+        ids, texts = tokenised.tokens.ids, tokenised.texts
+        if self._features is not None and ids is not None:
+            build = self._features
+            return lambda rows: self._model(_moved(build([ids[row] for row in rows]), self.device))["sentence_embedding"]
+
+        def public(rows: Rows) -> Any:
+            batch = [texts[row] for row in rows]
+            return self._model.encode_document(
+                batch, batch_size=len(batch), convert_to_tensor=True, show_progress_bar=False, prompt=self._asked_prompt
             )
-        except Exception as error:
-            raise EncodingError(f"the model failed on {len(texts)} texts on {self.device}: {type(error).__name__}: {_first_line(error)}") from error
-        return self._finished(made)
 
-    def _finished(self, made: Any) -> npt.NDArray[np.float32]:
+        return public
+
+    def _finished(self, made: Any) -> Any:
         """Cut, and normalised again in float32: in bfloat16 lengths come out up to 0.4 % off, and a cut vector is shorter."""
-        vectors = np.asarray(made, dtype=np.float32)[:, : self.dimension]
-        if not self._normalizes:
-            return vectors
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        made_again: npt.NDArray[np.float32] = np.divide(vectors, lengths, where=lengths > 0, out=np.zeros_like(vectors))
-        return made_again
+        import torch
 
-    def _count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Tokens of each text, special tokens and prompt included, before anything is cut."""
-        prompted = [self._prompt + text for text in texts] if self._prompt else list(texts)
-        if self._tokenizer is None:
-            return np.array([len(text) // CHARACTERS_PER_TOKEN + 1 for text in prompted], np.int64)
-        counted = self._tokenizer.encode_batch_fast(prompted)
-        return np.fromiter((len(encoding) for encoding in counted), np.int64, len(prompted))
+        vectors = made[:, : self.dimension].float()
+        return torch.nn.functional.normalize(vectors, dim=1) if self._normalizes else vectors
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+def load_model(kind: Any, spec: EncoderSpec, device: str) -> Any:
+    """A model of Sentence Transformers, or an EncodingError in one line."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # else every worker draws one in the log
+    try:
+        return kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        raise EncodingError(f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line}") from error
 
 
 def _full_dimension(model: Any) -> int:
@@ -109,40 +139,27 @@ def _full_dimension(model: Any) -> int:
     return dimension
 
 
-def _normalizes(model: Any, asked: bool | None) -> bool:
-    """Whether vectors get length 1. Asked not to, the model loses its own Normalize module."""
-    ends = type(model[-1]).__name__ == "Normalize"
-    if asked is False and ends:
-        model._modules.popitem()
-    return ends if asked is None else asked
+def _moved(batch: dict[str, Any], device: str) -> dict[str, Any]:
+    """The batch on the device. From pinned memory a GPU fetches it while it still works on the batch before."""
+    import torch
+
+    if device == "cpu":
+        return batch
+    is_cuda = device.startswith("cuda")
+
+    def move(tensor: Any) -> Any:
+        return (tensor.pin_memory() if is_cuda else tensor).to(device, non_blocking=is_cuda)
+
+    return {name: move(value) if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
 
 
-def _limit(model: Any, asked: int | None) -> int:
-    """Tokens that the model reads of a text; models without a limit say infinity, or nothing."""
-    own = model.max_seq_length
-    limit = int(own) if own is not None and own < 2**31 else 2**31 - 1
-    if asked is None or asked >= limit:
-        return limit
-    model.max_seq_length = asked
-    return asked
+def _on_host(tensor: Any) -> npt.NDArray[np.float32]:
+    """A matrix as NumPy's, by way of pinned memory from a GPU."""
+    import torch
 
-
-def _document_prompt(model: Any) -> str:
-    """The prompt that `encode_document` puts before a text by itself, to count its tokens too."""
-    prompts = model.prompts or {}
-    names = ("document", "passage", "corpus", model.default_prompt_name)
-    return str(next((prompts[name] for name in names if name in prompts), ""))
-
-
-def _counting_tokenizer(model: Any) -> Any:
-    """A copy of the model's Rust tokenizer that neither cuts nor pads; None where there is none. The model's own keeps its state."""
-    from tokenizers import Tokenizer
-
-    own = getattr(model, "tokenizer", None)
-    rust = own if isinstance(own, Tokenizer) else getattr(own, "backend_tokenizer", None)
-    if not isinstance(rust, Tokenizer):
-        return None
-    copy = Tokenizer.from_str(rust.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    return copy
+    if not tensor.is_cuda:
+        return tensor.cpu().numpy()  # type: ignore[no-any-return]
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host.numpy()  # type: ignore[no-any-return]

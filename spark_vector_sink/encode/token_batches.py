@@ -6,21 +6,53 @@ bounds memory only for one length of text. Tokens do both: less than 2 % of padd
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from spark_vector_sink.encode import memory
+from spark_vector_sink.errors import EncodingError
 
-def token_batches(tokens: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Indices of the texts of each batch, longest texts first, so that a lack of memory shows at once.
+Rows = npt.NDArray[np.int64]
+"""Indices of the texts of one batch"""
+T = TypeVar("T")
 
-    tokens: int64, shape (n,), tokens that the model will read of each text.
-    """
-    order = np.argsort(-tokens, kind="stable")
-    start = 0
-    while start < len(order):
-        longest = max(1, int(tokens[order[start]]))
-        rows = max(1, budget // longest)
-        yield order[start : start + rows]
-        start += rows
+
+class TokenBatches:
+    """Cuts windows into batches, and remembers how much memory is enough for: `budget`, in tokens, is halved when it runs out."""
+
+    def __init__(self, budget: int, device: str) -> None:
+        self.budget = budget
+        self._device = device
+
+    def run(self, tokens: npt.NDArray[np.int64], forward: Callable[[Rows], T], failed: dict[int, str]) -> Iterator[tuple[Rows, T]]:
+        """Call `forward` on each batch, longest texts first, so that a lack of memory shows at once; yield what it gives.
+
+        tokens: int64, shape (n,), tokens that the model will read of each text. failed: gets each text that fits in no batch
+        of its own, with the reason.
+        """
+        order = np.argsort(-tokens, kind="stable")
+        start = 0
+        while start < len(order):
+            longest = max(1, int(tokens[order[start]]))
+            rows = order[start : start + max(1, self.budget // longest)]
+            lacking = None
+            try:
+                made = forward(rows)
+            except Exception as error:
+                first_line = (str(error).strip().splitlines() or [""])[0]
+                if not memory.is_lack_of_memory(error):
+                    raise EncodingError(f"the model failed on {len(rows)} texts on {self._device}: {type(error).__name__}: {first_line}") from error
+                lacking = first_line or type(error).__name__
+            if lacking is None:
+                yield rows, made
+                start += len(rows)
+                continue
+            memory.give_back(self._device)  # here, where the traceback is gone, which has held the batch's tensors
+            if len(rows) == 1:
+                failed[int(rows[0])] = f"has {longest:,} tokens, for which the memory of {self._device} is not enough ({lacking})"
+                start += 1
+            else:
+                self.budget = max(1, longest * len(rows) // 2)  # this batch is cut in two, and the next ones are no larger

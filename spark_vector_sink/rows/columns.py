@@ -37,6 +37,11 @@ class Columns:
     fields: tuple[pa.Field, ...]
 
     @property
+    def text_field(self) -> str | None:
+        """The payload's name of the one text column; None where the text is not kept, or is made of several columns."""
+        return dict(self.payload).get(self.text[0]) if len(self.text) == 1 else None
+
+    @property
     def payload_keys(self) -> tuple[str, ...]:
         """Names of the key columns in the payload, in the order of the key."""
         names = dict(self.payload)
@@ -84,6 +89,8 @@ def _text_problems(options: SinkOptions, text: Iterable[str], present: dict[str,
     for column in text:
         if column in present and not _is_text(present[column].type):
             yield f"text column '{column}' must hold strings, it holds {present[column].type}; cast it to string"
+    if options.long_text == "chunk" and options.store_text and len(options.text_column) > 1 and not options.vector_column:
+        yield "long_text=chunk keeps each chunk's text in its text column, and there are several; join them into one column first (concat_ws), or set store_text=false"
     if options.text_template is not None:
         yield from _template_problems(options.text_template, set(text))
 

@@ -32,6 +32,12 @@ class Documents:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def slice(self, start: int, stop: int) -> Documents:
+        """The documents start … stop-1, without the superseded rows."""
+        vectors = None if self.vectors is None else self.vectors.slice(start, stop - start)
+        payload = self.payload.slice(start, stop - start)
+        return Documents(self.keys[start:stop], self.ids[start:stop], self.texts[start:stop], payload, vectors, 0)
+
 
 def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> Documents:
     """The documents of a window. Raises BadRowError for the first row that cannot become a point."""

@@ -4,6 +4,7 @@ An unsigned 64-bit integer and a canonical lower-case UUID are ids already. Anyt
 of RFC 4122, which every language can compute again. `text` is the string itself, an integer in decimal, a date or a
 timestamp in ISO 8601 (UTC), a decimal in plain notation, a boolean as `true` or `false`; of several key columns it is the
 compact JSON array of their values, dates and decimals as strings. A job's column types are fixed, so no two keys share a text.
+Chunk 0 of a document has its id, chunk n the `uuid5(namespace, "<document's id>#<n>")`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ def key_text(values: Sequence[Any]) -> str:
 def point_ids(keys: Sequence[Sequence[Any]], namespace: uuid.UUID) -> list[int | str]:
     """The point id of each key."""
     return list(_ids(keys, _Uuid5(namespace)))
+
+
+def chunk_id(document: int | str, number: int, namespace: uuid.UUID) -> int | str:
+    """The point id of a document's chunk; the first chunk has the document's own."""
+    return document if number == 0 else str(uuid.uuid5(namespace, f"{document}#{number}"))
 
 
 def _ids(keys: Iterable[Sequence[Any]], uuid5: _Uuid5) -> Iterable[int | str]:

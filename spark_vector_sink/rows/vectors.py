@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spark_vector_sink.plain import SparseVectors
+
 
 def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
     """A list column without nulls and of equal lengths (see `misfit`) as float32, shape (rows, dimension); a view where it can be."""
@@ -36,6 +38,14 @@ def unusable(vectors: npt.NDArray[np.float32]) -> tuple[int, str] | None:
     if zero.any():
         return int(np.argmax(zero)), "gives a vector of zeros only"
     return None
+
+
+def unusable_sparse(vectors: SparseVectors) -> tuple[int, str] | None:
+    """The first row with a weight that is no number; a vector without weights is found by no question, and does no harm."""
+    wrong = np.flatnonzero(~np.isfinite(vectors.values))
+    if not len(wrong):
+        return None
+    return int(np.searchsorted(vectors.offsets, wrong[0], side="right")) - 1, "gives a sparse vector with NaN or an infinite number"
 
 
 def normalized(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

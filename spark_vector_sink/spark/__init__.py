@@ -1,5 +1,6 @@
-"""Spark: `write()` and `check()`, and the data source "vectorsink" (`data_source`, Spark 4.0 or newer)."""
+"""Spark: `write()`, `check()` and `embed()`, and the data source "vectorsink" (`data_source`, Spark 4.0 or newer)."""
 
+from spark_vector_sink.spark.functions import embed
 from spark_vector_sink.spark.write import check, write
 
-__all__ = ["check", "write"]
+__all__ = ["check", "embed", "write"]

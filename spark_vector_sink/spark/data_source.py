@@ -19,7 +19,7 @@ from spark_vector_sink.errors import OptionError, VectorSinkError
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.spark import arrow
-from spark_vector_sink.spark.task import current_task
+from spark_vector_sink.spark.task import current_task, shipped_files
 
 NAME = "vectorsink"
 
@@ -42,7 +42,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         if overwrite:
             raise OptionError("mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key")
         declared = arrow.schema(schema)
-        checked = planning.check(self.options, declared, arrow.unreadable(schema)).accepted()
+        checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files()).accepted()
         _say(*checked.warnings)
         return VectorSinkWriter(sink.prepare(checked), declared)
 

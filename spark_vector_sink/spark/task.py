@@ -1,10 +1,12 @@
-"""What Spark tells a task about itself."""
+"""What Spark tells a task about itself, and where it puts the files that it ships."""
 
 from __future__ import annotations
 
-from pyspark import TaskContext
+from pathlib import Path
 
-from spark_vector_sink.sink import Task
+from pyspark import SparkFiles, TaskContext
+
+from spark_vector_sink.encoding import Task
 
 
 def current_task() -> Task:
@@ -13,4 +15,14 @@ def current_task() -> Task:
     if context is None:
         return Task()
     gpus = context.resources().get("gpu")
-    return Task(context.partitionId(), context.attemptNumber(), context.cpus(), tuple(gpus.addresses) if gpus is not None else ())
+    addresses = tuple(gpus.addresses) if gpus is not None else ()
+    shipped = shipped_files()
+    return Task(context.partitionId(), context.attemptNumber(), context.cpus(), addresses, None if shipped is None else str(shipped))
+
+
+def shipped_files() -> Path | None:
+    """The folder with what `addFile`, `addArchive` and `--archives` have brought to this process; None where Spark has none (Connect)."""
+    if not SparkFiles._is_running_on_worker and SparkFiles._sc is None:
+        return None
+    folder = SparkFiles.getRootDirectory()
+    return Path(folder) if folder else None

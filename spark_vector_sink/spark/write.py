@@ -17,7 +17,7 @@ from spark_vector_sink.errors import OptionError, VectorSinkError
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.spark import arrow
-from spark_vector_sink.spark.task import current_task
+from spark_vector_sink.spark.task import current_task, shipped_files
 
 REPORTS = pa.schema([("report", pa.string())])
 
@@ -26,7 +26,7 @@ log = logging.getLogger("spark_vector_sink")
 
 def check(df: DataFrame, name: str | None = None, **options: Any) -> Plan:
     """What `write` would do, with every problem, and nothing done: columns, key, model, collection. `print` it."""
-    return planning.check(_named(name, options), arrow.schema(df.schema))
+    return planning.check(_named(name, options), arrow.schema(df.schema), shipped=shipped_files())
 
 
 def write(df: DataFrame, name: str | None = None, *, profile: Any = None, **options: Any) -> WriteReport:

@@ -194,9 +194,20 @@ def test_no_texts_are_no_vectors(model_of: Folder, kind: str) -> None:
 
 def test_a_question_is_encoded_like_the_library_does_it(model_of: Folder, kind: str) -> None:
     """With the prompt, and by the modules, that the model has for questions."""
-    made = loaded(model_of(kind)).encode_query("which document is about dogs?")
+    made = loaded(model_of(kind)).encode_query("which document is about dogs?").vectors[0]
     wanted = reference(model_of(kind)).encode_query("which document is about dogs?", show_progress_bar=False, convert_to_numpy=True)
     assert distance(made, wanted) <= CLOSE
+
+
+SHORT_CUT = {
+    "bert-mean", "bert-cls-normalize", "mpnet", "roberta", "prompts", "passage-prompt", "dense-normalize", "max-pooling", "several-poolings", "lower-case",
+    "lasttoken-left-padding", "document-limit", "no-modules-json", "decoder-without-modules-json",
+}  # fmt: skip
+
+
+def test_token_ids_go_straight_into_plain_models_only(model_of: Folder, kind: str) -> None:
+    """Models that read texts in a way of their own get the texts."""
+    assert (loaded(model_of(kind))._features is not None) == (kind in SHORT_CUT)
 
 
 # --- what can be asked for --------------------------------------------------------------------------------------------------------------------

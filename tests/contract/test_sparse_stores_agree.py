@@ -17,7 +17,8 @@ import pytest
 from spark_vector_sink import stores
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.store.store import CollectionSpec, Hit, PointBatch, SparseVectors, Target
+from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.store.store import CollectionSpec, Hit, PointBatch, Target
 
 Entries = Mapping[int, float]
 DIMENSION = 3

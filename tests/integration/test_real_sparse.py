@@ -14,7 +14,8 @@ from qdrant_client import QdrantClient, models
 
 from spark_vector_sink import stores
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.store.store import CollectionSpec, PointBatch, SparseVectors
+from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.store.store import CollectionSpec, PointBatch
 
 pytestmark = pytest.mark.qdrant
 

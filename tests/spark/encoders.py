@@ -15,6 +15,10 @@ HASH = "tests.spark.encoders:HashEncoder"
 KILLERS = [f"tests.spark.encoders:{name}" for name in ("KillOnce", "KillOnceMore", "KillOnceAgain")]
 """Each kills one worker."""
 
+ON_DEVICE = "tests.spark.encoders:OnDevice"
+FAKE_GPUS = "TEST_FAKE_GPUS"
+"""Environment variable with the number of GPUs that torch says it has, in a process that imports this module."""
+
 MARKERS = "TEST_KILL_MARKERS"
 """Environment variable with the folder of the files that say which of `KILLERS` have done their work."""
 
@@ -53,3 +57,34 @@ class KillOnceMore(KillOnce):
 
 class KillOnceAgain(KillOnce):
     """For a third job."""
+
+
+class OnDevice(HashEncoder):
+    """Says which device it was made for, which process it is in, and how many it has been there, in its vectors."""
+
+    dimension = 4
+    made = 0
+
+    def __init__(self, device: str) -> None:
+        type(self).made += 1
+        self.device = device
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        index = float(self.device.partition(":")[2] or -1)
+        return np.array([[index, os.getpid(), type(self).made, given_by_spark()]] * len(texts), np.float32) + 1
+
+
+def given_by_spark() -> float:
+    """The address of the GPU that Spark gave to this task, -1 where it gave none."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    gpu = context.resources().get("gpu") if context is not None else None
+    return float(gpu.addresses[0]) if gpu is not None else -1.0
+
+
+if os.environ.get(FAKE_GPUS):
+    import torch
+
+    torch.cuda.is_available = lambda: True
+    torch.cuda.device_count = lambda: int(os.environ[FAKE_GPUS])

@@ -15,7 +15,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from spark_vector_sink.encode import chunks
 from spark_vector_sink.encode.chunks import Chunks, chunk
-from tests.tiny_model import CORPUS, _tokenizer
+from tests.tiny_model import CORPUS
+from tests.tiny_model import wordpiece as _tokenizer
 
 CHEAP = settings(max_examples=120, deadline=None, derandomize=True)
 

@@ -20,8 +20,9 @@ import pyarrow as pa
 import pytest
 
 from spark_vector_sink.errors import CollectionError, MissingPackageError, PermanentStoreError, TransientStoreError
+from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
-from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, PointBatch, SparseVectors, Target
+from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, PointBatch, Target
 
 pytest.importorskip("qdrant_edge")
 

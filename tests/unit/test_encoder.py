@@ -25,6 +25,14 @@ from tests.unit.fakes import HashEncoder
 
 ROOT = Path(__file__).parents[2]
 HERE = __name__
+
+
+def encode(encoder: Any, texts: Sequence[str]) -> Encoded:
+    """What the engine does in two threads."""
+    made: Encoded = encoder.encode(encoder.tokenise(texts))
+    return made
+
+
 CUSTOM = EncoderSpec("encoder x", "", factory="tests.unit.fakes:HashEncoder")
 
 
@@ -103,22 +111,22 @@ def custom(name: str) -> EncoderSpec:
 
 def test_an_object_of_the_users_is_wrapped() -> None:
     """With just `dimension` and `encode` it gives float32 vectors, and tells nothing of tokens."""
-    encoded = load(custom("Counting")).encode(["a", "bcd"])
+    encoded = encode(load(custom("Counting")), ["a", "bcd"])
     assert (encoded.vectors.dtype, encoded.vectors.tolist()) == (np.float32, [[1.0, 1.0], [3.0, 1.0]])
     assert (encoded.tokens.tolist(), encoded.cut.tolist()) == ([0, 0], [0, 0])
 
 
 def test_a_question_is_encoded_like_a_document() -> None:
     """Where the object has no other way."""
-    assert load(custom("Counting")).encode_query("abc").tolist() == [3.0, 1.0]
+    assert load(custom("Counting")).encode_query("abc").vectors[0].tolist() == [3.0, 1.0]
 
 
 def test_an_object_may_say_more() -> None:
     """Tokens, identity, device and a way of its own for questions are used."""
     encoder = load(custom("Telling"))
     assert (encoder.identity, encoder.device, encoder.dtype) == ("mine@1", "cuda:3", "float16")
-    assert encoder.encode(["a", "b"]).tokens.tolist() == [5, 5]
-    assert encoder.encode_query("x").tolist() == [9.0, 9.0]
+    assert encode(encoder, ["a", "b"]).tokens.tolist() == [5, 5]
+    assert encoder.encode_query("x").vectors[0].tolist() == [9.0, 9.0]
 
 
 def test_a_factory_may_lie_deeper() -> None:
@@ -149,7 +157,7 @@ def test_a_wrong_shape_is_refused(monkeypatch: pytest.MonkeyPatch, shape: tuple[
     """Vectors of another number or length would end up with the wrong rows."""
     monkeypatch.setattr(Wrong, "answer", np.zeros(shape))
     with pytest.raises(EncodingError) as failed:
-        load(custom("Wrong")).encode(["a", "b"])
+        encode(load(custom("Wrong")), ["a", "b"])
     assert str(failed.value) == f"the encoder '{HERE}:Wrong' returned an array of shape {shape} for 2 texts, it must be (2, 2)"
 
 
@@ -160,7 +168,7 @@ def test_an_answer_that_is_no_vectors_is_refused(monkeypatch: pytest.MonkeyPatch
     """Whatever the object does, the error is ours, in one line, and names the encoder."""
     monkeypatch.setattr(Wrong, "answer", answer)
     with pytest.raises(EncodingError, match=f"{HERE}:Wrong") as failed:
-        load(custom("Wrong")).encode(["a", "b"])
+        encode(load(custom("Wrong")), ["a", "b"])
     assert "\n" not in str(failed.value)
 
 
@@ -169,7 +177,7 @@ def test_a_wrong_shape_is_refused_of_encoded_too(monkeypatch: pytest.MonkeyPatch
     ones = np.ones(2, np.int64)
     monkeypatch.setattr(Wrong, "answer", Encoded(np.zeros((2, 3), np.float32), ones, ones))
     with pytest.raises(EncodingError, match=r"must be \(2, 2\)"):
-        load(custom("Wrong")).encode(["a", "b"])
+        encode(load(custom("Wrong")), ["a", "b"])
 
 
 # --- one for each process ---------------------------------------------------------------------------------------------------------------------
@@ -193,7 +201,8 @@ def test_another_spec_takes_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 OTHER: dict[str, Any] = {
     "identity": "other", "model": "other", "revision": "other", "device": "cuda", "dtype": "float16", "token_budget": 1, "prompt": "other",
-    "normalize": True, "truncate_dim": 1, "max_tokens": 1, "trust_remote_code": True,
+    "normalize": True, "truncate_dim": 1, "max_tokens": 1, "trust_remote_code": True, "shipped": True, "is_sparse": True,
+    "sparse": EncoderSpec("other", "other"),
 }  # fmt: skip
 
 
@@ -201,7 +210,7 @@ OTHER: dict[str, Any] = {
 def test_everything_that_changes_vectors_is_in_the_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A spec that differs in one field is another model."""
     monkeypatch.setattr(devices, "choose", lambda asked, gpus: asked)
-    monkeypatch.setattr(encoders, "_sentence_transformer", lambda spec, chosen: object())
+    monkeypatch.setattr(encoders, "_model", lambda spec, chosen, files: object())
     spec = EncoderSpec("identity", "model")
     first = load(spec)
     assert load(spec) is first
@@ -211,7 +220,7 @@ def test_everything_that_changes_vectors_is_in_the_key(monkeypatch: pytest.Monke
 def test_another_gpu_is_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker may be given another device by Spark."""
     monkeypatch.setattr(devices, "choose", lambda asked, gpus: f"cuda:{gpus[0]}")
-    monkeypatch.setattr(encoders, "_sentence_transformer", lambda spec, chosen: [chosen])
+    monkeypatch.setattr(encoders, "_model", lambda spec, chosen, files: [chosen])
     spec = EncoderSpec("identity", "model")
     assert load(spec, gpus=("0",)) is not load(spec, gpus=("1",))
     assert load(spec, gpus=("1",)) == ["cuda:1"]
@@ -412,20 +421,20 @@ def one_by_one(model: Any, texts: Sequence[str], **how: Any) -> npt.NDArray[np.f
 @pytest.mark.parametrize("budget", [1, 100, 4096])
 def test_a_window_is_encoded_like_its_texts(tiny_model: Path, reference: Any, budget: int) -> None:
     """In the order of the texts, whatever was put together with what."""
-    encoded = tiny(tiny_model, token_budget=budget).encode(TEXTS)
+    encoded = encode(tiny(tiny_model, token_budget=budget), TEXTS)
     assert (encoded.vectors.dtype, encoded.vectors.shape) == (np.float32, (len(TEXTS), 32))
     assert np.abs(encoded.vectors - one_by_one(reference, TEXTS)).max() <= 1e-5
 
 
 def test_no_texts_are_no_vectors(tiny_model: Path) -> None:
     """An empty window has the right shape."""
-    encoded = tiny(tiny_model).encode([])
+    encoded = encode(tiny(tiny_model), [])
     assert (encoded.vectors.shape, len(encoded.tokens), len(encoded.cut)) == ((0, 32), 0, 0)
 
 
 def test_tokens_are_counted_exactly(tiny_model: Path, reference: Any) -> None:
     """Read and cut add up to what the tokenizer makes of the whole text, its two special tokens included."""
-    encoded = tiny(tiny_model).encode(TEXTS)
+    encoded = encode(tiny(tiny_model), TEXTS)
     whole = [len(reference.tokenizer(text, truncation=False)["input_ids"]) for text in TEXTS]
     assert (encoded.tokens + encoded.cut).tolist() == whole
     assert encoded.tokens.tolist() == [min(64, count) for count in whole]
@@ -435,19 +444,19 @@ def test_tokens_are_counted_exactly(tiny_model: Path, reference: Any) -> None:
 
 def test_fewer_tokens_are_read_when_asked(tiny_model: Path, reference: Any) -> None:
     """`max_tokens` is the limit, and the vector is that of the shorter text."""
-    encoded = tiny(tiny_model, max_tokens=8).encode(["dog " * 20, "dog " * 6])
+    encoded = encode(tiny(tiny_model, max_tokens=8), ["dog " * 20, "dog " * 6])
     assert (encoded.tokens.tolist(), encoded.cut.tolist()) == ([8, 8], [14, 0])
     assert np.abs(encoded.vectors[0] - one_by_one(reference, ["dog " * 6])[0]).max() <= 1e-5
 
 
 def test_more_tokens_than_the_model_has_change_nothing(tiny_model: Path) -> None:
     """A model reads no more than it can."""
-    assert tiny(tiny_model, max_tokens=5000).encode(["dog " * 100]).tokens.tolist() == [64]
+    assert encode(tiny(tiny_model, max_tokens=5000), ["dog " * 100]).tokens.tolist() == [64]
 
 
 def test_a_prompt_is_put_before_and_counted(tiny_model: Path, reference: Any) -> None:
     """Its tokens take room from the text."""
-    encoded = tiny(tiny_model, prompt="read the document ").encode(["dog", "dog " * 62])
+    encoded = encode(tiny(tiny_model, prompt="read the document "), ["dog", "dog " * 62])
     assert (encoded.tokens.tolist(), encoded.cut.tolist()) == ([6, 64], [0, 3])
     assert np.abs(encoded.vectors[:1] - one_by_one(reference, ["read the document dog"])).max() <= 1e-5
 
@@ -458,25 +467,25 @@ def test_the_models_own_document_prompt_is_counted(tiny_model: Path, tmp_path: P
     shutil.copytree(tiny_model, folder)
     settings = json.loads((folder / "config_sentence_transformers.json").read_text())
     (folder / "config_sentence_transformers.json").write_text(json.dumps({**settings, "prompts": {"document": "read the document "}}))
-    assert tiny(folder).encode(["dog"]).tokens.tolist() == [6]
+    assert encode(tiny(folder), ["dog"]).tokens.tolist() == [6]
 
 
 def test_a_question_has_the_models_query_prompt(tiny_model: Path, reference: Any) -> None:
     """Documents and questions are told apart as the model was trained to."""
-    made = tiny(tiny_model).encode_query("dog")
+    made = tiny(tiny_model).encode_query("dog").vectors[0]
     assert np.abs(made - reference.encode(["query: dog"], prompt="")[0]).max() <= 1e-5
 
 
 @pytest.mark.parametrize("normalize", [None, True])
 def test_vectors_have_length_one(tiny_model: Path, normalize: bool | None) -> None:
     """As the model does it, and as asked."""
-    lengths = np.linalg.norm(tiny(tiny_model, normalize=normalize).encode(TEXTS).vectors, axis=1)
+    lengths = np.linalg.norm(encode(tiny(tiny_model, normalize=normalize), TEXTS).vectors, axis=1)
     assert np.allclose(lengths, 1, atol=1e-6)
 
 
 def test_vectors_keep_their_length_when_asked(tiny_model: Path, reference: Any) -> None:
     """normalize=false undoes the model's own last step, and the direction is the same."""
-    vectors = tiny(tiny_model, normalize=False).encode(TEXTS).vectors
+    vectors = encode(tiny(tiny_model, normalize=False), TEXTS).vectors
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     assert np.abs(lengths - 1).min() > 0.01
     assert np.abs(vectors / lengths - one_by_one(reference, TEXTS)).max() <= 1e-5
@@ -485,16 +494,16 @@ def test_vectors_keep_their_length_when_asked(tiny_model: Path, reference: Any) 
 def test_a_cut_vector_is_normalised_again(tiny_model: Path, reference: Any) -> None:
     """The first numbers, of length 1, and the dimension says so."""
     encoder = tiny(tiny_model, truncate_dim=8)
-    made = encoder.encode(TEXTS).vectors
+    made = encode(encoder, TEXTS).vectors
     cut = one_by_one(reference, TEXTS)[:, :8]
     assert (encoder.dimension, made.shape) == (8, (len(TEXTS), 8))
     assert np.abs(made - cut / np.linalg.norm(cut, axis=1, keepdims=True)).max() <= 1e-5
-    assert encoder.encode_query("dog").shape == (8,)
+    assert encoder.encode_query("dog").vectors.shape == (1, 8)
 
 
 def test_half_precision_comes_out_as_float32(tiny_model: Path, reference: Any) -> None:
     """bfloat16 is near, and lengths are still one."""
-    made = tiny(tiny_model, dtype="bfloat16").encode(TEXTS).vectors
+    made = encode(tiny(tiny_model, dtype="bfloat16"), TEXTS).vectors
     assert made.dtype == np.float32
     assert np.allclose(np.linalg.norm(made, axis=1), 1, atol=1e-6)
     assert (made * one_by_one(reference, TEXTS)).sum(axis=1).min() > 0.999

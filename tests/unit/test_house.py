@@ -18,9 +18,9 @@ from spark_vector_sink import options
 ROOT = Path(__file__).parents[2]
 PACKAGE = "spark_vector_sink"
 
-COMMON = {"errors", "options", "report", "plain"}
+COMMON = {"errors", "options", "report", "plain", "pipeline"}
 WINGS = {"rows", "encode", "store", "delivery"}
-JOINTS = {"stores", "plan", "sink", "admin"}
+JOINTS = {"stores", "models", "encoding", "plan", "sink", "admin"}
 MAY_KNOW = {
     **dict.fromkeys(COMMON, COMMON),
     "rows": COMMON | {"rows"},
@@ -28,10 +28,12 @@ MAY_KNOW = {
     "store": COMMON | {"store"},
     "delivery": COMMON | {"delivery", "rows", "store.store"},
     "stores": COMMON | {"store"},
-    "plan": COMMON | WINGS | {"stores"},
-    "sink": COMMON | WINGS | {"stores", "plan"},
-    "admin": COMMON | WINGS | {"stores", "plan", "sink"},
-    "spark": COMMON | {"spark", "plan", "sink", "admin"},
+    "models": COMMON | {"encode"},
+    "encoding": COMMON | {"encode", "rows"},
+    "plan": COMMON | WINGS | {"stores", "models"},
+    "sink": COMMON | WINGS | {"stores", "encoding", "plan"},
+    "admin": COMMON | WINGS | {"stores", "models", "plan", "sink"},
+    "spark": COMMON | {"spark", "plan", "sink", "admin", "models", "encoding"},
     "__init__": COMMON | JOINTS,
     "__main__": COMMON | JOINTS | {"spark"},
 }

@@ -209,7 +209,7 @@ def test_every_option_to_come_is_refused_by_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("long_text", "chunk", "'truncate' or 'fail'"), ("long_text", "reject", "'truncate' or 'fail'"), ("on_bad_row", "reject", "'fail'")],
+    [("long_text", "reject", "'truncate', 'chunk' or 'fail'"), ("on_bad_row", "reject", "'fail'")],
 )
 def test_a_value_to_come_is_refused_by_name(name: str, value: str, words: str) -> None:
     """The same for a value of an option that exists."""
@@ -319,7 +319,7 @@ def test_a_servers_options_have_no_effect_on_a_directory(name: str) -> None:
 def test_every_problem_is_in_the_one_message() -> None:
     """Nobody has to run a job five times to find five typos."""
     with pytest.raises(OptionError) as refused:
-        SinkOptions.from_mapping({"path": "articles", "batch_points": "x", "text_colum": "t", "long_text": "chunk"})
+        SinkOptions.from_mapping({"path": "articles", "batch_points": "x", "text_colum": "t", "long_text": "reject"})
     assert len(refused.value.problems) == 4
     assert str(refused.value).startswith("4 problems: (1) option 'batch_points' must be an integer >= 1, got 'x'; (2) unknown option 'text_colum'; ")
 

@@ -156,19 +156,28 @@ def test_the_report_says_where_time_went(tmp_path: Path) -> None:
 
 
 def test_rows_are_read_window_by_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory does not depend on the partition: a window is handed to the store before the next one is read."""
+    """Memory does not depend on the partition: when a window is read, all but the three before it are with the store already."""
     made = prepared(tmp_path / "s")
-    happened: list[str] = []
+    read, submitted = 0, 0
+    ahead: list[int] = []
     submit = EdgeStore.submit
-    monkeypatch.setattr(EdgeStore, "submit", lambda store, points: (happened.append("submit"), submit(store, points)))
+
+    def counting(store: EdgeStore, points: Any) -> None:
+        nonlocal submitted
+        submit(store, points)
+        submitted += 1
 
     def source() -> Iterator[pa.RecordBatch]:
-        for i in range(0, 3 * WINDOW, WINDOW):
-            happened.append("read")
+        nonlocal read
+        for i in range(0, 20 * WINDOW, WINDOW):
+            ahead.append(read - submitted)
+            read += 1
             yield rows(range(i, i + WINDOW))
 
-    sink.write_partition(made, source(), Task())
-    assert happened == ["read", "submit"] * 3
+    monkeypatch.setattr(EdgeStore, "submit", counting)
+    report = sink.write_partition(made, source(), Task())
+    assert (read, submitted, report.rows) == (20, 20, 20 * WINDOW)
+    assert max(ahead) <= 3
 
 
 # --- long text --------------------------------------------------------------------------------------------------------------------------------

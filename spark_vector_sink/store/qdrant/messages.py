@@ -16,7 +16,8 @@ import pyarrow.types as pat
 from qdrant_client import grpc as messages
 
 from spark_vector_sink import plain
-from spark_vector_sink.store.store import PointBatch, SparseVectors
+from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.store.store import PointBatch
 
 Payload = Any
 """The payload map of one point: name → Value"""

@@ -1,0 +1,147 @@
+"""A task's encoder: loaded when the first row is there, while the first window is still being read; one thread tokenises ahead of it.
+And `embedded`: a column of texts → a column of vectors, by the same engine without a store.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode.encoder import Encoded, Encoder, EncoderSpec, Tokenised
+from spark_vector_sink.encode.windows import windows
+from spark_vector_sink.errors import EncodingError
+from spark_vector_sink.pipeline import Pipeline
+from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.rows import vectors
+
+log = logging.getLogger("spark_vector_sink")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What Spark tells a task: which part it is, and what it may use.
+
+    cpus: CPU cores of the task; None leaves torch's threads alone. gpus: addresses of the GPUs that it was given.
+    files: the folder of the files that Spark ships to tasks.
+    """
+
+    partition: int = 0
+    attempt: int = 0
+    cpus: int | None = None
+    gpus: tuple[str, ...] = ()
+    files: str | None = None
+
+
+class TaskEncoder:
+    """The encoder of one task, shared by the thread that tokenises and the thread that encodes; counts into `report`."""
+
+    def __init__(self, spec: EncoderSpec, task: Task, report: PartitionReport) -> None:
+        self._spec, self._task, self._report = spec, task, report
+        self._begun = time.perf_counter()
+        self._wanted = threading.Event()
+        self._any_rows = False
+        self._loaded: Future[Encoder] = Future()
+
+    def watched(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches; the first one with rows is the sign to load."""
+        try:
+            for batch in batches:
+                if len(batch):
+                    self._any_rows = True
+                    self._wanted.set()
+                yield batch
+        finally:
+            self._wanted.set()
+
+    def load(self) -> None:
+        """Load the model in the calling thread, as soon as `watched` has seen a row; without any row nothing is loaded, nor imported."""
+        self._wanted.wait()
+        if not self._any_rows:
+            return
+        try:
+            encoder = encoders.load(self._spec, gpus=self._task.gpus, threads=self._task.cpus, files=self._task.files)
+        except BaseException as error:
+            self._loaded.set_exception(error)
+            raise
+        self._report.device, self._report.dtype = encoder.device, encoder.dtype
+        self._loaded.set_result(encoder)
+
+    @property
+    def model(self) -> Encoder:
+        """The encoder; waits until it is loaded."""
+        return self._loaded.result()
+
+    def tokenise(self, texts: Sequence[str]) -> Tokenised:
+        tokenised = self.model.tokenise(texts)
+        self._report.tokenising_seconds += tokenised.seconds
+        return tokenised
+
+    def encode(self, tokenised: Tokenised) -> Encoded:
+        """The window's vectors; counts tokens, seconds and lacks of memory."""
+        report, budget = self._report, self.model.token_budget
+        encoded = self.model.encode(tokenised)
+        report.first_vector_seconds = report.first_vector_seconds or time.perf_counter() - self._begun
+        report.encoding_seconds += encoded.seconds
+        report.token_budget = self.model.token_budget
+        report.halvings += report.token_budget < budget
+        report.tokens += int(encoded.tokens.sum())
+        return encoded
+
+
+def embedded(spec: EncoderSpec, texts: Iterable[pa.Array], task: Task, *, window_rows: int, fail_on_long: bool = False) -> Iterator[pa.Array]:
+    """Columns of texts → columns of vectors: list<float>, in the same order and of the same total length, cut anywhere. A null or blank
+    text has no vector: null. Raises EncodingError."""
+    report = PartitionReport(partition=task.partition)
+    with Pipeline() as pipeline:
+        encoder = TaskEncoder(spec, task, report)
+        batches = (pa.RecordBatch.from_arrays([array], names=["text"]) for array in texts)
+        ahead = pipeline.ahead(_tokenised(windows(encoder.watched(batches), window_rows), encoder))
+        encoder.load()
+        for there, tokenised in ahead:
+            encoded = encoder.encode(tokenised)
+            _refuse(encoded, fail_on_long)
+            report.truncated += int(np.count_nonzero(encoded.cut))
+            report.tokens_cut += int(encoded.cut.sum())
+            yield _column(encoded, there)
+    if report.truncated:
+        log.warning(f"embed(): {report.truncated:,} texts are longer than the model reads; {report.tokens_cut:,} tokens of them were cut")
+
+
+def _tokenised(rows: Iterator[pa.RecordBatch], encoder: TaskEncoder) -> Iterator[tuple[list[bool], Tokenised]]:
+    """For each window: which rows have a text, and those texts."""
+    for window in rows:
+        column = window.column(0)
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raise EncodingError("a text holds bytes that are no UTF-8; decode the column first") from None
+        texts = column.to_pylist()
+        there = [text is not None and not text.isspace() and text != "" for text in texts]
+        yield there, encoder.tokenise([text for text, is_there in zip(texts, there, strict=True) if is_there])
+
+
+def _refuse(encoded: Encoded, fail_on_long: bool) -> None:
+    for reason in encoded.failed.values():
+        raise EncodingError(f"a text cannot be encoded: it {reason}")
+    if fail_on_long and encoded.cut.any():
+        row = int(np.argmax(encoded.cut))
+        total = int(encoded.tokens[row] + encoded.cut[row])
+        raise EncodingError(f"a text has {total:,} tokens, the model reads {int(encoded.tokens[row]):,} (option 'long_text' = 'fail')")
+    unusable = vectors.unusable(encoded.vectors)
+    if unusable is not None:
+        raise EncodingError(f"the model {unusable[1]} for a text of {int(encoded.tokens[unusable[0]]):,} tokens")
+
+
+def _column(encoded: Encoded, there: Sequence[bool]) -> pa.Array:
+    lengths = np.where(there, encoded.vectors.shape[1], 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = pa.array(encoded.vectors.ravel(), pa.float32())
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=pa.array(~np.asarray(there, bool)))

@@ -1,0 +1,88 @@
+"""The threads of one task: one works ahead of it, one behind it, and the first error of any of them ends all.
+
+    with Pipeline(store.close) as pipeline:
+        for window in pipeline.ahead(windows):         # the next window is made in a thread while this one is in use
+            made = encode(window)                      # the task's own thread
+            pipeline.behind(lambda: deliver(made))     # in another thread, while the next window is encoded
+
+One item waits on each side, no more. torch, the tokenizer and the socket let go of the interpreter's lock, so they run at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Pipeline:
+    """Two helper threads of the thread that uses it as a context. None of them is left when the context ends.
+
+    stop: ends what the helpers may still wait for; called once, before they are waited for, after an error as after success.
+    """
+
+    def __init__(self, stop: Callable[[], None] = lambda: None) -> None:
+        self._stop = stop
+        self._before = ThreadPoolExecutor(1, thread_name_prefix="vectorsink-ahead")
+        self._after = ThreadPoolExecutor(1, thread_name_prefix="vectorsink-behind")
+        self._waiting: Future[None] | None = None
+        self._lock = threading.Lock()
+        self._first: BaseException | None = None
+
+    def ahead(self, source: Iterator[T]) -> Iterator[T]:
+        """The items of `source`; each is made while the one before it is in use, the first one from now on."""
+        end: Any = object()
+
+        def make() -> Future[Any]:
+            return self._before.submit(self._watched, next, source, end)
+
+        def items(coming: Future[Any]) -> Iterator[T]:
+            while (item := self._result(coming)) is not end:
+                coming = make()
+                yield item
+
+        return items(make())
+
+    def behind(self, work: Callable[[], None]) -> None:
+        """Have `work` done in order, while the caller goes on; waits until the work before it is done. Raises the first error."""
+        self.wait()
+        self._waiting = self._after.submit(self._watched, work)
+
+    def wait(self) -> None:
+        """Return when all work that was given is done. Raises the first error."""
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self._result(waiting)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Wait for the threads. What they still read comes to its end, since Spark's batches can only be waited for."""
+        with self._lock:
+            self._first = self._first or error
+        try:
+            self._stop()
+        finally:
+            self._before.shutdown(wait=True, cancel_futures=True)
+            self._after.shutdown(wait=True, cancel_futures=True)
+        if error is not None and self._first is not None and self._first is not error:
+            raise self._first
+
+    def _watched(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return work(*arguments)
+        except BaseException as error:
+            with self._lock:
+                self._first = self._first or error
+            raise
+
+    def _result(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except BaseException as error:
+            raise (self._first or error) from None

@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 VOCABULARY = 30_522
 MAX_TOKENS = 512
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+SMALL: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
 
 
 def build(folder: Path, texts: Sequence[str], small: bool = False) -> str:
@@ -23,7 +24,9 @@ def build(folder: Path, texts: Sequence[str], small: bool = False) -> str:
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
     scratch = folder.with_name(f"{folder.name}-scratch")
     special = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer(texts), model_max_length=MAX_TOKENS, **special).save_pretrained(str(scratch))
@@ -36,7 +39,7 @@ def build(folder: Path, texts: Sequence[str], small: bool = False) -> str:
     return str(folder)
 
 
-def tokenizer(texts: Sequence[str]) -> object:
+def tokenizer(texts: Sequence[str]) -> Any:
     """WordPiece over the most frequent words of the texts and their characters; at most 30,522 tokens, as BERT has."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 

@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from benchmarks import base_model, encoding, texts
 from benchmarks.common import Line, Section, Settings, Spread, at_least, at_most, interleaved, rates, ratios, say
 
-ROWS, ROUNDS = 40_000, 5
+ROWS, ROUNDS = 100_000, 5
 OF_BARE, WAITING = 90.0, 3.0
 """Percent of the bare forward pass, at least; percent of the time in which the GPU waits, at most."""
 
@@ -31,7 +31,7 @@ def run(settings: Settings) -> Section | None:
     if device.startswith("cuda") and not torch.cuda.is_available():
         say("  torch finds no CUDA device here, so there is nothing to measure; `--device cpu --small` tries the part out")
         return None
-    known = texts.sample(settings, settings.rows or ROWS)
+    known = texts.repeated(settings, settings.rows or ROWS)
     model = settings.model or base_model.build(settings.scratch / "model", known, settings.small)
     measure = Measure(encoding.load(model, on=device), known, device)
     measure.encode()  # the allocator finds its size, and the batches are recorded
@@ -130,7 +130,8 @@ class Forward:
             raise AssertionError("the model's forward pass was never called: the encoder calls it by another way")
         self.synchronise()
         ends, begins = self._marks[1:-1:2], self._marks[2::2]
-        return sum(end.elapsed_time(begin) / 1000 if self.on_cuda else begin - end for end, begin in zip(ends, begins, strict=True))
+        gaps = [end.elapsed_time(begin) / 1000 if self.on_cuda else begin - end for end, begin in zip(ends, begins, strict=True)]
+        return float(sum(gaps))
 
     def synchronise(self) -> None:
         if self.on_cuda:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 from benchmarks.common import Settings, say
@@ -18,6 +19,11 @@ def sample(settings: Settings, rows: int) -> list[str]:
     if len(found) < rows:
         say(f"  there are only {len(found):,} texts, not {rows:,}")
     return random.Random(SEED).sample(found, min(rows, len(found)))
+
+
+def repeated(settings: Settings, rows: int) -> list[str]:
+    """So many texts; where there are fewer different ones, they come again in the same order."""
+    return list(islice(cycle(sample(settings, rows)), rows))
 
 
 def source(settings: Settings) -> str:

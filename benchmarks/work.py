@@ -48,10 +48,9 @@ def load_model(model: str, dtype: str) -> Any:
 
 def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = False) -> Run:
     """`sink.write_partition` of texts[start:stop], or of so many made rows. timed: tell the time inside the model's forward pass, too."""
-    from spark_vector_sink import sink
-
     from benchmarks import arrow_rows
     from benchmarks.texts import load, short
+    from spark_vector_sink import sink
 
     known = load(texts) if texts is not None else None
     planned = pickle.loads(Path(plan).read_bytes())
@@ -81,9 +80,8 @@ def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = F
 
 
 def _timer(plan: Any) -> Any:
-    from spark_vector_sink.encode import encoder as encoders
-
     from benchmarks.encoding import ForwardTimer, model_of
+    from spark_vector_sink.encode import encoder as encoders
 
     return ForwardTimer(model_of(encoders.load(plan.encoder, threads=1)))
 
@@ -102,10 +100,9 @@ def peak_bytes() -> int:
 
 def save_plan(options: Mapping[str, Any], path: Path) -> str:
     """On the driver: check and prepare a job over the columns `id` and `text`, and put the plan where tasks find it."""
+    from benchmarks.arrow_rows import SCHEMA
     from spark_vector_sink import plan as planning
     from spark_vector_sink import sink
-
-    from benchmarks.arrow_rows import SCHEMA
 
     path.write_bytes(pickle.dumps(sink.prepare(planning.plan(options, SCHEMA))))
     return str(path)

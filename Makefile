@@ -18,7 +18,7 @@ unexport SPARK_HOME PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-unit test-spark-versions lint docs-options venv java clean
+.PHONY: help demo test test-unit test-spark-versions bench lint docs-options venv java clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ test-spark-versions: java $(READY) ## Run the Spark tests on each supported Spar
 	echo; \
 	for version in $(SPARK_VERSIONS); do printf 'Spark %s: ' $$version; tail -n 1 .venvs/spark-$$version.log 2>/dev/null || echo 'not run'; done; \
 	if [ -n "$$failed" ]; then echo "failed on Spark$$failed" >&2; exit 1; fi
+
+bench: java $(READY) ## Measure, and write benchmarks/RESULTS.md; PARTS="patterns memory" some of it, ARGS="--corpus texts.parquet" its options
+	$(PY) -m benchmarks $(PARTS) $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	$(PY) -m ruff check .

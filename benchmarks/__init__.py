@@ -1,0 +1,1 @@
+"""Measurements, each side by side with what people do today: `python -m benchmarks`, see README.md."""

@@ -1,0 +1,108 @@
+"""What child processes do: a task of the sink, and bare encoding. Each function prepares and returns what a run does."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Any
+
+WARM_ROWS = 64
+
+Run = Callable[..., dict[str, Any]]
+
+
+def bare(model: str, dtype: str, texts: str, warm: bool = True) -> Run:
+    """`SentenceTransformer.encode` of texts[start:stop], in batches of 32, as the library does it by itself."""
+    from benchmarks.texts import load
+
+    loaded = load_model(model, dtype)
+    known = load(texts)
+    if warm:
+        loaded.encode(known[:WARM_ROWS], show_progress_bar=False)
+
+    def run(start: int = 0, stop: int | None = None) -> dict[str, Any]:
+        begun = time.perf_counter()
+        loaded.encode(known[start:stop], batch_size=32, show_progress_bar=False)
+        return {"seconds": time.perf_counter() - begun}
+
+    return run
+
+
+def load_model(model: str, dtype: str) -> Any:
+    """A Sentence Transformers model on the CPU, in the arithmetic that was asked for, as one does it by hand."""
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
+    loaded = SentenceTransformer(model, device="cpu")
+    if dtype == "float32":
+        return loaded
+    import torch
+
+    return loaded.to(getattr(torch, dtype))
+
+
+def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = False) -> Run:
+    """`sink.write_partition` of texts[start:stop], or of so many made rows. timed: tell the time inside the model's forward pass, too."""
+    from benchmarks import arrow_rows
+    from benchmarks.texts import load, short
+    from spark_vector_sink import sink
+
+    known = load(texts) if texts is not None else None
+    planned = pickle.loads(Path(plan).read_bytes())
+    if warm and known is not None:
+        sink.write_partition(planned, arrow_rows.batches(iter(known[:WARM_ROWS])), sink.Task(cpus=1))
+    timer = _timer(planned) if timed else None
+
+    def run(start: int = 0, stop: int | None = None, rows: int | None = None, partition: int = 0, attempt: int = 0) -> dict[str, Any]:
+        before = timer.seconds if timer else 0.0
+        found: Iterator[str] = short(rows or 0) if known is None else iter(known[start:stop])
+        if known is not None and rows is not None:
+            found = islice(chain.from_iterable(repeat(known)), rows)
+        begun = time.perf_counter()
+        report = sink.write_partition(planned, arrow_rows.batches(found, start), sink.Task(partition, attempt, cpus=1))
+        seconds = time.perf_counter() - begun
+        return {
+            "seconds": seconds,
+            "rows": report.rows,
+            "points": report.points,
+            "dtype": report.dtype,
+            "first_vector_seconds": getattr(report, "first_vector_seconds", None),
+            "forward_seconds": timer.seconds - before if timer else None,
+            "peak_bytes": peak_bytes(),
+        }
+
+    return run
+
+
+def _timer(plan: Any) -> Any:
+    from benchmarks.encoding import ForwardTimer, model_of
+    from spark_vector_sink.encode import encoder as encoders
+
+    return ForwardTimer(model_of(encoders.load(plan.encoder, threads=1)))
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has had resident, in bytes. Linux's ru_maxrss counts the parent too, until the child's exec; VmHWM does not."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def save_plan(options: Mapping[str, Any], path: Path) -> str:
+    """On the driver: check and prepare a job over the columns `id` and `text`, and put the plan where tasks find it."""
+    from benchmarks.arrow_rows import SCHEMA
+    from spark_vector_sink import plan as planning
+    from spark_vector_sink import sink
+
+    path.write_bytes(pickle.dumps(sink.prepare(planning.plan(options, SCHEMA))))
+    return str(path)

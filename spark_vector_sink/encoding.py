@@ -63,12 +63,12 @@ class TaskEncoder:
 
     def load(self) -> None:
         """Load the model in the calling thread, as soon as `watched` has seen a row; without any row nothing is loaded, nor imported."""
-        self._wanted.wait()
-        if not self._any_rows:
-            return
         try:
+            self._wanted.wait()
+            if not self._any_rows:
+                return
             encoder = encoders.load(self._spec, gpus=self._task.gpus, threads=self._task.cpus, files=self._task.files)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, the thread that tokenises waits for it
             self._loaded.set_exception(error)
             raise
         self._report.device, self._report.dtype = encoder.device, encoder.dtype

@@ -221,6 +221,8 @@ def _submit(plan: Plan, store: VectorStore, window: _Window, encoded: Encoded | 
     if len(left) < len(points):
         points, cut = points.take(left), cut[left]
         made = {name: one.take(left) if isinstance(one, SparseVectors) else one[left] for name, one in made.items()}
+    if not len(points):
+        return
     begun = time.perf_counter()
     store.submit(PointBatch(points.ids, made, points.payload))
     report.store_seconds += time.perf_counter() - begun

@@ -300,6 +300,15 @@ def test_a_window_of_nothing_but_rejects(tmp_path: Path) -> None:
     assert pq.ParquetFile(file).num_row_groups == 2
 
 
+def test_a_window_of_vectors_that_are_all_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found bad only behind the model; no store is asked to write nothing."""
+    submitted: list[int] = []
+    monkeypatch.setattr(EdgeStore, "submit", lambda store, points: submitted.append(len(points)))
+    report = write(tmp_path / "s", [[rows(range(WINDOW + 1))]], **rejecting(tmp_path, encoder="tests.unit.fakes:ZeroEncoder"))
+    assert (report.rejected, report.written, report.points, submitted) == (WINDOW + 1, 0, 0, [])
+    assert {row["_reject_reason"] for row in rejected(tmp_path)} == {"vector"}
+
+
 def test_without_bad_rows_nothing_is_made(tmp_path: Path) -> None:
     """Neither a file nor the directory."""
     report = write(tmp_path / "s", [[rows(range(3))]], **rejecting(tmp_path))

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from spark_vector_sink.encode import encoder as encoders
@@ -19,8 +20,13 @@ from spark_vector_sink.encode.encoder import Encoded, Encoder, EncoderSpec, Toke
 from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.errors import EncodingError
 from spark_vector_sink.pipeline import Pipeline
+from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.report import PartitionReport
-from spark_vector_sink.rows import vectors
+from spark_vector_sink.rows import bad, vectors
+from spark_vector_sink.rows.bad import BadRow
+from spark_vector_sink.rows.documents import Documents
+
+Vectors = npt.NDArray[np.float32] | SparseVectors
 
 log = logging.getLogger("spark_vector_sink")
 
@@ -96,6 +102,35 @@ class TaskEncoder:
         return encoded
 
 
+def unfit(points: Documents, made: Iterable[Vectors], encoded: Encoded | None, column: str, long_text: str) -> list[BadRow]:
+    """What of the points cannot be written, the first reason of each: texts that the model did not take, or that are too long where
+    `long_text` does not take them, and vectors that cannot be compared with others. encoded: None where vectors are ready-made."""
+    found: dict[int, tuple[str, str]] = {}
+    if encoded is not None:
+        found |= {point: (bad.MEMORY, reason) for point, reason in encoded.failed.items()}
+        for point in np.flatnonzero(encoded.cut).tolist() if long_text in ("fail", "reject") else ():
+            found.setdefault(point, (bad.LONG_TEXT, f"{_too_long(encoded, point)} (option 'long_text' = '{long_text}')"))
+    for vectors_of_one_kind in made:
+        for point, reason in _unusable(vectors_of_one_kind).items():
+            found.setdefault(point, (bad.VECTOR, reason))
+    return [BadRow(int(points.rows[point]), points.keys[point], column, *found[point]) for point in sorted(found)]
+
+
+def _unusable(made: Vectors) -> dict[int, str]:
+    """The reason of each vector that cannot be compared; one by one only where there is any."""
+    if isinstance(made, SparseVectors):
+        sparse = made
+        return (
+            {} if vectors.unusable_sparse(sparse) is None else bad.each(len(sparse), lambda row: vectors.unusable_sparse(sparse.slice(row, row + 1)))
+        )
+    dense = made
+    return {} if vectors.unusable(dense) is None else bad.each(len(dense), lambda row: vectors.unusable(dense[row : row + 1]))
+
+
+def _too_long(encoded: Encoded, row: int) -> str:
+    return f"has {int(encoded.tokens[row] + encoded.cut[row]):,} tokens, the model reads {int(encoded.tokens[row]):,}"
+
+
 def embedded(spec: EncoderSpec, texts: Iterable[pa.Array], task: Task, *, window_rows: int, fail_on_long: bool = False) -> Iterator[pa.Array]:
     """Columns of texts → columns of vectors: list<float>, in the same order and of the same total length, cut anywhere. A null or blank
     text has no vector: null. Raises EncodingError."""
@@ -132,9 +167,7 @@ def _refuse(encoded: Encoded, fail_on_long: bool) -> None:
     for reason in encoded.failed.values():
         raise EncodingError(f"a text cannot be encoded: it {reason}")
     if fail_on_long and encoded.cut.any():
-        row = int(np.argmax(encoded.cut))
-        total = int(encoded.tokens[row] + encoded.cut[row])
-        raise EncodingError(f"a text has {total:,} tokens, the model reads {int(encoded.tokens[row]):,} (option 'long_text' = 'fail')")
+        raise EncodingError(f"a text {_too_long(encoded, int(np.argmax(encoded.cut > 0)))} (option 'long_text' = 'fail')")
     unusable = vectors.unusable(encoded.vectors)
     if unusable is not None:
         raise EncodingError(f"the model {unusable[1]} for a text of {int(encoded.tokens[unusable[0]]):,} tokens")

@@ -9,6 +9,7 @@ VectorSinkError
 ├── BadRowError                  a row cannot become a point; carries key, column and reason   (task)
 ├── EncodingError                the model could not be loaded or failed                       (task)
 ├── IncompleteError              the job ended, but not every partition reported               (driver)
+├── RejectsError                 too many rows were rejected, or rejects could not be kept
 └── StoreError                   the store did not take something
     ├── TransientStoreError          worth trying again; `.retry_after` seconds if the store said so
     └── PermanentStoreError          trying again cannot help
@@ -85,6 +86,10 @@ class EncodingError(VectorSinkError):
 
 class IncompleteError(VectorSinkError):
     """The job ended without an error, but not every partition reported what it wrote."""
+
+
+class RejectsError(VectorSinkError):
+    """More rows were rejected than `max_rejects` allows, or those that were could not be kept at `rejects_path`."""
 
 
 class StoreError(VectorSinkError):

@@ -15,6 +15,7 @@ import typing
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,8 +46,6 @@ NOT_YET = {
     "source": "deleting what a full load no longer has",
     "max_delete_share": "deleting what a full load no longer has",
     "tombstone_days": "change feeds with deletes",
-    "rejects_path": "on_bad_row=reject",
-    "max_rejects": "on_bad_row=reject",
     "progress_seconds": "progress lines",
 }
 """Options of versions to come, and what they belong to: refused by name, so that nobody believes them to work."""
@@ -70,11 +69,10 @@ class Secret:
 
 @dataclass(frozen=True)
 class Doc:
-    """What the table says of an option: its group, one sentence, and values that do not exist yet."""
+    """What the table says of an option: its group, and one sentence."""
 
     group: str
     help: str
-    not_yet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,10 @@ def at_least(least: float) -> Check:
 def between(least: float, most: float) -> Check:
     return Check(f"from {least:g} to {most:g}", lambda value: value == AUTO or least <= value <= most)
 
+
+COUNT_OR_SHARE = Check(
+    "like 100 (rows) or 1% (of the rows read)", lambda value: re.fullmatch(r"[0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,9})?|100)%", value.strip()) is not None
+)
 
 UNUSABLE_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 """What Qdrant refuses in the name of a collection, and control characters, which it takes."""
@@ -151,7 +153,7 @@ class SinkOptions:
     max_tokens: Annotated[int | None, Doc(MODEL, "Tokens of a text that the model reads at most; by default the model's own limit."), at_least(1)] = None
     trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run.")] = False
 
-    long_text: Annotated[Literal["truncate", "chunk", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, a point for each chunk, or the end of the job; an encoder of one's own must count for it.", not_yet=("reject",))] = "truncate"
+    long_text: Annotated[Literal["truncate", "chunk", "reject", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, a point for each chunk, put at `rejects_path`, or the end of the job; an encoder of one's own must count for it.")] = "truncate"
     chunk_tokens: Annotated[int | None, Doc(LONG_TEXT, "Most tokens of a chunk, special tokens and prompt included; by default as many as the model reads."), at_least(8)] = None
     chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end are the beginning of the next."), at_least(0)] = 32
     store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload.")] = True
@@ -169,7 +171,9 @@ class SinkOptions:
     max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto is 2."), between(1, 8)] = "auto"
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
 
-    on_bad_row: Annotated[Literal["fail"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job.", not_yet=("reject",))] = "fail"
+    on_bad_row: Annotated[Literal["fail", "reject"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job, or is put at `rejects_path`, with the reason, while the others are written.")] = "fail"
+    rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset, on any filesystem Arrow knows, that gets rejected rows; Spark reads it, and mended rows are written from it again.")] = None
+    max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; the job fails at more of them."), COUNT_OR_SHARE] = None
     retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), between(0, 604_800)] = 600.0
     report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure.")] = None
     # fmt: on
@@ -224,7 +228,7 @@ class SinkOptions:
                 problems.append(f"save({_shown(path)}) and option 'collection' = {_shown(values['collection'])} name two places; give one of them")
             values.setdefault("collection", path)
         parsed = cls(**values, given=frozenset(values))
-        return parsed, problems + (place_problems(parsed) if place else []) + _problems_together(parsed)
+        return parsed, problems + (place_problems(parsed) + _rejects_problems(parsed) if place else []) + _problems_together(parsed)
 
     @property
     def is_embedded(self) -> bool:
@@ -238,6 +242,18 @@ class SinkOptions:
         if where.lower().startswith("file:"):
             where = unquote(urlsplit(where).path)
         return Path(where).expanduser().absolute()
+
+    @property
+    def rejects(self) -> bool:
+        """Whether there are rows that are rejected instead of ending the job."""
+        return self.on_bad_row == "reject" or self.long_text == "reject"
+
+    def most_rejects(self, rows: int | None = None) -> int | None:
+        """How many of so many rows may be rejected; None: any number. rows: None where it is not known yet, then a share allows any number."""
+        most = self.max_rejects.strip() if self.max_rejects else ""
+        if most.endswith("%"):
+            return None if rows is None else int(Decimal(most[:-1]) * rows / 100)
+        return int(most) if most else None
 
     @property
     def content_key(self) -> bool:
@@ -258,8 +274,6 @@ class Option:
     def parse(self, text: str) -> Any:
         """The value that `text` stands for. Raises ValueError with a whole sentence."""
         shown = "***" if self.type == Secret | None else repr(shorten(text))
-        if text in self.doc.not_yet:
-            raise ValueError(f"option '{self.name}' = {shown} is not available in this version; today it must be {self.words}")
         try:
             value = _parse(self.type, text)
         except ValueError as error:
@@ -465,6 +479,7 @@ _NEVER_EMPTY = (
     "api_key_file",
     "tls_ca_file",
     "report_path",
+    "rejects_path",
     "sparse_model",
     "sparse_vector_name",
 )
@@ -499,6 +514,8 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(("chunk_tokens", "chunk_overlap_tokens"), "without long_text=chunk")
     elif options.chunk_tokens is not None and options.chunk_overlap_tokens >= options.chunk_tokens:
         problems.append(f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = {options.chunk_tokens}")
+    if not options.rejects:
+        without_effect(("rejects_path", "max_rejects"), "without on_bad_row=reject or long_text=reject")
     if options.url is not None and not options.url.lower().startswith("https:"):
         without_effect(("tls_ca_file",), "without an https 'url'")
     if not options.create_collection:
@@ -517,6 +534,13 @@ def _problems_together(options: SinkOptions) -> list[str]:
         problems.append(f"option 'encoder' must be package.module:factory, got {options.encoder!r}")
     problems.extend(f"option '{name}' must not be empty" for name in _NEVER_EMPTY if getattr(options, name) in ("", ()))
     return problems
+
+
+def _rejects_problems(options: SinkOptions) -> list[str]:
+    if options.rejects_path is not None or not options.rejects:
+        return []
+    name = "on_bad_row" if options.on_bad_row == "reject" else "long_text"
+    return [f"option '{name}' = 'reject' needs option 'rejects_path', a directory for the rejected rows"]
 
 
 def place_problems(options: SinkOptions) -> list[str]:

@@ -48,6 +48,13 @@ class SparseVectors:
         first, last = int(offsets[0]), int(offsets[-1])
         return SparseVectors(offsets - first, self.indices[first:last], self.values[first:last])
 
+    def take(self, rows: npt.NDArray[np.int64]) -> SparseVectors:
+        """Some of the rows, in this order."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        entries = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return SparseVectors(offsets, self.indices[entries], self.values[entries])
+
     @property
     def nbytes(self) -> int:
         return int(self.offsets.nbytes + self.indices.nbytes + self.values.nbytes)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from spark_vector_sink import models, stores
+from spark_vector_sink.delivery import places, rejects
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
@@ -86,7 +87,9 @@ def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str
     found = _Found()
     parsed, wrong = SinkOptions.parse(options)
     columns, misfits = column_rules.choose(parsed, schema)
-    found.add(OptionError, [*wrong, *_report_problems(parsed), *_index_problems(parsed, columns)])
+    if parsed.rejects_path:
+        parsed = replace(parsed, rejects_path=places.absolute(parsed.rejects_path))
+    found.add(OptionError, [*wrong, *_report_problems(parsed), *rejects.problems(parsed), *_index_problems(parsed, columns)])
     found.add(SchemaError, (unreadable or {}).values())
     found.add(
         SchemaError, (text for text in misfits if not any(text.startswith(f"column '{name}' cannot become payload") for name in unreadable or ()))

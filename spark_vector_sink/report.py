@@ -68,6 +68,8 @@ class PartitionReport(Counts):
     partition: int = 0
     receipts: tuple[str, ...] = ()
     """what the store needs the driver to bring in (names of staged files); empty for a server"""
+    rejects: str = ""
+    """name of the staged file with the rejected rows; empty where there are none"""
     device: str = ""
     dtype: str = ""
     token_budget: int = 0

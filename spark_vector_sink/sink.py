@@ -18,33 +18,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.fs
 
 from spark_vector_sink import stores
+from spark_vector_sink.delivery import rejects
+from spark_vector_sink.delivery.places import located, shown
+from spark_vector_sink.delivery.rejects import Rejects
 from spark_vector_sink.encode.encoder import Encoded, Tokenised
 from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.encoding import Task as Task
-from spark_vector_sink.encoding import TaskEncoder
-from spark_vector_sink.errors import BadRowError, CollectionError, IncompleteError, shorten
+from spark_vector_sink.encoding import TaskEncoder, Vectors, unfit
+from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, shorten
 from spark_vector_sink.pipeline import Pipeline
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.rows import documents, pieces, vectors
+from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.documents import Documents
 from spark_vector_sink.store.guard import other_model
 from spark_vector_sink.store.store import PointBatch, Target, VectorStore
 
 T = TypeVar("T")
-
-
-Vectors = npt.NDArray[np.float32] | SparseVectors
 
 
 def prepare(plan: Plan) -> Plan:
@@ -58,12 +56,13 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
 
     Three threads work on three windows at once: one reads and tokenises, this one encodes, one builds and sends. Memory depends on the
     options `window_rows`, `token_budget` and `max_in_flight`, never on the partition's length.
-    Raises BadRowError, EncodingError or StoreError.
+    Raises BadRowError, EncodingError, RejectsError or StoreError.
     """
     begun = time.perf_counter()
     report = PartitionReport(partition=task.partition)
     store = stores.store(plan.options, plan.place, _target(plan), plan.run, task.partition, task.attempt)
-    with closing(store), Pipeline(store.close) as pipeline:
+    rejected = Rejects(plan.options, plan.run, task.partition, task.attempt)
+    with closing(store), closing(rejected), Pipeline(store.close) as pipeline:
         encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
         rows = windows(batches if encoder is None else encoder.watched(batches), plan.options.window_rows)
         ahead = pipeline.ahead(_windows(plan, rows, encoder, report))
@@ -71,10 +70,10 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
             encoder.load()
         for window in _timed(ahead, report, "waiting_seconds"):
             encoded = encoder.encode(window.tokenised) if encoder is not None and window.tokenised is not None else None
-            pipeline.behind(partial(_deliver, plan, store, window, encoded, report))
+            pipeline.behind(partial(_deliver, plan, store, rejected, window, encoded, report))
         pipeline.wait()
         waiting = time.perf_counter()
-        report.receipts = store.flush()
+        report.receipts, report.rejects = store.flush(), rejected.flush()
         report.store_seconds += time.perf_counter() - waiting
         report.retries = store.retries
     report.peak_bytes = _peak_bytes()
@@ -86,7 +85,7 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     """Bring in what tasks have staged, check that nothing is missing, and report.
 
     partitions: how many there were, where Spark tells.
-    Raises IncompleteError where a partition did not report, or a row is in none of the counts.
+    Raises IncompleteError where a partition did not report, or a row is in none of the counts; RejectsError where too many were rejected.
     """
     reported = sorted(report.partition for report in reports)
     expected = max(reported, default=-1) + 1 if partitions is None else partitions
@@ -95,14 +94,19 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     missing = sum(abs(report.missing_rows()) for report in reports)
     if missing:
         raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")
+    rejects.check(plan.options, plan.run, reports)
     with stores.collections(plan.options, plan.place) as collections:
         wrong = other_model(_target(plan).name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
         if wrong is not None:
             raise CollectionError(wrong)
         receipts = [receipt for report in reports for receipt in report.receipts]
         stored = collections.finish(_target(plan), plan.run, receipts)
+    rejects.publish(plan.options, plan.run, reports)
     total = _report(plan, reports)
     total.stored_points = stored
+    if total.rejected:
+        total.warnings.append(f"{total.rejected:,} rows were rejected; they are in {shown(plan.options.rejects_path or '')}, each with its reason")
+    _discard_rejects(plan, total)
     if stored is None:
         total.warnings.append("the store did not tell how many points it holds")
     _save(total, plan.options.report_path)
@@ -117,6 +121,7 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     with stores.collections(plan.options, plan.place) as collections:
         collections.abandon(_target(plan), plan.run)
     total = _report(plan, reports)
+    _discard_rejects(plan, total)
     done = f"{len(reports)} of {partitions} partitions had ended well; " if partitions is not None else ""
     total.error = f"{error + '; ' if error else ''}{done}run the job again, it writes the same points"
     _save(total, plan.options.report_path)
@@ -135,33 +140,48 @@ def _metadata_name(plan: Plan) -> str:
     return target.name if plan.options.is_embedded else target.physical
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Rows that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where vectors are
-    ready-made."""
+@dataclass
+class _Read:
+    """Rows that were read together. documents: how many of them may become points. bad: the others, by their place; what the model does
+    not take joins them until the last of their points is delivered."""
 
-    rows: int
+    rows: pa.RecordBatch
     superseded: int
     documents: int
+    bad: dict[int, BadRow]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Texts that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where there is nothing
+    to encode. is_last: whether all points of the rows are on their way with these."""
+
+    read: _Read
     points: Documents
     tokenised: Tokenised | None
+    is_last: bool = True
 
 
 def _windows(plan: Plan, batches: Iterator[pa.RecordBatch], encoder: TaskEncoder | None, report: PartitionReport) -> Iterator[_Window]:
     """What there is to do before the model: documents, chunks, tokens."""
     for rows in _timed(batches, report, "reading_seconds"):
-        found = documents.read(rows, plan.columns, plan.options.id_namespace)
-        if encoder is None:
-            yield _Window(len(rows), found.superseded, len(found), found, None)
+        found, bad = _documents(plan, rows)
+        read = _Read(rows, found.superseded, len(found), {one.row: one for one in bad})
+        if encoder is None or not len(found):
+            yield _Window(read, found, None)
         elif plan.options.long_text != "chunk":
-            yield _Window(len(rows), found.superseded, len(found), found, encoder.tokenise(found.texts))
+            yield _Window(read, found, encoder.tokenise(found.texts))
         else:
-            yield from _windows_of_chunks(plan, len(rows), found, encoder)
+            yield from _windows_of_chunks(plan, read, found, encoder)
 
 
-def _windows_of_chunks(plan: Plan, rows: int, found: Documents, encoder: TaskEncoder) -> Iterator[_Window]:
-    """Long documents give more points than a window has rows, so they are spread; the last window counts the rows, whose points are then
-    all on their way."""
+def _documents(plan: Plan, rows: pa.RecordBatch) -> tuple[Documents, list[BadRow]]:
+    what = (rows, plan.columns, plan.options.id_namespace, plan.spec.dimension if plan.columns.vector else None)
+    return documents.sift(*what) if plan.options.on_bad_row == "reject" else (documents.read(*what), [])
+
+
+def _windows_of_chunks(plan: Plan, read: _Read, found: Documents, encoder: TaskEncoder) -> Iterator[_Window]:
+    """Long documents give more points than a window has rows, so they are spread."""
     chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
     points = pieces.chunked(
         found, chunks.texts, chunks.document, chunks.number, chunks.start, chunks.stop,
@@ -169,67 +189,57 @@ def _windows_of_chunks(plan: Plan, rows: int, found: Documents, encoder: TaskEnc
     )  # fmt: skip
     for start in range(0, len(points), plan.options.window_rows):
         stop = min(start + plan.options.window_rows, len(points))
-        counted = (rows, found.superseded, len(found)) if stop == len(points) else (0, 0, 0)
         piece = points.slice(start, stop)
-        yield _Window(*counted, piece, encoder.tokenise(piece.texts))
+        yield _Window(read, piece, encoder.tokenise(piece.texts), stop == len(points))
 
 
-def _deliver(plan: Plan, store: VectorStore, window: _Window, encoded: Encoded | None, report: PartitionReport) -> None:
-    """What there is to do behind the model: checks, points, the store."""
-    points = window.points
-    made = _checked(plan, points, encoded)
+def _deliver(plan: Plan, store: VectorStore, rejected: Rejects, window: _Window, encoded: Encoded | None, report: PartitionReport) -> None:
+    """What there is to do behind the model: checks, points, the store; and the rows that cannot become points."""
+    read = window.read
+    if len(window.points):
+        _submit(plan, store, window, encoded, report)
+    if window.is_last:
+        rejected.add(read.rows, read.bad)
+        report.rows += len(read.rows)
+        report.superseded += read.superseded
+        report.written += read.documents
+        report.rejected += len(read.bad)
+
+
+def _submit(plan: Plan, store: VectorStore, window: _Window, encoded: Encoded | None, report: PartitionReport) -> None:
+    """Send the points that can be written. Of a rejected document no chunk is sent from here on."""
+    read, points = window.read, window.points
+    made = _vectors(plan, points, encoded)
+    column = str(plan.columns.vector) if encoded is None else ", ".join(plan.columns.text)
+    found = unfit(points, made.values(), encoded, column, plan.options.long_text)
+    rejects.refuse(plan.options, found)
+    for bad in found:
+        read.documents -= bad.row not in read.bad
+        read.bad.setdefault(bad.row, bad)
+    cut = np.zeros(len(points), np.int64) if encoded is None else encoded.cut
+    left = np.flatnonzero(~np.isin(points.rows, list(read.bad)))
+    if len(left) < len(points):
+        points, cut = points.take(left), cut[left]
+        made = {name: one.take(left) if isinstance(one, SparseVectors) else one[left] for name, one in made.items()}
+    if not len(points):
+        return
     begun = time.perf_counter()
     store.submit(PointBatch(points.ids, made, points.payload))
     report.store_seconds += time.perf_counter() - begun
-    report.rows += window.rows
-    report.superseded += window.superseded
-    report.written += window.documents
     report.points += len(points)
-    if encoded is not None:
-        report.tokens_cut += int(encoded.cut.sum())
-        report.truncated += int(np.count_nonzero(encoded.cut))
+    report.tokens_cut += int(cut.sum())
+    report.truncated += int(np.count_nonzero(cut))
 
 
-def _checked(plan: Plan, points: Documents, encoded: Encoded | None) -> dict[str, Vectors]:
-    """The vectors of each point, by their names; fit to be compared with others."""
+def _vectors(plan: Plan, points: Documents, encoded: Encoded | None) -> dict[str, Vectors]:
+    """The vectors of each point, by their names."""
     if encoded is None:
-        made: dict[str, Vectors] = {plan.spec.vector_name: _ready(plan, points)}
-        column = str(plan.columns.vector)
-    else:
-        column = ", ".join(plan.columns.text)
-        _refuse_failed(points, encoded, column)
-        if plan.options.long_text == "fail":
-            _refuse_long(points, encoded, column)
-        made = {plan.spec.vector_name: encoded.vectors} if plan.spec.dense else {}
-        if encoded.sparse is not None and plan.spec.sparse_vector_name is not None:
-            made[plan.spec.sparse_vector_name] = encoded.sparse
-    for one in made.values():
-        unusable = vectors.unusable_sparse(one) if isinstance(one, SparseVectors) else vectors.unusable(one)
-        if unusable is not None:
-            raise BadRowError(points.keys[unusable[0]], column, unusable[1])
-    return made
-
-
-def _refuse_failed(points: Documents, encoded: Encoded, column: str) -> None:
-    for row, reason in sorted(encoded.failed.items()):
-        raise BadRowError(points.keys[row], column, reason)
-
-
-def _refuse_long(points: Documents, encoded: Encoded, column: str) -> None:
-    if encoded.cut.any():
-        row = int(np.argmax(encoded.cut > 0))
-        total = int(encoded.tokens[row] + encoded.cut[row])
-        reason = f"has {total:,} tokens, the model reads {int(encoded.tokens[row]):,} (option 'long_text' = 'fail')"
-        raise BadRowError(points.keys[row], column, reason)
-
-
-def _ready(plan: Plan, found: Documents) -> npt.NDArray[np.float32]:
-    dimension = plan.spec.dimension or 0  # known by now: `check` refuses a job where it is not
-    misfit = vectors.misfit(found.vectors, dimension)
-    if misfit is not None:
-        raise BadRowError(found.keys[misfit[0]], str(plan.columns.vector), misfit[1])
-    made = vectors.matrix(found.vectors, dimension)
-    return vectors.normalized(made) if plan.options.normalize else made
+        made = vectors.matrix(points.vectors, plan.spec.dimension or 0)  # known by now: `check` refuses a job where it is not
+        return {plan.spec.vector_name: vectors.normalized(made) if plan.options.normalize else made}
+    named: dict[str, Vectors] = {plan.spec.vector_name: encoded.vectors} if plan.spec.dense else {}
+    if encoded.sparse is not None and plan.spec.sparse_vector_name is not None:
+        named[plan.spec.sparse_vector_name] = encoded.sparse
+    return named
 
 
 def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
@@ -238,15 +248,20 @@ def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
     return total
 
 
+def _discard_rejects(plan: Plan, report: WriteReport) -> None:
+    """Remove what is left of other attempts' rejects; Spark does not read it, so it is no reason to fail where it cannot be removed."""
+    try:
+        rejects.discard(plan.options, plan.run)
+    except RejectsError as error:
+        report.warnings.append(f"what the job has staged of rejected rows was not removed: {error}")
+
+
 def _save(report: WriteReport, path: str | None) -> None:
     """Write the report as JSON. A report that cannot be written is no reason to lose a job that is done: it is said instead."""
     if path is None:
         return
     try:
-        if "://" in path:
-            filesystem, name = pyarrow.fs.FileSystem.from_uri(path)
-        else:
-            filesystem, name = pyarrow.fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+        filesystem, name = located(path)
         with filesystem.open_output_stream(name) as file:
             file.write(report.to_json().encode())
     except (OSError, pa.ArrowException) as error:

@@ -17,6 +17,9 @@ from spark_vector_sink.rows import payload
 RESERVED = "_sink"
 """The payload object that holds everything of ours."""
 
+REJECT_COLUMNS = ("_reject_key", "_reject_reason", "_reject_message")
+"""What rejects say of themselves. They are no payload unless asked for by name, so that mended rejects are written as they are."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -141,7 +144,7 @@ def _payload(
         for column in options.payload_exclude
         if column in text and column not in key
     ]
-    wanted = set(options.payload_columns or present) - set(options.payload_exclude) - {options.vector_column}
+    wanted = set(options.payload_columns or present.keys() - {*REJECT_COLUMNS}) - set(options.payload_exclude) - {options.vector_column}
     if not options.vector_column:
         wanted = wanted | set(text) if options.store_text else wanted - set(text)
     wanted |= set(key)

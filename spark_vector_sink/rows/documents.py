@@ -1,4 +1,4 @@
-"""A window of Arrow rows → documents: key, id, text and payload of each, checked, each key once."""
+"""A window of Arrow rows → documents: key, id, text and payload of each, checked, each key once; and the rows that cannot be documents."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from spark_vector_sink.errors import BadRowError
-from spark_vector_sink.rows import keys, payload
+from spark_vector_sink.rows import bad, keys, payload, vectors
+from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.columns import Columns
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Documents:
     """Documents of one window; everything has the same length.
 
     keys: the key's text, for messages. ids: see `keys`. texts: empty where vectors exist already, then `vectors` is the column.
+    rows: the place of each in its window.
     """
 
     keys: list[str]
@@ -26,6 +31,7 @@ class Documents:
     texts: list[str]
     payload: pa.RecordBatch
     vectors: pa.Array | None
+    rows: Integers
     superseded: int
     """rows left out because a later row of the window has the same key"""
 
@@ -36,48 +42,92 @@ class Documents:
         """The documents start … stop-1, without the superseded rows."""
         vectors = None if self.vectors is None else self.vectors.slice(start, stop - start)
         payload = self.payload.slice(start, stop - start)
-        return Documents(self.keys[start:stop], self.ids[start:stop], self.texts[start:stop], payload, vectors, 0)
+        return Documents(self.keys[start:stop], self.ids[start:stop], self.texts[start:stop], payload, vectors, self.rows[start:stop], 0)
+
+    def take(self, places: Integers) -> Documents:
+        """Some of the documents, in this order, without the superseded rows."""
+        keys, ids, texts = ([of[i] for i in places] if of else [] for of in (self.keys, self.ids, self.texts))
+        taken = pa.array(places)
+        made = self.payload.take(taken) if self.payload.num_columns else _no_columns(len(places))
+        return Documents(keys, ids, texts, made, None if self.vectors is None else self.vectors.take(taken), self.rows[places], 0)
 
 
-def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> Documents:
-    """The documents of a window. Raises BadRowError for the first row that cannot become a point."""
-    for name in dict.fromkeys((*columns.key, *columns.text, *(column for column, _ in columns.payload))):
-        _refuse_bad_bytes(rows, name, columns)
+def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> Documents:
+    """The documents of a window. Raises BadRowError for the first row that cannot become a point. dimension: as for `sift`."""
+    made = _documents(_Left(rows, columns, np.arange(len(rows)), len(rows)), namespace, dimension)
+    if isinstance(made, Documents):
+        return made
+    raise min(made, key=lambda found: found.row).error()
+
+
+def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> tuple[Documents, list[BadRow]]:
+    """The documents of a window as if the rows that cannot become points were not in it; and those rows.
+
+    dimension: the length that ready-made vectors must have; None where they are not to be looked at.
+    """
+    left = _Left(rows, columns, np.arange(len(rows)), len(rows))
+    refused: list[BadRow] = []
+    while not isinstance(made := _documents(left, namespace, dimension), Documents):
+        refused += made  # one row at least, so this ends; a window without bad rows is gone through once
+        places = np.setdiff1d(left.places, [found.row for found in made])
+        left = _Left(rows.take(pa.array(places)), columns, places, len(rows))
+    return made, refused
+
+
+@dataclass(frozen=True)
+class _Left:
+    """The rows of a window that nothing was found against so far. places: where each was in the window. total: rows of the window."""
+
+    rows: pa.RecordBatch
+    columns: Columns
+    places: Integers
+    total: int
+
+    def bad(self, row: int, key: str | None, column: str, kind: str, reason: str) -> BadRow:
+        return BadRow(int(self.places[row]), key, column, kind, reason)
+
+
+def _documents(left: _Left, namespace: uuid.UUID, dimension: int | None) -> Documents | list[BadRow]:
+    """The documents; or all rows that do not pass the first check that any of them does not pass."""
+    rows, columns = left.rows, left.columns
+    if found := _bad_bytes(left):
+        return found
     key_columns = [keys.key_values(rows.column(name)) for name in columns.key]
-    for name, column in zip(columns.key, key_columns, strict=True):
-        if None in column:
-            raise BadRowError(None, name, f"is null (row {column.index(None) + 1:,} of {len(column):,} in its window)")
+    if found := _null_keys(left, key_columns):
+        return found
     texts = _texts(rows, columns)
     if columns.content_key:
         key_columns.append([text if text is not None else "" for text in texts])
     tuples = list(zip(*key_columns, strict=True))
     shown = [keys.key_text(key) for key in tuples]
-    _refuse_blank(texts, shown, columns)
+    if found := _blank_texts(left, texts, shown) or _misfits(left, shown, dimension):
+        return found
 
     ids = keys.point_ids(tuples, namespace)
     last = {point: row for row, point in enumerate(ids)}
     superseded = len(ids) - len(last)
     if superseded:
         kept = sorted(last.values())
-        rows = rows.take(pa.array(kept, pa.int64()))
+        left = _Left(rows.take(pa.array(kept, pa.int64())), columns, left.places[kept], left.total)
         ids, shown, texts = [ids[i] for i in kept], [shown[i] for i in kept], [texts[i] for i in kept] if texts else []
-    vectors = rows.column(columns.vector) if columns.vector else None
-    return Documents(shown, ids, texts, _payload(rows, columns, shown), vectors, superseded)
+    made = _payload(left, shown)
+    if isinstance(made, list):
+        return made
+    return Documents(shown, ids, texts, made, left.rows.column(columns.vector) if columns.vector else None, left.places, superseded)
 
 
-def _refuse_bad_bytes(rows: pa.RecordBatch, name: str, columns: Columns) -> None:
+def _bad_bytes(left: _Left) -> list[BadRow]:
     """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store."""
-    column = rows.column(name)
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        row = next(i for i in range(len(column)) if not _is_valid(column.slice(i, 1)))
-        shown = (
-            None
-            if name in columns.key or columns.content_key
-            else keys.key_text([keys.key_values(rows.column(key).slice(row, 1))[0] for key in columns.key])
-        )
-        raise BadRowError(shown, name, "holds bytes that are no UTF-8") from None
+    columns, found = left.columns, dict[int, BadRow]()
+    for name in dict.fromkeys((*columns.key, *columns.text, *(column for column, _ in columns.payload))):
+        column = left.rows.column(name)
+        if _is_valid(column):
+            continue
+        for row in range(len(column)):
+            if row not in found and not _is_valid(column.slice(row, 1)):
+                key = None if name in columns.key or columns.content_key else _key(left, row)
+                found[row] = left.bad(row, key, name, bad.BAD_BYTES, "holds bytes that are no UTF-8")
+    return list(found.values())
 
 
 def _is_valid(array: pa.Array) -> bool:
@@ -86,6 +136,45 @@ def _is_valid(array: pa.Array) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _key(left: _Left, row: int) -> str | None:
+    """The key of one row, as text; None where a part of it is null."""
+    values = [keys.key_values(left.rows.column(name).slice(row, 1))[0] for name in left.columns.key]
+    return None if None in values else keys.key_text(values)
+
+
+def _null_keys(left: _Left, key_columns: list[list[Any]]) -> list[BadRow]:
+    found: dict[int, BadRow] = {}
+    for name, column in zip(left.columns.key, key_columns, strict=True):
+        if None in column:
+            for row, value in enumerate(column):
+                if value is None and row not in found:
+                    reason = f"is null (row {left.places[row] + 1:,} of {left.total:,} in its window)"
+                    found[row] = left.bad(row, None, name, bad.NULL_KEY, reason)
+    return list(found.values())
+
+
+def _blank_texts(left: _Left, texts: list[Any], shown: list[str]) -> list[BadRow]:
+    found, column = [], ", ".join(left.columns.text)
+    for row, text in enumerate(texts):
+        if text is None or not text.strip():
+            reason = "is null" if text is None else "holds only blanks"
+            key = None if left.columns.content_key else shown[row]
+            found.append(left.bad(row, key, column, bad.BLANK_TEXT, reason + "; there is no text to encode"))
+    return found
+
+
+def _misfits(left: _Left, shown: list[str], dimension: int | None) -> list[BadRow]:
+    """Ready-made vectors of another length, or with nulls."""
+    name = left.columns.vector
+    if name is None or dimension is None:
+        return []
+    column = left.rows.column(name)
+    if vectors.misfit(column, dimension) is None:
+        return []
+    reasons = bad.each(len(column), lambda row: vectors.misfit(column.slice(row, 1), dimension))
+    return [left.bad(row, shown[row], name, bad.VECTOR, reason) for row, reason in reasons.items()]
 
 
 def _texts(rows: pa.RecordBatch, columns: Columns) -> list[Any]:
@@ -113,35 +202,33 @@ def _joined(row: dict[str, str | None], pieces: list[tuple[str, str | None]]) ->
     return "".join(literal + ((row[name] or "") if name is not None else "") for literal, name in pieces)
 
 
-def _refuse_blank(texts: list[Any], shown: list[str], columns: Columns) -> None:
-    for row, text in enumerate(texts):
-        if text is None or not text.strip():
-            reason = "is null" if text is None else "holds only blanks"
-            raise BadRowError(None if columns.content_key else shown[row], ", ".join(columns.text), reason + "; there is no text to encode")
-
-
-def _payload(rows: pa.RecordBatch, columns: Columns, shown: list[str]) -> pa.RecordBatch:
-    """The payload of each row, as plain types under the payload's names."""
+def _payload(left: _Left, shown: list[str]) -> pa.RecordBatch | list[BadRow]:
+    """The payload of each row, as plain types under the payload's names; or the rows that have a value without a plain form."""
     arrays, fields = [], []
-    for (column, name), field in zip(columns.payload, columns.fields, strict=True):
-        try:
-            array = payload.to_plain(rows.column(column), field)
-        except ValueError:
-            raise _first_bad(rows.column(column), field, shown) from None
+    found: dict[int, BadRow] = {}
+    for (column, name), field in zip(left.columns.payload, left.columns.fields, strict=True):
         plain = payload.plain_field(field)
-        arrays.append(array)
         fields.append(pa.field(name, plain.type, metadata=plain.metadata))
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)) if arrays else _no_columns(len(rows))
+        try:
+            arrays.append(payload.to_plain(left.rows.column(column), field))
+        except ValueError:
+            found = {**_unmapped(left, field, shown), **found}
+    if found:
+        return list(found.values())
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)) if arrays else _no_columns(len(left.rows))
 
 
-def _first_bad(array: pa.Array, field: pa.Field, shown: list[str]) -> BadRowError:
-    """The first row whose value has no plain form; looked for one by one, since the job ends here."""
+def _unmapped(left: _Left, field: pa.Field, shown: list[str]) -> dict[int, BadRow]:
+    """The rows whose value in a column has no plain form."""
+    array, found = left.rows.column(field.name), dict[int, BadRow]()
     for row in range(len(array)):
         try:
             payload.to_plain(array.slice(row, 1), field)
         except ValueError as error:
-            return BadRowError(shown[row], field.name, str(error))
-    raise AssertionError("a column that fails as a whole has a row that fails")
+            found[row] = left.bad(row, shown[row], field.name, bad.PAYLOAD_VALUE, str(error))
+    if not found:
+        raise AssertionError("a column that fails as a whole has a row that fails")
+    return found
 
 
 def _no_columns(rows: int) -> pa.RecordBatch:

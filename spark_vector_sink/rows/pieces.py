@@ -38,4 +38,4 @@ def chunked(
     names = pa.array([str(found.ids[row]) for row in document.tolist()], pa.string())
     sink = pa.StructArray.from_arrays([names, pa.array(number), pa.array(counts), spans], names=list(FIELDS))
     payload = pa.RecordBatch.from_arrays([*payload.columns, sink], names=[*payload.schema.names, RESERVED])
-    return Documents([found.keys[row] for row in document.tolist()], ids, list(texts), payload, None, found.superseded)
+    return Documents([found.keys[row] for row in document.tolist()], ids, list(texts), payload, None, found.rows[document], found.superseded)

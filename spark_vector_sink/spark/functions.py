@@ -29,6 +29,8 @@ def embed(column: Column | str, model: str | None = None, **options: Any) -> Col
     parsed = SinkOptions.of_model({**options, **({} if model is None else {"model": model})})
     if parsed.long_text == "chunk" or parsed.sparse_model is not None:
         raise OptionError("embed() makes one dense vector for each row; long_text=chunk and 'sparse_model' are for write()")
+    if parsed.long_text == "reject":
+        raise OptionError("embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()")
     spec, _ = models.spec(parsed, shipped_files())
     work = partial(encoding.embedded, spec, window_rows=parsed.window_rows, fail_on_long=parsed.long_text == "fail")
     return _function(work)(F.col(column) if isinstance(column, str) else column)

@@ -101,6 +101,7 @@ def test_the_vectors_can_be_written_later(texts: DataFrame, fake_server: FakeSer
         ({"windows_rows": 3}, "unknown option 'windows_rows'; did you mean 'window_rows'?"),
         ({"dtype": "int8"}, "option 'dtype' must be 'auto', 'float32', 'bfloat16' or 'float16', got 'int8'"),
         ({"long_text": "chunk"}, "embed() makes one dense vector for each row; long_text=chunk and 'sparse_model' are for write()"),
+        ({"long_text": "reject"}, "embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()"),
     ],
 )
 def test_a_wrong_option_is_refused_at_once(tiny_model: Path, options: dict[str, Any], message: str) -> None:

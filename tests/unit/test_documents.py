@@ -16,7 +16,7 @@ from spark_vector_sink.errors import BadRowError
 from spark_vector_sink.options import ID_NAMESPACE, SinkOptions
 from spark_vector_sink.plain import JSON_MARK
 from spark_vector_sink.rows.columns import choose
-from spark_vector_sink.rows.documents import Documents, read
+from spark_vector_sink.rows.documents import Documents, read, sift
 
 
 def documents(rows: pa.RecordBatch, **options: Any) -> Documents:
@@ -237,3 +237,85 @@ def test_bytes_that_are_no_text_are_refused(column: str, row: str) -> None:
     bad = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 3], np.int32).tobytes()), pa.py_buffer(b"2a\xff")])
     rows = pa.RecordBatch.from_pydict({"id": pa.array(["1", "2"]), "text": pa.array(["x", "y"]), "n": pa.array(["a", "b"])} | {column: bad})
     assert str(refused(rows)) == f"{row} cannot be written: column '{column}' holds bytes that are no UTF-8"
+
+
+# --- rejected ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def sifted(rows: pa.RecordBatch, dimension: int | None = None, **options: Any) -> tuple[Documents, dict[int, tuple[str | None, str, str]]]:
+    """The documents, and of each row that is none its key, its column and the kind of its reason."""
+    columns, _ = choose(SinkOptions.from_mapping({"path": "./a", **options}), rows.schema)
+    found, bad = sift(rows, columns, ID_NAMESPACE, dimension)
+    assert len({one.row for one in bad}) == len(bad)
+    return found, {one.row: (one.key, one.column, one.kind) for one in bad}
+
+
+def broken(*texts: bytes) -> pa.Array:
+    """Strings of any bytes."""
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(texts))])
+
+
+def test_bad_rows_of_every_kind_are_told_apart() -> None:
+    """Each once, with its key where it has one; the others are documents, and know their places."""
+    rows = pa.record_batch(
+        {
+            "id": pa.array([0, None, 2, 3, 4, None, 6], pa.int64()),
+            "text": pa.array(["a", "b", None, " ", "e", None, "g"], pa.string()),
+            "n": pa.array([0.5, 1, 2, 3, float("inf"), float("nan"), None]),
+            "s": broken(b"x", b"x", b"x", b"x", b"x", b"x", b"\xff"),
+        }
+    )
+    found, bad = sifted(rows)
+    assert bad == {
+        1: (None, "id", "null key"),
+        2: ("2", "text", "blank text"),
+        3: ("3", "text", "blank text"),
+        4: ("4", "n", "payload value"),
+        5: (None, "id", "null key"),
+        6: ("6", "s", "bad bytes"),
+    }
+    assert (found.ids, found.texts, found.rows.tolist(), payloads(found)) == ([0], ["a"], [0], [{"id": 0, "text": "a", "n": 0.5, "s": "x"}])
+
+
+def test_a_rejected_row_does_not_supersede() -> None:
+    """The window is read as if the bad row were not in it: the one before it has the key."""
+    found, bad = sifted(table([1, 2, 1, 1], ["old", "b", "new", "newest"], n=[0.5, 1.0, 2.0, float("nan")]))
+    assert bad == {3: ("1", "n", "payload value")}
+    assert (found.texts, found.rows.tolist(), found.superseded) == (["b", "new"], [1, 2], 1)
+
+
+def test_a_null_key_keeps_its_place_in_the_window() -> None:
+    """The message counts rows that were rejected before it."""
+    rows = pa.record_batch({"id": pa.array(["a", "b", None]), "text": broken(b"\xff", b"b", b"c")})
+    columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), rows.schema)
+    _, bad = sift(rows, columns, ID_NAMESPACE)
+    assert str(bad[1].error()) == "a row cannot be written: column 'id' is null (row 3 of 3 in its window)"
+
+
+def test_ready_made_vectors_that_do_not_fit_are_rejected() -> None:
+    """Of another length, null, or with a null in them."""
+    rows = pa.record_batch({"id": [1, 2, 3, 4], "v": pa.array([[1.0], [1.0, 2.0], None, [None]], pa.list_(pa.float32()))})
+    found, bad = sifted(rows, dimension=1, vector_column="v")
+    assert bad == {1: ("2", "v", "vector"), 2: ("3", "v", "vector"), 3: ("4", "v", "vector")}
+    assert found.ids == [1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from(["a", " ", None]), st.sampled_from([0.5, float("nan")])), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_every_row_is_a_document_or_superseded_or_rejected(rows: list[tuple[int | None, str | None, float]]) -> None:
+    """And documents are those of the window without the rejected rows."""
+    columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate((pa.int64(), pa.string(), pa.float64()))]
+    batch = pa.record_batch(columns, names=["id", "text", "n"])
+    found, bad = sifted(batch)
+    assert len(found) + found.superseded + len(bad) == len(rows)
+    good = [row for row in range(len(rows)) if row not in bad]
+    alone = documents(batch.take(pa.array(good, pa.int64())))
+    assert (alone.ids, alone.texts, alone.superseded) == (found.ids, found.texts, found.superseded)
+
+
+def test_columns_of_rejects_are_no_payload() -> None:
+    """Mended rejects are written as they are read; who wants them in the payload names them."""
+    rows = table([1], ["a"], _reject_key=["1"], _reject_reason=["blank text"], _reject_message=["m"])
+    assert payloads(documents(rows)) == [{"id": 1, "text": "a"}]
+    assert payloads(documents(rows, payload_columns="_reject_key")) == [{"id": 1, "text": "a", "_reject_key": "1"}]

@@ -192,7 +192,6 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
         ("Batchpoints", "unknown option 'batchpoints'; did you mean 'batch_points'?"),
         ("zzz", "unknown option 'zzz'; the README lists the options"),
         ("given", "unknown option 'given'; the README lists the options"),
-        ("rejects_path", "option 'rejects_path' is not available in this version (on_bad_row=reject will come later)"),
         ("op_column", "option 'op_column' is not available in this version (change feeds with deletes will come later)"),
     ],
 )
@@ -205,15 +204,6 @@ def test_a_name_that_is_none_is_explained(name: str, message: str) -> None:
 def test_every_option_to_come_is_refused_by_name(name: str) -> None:
     """Nobody may believe that it works."""
     assert only_problem(**{name: "1"}) == f"option '{name}' is not available in this version ({NOT_YET[name]} will come later)"
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [("long_text", "reject", "'truncate', 'chunk' or 'fail'"), ("on_bad_row", "reject", "'fail'")],
-)
-def test_a_value_to_come_is_refused_by_name(name: str, value: str, words: str) -> None:
-    """The same for a value of an option that exists."""
-    assert only_problem(**{name: value}) == f"option '{name}' = '{value}' is not available in this version; today it must be {words}"
 
 
 def test_no_option_is_both_here_and_to_come() -> None:
@@ -322,6 +312,34 @@ def test_every_problem_is_in_the_one_message() -> None:
         SinkOptions.from_mapping({"path": "articles", "batch_points": "x", "text_colum": "t", "long_text": "reject"})
     assert len(refused.value.problems) == 4
     assert str(refused.value).startswith("4 problems: (1) option 'batch_points' must be an integer >= 1, got 'x'; (2) unknown option 'text_colum'; ")
+
+
+@pytest.mark.parametrize("name", ["on_bad_row", "long_text"])
+def test_rejects_need_a_place(name: str) -> None:
+    """Whoever rejects says where to; the path without rejecting, or a limit, would change nothing."""
+    assert only_problem(**{name: "reject"}) == f"option '{name}' = 'reject' needs option 'rejects_path', a directory for the rejected rows"
+    assert parse(**{name: "reject"}, rejects_path="r", max_rejects="1%").rejects
+    reason = "has no effect without on_bad_row=reject or long_text=reject; leave it out"
+    assert problems(rejects_path="r", max_rejects="5") == (f"option 'rejects_path' {reason}", f"option 'max_rejects' {reason}")
+    assert only_problem(**{name: "reject"}, rejects_path="") == "option 'rejects_path' must not be empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "most"),
+    [("5", 10, 5), (" 0 ", 10, 0), ("1%", 250, 2), ("0.1%", 999, 0), ("0.1%", 1000, 1), ("100%", 7, 7), ("29%", 100, 29), (None, 10, None)],
+)
+def test_how_many_rejects_are_allowed(text: str | None, rows: int, most: int | None) -> None:
+    """A count, or a share of the rows read, rounded down and without the errors of floating point."""
+    options = parse(on_bad_row="reject", rejects_path="r", max_rejects=text)
+    assert options.most_rejects(rows) == most
+    assert options.most_rejects() == (None if text is None or "%" in text else most)
+
+
+@pytest.mark.parametrize("text", ["-1", "0.5", "101%", "%", "1 %", "many", "", "1e3"])
+def test_a_limit_of_rejects_is_a_count_or_a_share(text: str) -> None:
+    """Anything else is refused; half a row, too."""
+    expected = f"option 'max_rejects' must be a text like 100 (rows) or 1% (of the rows read), got '{text}'"
+    assert only_problem(on_bad_row="reject", rejects_path="r", max_rejects=text) == expected
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------------------------------

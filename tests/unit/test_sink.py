@@ -8,20 +8,26 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from spark_vector_sink import sink
 from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode.encoder import Encoded, Tokenised
+from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import (
     BadRowError,
     CollectionError,
     IncompleteError,
     OptionError,
     RefusedError,
+    RejectsError,
     SchemaError,
 )
 from spark_vector_sink.plan import Plan, check, plan
@@ -63,8 +69,8 @@ def write(directory: Path, partitions: Sequence[Sequence[pa.RecordBatch]], schem
     return sink.finish(made, reports)
 
 
-def stored(directory: Path) -> dict[int | str, dict[str, Any]]:
-    return {hit.id: dict(hit.payload) for hit in EdgeCollections(5).search(str(directory), [1.0] * DIMENSION, 1000)}
+def stored(directory: Path, dimension: int = DIMENSION) -> dict[int | str, dict[str, Any]]:
+    return {hit.id: dict(hit.payload) for hit in EdgeCollections(5).search(str(directory), [1.0] * dimension, 1000)}
 
 
 def files(directory: Path) -> set[str]:
@@ -252,6 +258,206 @@ def test_a_model_that_makes_no_direction_ends_the_task(tmp_path: Path) -> None:
     made = prepared(tmp_path / "s", encoder="tests.unit.fakes:ZeroEncoder")
     with pytest.raises(BadRowError, match=r"key '0' .* column 'text' gives a vector of zeros only"):
         sink.write_partition(made, [rows(range(2))], Task())
+
+
+# --- rejected rows ----------------------------------------------------------------------------------------------------------------------------
+
+
+def mixed(ids: Sequence[int | None], texts: Sequence[str | None]) -> pa.RecordBatch:
+    return pa.record_batch({"id": pa.array(ids, pa.int64()), "text": pa.array(texts, pa.string())})
+
+
+def rejecting(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    return {"on_bad_row": "reject", "rejects_path": tmp_path / "rejects", **more}
+
+
+def rejected(tmp_path: Path) -> list[dict[str, Any]]:
+    """What Spark would see of the rejects."""
+    visible = [file for file in sorted((tmp_path / "rejects").glob("*")) if not file.name.startswith(("_", "."))]
+    return [row for file in visible for row in pq.read_table(file).to_pylist()]
+
+
+def test_a_bad_row_is_rejected_and_the_others_are_written(tmp_path: Path) -> None:
+    """Each row is in one count, and the rejects say what is wrong, beside the row as it came."""
+    batch = mixed([1, 2, None, 1, 4, 5], ["old", None, "c", "a", "e", " "])
+    report = write(tmp_path / "s", [[batch], [rows([7])]], **rejecting(tmp_path))
+    assert (report.rows, report.written, report.superseded, report.rejected, report.points, report.missing_rows()) == (7, 3, 1, 3, 3, 0)
+    assert stored(tmp_path / "s") == {1: {"id": 1, "text": "a"}, 4: {"id": 4, "text": "e"}, 7: {"id": 7, "text": "text 7"}}
+    assert [tuple(row.values()) for row in rejected(tmp_path)] == [
+        (2, None, "2", "blank text", "the row with key '2' cannot be written: column 'text' is null; there is no text to encode"),
+        (None, "c", None, "null key", "a row cannot be written: column 'id' is null (row 3 of 4 in its window)"),
+        (5, " ", "5", "blank text", "the row with key '5' cannot be written: column 'text' holds only blanks; there is no text to encode"),
+    ]
+    assert report.warnings == [f"3 rows were rejected; they are in '{tmp_path}/rejects', each with its reason"]
+    assert {path.suffix for path in (tmp_path / "rejects").iterdir()} == {".parquet"}
+
+
+def test_a_window_of_nothing_but_rejects(tmp_path: Path) -> None:
+    """There is nothing to encode and nothing to send; each window is a row group of its own."""
+    report = write(tmp_path / "s", [[mixed(range(2 * WINDOW), [""] * 2 * WINDOW)]], **rejecting(tmp_path))
+    assert (report.rows, report.written, report.rejected, report.points) == (8, 0, 8, 0)
+    (file,) = (tmp_path / "rejects").iterdir()
+    assert pq.ParquetFile(file).num_row_groups == 2
+
+
+def test_a_window_of_vectors_that_are_all_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found bad only behind the model; no store is asked to write nothing."""
+    submitted: list[int] = []
+    monkeypatch.setattr(EdgeStore, "submit", lambda store, points: submitted.append(len(points)))
+    report = write(tmp_path / "s", [[rows(range(WINDOW + 1))]], **rejecting(tmp_path, encoder="tests.unit.fakes:ZeroEncoder"))
+    assert (report.rejected, report.written, report.points, submitted) == (WINDOW + 1, 0, 0, [])
+    assert {row["_reject_reason"] for row in rejected(tmp_path)} == {"vector"}
+
+
+def test_without_bad_rows_nothing_is_made(tmp_path: Path) -> None:
+    """Neither a file nor the directory."""
+    report = write(tmp_path / "s", [[rows(range(3))]], **rejecting(tmp_path))
+    assert (report.rejected, report.warnings, (tmp_path / "rejects").exists()) == (0, [], False)
+
+
+def test_a_bad_vector_is_rejected(tmp_path: Path) -> None:
+    """What does not fit, and what cannot be compared."""
+    made = [[1.0, 2.0], None, [1.0], [1.0, None], [1.0, float("nan")], [0.0, 0.0], [3.0, 4.0]]
+    batch = pa.record_batch({"id": pa.array(range(7), pa.int64()), "v": pa.array(made, pa.list_(pa.float32()))})
+    options = {"encoder": None, "vector_column": "v", "dimension": 2, "window_rows": 7}
+    report = write(tmp_path / "s", [[batch]], batch.schema, **rejecting(tmp_path, **options))
+    assert (report.written, report.rejected, report.missing_rows()) == (2, 5, 0)
+    assert stored(tmp_path / "s", 2).keys() == {0, 6}
+    assert [(row["id"], row["_reject_reason"]) for row in rejected(tmp_path)] == [(i, "vector") for i in (1, 2, 3, 4, 5)]
+
+
+def test_a_long_text_is_rejected(tmp_path: Path, tiny_model: Path) -> None:
+    """long_text=reject alone: it does not count as truncated, and any other bad row still ends the job."""
+    options = {"long_text": "reject", "rejects_path": tmp_path / "rejects", "model": tiny_model, **TINY}
+    report = write(tmp_path / "s", [[long_rows()]], **options)
+    assert (report.written, report.rejected, report.truncated, report.tokens_cut, report.missing_rows()) == (2, 1, 0, 0, 0)
+    (row,) = rejected(tmp_path)
+    assert (row["id"], row["_reject_reason"]) == (2, "long text")
+    assert row["_reject_message"].endswith("column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'reject')")
+    with pytest.raises(BadRowError, match="is null"):
+        sink.write_partition(prepared(tmp_path / "s", **options), [mixed([1], [None])], Task())
+
+
+def test_a_long_text_still_ends_a_job_that_rejects_others(tmp_path: Path, tiny_model: Path) -> None:
+    """long_text=fail means what it says beside on_bad_row=reject."""
+    made = prepared(tmp_path / "s", **rejecting(tmp_path, long_text="fail", model=tiny_model, **TINY))
+    with pytest.raises(BadRowError, match="has 72 tokens"):
+        sink.write_partition(made, [long_rows()], Task())
+
+
+def without_memory(encoder: TaskEncoder, tokenised: Tokenised, encode: Any = TaskEncoder.encode) -> Encoded:
+    """No memory for a text that has the word `bread`."""
+    made: Encoded = encode(encoder, tokenised)
+    failed = {i: "has 5 tokens, for which the memory of cpu is not enough" for i, text in enumerate(tokenised.texts) if "bread" in text}
+    return replace(made, failed=failed, vectors=np.where([[i in failed] for i in range(len(tokenised.texts))], np.nan, made.vectors))
+
+
+def test_a_text_without_memory_is_rejected(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its vector means nothing, and is not what is said of it."""
+    monkeypatch.setattr(TaskEncoder, "encode", without_memory)
+    report = write(tmp_path / "s", [[mixed([1, 2, 3], ["cat", "bread", "dog"])]], **rejecting(tmp_path, model=tiny_model, **TINY))
+    assert (report.written, report.rejected) == (2, 1)
+    assert [(row["id"], row["_reject_reason"]) for row in rejected(tmp_path)] == [(2, "memory")]
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 5, 50])
+def test_a_document_is_rejected_once_whatever_its_chunks(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    """Chunks that come after the first bad one are not sent; the row is in one count, wherever windows of chunks end."""
+    monkeypatch.setattr(TaskEncoder, "encode", without_memory)
+    batch = mixed([1, 2, 3, 4], ["cat " * 90, "bread " + "cat " * 90 + "bread", "dog " * 90, None])
+    options = {"model": tiny_model, "long_text": "chunk", "chunk_tokens": 40, "window_rows": window, **TINY}
+    report = write(tmp_path / "s", [[batch]], **rejecting(tmp_path, **options))
+    assert (report.rows, report.written, report.rejected, report.missing_rows()) == (4, 2, 2, 0)
+    points = stored(tmp_path / "s", 32)
+    assert {row["id"] for row in points.values()} == {1, 3}
+    assert report.points == len(points)
+    assert sorted((row["id"], row["_reject_reason"]) for row in rejected(tmp_path)) == [(2, "memory"), (4, "blank text")]
+
+
+def test_only_the_attempt_that_is_reported_shows_its_rejects(tmp_path: Path) -> None:
+    """Another attempt, complete or not, leaves nothing behind."""
+    made = prepared(tmp_path / "s", **rejecting(tmp_path))
+    batch = mixed([1, 2], ["a", None])
+
+    def dies() -> Iterator[pa.RecordBatch]:
+        yield from [batch] * 3 * WINDOW
+        raise RuntimeError("killed")
+
+    sink.write_partition(made, [batch], Task(0, attempt=0))
+    with pytest.raises(RuntimeError):
+        sink.write_partition(made, dies(), Task(0, attempt=1))
+    winner = sink.write_partition(made, [batch], Task(0, attempt=2))
+    assert rejected(tmp_path) == []
+    assert len(list((tmp_path / "rejects").rglob("*.parquet"))) == 3
+    sink.finish(made, [winner])
+    assert [row["id"] for row in rejected(tmp_path)] == [2]
+    assert {path.name for path in (tmp_path / "rejects").rglob("*")} == {winner.rejects}
+
+
+def test_a_failed_job_has_rejected_nothing(tmp_path: Path) -> None:
+    """Its rows will be read again."""
+    made = prepared(tmp_path / "s", **rejecting(tmp_path))
+    done = sink.write_partition(made, [mixed([1, 2], ["a", None])], Task(0))
+    sink.abandon(made, [done], 2)
+    assert list((tmp_path / "rejects").rglob("*")) == []
+
+
+@pytest.mark.parametrize(("most", "is_too_many"), [("2", True), ("3", False), ("29%", True), ("30%", False), (None, False)])
+def test_too_many_rejects_fail_the_job(tmp_path: Path, most: str | None, is_too_many: bool) -> None:
+    """Counted exactly over all tasks; the rejects are put aside for people, and nothing of the job is visible."""
+    made = prepared(tmp_path / "s", **rejecting(tmp_path, max_rejects=most))
+    tasks = [mixed([1, 2, 3, 4, 5], ["a", None, "c", "", "e"]), mixed([6, 7, 8, 9, 10], ["a", None, "c", "d", "e"])]
+    reports = [sink.write_partition(made, [batch], Task(i)) for i, batch in enumerate(tasks)]
+    if not is_too_many:
+        assert sink.finish(made, reports).rejected == len(rejected(tmp_path)) == 3
+        return
+    with pytest.raises(RejectsError) as failed:
+        sink.finish(made, reports)
+    sink.abandon(made, reports, 2, str(failed.value))
+    folder = tmp_path / "rejects" / "_failed" / made.run
+    assert str(failed.value) == (
+        f"3 of 10 rows are rejected, and option 'max_rejects' = '{most}' allows 2; they are in '{folder}', each with its reason; "
+        "mend such rows, or allow more, and run the job again"
+    )
+    assert (len(pq.read_table(folder)), rejected(tmp_path), stored(tmp_path / "s")) == (3, [], {})
+    assert not (tmp_path / "rejects" / f"_staging-{made.run}").exists()
+
+
+def test_a_task_that_rejects_too_many_ends_at_once(tmp_path: Path) -> None:
+    """It does not read to its end."""
+    made = prepared(tmp_path / "s", **rejecting(tmp_path, max_rejects=5))
+    read = 0
+
+    def source() -> Iterator[pa.RecordBatch]:
+        nonlocal read
+        for i in range(100):
+            read += 1
+            yield mixed(range(i * WINDOW, (i + 1) * WINDOW), ["a", None, "c", ""])
+
+    with pytest.raises(RejectsError) as failed:
+        sink.write_partition(made, source(), Task())
+    assert str(failed.value) == (
+        "6 rows of one partition are rejected, and option 'max_rejects' = '5' allows 5 in all; the last: the row with key '11' cannot be written: "
+        "column 'text' holds only blanks; there is no text to encode; mend such rows, or allow more, and run the job again"
+    )
+    assert read < 20
+
+
+def test_mended_rejects_are_written_again(tmp_path: Path) -> None:
+    """As they are read, without a word on their own columns, and rejected again where they are still bad."""
+    write(tmp_path / "s", [[mixed([1, 2, 3], ["a", None, ""])]], **rejecting(tmp_path))
+    (file,) = (tmp_path / "rejects").iterdir()
+    (batch,) = pq.read_table(file).to_batches()
+    mended = batch.set_column(1, "text", pa.array(["b", " "], pa.string()))
+    report = write(tmp_path / "s", [[mended]], mended.schema, **rejecting(tmp_path))
+    assert (report.written, report.rejected) == (1, 1)
+    assert stored(tmp_path / "s") == {1: {"id": 1, "text": "a"}, 2: {"id": 2, "text": "b"}}
+    again = rejected(tmp_path)
+    assert {tuple(row) for row in again} == {("id", "text", "_reject_key", "_reject_reason", "_reject_message")}
+    assert (
+        sorted(row["_reject_message"].partition("column")[2] for row in again if row["id"] == 3)
+        == [" 'text' holds only blanks; there is no text to encode"] * 2
+    )
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------------------------------

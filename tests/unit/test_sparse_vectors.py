@@ -45,6 +45,13 @@ def test_a_slice_has_its_own_rows(rows: list[dict[int, float]], data: st.DataObj
     assert all(np.shares_memory(mine, theirs) for mine, theirs in ((part.indices, whole.indices), (part.values, whole.values)) if len(mine))
 
 
+@given(rows=ROWS, data=st.data())
+def test_some_rows_are_taken(rows: list[dict[int, float]], data: st.DataObject) -> None:
+    """In the order that is asked for, each with its own entries."""
+    chosen = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=8)) if rows else []
+    assert entries(sparse(rows).take(np.array(chosen, np.int64))) == [rows[row] for row in chosen]
+
+
 def test_a_batch_is_sliced_with_all_its_vectors() -> None:
     """Dense and sparse vectors of a batch stay with their points, and both count as bytes."""
     vectors = {"": np.arange(6, dtype=np.float32).reshape(3, 2), "sp": sparse([{1: 1.0}, {2: 2.0, 3: 3.0}, {}])}

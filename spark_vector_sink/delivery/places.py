@@ -1,0 +1,31 @@
+"""Files on any filesystem that Arrow knows: local paths, `file:`, and URLs such as `s3://bucket/folder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.fs
+
+from spark_vector_sink.errors import shorten
+
+
+def located(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """The filesystem, and the path in it. Raises OSError or ArrowException where Arrow knows none, or it does not answer."""
+    if _is_url(place):
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(place)
+        return filesystem, path
+    return pyarrow.fs.LocalFileSystem(), absolute(place)
+
+
+def absolute(place: str) -> str:
+    """The place as every process understands it, whatever its working directory."""
+    return place if _is_url(place) else str(Path(place).expanduser().absolute())
+
+
+def shown(place: str) -> str:
+    """A place in a message: without what stands before an @, which may be a password."""
+    return repr(shorten(place.rpartition("@")[2], 200))
+
+
+def _is_url(place: str) -> bool:
+    return "://" in place or place.lower().startswith("file:")

@@ -1,0 +1,34 @@
+"""A row that cannot become a point, as data: where it is, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from spark_vector_sink.errors import BadRowError
+
+NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY = (
+    "null key", "blank text", "bad bytes", "payload value", "vector", "long text", "memory",
+)  # fmt: skip
+"""The kinds of reasons."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """row: its place in the window, from 0. key: the key's text, None where there is none. kind: one of the kinds above. reason: what is
+    wrong with `column`, to complete the sentence "column 'x' …"."""
+
+    row: int
+    key: str | None
+    column: str
+    kind: str
+    reason: str
+
+    def error(self) -> BadRowError:
+        """The error that ends a job at this row."""
+        return BadRowError(self.key, self.column, self.reason)
+
+
+def each(rows: int, first: Callable[[int], tuple[int, str] | None]) -> dict[int, str]:
+    """The reason of every bad row, for a check that tells only the first: it is asked about each row alone. first: the answer for one row."""
+    return {row: found[1] for row in range(rows) if (found := first(row)) is not None}

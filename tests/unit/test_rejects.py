@@ -1,0 +1,153 @@
+"""The file of a task's rejects: rows as they came, in types that Spark reads back; and what is said where it cannot be written."""
+
+from __future__ import annotations
+
+from datetime import time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from spark_vector_sink.delivery import rejects
+from spark_vector_sink.delivery.rejects import Rejects
+from spark_vector_sink.errors import BadRowError, RejectsError
+from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.rows.bad import BLANK_TEXT, LONG_TEXT, BadRow
+
+
+def options(place: str | Path, **more: Any) -> SinkOptions:
+    return SinkOptions.from_mapping({"path": "./a", "on_bad_row": "reject", "rejects_path": place, **more})
+
+
+def bad(*rows: int, kind: str = BLANK_TEXT) -> dict[int, BadRow]:
+    return {row: BadRow(row, str(row), "text", kind, "is null") for row in rows}
+
+
+def kept(place: Path, batch: pa.RecordBatch, *rows: int) -> pa.Table:
+    """The file of these rows, made visible."""
+    chosen = options(place)
+    file = Rejects(chosen, "run", 3, 1)
+    file.add(batch, bad(*rows))
+    report = PartitionReport(rejects=file.flush())
+    rejects.publish(chosen, "run", [report])
+    return pq.read_table(place / report.rejects)
+
+
+@pytest.mark.parametrize("form", ["{}", "file:{}", "file://{}"])
+def test_a_place_is_a_path_or_a_url(tmp_path: Path, form: str) -> None:
+    """All forms of a local path are the same directory."""
+    chosen = options(form.format(tmp_path / "r"))
+    file = Rejects(chosen, "run", 3, 1)
+    file.add(pa.record_batch({"id": [7, 8]}), bad(1))
+    report = PartitionReport(rejects=file.flush())
+    rejects.publish(chosen, "run", [report])
+    rejects.discard(chosen, "run")
+    assert [path.name for path in (tmp_path / "r").iterdir()] == [report.rejects]
+    assert report.rejects.startswith("run-3-1-")
+
+
+def test_rows_are_as_they_came(tmp_path: Path) -> None:
+    """Values of all types; those that Spark does not read from Parquet have the type that becomes the same payload."""
+    batch = pa.record_batch(
+        {
+            "id": pa.array([1, 2]),
+            "list": pa.array([[1.5, float("nan")], None]),
+            "map": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())),
+            "struct": pa.array([{"a": time(1)}, None], pa.struct([("a", pa.time64("ns"))])),
+            "none": pa.nulls(2),
+            "nones": pa.array([[None], None], pa.list_(pa.null())),
+            "duration": pa.array([timedelta(seconds=1), None], pa.duration("us")),
+            "decimal": pa.array([None, None], pa.decimal128(20, 2)),
+            "empty": pa.array([{}, None], pa.struct([])),
+            "_reject_key": ["old", "old"],
+        }
+    )
+    table = kept(tmp_path, batch, 0)
+    assert table.drop_columns(["_reject_reason", "_reject_message"]).to_pylist()[0] | {"list": None} == {
+        "id": 1, "list": None, "map": [("a", 1)], "struct": {"a": time(1)}, "none": None, "nones": [None], "duration": 1_000_000, "decimal": None,
+        "_reject_key": "0",
+    }  # fmt: skip
+    assert (table.schema.field("none").type, table.schema.field("struct").type.field(0).type) == (pa.string(), pa.time64("us"))
+
+
+def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:
+    """Whoever knows their charset can still decode them."""
+    text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xff")])
+    table = kept(tmp_path, pa.record_batch([text], names=["text"]), 0)
+    assert table.column("text").cast(pa.binary()).to_pylist() == [b"a\xff"]
+
+
+def test_the_first_row_that_may_not_be_rejected_ends_the_job() -> None:
+    """long_text decides over long texts, on_bad_row over all others."""
+    both = [*bad(5).values(), *bad(4, kind=LONG_TEXT).values()]
+    rejects.refuse(options("r"), bad(5).values())  # type: ignore[arg-type]
+    rejects.refuse(options("r", long_text="reject"), both)
+    for chosen, key in ((options("r", long_text="fail"), "4"), (options("r", on_bad_row="fail", long_text="reject"), "5")):
+        with pytest.raises(BadRowError) as first:
+            rejects.refuse(chosen, both)
+        assert first.value.key == key
+
+
+def test_a_file_that_nobody_reported_is_dropped(tmp_path: Path) -> None:
+    """An attempt that lost or was killed has rejected nothing."""
+    chosen = options(tmp_path / "r")
+    for name in ("killed", "lost"):
+        file = Rejects(chosen, "run", 0, 0)
+        file.add(pa.record_batch({"id": [1]}), bad(0))
+        assert file.flush() if name == "lost" else True
+    rejects.publish(chosen, "run", [PartitionReport()])
+    rejects.discard(chosen, "run")
+    assert list((tmp_path / "r").iterdir()) == []
+
+
+def test_a_file_that_the_driver_does_not_see_is_missed(tmp_path: Path) -> None:
+    """A directory of each executor is no shared place, and no file becomes visible."""
+    chosen = options(tmp_path / "r")
+    file = Rejects(chosen, "run", 0, 0)
+    file.add(pa.record_batch({"id": [1]}), bad(0))
+    reports = [PartitionReport(rejects=file.flush()), PartitionReport(rejects="elsewhere.parquet", partition=1)]
+    with pytest.raises(RejectsError) as failed:
+        rejects.publish(chosen, "run", reports)
+    assert str(failed.value) == (
+        f"1 of 2 files with rejected rows are not visible to the driver; option 'rejects_path' = '{tmp_path}/r' must be a place that all machines see: "
+        "name another, and run the job again"
+    )
+    assert list((tmp_path / "r").glob("*.parquet")) == []
+
+
+def test_files_become_visible_together_or_not_at_all(tmp_path: Path) -> None:
+    """One that cannot be moved takes back those that were."""
+    chosen = options(tmp_path / "r")
+    reports = []
+    for partition in range(2):
+        file = Rejects(chosen, "run", partition, 0)
+        file.add(pa.record_batch({"id": [1]}), bad(0))
+        reports.append(PartitionReport(rejects=file.flush(), partition=partition))
+    (tmp_path / "r" / reports[1].rejects / "in the way").mkdir(parents=True)
+    with pytest.raises(RejectsError, match=r"^rejected rows cannot be kept at option 'rejects_path' = '.*/r' \("):
+        rejects.publish(chosen, "run", reports)
+    assert not (tmp_path / "r" / reports[0].rejects).exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """Before the job where it shows, else in one line; what may be a password is not in it."""
+    (tmp_path / "file").touch()
+    for place, words in (
+        (str(tmp_path / "file"), f"option 'rejects_path' = '{tmp_path}/file' is a file; rejected rows go to a directory"),
+        (str(tmp_path / "file" / "r"), f"option 'rejects_path' = '{tmp_path}/file/r' cannot be written; name a directory that you may write to"),
+        (
+            "nosuch://KEY:HUSH@bucket/r",
+            "option 'rejects_path' = 'bucket/r' is no place that Arrow can write to (ArrowInvalid); name a directory, or a URL such as s3://bucket/folder",
+        ),
+    ):
+        assert list(rejects.problems(options(place))) == [words]
+    assert list(rejects.problems(options(tmp_path / "a" / "b"))) == []
+    with pytest.raises(RejectsError) as failed:
+        Rejects(options(tmp_path / "file" / "r"), "run", 0, 0).add(pa.record_batch({"id": [1]}), bad(0))
+    assert str(failed.value) == (
+        f"rejected rows cannot be kept at option 'rejects_path' = '{tmp_path}/file/r' (Not a directory); "
+        "name a place that every task may write to, and run the job again"
+    )

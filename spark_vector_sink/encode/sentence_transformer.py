@@ -94,7 +94,10 @@ class SentenceTransformerEncoder:
         most = min(tokens or limit, limit)
         if overlap >= most:
             raise EncodingError(f"option 'chunk_overlap_tokens' = {overlap} leaves nothing new in a chunk of {most} tokens; give a smaller one")
-        return chunk(texts, tokenizer.whole, most, overlap, self._reading.prompt)
+        try:
+            return chunk(texts, tokenizer.whole, most, overlap, self._reading.prompt)
+        except ValueError as error:  # a prompt that leaves no room
+            raise EncodingError(f"options 'long_text' = 'chunk' and 'chunk_tokens' = {most} do not fit the model: {error}") from error
 
     def _forward(self, tokenised: Tokenised) -> Callable[[Rows], Any]:
         """What turns rows of this window into vectors on the device."""

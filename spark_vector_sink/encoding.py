@@ -63,12 +63,12 @@ class TaskEncoder:
 
     def load(self) -> None:
         """Load the model in the calling thread, as soon as `watched` has seen a row; without any row nothing is loaded, nor imported."""
-        self._wanted.wait()
-        if not self._any_rows:
-            return
         try:
+            self._wanted.wait()
+            if not self._any_rows:
+                return
             encoder = encoders.load(self._spec, gpus=self._task.gpus, threads=self._task.cpus, files=self._task.files)
-        except BaseException as error:
+        except BaseException as error:  # also one that ends the waiting: else the other thread would wait for ever
             self._loaded.set_exception(error)
             raise
         self._report.device, self._report.dtype = encoder.device, encoder.dtype
@@ -86,12 +86,12 @@ class TaskEncoder:
 
     def encode(self, tokenised: Tokenised) -> Encoded:
         """The window's vectors; counts tokens, seconds and lacks of memory."""
-        report, budget = self._report, self.model.token_budget
+        report = self._report
         encoded = self.model.encode(tokenised)
         report.first_vector_seconds = report.first_vector_seconds or time.perf_counter() - self._begun
         report.encoding_seconds += encoded.seconds
         report.token_budget = self.model.token_budget
-        report.halvings += report.token_budget < budget
+        report.halvings += encoded.halvings
         report.tokens += int(encoded.tokens.sum())
         return encoded
 

@@ -92,12 +92,12 @@ class TaskEncoder:
 
     def encode(self, tokenised: Tokenised) -> Encoded:
         """The window's vectors; counts tokens, seconds and lacks of memory."""
-        report, budget = self._report, self.model.token_budget
+        report = self._report
         encoded = self.model.encode(tokenised)
         report.first_vector_seconds = report.first_vector_seconds or time.perf_counter() - self._begun
         report.encoding_seconds += encoded.seconds
         report.token_budget = self.model.token_budget
-        report.halvings += report.token_budget < budget
+        report.halvings += encoded.halvings
         report.tokens += int(encoded.tokens.sum())
         return encoded
 

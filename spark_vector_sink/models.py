@@ -79,9 +79,11 @@ def remembered(metadata: Mapping[str, Any], options: SinkOptions, name: str) -> 
         if "model" in options.given:
             raise OptionError(f"'{name}' was filled by the encoder {origin['encoder']}; leave option 'model' out")
         return EncoderSpec(str(metadata["model"]), "", factory=origin["encoder"], device=options.device)
-    dense, _, sparse = str(metadata["model"]).partition(" + ")
+    dense, sparse = str(metadata["model"]), ""
     if origin.get("model") is None:
         dense, sparse = "", dense
+    elif origin.get("sparse_model") is not None:
+        dense, _, sparse = dense.rpartition(" + ")  # the last one: a prompt of the dense model may hold another
     beside = None
     if sparse:
         files = _found(origin, "sparse_model", sparse, options, name)

@@ -22,11 +22,12 @@ T = TypeVar("T")
 class Pipeline:
     """Two helper threads of the thread that uses it as a context. None of them is left when the context ends.
 
-    stop: ends what the helpers may still wait for; called once, before they are waited for, after an error as after success.
+    stop: ends what the helpers may still wait for, such as a store that is tried again for minutes; called once, in any of the threads: at the
+    first error, so that nobody waits for something that is in vain, or else at the end.
     """
 
     def __init__(self, stop: Callable[[], None] = lambda: None) -> None:
-        self._stop = stop
+        self._stop: Callable[[], None] | None = stop
         self._before = ThreadPoolExecutor(1, thread_name_prefix="vectorsink-ahead")
         self._after = ThreadPoolExecutor(1, thread_name_prefix="vectorsink-behind")
         self._waiting: Future[None] | None = None
@@ -63,10 +64,8 @@ class Pipeline:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Wait for the threads. What they still read comes to its end, since Spark's batches can only be waited for."""
-        with self._lock:
-            self._first = self._first or error
         try:
-            self._stop()
+            self._end(error)
         finally:
             self._before.shutdown(wait=True, cancel_futures=True)
             self._after.shutdown(wait=True, cancel_futures=True)
@@ -77,9 +76,16 @@ class Pipeline:
         try:
             return work(*arguments)
         except BaseException as error:
-            with self._lock:
-                self._first = self._first or error
+            self._end(error)
             raise
+
+    def _end(self, error: BaseException | None) -> None:
+        """Remember the first error, and let go what the others wait for."""
+        with self._lock:
+            self._first = self._first or error
+            stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
 
     def _result(self, future: Future[Any]) -> Any:
         try:

@@ -41,7 +41,7 @@ class Counts:
     retries: int = 0
     """requests that were sent again"""
     halvings: int = 0
-    """windows in which memory ran out in the model, so that the token budget was halved"""
+    """how often memory ran out in the model, and the token budget was halved"""
     task_seconds: float = 0.0
     waiting_seconds: float = 0.0
     reading_seconds: float = 0.0
@@ -144,7 +144,7 @@ class WriteReport(Counts):
         parts.append(f"{self.truncated:,} truncated" + (f" ({self.tokens_cut:,} tokens)" if self.truncated else ""))
         parts.append(f"{self.retries:,} retries")
         if self.halvings:
-            parts.append(f"memory ran out in {self.halvings:,} windows, token budget now {self.token_budget:,}")
+            parts.append(f"memory ran out {self.halvings:,} times, token budget now {self.token_budget:,}")
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
         if self.error is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
@@ -39,6 +40,22 @@ class Place:
         place, _ = stores.find(options)
         with stores.collections(options, place) as collections:
             return collections.search(place.name(options), vector, limit)
+
+    def apart(self, wanted: Mapping[Any, npt.NDArray[np.float32]], *, sparse: bool = False) -> float:
+        """How far the vectors of all points are from those wanted, by the scores of some random questions of length 1: a difference in any number
+        shows. The distance is "dot", or all vectors have length 1; at most 1000 points."""
+        options = SinkOptions.from_mapping(self.options)
+        place, _ = stores.find(options)
+        size = len(next(iter(wanted.values())))
+        most = 0.0
+        with stores.collections(options, place) as collections:
+            for question in np.random.default_rng(7).uniform(0.1, 1.0, (4, size)).astype(np.float32):
+                question /= np.linalg.norm(question)
+                name, numbers = place.name(options), question.tolist()
+                hits = collections.search(name, None, 1000, sparse=(range(size), numbers)) if sparse else collections.search(name, numbers, 1000)
+                assert {hit.id for hit in hits} == wanted.keys()
+                most = max(most, *(abs(hit.score - float(wanted[hit.id] @ question)) for hit in hits))
+        return most
 
     def stored(self) -> dict[int | str, dict[str, Any]]:
         """The payload of every point."""

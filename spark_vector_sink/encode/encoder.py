@@ -37,7 +37,7 @@ class Encoded:
     vectors: float32, shape (n, dimension). tokens, cut: int64, shape (n,), tokens the model has read of each text and tokens
     it has not; zeros where the encoder does not tell. sparse: n sparse vectors, where a sparse model made some.
     failed: texts that the model could not take, by index, with the reason; their vectors mean nothing.
-    seconds: wall time in the model.
+    seconds: wall time in the model. halvings: how often memory ran out and the token budget was halved.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -46,6 +46,7 @@ class Encoded:
     sparse: SparseVectors | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
     seconds: float = 0.0
+    halvings: int = 0
 
 
 class Encoder(Protocol):

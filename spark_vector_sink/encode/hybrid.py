@@ -12,17 +12,18 @@ from spark_vector_sink.encode.encoder import Encoded, Encoder, Tokenised
 
 
 class HybridEncoder:
-    """Two encoders as one. A text counts as cut where either model has not read all of it; tokens are those of both."""
+    """Two encoders as one. A text's tokens, those read and those cut, are the numbers of the model that cuts more of it: of the dense one
+    where neither does."""
 
     def __init__(self, dense: Encoder, sparse: Encoder) -> None:
         self._dense, self._sparse = dense, sparse
         self.dimension = dense.dimension
-        self.identity = f"{dense.identity} + {sparse.identity}"
+        self.identity = dense.identity
         self.device, self.dtype = dense.device, dense.dtype
 
     @property
     def token_budget(self) -> int:
-        return self._dense.token_budget
+        return min(filter(None, (self._dense.token_budget, self._sparse.token_budget)), default=0)
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
         first, second = self._dense.tokenise(texts), self._sparse.tokenise(texts)
@@ -41,7 +42,8 @@ class HybridEncoder:
 
 
 def _together(dense: Encoded, sparse: Encoded) -> Encoded:
+    tokens = np.where(sparse.cut > dense.cut, sparse.tokens, dense.tokens)
     return Encoded(
-        dense.vectors, dense.tokens + sparse.tokens, np.maximum(dense.cut, sparse.cut), sparse.sparse, {**sparse.failed, **dense.failed},
-        dense.seconds + sparse.seconds,
+        dense.vectors, tokens, np.maximum(dense.cut, sparse.cut), sparse.sparse, {**sparse.failed, **dense.failed},
+        dense.seconds + sparse.seconds, dense.halvings + sparse.halvings,
     )  # fmt: skip

@@ -61,7 +61,7 @@ class SentenceTransformerEncoder:
         """Vectors in the order of the texts; float32, of length 1 where the model normalises."""
         import torch
 
-        begun = time.perf_counter()
+        begun, halvings = time.perf_counter(), self._batches.halvings
         tokens, texts = tokenised.tokens, tokenised.texts
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         failed: dict[int, str] = {}
@@ -77,7 +77,7 @@ class SentenceTransformerEncoder:
         memory.trim()
         zeros = np.zeros(len(texts), np.int64)
         counts = (tokens.read, tokens.cut) if tokens.exact else (zeros, zeros)
-        return Encoded(vectors, *counts, failed=failed, seconds=time.perf_counter() - begun)
+        return Encoded(vectors, *counts, failed=failed, seconds=time.perf_counter() - begun, halvings=self._batches.halvings - halvings)
 
     def encode_query(self, text: str) -> Encoded:
         """The question's vector, with the model's query prompt where it has one."""

@@ -58,7 +58,7 @@ class SparseSentenceEncoder:
         return Tokenised(texts, tokens, time.perf_counter() - begun)
 
     def encode(self, tokenised: Tokenised) -> Encoded:
-        begun = time.perf_counter()
+        begun, halvings = time.perf_counter(), self._batches.halvings
         texts, tokens = tokenised.texts, tokenised.tokens
 
         def forward(rows: Rows) -> Any:
@@ -74,7 +74,10 @@ class SparseSentenceEncoder:
             for row, weights in zip(rows, made, strict=True):
                 found[row] = _sparse(weights)
         memory.trim()
-        return Encoded(np.zeros((len(texts), 0), np.float32), tokens.read, tokens.cut, _joined(found), failed, time.perf_counter() - begun)
+        zeros = np.zeros(len(texts), np.int64)
+        counts = (tokens.read, tokens.cut) if tokens.exact else (zeros, zeros)
+        seconds, halvings = time.perf_counter() - begun, self._batches.halvings - halvings
+        return Encoded(np.zeros((len(texts), 0), np.float32), *counts, _joined(found), failed, seconds, halvings)
 
     def encode_query(self, text: str) -> Encoded:
         made = self._model.encode_query([text], show_progress_bar=False, convert_to_sparse_tensor=False, save_to_cpu=True)

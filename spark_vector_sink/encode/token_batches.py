@@ -21,10 +21,12 @@ T = TypeVar("T")
 
 
 class TokenBatches:
-    """Cuts windows into batches, and remembers how much memory is enough for: `budget`, in tokens, is halved when it runs out."""
+    """Cuts windows into batches, and remembers how much memory is enough for: `budget`, in tokens, is halved when it runs out;
+    `halvings` says how often it was."""
 
     def __init__(self, budget: int, device: str) -> None:
         self.budget = budget
+        self.halvings = 0
         self._device = device
 
     def run(self, tokens: npt.NDArray[np.int64], forward: Callable[[Rows], T], failed: dict[int, str]) -> Iterator[tuple[Rows, T]]:
@@ -55,4 +57,5 @@ class TokenBatches:
                 failed[int(rows[0])] = f"has {longest:,} tokens, for which the memory of {self._device} is not enough ({lacking})"
                 start += 1
             else:
+                self.halvings += 1
                 self.budget = max(1, longest * len(rows) // 2)  # this batch is cut in two, and the next ones are no larger

@@ -138,7 +138,7 @@ class SinkOptions:
     vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector.")] = ""
     sparse_vector_name: Annotated[str, Doc(COLUMNS, "Name of the sparse vector in the collection, with `sparse_model`.")] = "sparse"
 
-    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder that has the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`, `addFile`).")] = "sentence-transformers/all-MiniLM-L6-v2"
+    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder that has the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`).")] = "sentence-transformers/all-MiniLM-L6-v2"
     sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; with `model=none` alone.")] = None
     model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
     encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model; a factory with a parameter `device` gets the task's.")] = None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spark_vector_sink.encode import arithmetic, features, memory
 from spark_vector_sink.encode import device as devices
-from spark_vector_sink.encode import features, memory
 from spark_vector_sink.encode.chunks import Chunks, chunk
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.reading import Reading, without_normalize
@@ -23,7 +23,6 @@ class SentenceTransformerEncoder:
     """Encodes windows as `encode_document` would encode their texts one by one, in batches of equal token counts."""
 
     def __init__(self, spec: EncoderSpec, device: str) -> None:
-        import torch
         from sentence_transformers import SentenceTransformer
 
         model = load_model(SentenceTransformer, spec, device)
@@ -32,7 +31,7 @@ class SentenceTransformerEncoder:
         is_transformer = type(model[0]).__name__ == "Transformer"
         self.dtype = devices.dtype(spec.dtype, device) if is_transformer else "float32"
         if self.dtype != "float32":
-            model = model.to(getattr(torch, self.dtype))
+            arithmetic.lower(model[0], self.dtype, device)
         self._model = model.eval()
         reading = Reading(model, spec.max_tokens, spec.prompt)
         ends = type(reading.modules[-1]).__name__ == "Normalize"

@@ -23,10 +23,10 @@ def windows(batches: Iterable[pa.RecordBatch], rows: int, most_bytes: int = WIND
             count += len(piece)
             size += piece.nbytes
             if count >= rows or size >= most_bytes:
-                yield _joined(waiting)
+                yield from _joined(waiting)
                 waiting, count, size = [], 0, 0
     if waiting:
-        yield _joined(waiting)
+        yield from _joined(waiting)
 
 
 def _rows_within(batch: pa.RecordBatch, most_bytes: int) -> int:
@@ -34,7 +34,6 @@ def _rows_within(batch: pa.RecordBatch, most_bytes: int) -> int:
     return max(1, most_bytes * len(batch) // max(1, int(batch.nbytes)))
 
 
-def _joined(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(pieces) == 1:
-        return pieces[0]
-    return pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
+def _joined(pieces: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """One batch; several where a column has more text than one Arrow array holds (2 GiB)."""
+    return pieces if len(pieces) == 1 else list(pa.Table.from_batches(pieces).combine_chunks().to_batches())

@@ -34,7 +34,7 @@ class InFlight(Generic[R]):
 
     def close(self) -> None:
         """Send nothing more; what is on its way comes to its end."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True)  # without cancelling: a thread in `submit` would wait for a cancelled request for ever
 
     def _take_finished(self) -> None:
         done, _ = wait(self._pending, return_when=FIRST_COMPLETED)

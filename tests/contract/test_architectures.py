@@ -199,6 +199,16 @@ def test_a_question_is_encoded_like_the_library_does_it(model_of: Folder, kind: 
     assert distance(made, wanted) <= CLOSE
 
 
+def test_half_precision_is_near(model_of: Folder, kind: str) -> None:
+    """Matrix products in bfloat16, all else in float32: any kind of Transformer gives nearly the same vectors."""
+    encoder = encoders.load(
+        EncoderSpec(model_files.read(str(model_of(kind)), None).name, str(model_of(kind)), device="cpu", dtype="bfloat16"), threads=1
+    )
+    made, exact = encoded(encoder, TEXTS).vectors, encoded(loaded(model_of(kind)), TEXTS).vectors
+    assert made.dtype == np.float32
+    assert (np.linalg.norm(made - exact, axis=1) <= 0.05 * np.linalg.norm(exact, axis=1)).all()
+
+
 SHORT_CUT = {
     "bert-mean", "bert-cls-normalize", "mpnet", "roberta", "prompts", "passage-prompt", "dense-normalize", "max-pooling", "several-poolings", "lower-case",
     "lasttoken-left-padding", "document-limit", "no-modules-json", "decoder-without-modules-json",

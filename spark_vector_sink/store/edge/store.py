@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,13 +37,14 @@ class EdgeStore:
         self._name = f"{partition}-{attempt}"
         self._receipts: list[str] = []
         self._file: _StageFile | None = None
+        self._lock = threading.Lock()  # a task that fails closes the store while another of its threads may be writing
 
     def submit(self, points: PointBatch) -> None:
         """Append the points to the task's file, after a look at ids and lengths: one point that the index refuses would stand in the way of every later run."""
         if len(points) == 0:
             return
         batch = to_record_batch(points, self._facts)
-        with self._disk_errors():
+        with self._lock, self._disk_errors():
             if self._file is None:
                 self._file = _StageFile(self._folder / f".{self._name}.{os.getpid()}.tmp", batch.schema)
             self._file.write(batch)
@@ -60,9 +62,10 @@ class EdgeStore:
 
     def close(self) -> None:
         """Drop what was submitted and not flushed."""
-        if self._file is not None:
-            self._file.drop()
-            self._file = None
+        with self._lock:
+            if self._file is not None:
+                self._file.drop()
+                self._file = None
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:

@@ -137,7 +137,7 @@ def embedded(spec: EncoderSpec, texts: Iterable[pa.Array], task: Task, *, window
     report = PartitionReport(partition=task.partition)
     with Pipeline() as pipeline:
         encoder = TaskEncoder(spec, task, report)
-        batches = (pa.RecordBatch.from_arrays([array], names=["text"]) for array in texts)
+        batches = (pa.RecordBatch.from_arrays([array], names=["text"]) for array in pipeline.until_error(texts))
         ahead = pipeline.ahead(_tokenised(windows(encoder.watched(batches), window_rows), encoder))
         encoder.load()
         for there, tokenised in ahead:

@@ -11,7 +11,7 @@ One item waits on each side, no more. torch, the tokenizer and the socket let go
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
@@ -47,6 +47,13 @@ class Pipeline:
                 yield item
 
         return items(make())
+
+    def until_error(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, as long as nothing has failed in any of the threads: for a source that takes long for each."""
+        for item in items:
+            if self._first is not None:
+                return
+            yield item
 
     def behind(self, work: Callable[[], None]) -> None:
         """Have `work` done in order, while the caller goes on; waits until the work before it is done. Raises the first error."""
@@ -88,7 +95,7 @@ class Pipeline:
             stop()
 
     def _result(self, future: Future[Any]) -> Any:
-        try:
-            return future.result()
-        except BaseException as error:
-            raise (self._first or error) from None
+        error = future.exception()
+        if self._first is not None or error is not None:  # after the first error, of whichever thread, what was made may be cut short
+            raise self._first or error  # type: ignore[misc]
+        return future.result()

@@ -108,8 +108,10 @@ def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str
         with found.catching(OptionError):
             encoder, dimension = models.spec(parsed, shipped)
             if dimension is None and not found:
-                loaded = encoders.load(encoder, files=str(shipped) if shipped else None)
+                # on the CPU: the driver may have no GPU, or one that is the tasks'
+                loaded = encoders.load(replace(encoder, device="cpu"), files=str(shipped) if shipped else None)
                 encoder, dimension = replace(encoder, identity=loaded.identity), loaded.dimension
+                encoders.unload()
     spec = _collection_spec(parsed, columns, encoder, dimension)
 
     if reachable:

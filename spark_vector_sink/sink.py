@@ -64,7 +64,8 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
     rejected = Rejects(plan.options, plan.run, task.partition, task.attempt)
     with closing(store), closing(rejected), Pipeline(store.close) as pipeline:
         encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
-        rows = windows(batches if encoder is None else encoder.watched(batches), plan.options.window_rows)
+        source = pipeline.until_error(batches)
+        rows = windows(source if encoder is None else encoder.watched(source), plan.options.window_rows)
         ahead = pipeline.ahead(_windows(plan, rows, encoder, report))
         if encoder is not None:
             encoder.load()
@@ -183,14 +184,15 @@ def _documents(plan: Plan, rows: pa.RecordBatch) -> tuple[Documents, list[BadRow
 def _windows_of_chunks(plan: Plan, read: _Read, found: Documents, encoder: TaskEncoder) -> Iterator[_Window]:
     """Long documents give more points than a window has rows, so they are spread."""
     chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
-    points = pieces.chunked(
-        found, chunks.texts, chunks.document, chunks.number, chunks.start, chunks.stop,
-        namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
-    )  # fmt: skip
-    for start in range(0, len(points), plan.options.window_rows):
-        stop = min(start + plan.options.window_rows, len(points))
-        piece = points.slice(start, stop)
-        yield _Window(read, piece, encoder.tokenise(piece.texts), stop == len(points))
+    counts = np.bincount(chunks.document, minlength=len(found))[chunks.document]
+    size = pieces.at_once(found, plan.columns.text_field, plan.options.window_rows)
+    for start in range(0, len(chunks.texts), size):
+        part = slice(start, start + size)
+        points = pieces.chunked(
+            found, chunks.texts[part], chunks.document[part], chunks.number[part], counts[part], chunks.start[part], chunks.stop[part],
+            namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
+        )  # fmt: skip
+        yield _Window(read, points, encoder.tokenise(points.texts), start + size >= len(chunks.texts))
 
 
 def _deliver(plan: Plan, store: VectorStore, rejected: Rejects, window: _Window, encoded: Encoded | None, report: PartitionReport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 
@@ -23,7 +24,7 @@ def lower(transformer: Any, dtype: str, device: str) -> None:
     exact = transformer.forward
 
     def forward(*arguments: Any, **named: Any) -> dict[str, Any]:
-        with torch.autocast(kind, half, enabled=kind != "mps"):
+        with nullcontext() if kind == "mps" else torch.autocast(kind, half):
             features = exact(*arguments, **named)
         return {name: value.float() if _is_half(value) else value for name, value in features.items()}
 

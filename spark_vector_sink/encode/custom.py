@@ -74,6 +74,8 @@ class CustomEncoder:
 
     def encode(self, tokenised: Tokenised) -> Encoded:
         texts = tokenised.texts
+        if not texts:
+            return Encoded(np.zeros((0, self.dimension), np.float32), tokenised.tokens.read, tokenised.tokens.cut)
         begun = time.perf_counter()
         try:
             answer = self._wrapped.encode(list(texts))
@@ -86,6 +88,10 @@ class CustomEncoder:
             )
         seconds = time.perf_counter() - begun
         if isinstance(answer, Encoded):
+            if not len(answer.tokens) == len(answer.cut) == len(texts):
+                raise EncodingError(
+                    f"the encoder {self._name!r} returned {len(answer.tokens)} and {len(answer.cut)} counts of tokens for {len(texts)} texts"
+                )
             return replace(answer, vectors=vectors, seconds=seconds)
         return Encoded(vectors, tokenised.tokens.read, tokenised.tokens.cut, seconds=seconds)
 

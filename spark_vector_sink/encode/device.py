@@ -28,7 +28,9 @@ def choose(asked: str, gpus: Sequence[str]) -> str:
 
     gpus: addresses from Spark, each a number, or what stands in CUDA_VISIBLE_DEVICES.
     """
-    import_torch()
+    if asked not in (AUTO, "cuda") and not asked.startswith("cuda"):
+        return asked
+    import_torch("torch")
     import torch
 
     if asked not in (AUTO, "cuda"):
@@ -98,11 +100,11 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def import_torch() -> None:
-    """Raise MissingPackageError where torch or Sentence Transformers is not installed."""
-    for package, shown in (("torch", "torch"), ("sentence_transformers", "sentence-transformers")):
+def import_torch(*packages: str) -> None:
+    """Raise MissingPackageError where one of these is not installed: torch and Sentence Transformers, unless others are named."""
+    for package in packages or ("torch", "sentence_transformers"):
         if not _installed(package):
-            raise MissingPackageError(shown, "encode")
+            raise MissingPackageError(package.replace("_", "-"), "encode")
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode import device, model_files
+from spark_vector_sink.encode import device, memory, model_files
 from spark_vector_sink.encode.chunks import Chunks
 from spark_vector_sink.encode.tokens import Tokens
 from spark_vector_sink.errors import EncodingError
@@ -129,10 +129,21 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
         key = (spec, chosen)
         if _loaded is not None and _loaded[0] == key:
             return _loaded[1]
-        _loaded = None  # before the next model takes its memory
+        if _loaded is not None:
+            before, _loaded = _loaded[0][1], None
+            memory.give_back(before)  # before the next model takes its memory
         encoder = custom.made(spec.factory, factory, chosen) if spec.factory is not None else _model(spec, chosen, files)
         _loaded = (key, encoder)
         return encoder
+
+
+def unload() -> None:
+    """Let go of the loaded encoder and of its memory: a driver that has only asked for a dimension needs it no more."""
+    global _loaded
+    with _lock:
+        if _loaded is not None:
+            before, _loaded = _loaded[0][1], None
+            memory.give_back(before)
 
 
 def _model(spec: EncoderSpec, chosen: str, files: str | None) -> Encoder:

@@ -17,7 +17,14 @@ from spark_vector_sink.encode.tokens import RustTokenizer
 TENSORS = ("input_ids", "attention_mask", "token_type_ids")
 PLAIN_MODULES = ("Pooling", "Dense", "Normalize", "Dropout", "LayerNorm")
 """What may follow the Transformer: modules that see a batch, and not the texts or the kind of task."""
-PROBES = ("a", "Is this what the model itself would read? It should be, word by word.", "word " * 600, "ß 漢字 🙂 x\u0301")
+PROBES = (
+    "a",
+    "  two blanks first",
+    "lines at the end \n\n",
+    "Is this what the model itself would read? It should be, word by word.",
+    "word " * 600,
+    "ß 漢字 🙂 x\u0301",
+)
 
 
 class Features:

@@ -22,7 +22,7 @@ def is_lack_of_memory(error: BaseException) -> bool:
 def give_back(device: str) -> None:
     """Return what is free to the system, and to other processes on the same GPU. Call it outside of `except`: a traceback holds tensors."""
     gc.collect()
-    if device.startswith("cuda"):
+    if device.startswith("cuda") and "torch" in sys.modules:
         import torch
 
         torch.cuda.empty_cache()

@@ -76,6 +76,15 @@ def _tokenizer(own: Any, limit: int, prompt: str, special: bool) -> RustTokenize
     from tokenizers import Tokenizer
 
     rust = own if isinstance(own, Tokenizer) else getattr(own, "backend_tokenizer", None)
-    if isinstance(rust, Tokenizer):
+    if isinstance(rust, Tokenizer) and _can_be_copied(rust):
         return RustTokenizer(rust, limit, prompt, getattr(own, "truncation_side", "right"), special)
     return SlowTokenizer(own, limit, prompt) if callable(own) else Estimate()
+
+
+def _can_be_copied(rust: Any) -> bool:
+    """Not where a part of it is written in Python."""
+    try:
+        rust.to_str()
+    except Exception:  # the library has no class of its own for it
+        return False
+    return True

@@ -32,6 +32,7 @@ class SentenceTransformerEncoder:
         self.dtype = devices.dtype(spec.dtype, device) if is_transformer else "float32"
         if self.dtype != "float32":
             arithmetic.lower(model[0], self.dtype, device)
+            memory.give_back(device)  # the weights in float32, before the budget is made from what is free
         self._model = model.eval()
         reading = Reading(model, spec.max_tokens, spec.prompt)
         ends = type(reading.modules[-1]).__name__ == "Normalize"
@@ -72,7 +73,7 @@ class SentenceTransformerEncoder:
                 else:  # stays where it is, and does not wait for the device; one copy for the whole window
                     kept.append((rows, made[:, : self.dimension]))
             if kept:
-                vectors[np.concatenate([rows for rows, _ in kept])] = _on_host(self._finished(torch.cat([made for _, made in kept])))
+                self._fetch(kept, vectors)
         memory.trim()
         zeros = np.zeros(len(texts), np.int64)
         counts = (tokens.read, tokens.cut) if tokens.exact else (zeros, zeros)
@@ -113,6 +114,25 @@ class SentenceTransformerEncoder:
 
         return public
 
+    def _fetch(self, kept: list[tuple[Rows, Any]], vectors: npt.NDArray[np.float32]) -> None:
+        """Copy a window's vectors from the device, all at once or, where memory for that is lacking, batch by batch. Here errors of a GPU show
+        that happened on the way."""
+        import torch
+
+        try:
+            try:
+                vectors[np.concatenate([rows for rows, _ in kept])] = _on_host(self._finished(torch.cat([made for _, made in kept])))
+                return
+            except Exception as error:
+                if not memory.is_lack_of_memory(error):
+                    raise
+            memory.give_back(self.device)
+            for rows, made in kept:
+                vectors[rows] = self._finished(made.cpu()).numpy()
+        except Exception as error:
+            first_line = (str(error).strip().splitlines() or [""])[0]
+            raise EncodingError(f"the vectors cannot be had from {self.device}: {type(error).__name__}: {first_line}") from error
+
     def _finished(self, made: Any) -> Any:
         """Cut, and normalised again in float32: in bfloat16 lengths come out up to 0.4 % off, and a cut vector is shorter."""
         import torch
@@ -127,7 +147,8 @@ def load_model(kind: Any, spec: EncoderSpec, device: str) -> Any:
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # else every worker draws one in the log
     try:
-        return kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
+        model = kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
+        return model.float()  # as some are stored in half precision: what computes in which is decided here, not by a file
     except Exception as error:
         first_line = (str(error).strip().splitlines() or [""])[0]
         raise EncodingError(f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line}") from error

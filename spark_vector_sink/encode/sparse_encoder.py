@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spark_vector_sink.encode import arithmetic, memory
 from spark_vector_sink.encode import device as devices
-from spark_vector_sink.encode import memory
 from spark_vector_sink.encode.chunks import Chunks
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.reading import Reading
@@ -30,8 +30,6 @@ class SparseSentenceEncoder:
     dimension = 0
 
     def __init__(self, spec: EncoderSpec, device: str) -> None:
-        import torch
-
         try:
             from sentence_transformers import SparseEncoder
         except ImportError as error:
@@ -39,10 +37,11 @@ class SparseSentenceEncoder:
         model = load_model(SparseEncoder, spec, device)
         self.identity = spec.identity
         self.device = device
-        is_transformer = hasattr(model[0], "auto_model")
+        is_transformer = type(model[0]).__name__ in ("MLMTransformer", "Transformer")
         self.dtype = devices.dtype(spec.dtype, device) if is_transformer else "float32"
         if self.dtype != "float32":
-            model = model.to(getattr(torch, self.dtype))
+            arithmetic.lower(model[0], self.dtype, device)
+            memory.give_back(device)
         self._model = model.eval()
         self._asked_prompt = spec.prompt
         self._tokenizer = Reading(model, spec.max_tokens, spec.prompt).tokenizer

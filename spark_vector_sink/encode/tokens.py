@@ -43,7 +43,7 @@ class RustTokenizer:
     """A copy of a fast tokenizer: cuts at `limit` tokens as the model does, and counts what it has cut."""
 
     def __init__(self, own: Any, limit: int, prompt: str, side: str, special: bool = True) -> None:
-        self._prompt, self._limit, self._adds_special = prompt, limit, special
+        self._prompt, self._limit, self._adds_special, self._keeps_end = prompt, limit, special, side == "left"
         self.whole = _copy(own)
         self._special = self.whole.num_special_tokens_to_add(False) if special else 0
         if limit <= self._special:
@@ -71,7 +71,7 @@ class RustTokenizer:
 
     def _shortened(self, text: str) -> str:
         """The text with its prompt, or as much of a huge one as surely holds what the model reads."""
-        if len(text) <= LONGEST_PIECE or self._limit == NO_LIMIT:
+        if len(text) <= LONGEST_PIECE or self._limit == NO_LIMIT or self._keeps_end:
             return self._prompt + text
         return self._prompt + next(pieces(text))
 

@@ -20,22 +20,32 @@ FIELDS = ("document", "chunk", "chunks", "span")
 character and the one after the last, counted as Unicode code points of the document's text."""
 
 
+MOST_BYTES = 64 * 1024 * 1024
+"""About the most that the payloads of chunks take which are made at once."""
+
+
+def at_once(found: Documents, text_field: str | None, most: int) -> int:
+    """How many chunks to make at once, at most `most`: each has a copy of its document's columns, of all but the text."""
+    others: int = sum(column.nbytes for field, column in zip(found.payload.schema, found.payload.columns, strict=True) if field.name != text_field)
+    return max(1, min(most, MOST_BYTES * len(found) // max(1, others)))
+
+
 def chunked(
-    found: Documents, texts: Sequence[str], document: Integers, number: Integers, start: Integers, stop: Integers,
+    found: Documents, texts: Sequence[str], document: Integers, number: Integers, count: Integers, start: Integers, stop: Integers,
     *, namespace: uuid.UUID, text_field: str | None,
 ) -> Documents:  # fmt: skip
-    """A document for each chunk. All arrays have the length of `texts`; `document` is a row of `found`.
+    """A document for each chunk. All arrays have the length of `texts`; `document` is a row of `found`, `count` how many chunks it has.
 
     text_field: the payload's name of the text, in whose place a chunk has its own piece; None where no text is kept.
     """
-    ids = [keys.chunk_id(found.ids[row], part, namespace) for row, part in zip(document.tolist(), number.tolist(), strict=True)]
-    payload = found.payload.take(pa.array(document))
-    if text_field is not None:
-        place = payload.schema.get_field_index(text_field)
-        payload = payload.set_column(place, payload.schema.field(place), pa.array(texts, payload.schema.field(place).type))
-    counts = np.bincount(document, minlength=len(found))[document]
-    spans = pa.FixedSizeListArray.from_arrays(pa.array(np.column_stack([start, stop]).ravel()), 2).cast(pa.list_(pa.int64()))
-    names = pa.array([str(found.ids[row]) for row in document.tolist()], pa.string())
-    sink = pa.StructArray.from_arrays([names, pa.array(number), pa.array(counts), spans], names=list(FIELDS))
-    payload = pa.RecordBatch.from_arrays([*payload.columns, sink], names=[*payload.schema.names, RESERVED])
-    return Documents([found.keys[row] for row in document.tolist()], ids, list(texts), payload, None, found.rows[document], found.superseded)
+    rows = document.tolist()
+    ids = [keys.chunk_id(found.ids[row], part, namespace) for row, part in zip(rows, number.tolist(), strict=True)]
+    taken, places = [], pa.array(document)
+    for field, column in zip(found.payload.schema, found.payload.columns, strict=True):
+        taken.append(pa.array(texts, field.type) if field.name == text_field else column.take(places))
+    spans = pa.ListArray.from_arrays(pa.array(np.arange(len(rows) + 1) * 2, pa.int32()), pa.array(np.column_stack([start, stop]).ravel()))
+    names = pa.array([str(found.ids[row]) for row in rows], pa.string())
+    sink = pa.StructArray.from_arrays([names, pa.array(number), pa.array(count), spans], names=list(FIELDS))
+    schema = found.payload.schema.append(pa.field(RESERVED, sink.type))
+    payload = pa.RecordBatch.from_arrays([*taken, sink], schema=schema)
+    return Documents([found.keys[row] for row in rows], ids, list(texts), payload, None, found.rows[document], found.superseded)

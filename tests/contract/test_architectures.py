@@ -209,6 +209,21 @@ def test_half_precision_is_near(model_of: Folder, kind: str) -> None:
     assert (np.linalg.norm(made - exact, axis=1) <= 0.05 * np.linalg.norm(exact, axis=1)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_that_are_stored_in_half_precision(model_of: Folder, tmp_path: Path, dtype: str) -> None:
+    """What computes in which precision is decided by the option, not by the file; also where modules follow that have weights."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    stored = SentenceTransformer(str(model_of("dense-normalize")), device="cpu").to(torch.bfloat16)
+    stored.save_pretrained(str(tmp_path / "half"), create_model_card=False)
+    exact = SentenceTransformer(str(tmp_path / "half"), device="cpu").float()
+    wanted = np.stack([exact.encode_document(text, show_progress_bar=False) for text in TEXTS[:8]])
+    identity = model_files.read(str(tmp_path / "half"), None).name
+    made = encoded(encoders.load(EncoderSpec(identity, str(tmp_path / "half"), device="cpu", dtype=dtype), threads=1), TEXTS[:8]).vectors
+    assert np.abs(made - wanted).max() <= (1e-5 if dtype == "float32" else 0.05)
+
+
 SHORT_CUT = {
     "bert-mean", "bert-cls-normalize", "mpnet", "roberta", "prompts", "passage-prompt", "dense-normalize", "max-pooling", "several-poolings", "lower-case",
     "lasttoken-left-padding", "document-limit", "no-modules-json", "decoder-without-modules-json",

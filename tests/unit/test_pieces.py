@@ -28,7 +28,7 @@ def chunked(batch: pa.RecordBatch = BATCH, **options: Any) -> Documents:
     found, chosen = read(batch, **options)
     spans = np.array([[0, 3], [4, 7], [0, 5]])
     return pieces.chunked(
-        found, ["one", "two", "three"], np.array([0, 0, 1]), np.array([0, 1, 0]), spans[:, 0], spans[:, 1],
+        found, ["one", "two", "three"], np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([2, 2, 1]), spans[:, 0], spans[:, 1],
         namespace=ID_NAMESPACE, text_field=chosen.text_field,
     )  # fmt: skip
 
@@ -79,3 +79,11 @@ def test_documents_can_be_cut() -> None:
     """Chunks of long documents are spread over windows."""
     part = chunked().slice(1, 3)
     assert (part.keys, part.ids[1], part.texts, part.payload.num_rows, part.superseded) == (["7", "9"], 9, ["two", "three"], 2, 0)
+
+
+def test_large_columns_are_copied_for_few_chunks_at_a_time() -> None:
+    """Each chunk has its document's columns; the text, which it does not copy, does not count."""
+    batch = pa.record_batch({"id": pa.array([1, 2]), "text": ["x" * 1_000_000] * 2, "page": ["y" * 4_000_000] * 2})
+    found, chosen = read(batch)
+    assert pieces.at_once(found, chosen.text_field, 4096) == 16
+    assert pieces.at_once(read(BATCH)[0], chosen.text_field, 4096) == 4096

@@ -154,6 +154,43 @@ def test_an_error_of_the_caller_stops_what_is_waited_for() -> None:
     assert not helpers()
 
 
+def test_an_error_keeps_its_cause() -> None:
+    """The message of some says only the kind of it."""
+
+    def fail() -> None:
+        raise ValueError("ours") from OSError("theirs")
+
+    def job() -> None:
+        with Pipeline() as pipeline:
+            pipeline.behind(fail)
+            pipeline.wait()
+
+    with pytest.raises(ValueError, match="ours") as raised:
+        job()
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_a_slow_source_is_not_read_on_after_an_error() -> None:
+    """A window of thousands of rows that come one by one would take an hour, in vain."""
+    failed, read = threading.Event(), []
+
+    def source() -> Iterator[int]:
+        for number in range(1000):
+            if number == 2:
+                assert failed.wait(10)
+            read.append(number)
+            yield number
+
+    def job() -> None:
+        with Pipeline(failed.set) as pipeline:
+            pipeline.ahead(list(pipeline.until_error(source())) for _ in range(1))
+            raise ValueError("model")
+
+    with pytest.raises(ValueError, match="model"):
+        job()
+    assert read == [0, 1, 2]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_stop_is_called_once_and_no_thread_is_left(fails: bool) -> None:
     """After success and after failure alike."""

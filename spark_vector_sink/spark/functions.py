@@ -49,7 +49,7 @@ def _function(work: Callable[..., Iterator[pa.Array]]) -> Any:
     import pandas as pd
 
     def on_pandas(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
-        texts = (pa.Array.from_pandas(batch, pa.string()) for batch in batches)
+        texts = (pa.Array.from_pandas(batch, type=pa.string()) for batch in batches)
         for vectors in work(texts, current_task()):
             yield pd.Series(vectors.to_numpy(zero_copy_only=False))
 

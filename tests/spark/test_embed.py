@@ -125,6 +125,7 @@ def test_a_long_text_can_be_the_end(spark: SparkSession, tiny_model: Path) -> No
     assert our_line(failed.value) == "a text has 102 tokens, the model reads 64 (option 'long_text' = 'fail')"
 
 
+@pytest.mark.skipif(not hasattr(f, "arrow_udf"), reason="before Spark 4.1 texts come by way of pandas, and Spark itself fails at such bytes")
 def test_a_text_that_is_no_utf8_is_the_end(spark: SparkSession) -> None:
     """Spark's strings may hold any bytes."""
     df = spark.sql("SELECT cast(x'c328' AS string) AS text")

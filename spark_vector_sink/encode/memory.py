@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed")
-"""How torch, CUDA's libraries and C++ say it, in lower case."""
+_SIGNS = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed",
+    "could not create a primitive", "could not create a memory",
+)  # fmt: skip
+"""How torch, CUDA's libraries, C++ and, in the last two, oneDNN say it, in lower case."""
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

@@ -91,7 +91,7 @@ def test_the_budget_is_halved_until_it_fits(tmp_path: Path, tiny_model: Path) ->
 texts = [f"the dog number {i} and the cat " + "sleep in the sun " * (i % 20) for i in range(4000)]
 job(texts[:10], **huge)
 wanted = job(texts, **huge), vectors()[10:]
-room = 40 << 20
+room = 64 << 20
 bounded_report, found = job(texts, **huge), vectors()
 again = job(texts, **huge)
 print(json.dumps({

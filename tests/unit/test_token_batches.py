@@ -121,6 +121,7 @@ class OutOfMemoryError(RuntimeError):
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), True),
         (OutOfMemoryError("x"), True),
         (MemoryError(), True),
+        (RuntimeError("could not create a primitive"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
         (KeyboardInterrupt(), False),

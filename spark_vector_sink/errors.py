@@ -69,12 +69,12 @@ class MissingPackageError(VectorSinkError, ImportError):
 
 
 class BadRowError(VectorSinkError):
-    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing."""
+    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing. `column` is "" where the reason is no matter of one column."""
 
     def __init__(self, key: str | None, column: str, reason: str) -> None:
         self.key, self.column, self.reason = key, column, reason
         row = "a row" if key is None else f"the row with key {shorten(key)!r}"
-        super().__init__(f"{row} cannot be written: column '{column}' {reason}")
+        super().__init__(f"{row} cannot be written: " + (f"column '{column}' {reason}" if column else reason))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return type(self), (self.key, self.column, self.reason)

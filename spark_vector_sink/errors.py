@@ -117,6 +117,11 @@ def shorten(text: str, limit: int = 80) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; empty where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "")
+
+
 def _one_line(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]

@@ -104,7 +104,7 @@ class EncoderSpec:
         return self.identity if self.sparse is None else f"{self.identity} + {self.sparse.identity}"
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _loaded: tuple[tuple[EncoderSpec, str], Encoder] | None = None
 
 
@@ -129,7 +129,7 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
         key = (spec, chosen)
         if _loaded is not None and _loaded[0] == key:
             return _loaded[1]
-        _let_go()  # before the next model takes its memory
+        unload()  # before the next model takes its memory
         encoder = custom.made(spec.factory, factory, chosen) if spec.factory is not None else _model(spec, chosen, files)
         _loaded = (key, encoder)
         return encoder
@@ -137,16 +137,11 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
 
 def unload() -> None:
     """Let go of the loaded encoder and of its memory: a driver that has only asked for a dimension needs it no more."""
-    with _lock:
-        _let_go()
-
-
-def _let_go() -> None:
-    """Forget the loaded encoder, and return its memory. The caller holds the lock."""
     global _loaded
-    if _loaded is not None:
-        chosen, _loaded = _loaded[0][1], None
-        memory.give_back(chosen)
+    with _lock:
+        if _loaded is not None:
+            before, _loaded = _loaded[0][1], None
+            memory.give_back(before)
 
 
 def _model(spec: EncoderSpec, chosen: str, files: str | None) -> Encoder:

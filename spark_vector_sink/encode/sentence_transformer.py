@@ -2,82 +2,54 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode import arithmetic, features, memory
-from spark_vector_sink.encode import device as devices
+from spark_vector_sink.encode import features, memory
 from spark_vector_sink.encode.chunks import Chunks, chunk
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
-from spark_vector_sink.encode.reading import Reading, without_normalize
-from spark_vector_sink.encode.token_batches import Rows, TokenBatches
+from spark_vector_sink.encode.loaded_model import LoadedModel, Vectors
+from spark_vector_sink.encode.reading import without_normalize
+from spark_vector_sink.encode.token_batches import Rows
 from spark_vector_sink.encode.tokens import NO_LIMIT, RustTokenizer
 from spark_vector_sink.errors import EncodingError, first_line
 
 
-class SentenceTransformerEncoder:
-    """Encodes windows as `encode_document` would encode their texts one by one, in batches of equal token counts."""
+class SentenceTransformerEncoder(LoadedModel):
+    """Encodes windows as `encode_document` would encode their texts one by one, in batches of equal token counts: float32, of length 1
+    where the model normalises."""
 
     def __init__(self, spec: EncoderSpec, device: str) -> None:
         from sentence_transformers import SentenceTransformer
 
-        model = load_model(SentenceTransformer, spec, device)
-        self.identity = spec.identity
-        self.device = device
-        is_transformer = type(model[0]).__name__ == "Transformer"
-        self.dtype = devices.dtype(spec.dtype, device) if is_transformer else "float32"
-        if self.dtype != "float32":
-            arithmetic.lower(model[0], self.dtype, device)
-            memory.give_back(device)  # the weights in float32, before the budget is made from what is free
-        self._model = model.eval()
-        reading = Reading(model, spec.max_tokens, spec.prompt)
-        ends = type(reading.modules[-1]).__name__ == "Normalize"
+        super().__init__(SentenceTransformer, spec, device)
+        ends = type(self._reading.modules[-1]).__name__ == "Normalize"
         self._normalizes = ends if spec.normalize is None else spec.normalize
         if spec.normalize is False:
-            without_normalize(model)
-        full = int(_full_dimension(model))
+            without_normalize(self._model)
+        full = int(_full_dimension(self._model))
         if spec.truncate_dim and spec.truncate_dim > full:
             raise EncodingError(f"option 'truncate_dim' = {spec.truncate_dim} is more than the model's {full} dimensions")
         self.dimension = spec.truncate_dim or full
-        self._asked_prompt = spec.prompt
-        self._reading = reading
-        self._features = features.provable(model, reading.tokenizer, reading.prompt)
-        self._batches = TokenBatches(devices.token_budget(spec.token_budget, device, reading.width), device)
+        self._features = features.provable(self._model, self._reading.tokenizer, self._reading.prompt)
 
-    @property
-    def token_budget(self) -> int:
-        return self._batches.budget
-
-    def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        begun = time.perf_counter()
-        tokens = self._reading.tokenizer(texts)
-        return Tokenised(texts, tokens, time.perf_counter() - begun)
-
-    def encode(self, tokenised: Tokenised) -> Encoded:
-        """Vectors in the order of the texts; float32, of length 1 where the model normalises."""
+    def _vectors(self, tokenised: Tokenised, failed: dict[int, str]) -> Vectors:
         import torch
 
-        begun, halvings = time.perf_counter(), self._batches.halvings
-        tokens, texts = tokenised.tokens, tokenised.texts
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
-        failed: dict[int, str] = {}
+        vectors = np.zeros((len(tokenised.texts), self.dimension), np.float32)
         kept: list[tuple[Rows, Any]] = []
         with torch.inference_mode():
-            for rows, made in self._batches.run(tokens.read, self._forward(tokenised), failed):
+            for rows, made in self._batches.run(tokenised.tokens.read, self._forward(tokenised), failed):
                 if self.device == "cpu":
                     vectors[rows] = self._finished(made).numpy()
                 else:  # stays where it is, and does not wait for the device; one copy for the whole window
                     kept.append((rows, made[:, : self.dimension]))
             if kept:
                 self._fetch(kept, vectors)
-        memory.trim()
-        zeros = np.zeros(len(texts), np.int64)
-        counts = (tokens.read, tokens.cut) if tokens.exact else (zeros, zeros)
-        return Encoded(vectors, *counts, failed=failed, seconds=time.perf_counter() - begun, halvings=self._batches.halvings - halvings)
+        return vectors, None
 
     def encode_query(self, text: str) -> Encoded:
         """The question's vector, with the model's query prompt where it has one."""
@@ -101,18 +73,10 @@ class SentenceTransformerEncoder:
 
     def _forward(self, tokenised: Tokenised) -> Callable[[Rows], Any]:
         """What turns rows of this window into vectors on the device."""
-        ids, texts = tokenised.tokens.ids, tokenised.texts
-        if self._features is not None and ids is not None:
-            build = self._features
-            return lambda rows: self._model(_moved(build([ids[row] for row in rows]), self.device))["sentence_embedding"]
-
-        def public(rows: Rows) -> Any:
-            batch = [texts[row] for row in rows]
-            return self._model.encode_document(
-                batch, batch_size=len(batch), convert_to_tensor=True, show_progress_bar=False, prompt=self._asked_prompt
-            )
-
-        return public
+        build, ids = self._features, tokenised.tokens.ids
+        if build is None or ids is None:
+            return lambda rows: self._documents(tokenised, rows, convert_to_tensor=True)
+        return lambda rows: self._model(_moved(build([ids[row] for row in rows]), self.device))["sentence_embedding"]
 
     def _fetch(self, kept: list[tuple[Rows, Any]], vectors: npt.NDArray[np.float32]) -> None:
         """Copy a window's vectors from the device, all at once or, where memory for that is lacking, batch by batch. Here errors of a GPU show
@@ -138,18 +102,6 @@ class SentenceTransformerEncoder:
 
         vectors = made[:, : self.dimension].float()
         return torch.nn.functional.normalize(vectors, dim=1) if self._normalizes else vectors
-
-
-def load_model(kind: Any, spec: EncoderSpec, device: str) -> Any:
-    """A model of Sentence Transformers, or an EncodingError in one line."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # else every worker draws one in the log
-    try:
-        model = kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
-        return model.float()  # as some are stored in half precision: what computes in which is decided here, not by a file
-    except Exception as error:
-        raise EncodingError(f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line(error)}") from error
 
 
 def _full_dimension(model: Any) -> int:

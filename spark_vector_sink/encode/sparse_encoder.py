@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode import arithmetic, memory
-from spark_vector_sink.encode import device as devices
 from spark_vector_sink.encode.chunks import Chunks
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
-from spark_vector_sink.encode.reading import Reading
-from spark_vector_sink.encode.sentence_transformer import load_model
-from spark_vector_sink.encode.token_batches import Rows, TokenBatches
+from spark_vector_sink.encode.loaded_model import LoadedModel, Vectors
+from spark_vector_sink.encode.token_batches import Rows
 from spark_vector_sink.errors import EncodingError
 from spark_vector_sink.options import AUTO
 from spark_vector_sink.plain import SparseVectors
@@ -24,7 +21,7 @@ TOKEN_BUDGET = 2048
 """Tokens in one forward pass, on any device: each gives a number for every word of the vocabulary, 120 kB in float32."""
 
 
-class SparseSentenceEncoder:
+class SparseSentenceEncoder(LoadedModel):
     """Encodes windows as `SparseEncoder.encode_document` would, in batches of equal token counts."""
 
     dimension = 0
@@ -34,49 +31,17 @@ class SparseSentenceEncoder:
             from sentence_transformers import SparseEncoder
         except ImportError as error:
             raise EncodingError("sparse models need sentence-transformers 5 or newer") from error
-        model = load_model(SparseEncoder, spec, device)
-        self.identity = spec.identity
-        self.device = device
-        is_transformer = type(model[0]).__name__ in ("MLMTransformer", "Transformer")
-        self.dtype = devices.dtype(spec.dtype, device) if is_transformer else "float32"
-        if self.dtype != "float32":
-            arithmetic.lower(model[0], self.dtype, device)
-            memory.give_back(device)
-        self._model = model.eval()
-        self._asked_prompt = spec.prompt
-        self._tokenizer = Reading(model, spec.max_tokens, spec.prompt).tokenizer
-        self._batches = TokenBatches(TOKEN_BUDGET if spec.token_budget == AUTO else int(spec.token_budget), device)
+        super().__init__(SparseEncoder, replace(spec, token_budget=TOKEN_BUDGET) if spec.token_budget == AUTO else spec, device)
 
-    @property
-    def token_budget(self) -> int:
-        return self._batches.budget
-
-    def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        begun = time.perf_counter()
-        tokens = self._tokenizer(texts)
-        return Tokenised(texts, tokens, time.perf_counter() - begun)
-
-    def encode(self, tokenised: Tokenised) -> Encoded:
-        begun, halvings = time.perf_counter(), self._batches.halvings
-        texts, tokens = tokenised.texts, tokenised.tokens
-
+    def _vectors(self, tokenised: Tokenised, failed: dict[int, str]) -> Vectors:
         def forward(rows: Rows) -> Any:
-            batch = [texts[row] for row in rows]
-            made = self._model.encode_document(
-                batch, batch_size=len(batch), show_progress_bar=False, convert_to_sparse_tensor=False, save_to_cpu=True, prompt=self._asked_prompt
-            )
-            return made.float().numpy()
+            return self._documents(tokenised, rows, convert_to_sparse_tensor=False, save_to_cpu=True).float().numpy()
 
-        failed: dict[int, str] = {}
-        found: list[SparseRow] = [_EMPTY] * len(texts)
-        for rows, made in self._batches.run(tokens.read, forward, failed):
+        found: list[SparseRow] = [_EMPTY] * len(tokenised.texts)
+        for rows, made in self._batches.run(tokenised.tokens.read, forward, failed):
             for row, weights in zip(rows, made, strict=True):
                 found[row] = _sparse(weights)
-        memory.trim()
-        zeros = np.zeros(len(texts), np.int64)
-        counts = (tokens.read, tokens.cut) if tokens.exact else (zeros, zeros)
-        seconds, halvings = time.perf_counter() - begun, self._batches.halvings - halvings
-        return Encoded(np.zeros((len(texts), 0), np.float32), *counts, _joined(found), failed, seconds, halvings)
+        return np.zeros((len(found), 0), np.float32), _joined(found)
 
     def encode_query(self, text: str) -> Encoded:
         made = self._model.encode_query([text], show_progress_bar=False, convert_to_sparse_tensor=False, save_to_cpu=True)
@@ -98,5 +63,5 @@ def _sparse(weights: npt.NDArray[np.float32]) -> SparseRow:
 
 
 def _joined(rows: Sequence[SparseRow]) -> SparseVectors:
-    ends = np.cumsum([0, *(len(places) for places, _ in rows)], dtype=np.int64)
-    return SparseVectors(ends, np.concatenate([places for places, _ in rows] or [_EMPTY[0]]), np.concatenate([w for _, w in rows] or [_EMPTY[1]]))
+    places, weights = zip(_EMPTY, *rows, strict=True)  # so that there is something to join, and the offsets begin with 0
+    return SparseVectors(np.cumsum([len(of_row) for of_row in places], dtype=np.int64), np.concatenate(places), np.concatenate(weights))

@@ -38,6 +38,11 @@ class Tokens:
     cut: npt.NDArray[np.int64]
     exact: bool = True
 
+    @property
+    def counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """`read` and `cut`, zeros where they are only estimates."""
+        return (self.read, self.cut) if self.exact else (np.zeros_like(self.read), np.zeros_like(self.cut))
+
 
 class RustTokenizer:
     """A copy of a fast tokenizer, from its JSON: cuts at `limit` tokens as the model does, and counts what it has cut."""

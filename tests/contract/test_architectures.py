@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,13 +50,6 @@ WITHOUT_COUNTS = {"slow-tokenizer"}
 """Kinds of which the encoder may say nothing about tokens: counting with Python would take longer than encoding."""
 
 Folder = Callable[[str], Path]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _nothing_loaded() -> Iterator[None]:
-    """The module leaves no model behind."""
-    yield
-    encoders._loaded = None
 
 
 @pytest.fixture(params=models.KINDS)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import BadRowError, EncodingError, RefusedError, VectorSinkError
 from spark_vector_sink.store.edge import EdgeStore
 from tests.fakes import Four
@@ -27,13 +26,6 @@ ROOT = Path(__file__).parents[2]
 Folder = Callable[[str], Path]
 Matrix = npt.NDArray[np.float32]
 CLOSE = 1e-5
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _nothing_loaded() -> Iterator[None]:
-    """The module leaves no model behind."""
-    yield
-    encoders._loaded = None
 
 
 @pytest.fixture

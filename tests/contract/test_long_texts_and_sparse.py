@@ -4,7 +4,7 @@ real Qdrant."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import pyarrow as pa
 import pytest
 
 from spark_vector_sink import search
-from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import BadRowError, RefusedError
 from spark_vector_sink.options import ID_NAMESPACE
 from spark_vector_sink.store.question import RRF_K
@@ -30,13 +29,6 @@ Matrix = npt.NDArray[np.float32]
 CLOSE = 1e-5
 EXACT = {"device": "cpu", "dtype": "float32"}
 TEXTS = ["the quick brown fox jumps over the lazy dog", "a vector database stores points", "dogs run after a ball", "snow", "red, green, blue"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _nothing_loaded() -> Iterator[None]:
-    """The module leaves no model behind."""
-    yield
-    encoders._loaded = None
 
 
 @pytest.fixture

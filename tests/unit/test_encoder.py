@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,6 @@ def encode(encoder: Any, texts: Sequence[str]) -> Encoded:
 
 
 CUSTOM = EncoderSpec("encoder x", "", factory="tests.unit.fakes:HashEncoder")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_loaded() -> Iterator[None]:
-    """Each test begins and ends without a loaded encoder."""
-    encoders._loaded = None
-    yield
-    encoders._loaded = None
 
 
 # --- what users bring -------------------------------------------------------------------------------------------------------------------------

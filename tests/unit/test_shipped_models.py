@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,6 @@ from spark_vector_sink.errors import EncodingError
 from spark_vector_sink.options import SinkOptions
 
 CPU = {"device": "cpu", "dtype": "float32"}
-
-
-@pytest.fixture(autouse=True)
-def _nothing_loaded() -> Iterator[None]:
-    """Each test begins and ends without a loaded encoder."""
-    encoders._loaded = None
-    yield
-    encoders._loaded = None
 
 
 @pytest.fixture

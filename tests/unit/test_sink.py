@@ -612,7 +612,6 @@ def test_another_model_is_refused_before_the_first_row(tmp_path: Path) -> None:
 )
 def test_a_model_is_checked_by_its_files(tmp_path: Path, tiny_model: Path, more: dict[str, Any], words: str) -> None:
     """Before a task starts, and without loading it."""
-    encoders._loaded = None
     checked = check(options(tmp_path / "s", **{"encoder": None, "model": tiny_model, **more}), SCHEMA)
     assert checked.problems == (words,)
     assert encoders._loaded is None

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pytest
 
 from spark_vector_sink import sink
-from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import BadRowError, EncodingError, PermanentStoreError
 from spark_vector_sink.plan import Plan, plan
@@ -57,10 +56,8 @@ def never_made() -> HashEncoder:
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    """No test begins with a loaded encoder, or ends with a thread of the sink."""
-    encoders._loaded = None
+    """No test ends with a thread of the sink."""
     yield
-    encoders._loaded = None
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("vectorsink-")] == []
 
 

@@ -139,6 +139,12 @@ class Collections(Protocol):
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
         """Bring in what tasks have staged; return how many points the collection holds, where known."""
 
+    def wait_for_index(self, target: Target, most_seconds: float) -> float:
+        """Return when everything in the collection is searchable by its index; the seconds that it took.
+
+        most_seconds: how long the store may be away, or show no progress. Raises PermanentStoreError, which says that all points are written.
+        """
+
     def abandon(self, target: Target, run: str) -> None:
         """Clean up after a failed run. Never deletes points: tasks may still be running."""
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
-from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError
+from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.store.guard import guard_problems, other_model
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
+from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import CollectionSpec, Hit, Target
+
+T = TypeVar("T")
 
 METADATA_KEY = "spark_vector_sink"
 """Our part of a collection's metadata."""
@@ -89,6 +92,25 @@ class QdrantCollections:
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return None
+
+    def wait_for_index(self, target: Target, most_seconds: float) -> float:
+        """Wait for green. The job is done by now, so a server that is away is asked again."""
+
+        def look() -> IndexState:
+            with self._asking(f"reading '{target.name}'"):
+                return IndexState.of(self._client.get_collection(target.physical))
+
+        def wake() -> None:
+            with self._asking(f"telling the server to optimise '{target.name}'"):
+                self._client.update_collection(target.physical, optimizers_config=models.OptimizersConfigDiff())
+
+        def patiently(ask: Callable[[], T]) -> T:
+            try:
+                return retrying(ask, most_seconds, lambda: None)
+            except (CollectionError, StoreError) as error:
+                raise PermanentStoreError(f"all points are written to '{target.name}', but its index cannot be waited for: {error}") from error
+
+        return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), most_seconds)
 
     def abandon(self, target: Target, run: str) -> None:
         """Nothing to clean: points that were written are right, and the next run writes them again."""

@@ -167,7 +167,7 @@ class TestJobs:
     def test_a_job_waits(self, fake_server: FakeServer) -> None:
         """The report says how long the end of the job has waited for the index."""
         report = server_place(fake_server, vector_column="v", wait_for_index=True).write(vectors(3))
-        assert 0.9 < report.index_seconds < 10
+        assert report.index_seconds >= 1.0
         assert f"waited {report.index_seconds:.1f} s for the index" in str(report)
 
     def test_a_job_does_not_wait_by_itself(self, fake_server: FakeServer) -> None:

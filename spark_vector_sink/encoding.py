@@ -118,13 +118,11 @@ def unfit(points: Documents, made: Iterable[Vectors], encoded: Encoded | None, c
 
 def _unusable(made: Vectors) -> dict[int, str]:
     """The reason of each vector that cannot be compared; one by one only where there is any."""
-    if isinstance(made, SparseVectors):
-        sparse = made
-        return (
-            {} if vectors.unusable_sparse(sparse) is None else bad.each(len(sparse), lambda row: vectors.unusable_sparse(sparse.slice(row, row + 1)))
-        )
-    dense = made
-    return {} if vectors.unusable(dense) is None else bad.each(len(dense), lambda row: vectors.unusable(dense[row : row + 1]))
+
+    def first(start: int, stop: int) -> tuple[int, str] | None:
+        return vectors.unusable_sparse(made.slice(start, stop)) if isinstance(made, SparseVectors) else vectors.unusable(made[start:stop])
+
+    return {} if first(0, len(made)) is None else bad.each(len(made), lambda row: first(row, row + 1))
 
 
 def _too_long(encoded: Encoded, row: int) -> str:

@@ -69,12 +69,12 @@ class MissingPackageError(VectorSinkError, ImportError):
 
 
 class BadRowError(VectorSinkError):
-    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing."""
+    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing. `column` is "" where the reason is no matter of one column."""
 
     def __init__(self, key: str | None, column: str, reason: str) -> None:
         self.key, self.column, self.reason = key, column, reason
         row = "a row" if key is None else f"the row with key {shorten(key)!r}"
-        super().__init__(f"{row} cannot be written: column '{column}' {reason}")
+        super().__init__(f"{row} cannot be written: " + (f"column '{column}' {reason}" if column else reason))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return type(self), (self.key, self.column, self.reason)
@@ -115,6 +115,11 @@ def shorten(text: str, limit: int = 80) -> str:
     """`text` on one line and at most `limit` characters long, for use in a message."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; empty where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def _one_line(problems: Sequence[str]) -> str:

@@ -38,7 +38,6 @@ NOT_YET = {
     "shard_key_column": "shard keys",
     "keep_versions": "mode('overwrite')",
     "replace_collection": "mode('overwrite')",
-    "max_points_per_second": "a cap on points per second",
     "unchanged": "skipping unchanged documents",
     "existing": "merging with what a point holds",
     "delete_missing": "deleting what a full load no longer has",
@@ -116,7 +115,7 @@ class SinkOptions:
     """Every option of `format("vectorsink")` and of `write()`; keys are case-insensitive, values text."""
 
     # fmt: off
-    url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`; without it the store is a directory on this machine.")] = field(default=None, repr=False)
+    url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`, or those of several nodes, separated by commas; without it the store is a directory on this machine.")] = field(default=None, repr=False)
     grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, where it cannot be found from `url` (6334, or the next port after the REST port)."), between(1, 65535)] = None
     collection: Annotated[str | None, Doc(WHERE, "Collection to write to, or the directory of an embedded store; `.save(name)` says the same.")] = None
     api_key: Annotated[Secret | None, Doc(WHERE, "API key; prefer the environment or a file, since Spark itself may show options.")] = field(default=None, repr=False)
@@ -167,7 +166,8 @@ class SinkOptions:
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
     batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024)] = 4 * 1024 * 1024
-    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto is 2."), between(1, 8)] = "auto"
+    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto begins with 2, grows to 8 while that helps, and halves when the server cannot keep up."), between(1, 8)] = "auto"
+    max_points_per_second: Annotated[int | None, Doc(WRITING, "Most points that each task sends in a second; the server's own `write_rate_limit` holds for all tasks together."), at_least(1)] = None
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
     wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job's end waits until the server has indexed everything (status green), so that done means searchable at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
 
@@ -430,6 +430,7 @@ _ONLY_SERVER = (
     "batch_points",
     "batch_bytes",
     "max_in_flight",
+    "max_points_per_second",
     "ordering",
     "retry_max_seconds",
     "versioned",
@@ -516,7 +517,7 @@ def _problems_together(options: SinkOptions) -> list[str]:
         problems.append(f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = {options.chunk_tokens}")
     if not options.rejects:
         without_effect(("rejects_path", "max_rejects"), "without on_bad_row=reject or long_text=reject")
-    if options.url is not None and not options.url.lower().startswith("https:"):
+    if options.url is not None and "https:" not in options.url.lower():
         without_effect(("tls_ca_file",), "without an https 'url'")
     if not options.create_collection:
         without_effect(("collection_config", "versioned"), "with create_collection=false")
@@ -569,8 +570,6 @@ def place_problems(options: SinkOptions) -> list[str]:
         return [f"a collection's name cannot hold {unusable[0]!r}, got {_shown(where)}"]
     if len(where) > LONGEST_NAME:
         return [f"a collection's name has at most {LONGEST_NAME} characters, this one has {len(where)}: {_shown(where)}"]
-    if "," in options.url:
-        return ["option 'url' takes one address in this version (several nodes will come later)"]
     return []
 
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -24,23 +24,22 @@ import numpy as np
 import pyarrow as pa
 
 from spark_vector_sink import stores
+from spark_vector_sink.delivering import Delivery, Read, Window
 from spark_vector_sink.delivery import rejects
 from spark_vector_sink.delivery.places import located, shown
 from spark_vector_sink.delivery.rejects import Rejects
-from spark_vector_sink.encode.encoder import Encoded, Tokenised
 from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.encoding import Task as Task
-from spark_vector_sink.encoding import TaskEncoder, Vectors, unfit
+from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, shorten
 from spark_vector_sink.pipeline import Pipeline
-from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
-from spark_vector_sink.rows import documents, pieces, vectors
+from spark_vector_sink.rows import documents, pieces
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.documents import Documents
 from spark_vector_sink.store.guard import other_model
-from spark_vector_sink.store.store import PointBatch, Target, VectorStore
+from spark_vector_sink.store.store import Target
 
 T = TypeVar("T")
 
@@ -63,6 +62,7 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
     store = stores.store(plan.options, plan.place, _target(plan), plan.run, task.partition, task.attempt)
     rejected = Rejects(plan.options, plan.run, task.partition, task.attempt)
     with closing(store), closing(rejected), Pipeline(store.close) as pipeline:
+        delivery = Delivery(plan, store, rejected, report)
         encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
         source = pipeline.until_error(batches)
         rows = windows(source if encoder is None else encoder.watched(source), plan.options.window_rows)
@@ -71,12 +71,9 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
             encoder.load()
         for window in _timed(ahead, report, "waiting_seconds"):
             encoded = encoder.encode(window.tokenised) if encoder is not None and window.tokenised is not None else None
-            pipeline.behind(partial(_deliver, plan, store, rejected, window, encoded, report))
+            pipeline.behind(partial(delivery.deliver, window, encoded))
         pipeline.wait()
-        waiting = time.perf_counter()
-        report.receipts, report.rejects = store.flush(), rejected.flush()
-        report.store_seconds += time.perf_counter() - waiting
-        report.retries = store.retries
+        delivery.finish()
     report.peak_bytes = _peak_bytes()
     report.task_seconds = time.perf_counter() - begun
     return report
@@ -96,13 +93,13 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     if missing:
         raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")
     rejects.check(plan.options, plan.run, reports)
-    with stores.collections(plan.options, plan.place) as collections:
+    with stores.collections(plan.options, plan.place, patient=True) as collections:
         wrong = other_model(_target(plan).name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
         if wrong is not None:
             raise CollectionError(wrong)
         receipts = [receipt for report in reports for receipt in report.receipts]
         stored = collections.finish(_target(plan), plan.run, receipts)
-        waited = collections.wait_for_index(_target(plan), plan.options.retry_max_seconds) if plan.options.wait_for_index else 0.0
+        waited = collections.wait_for_index(_target(plan)) if plan.options.wait_for_index else 0.0
     rejects.publish(plan.options, plan.run, reports)
     total = _report(plan, reports)
     total.stored_points, total.index_seconds = stored, waited
@@ -142,37 +139,15 @@ def _metadata_name(plan: Plan) -> str:
     return target.name if plan.options.is_embedded else target.physical
 
 
-@dataclass
-class _Read:
-    """Rows that were read together. documents: how many of them may become points. bad: the others, by their place; what the model does
-    not take joins them until the last of their points is delivered."""
-
-    rows: pa.RecordBatch
-    superseded: int
-    documents: int
-    bad: dict[int, BadRow]
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Texts that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where there is nothing
-    to encode. is_last: whether all points of the rows are on their way with these."""
-
-    read: _Read
-    points: Documents
-    tokenised: Tokenised | None
-    is_last: bool = True
-
-
-def _windows(plan: Plan, batches: Iterator[pa.RecordBatch], encoder: TaskEncoder | None, report: PartitionReport) -> Iterator[_Window]:
+def _windows(plan: Plan, batches: Iterator[pa.RecordBatch], encoder: TaskEncoder | None, report: PartitionReport) -> Iterator[Window]:
     """What there is to do before the model: documents, chunks, tokens."""
     for rows in _timed(batches, report, "reading_seconds"):
         found, bad = _documents(plan, rows)
-        read = _Read(rows, found.superseded, len(found), {one.row: one for one in bad})
+        read = Read(rows, found.superseded, len(found), {one.row: one for one in bad})
         if encoder is None or not len(found):
-            yield _Window(read, found, None)
+            yield Window(read, found, None)
         elif plan.options.long_text != "chunk":
-            yield _Window(read, found, encoder.tokenise(found.texts))
+            yield Window(read, found, encoder.tokenise(found.texts))
         else:
             yield from _windows_of_chunks(plan, read, found, encoder)
 
@@ -182,7 +157,7 @@ def _documents(plan: Plan, rows: pa.RecordBatch) -> tuple[Documents, list[BadRow
     return documents.sift(*what) if plan.options.on_bad_row == "reject" else (documents.read(*what), [])
 
 
-def _windows_of_chunks(plan: Plan, read: _Read, found: Documents, encoder: TaskEncoder) -> Iterator[_Window]:
+def _windows_of_chunks(plan: Plan, read: Read, found: Documents, encoder: TaskEncoder) -> Iterator[Window]:
     """Long documents give more points than a window has rows, so they are spread."""
     chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
     counts = np.bincount(chunks.document, minlength=len(found))[chunks.document]
@@ -193,56 +168,7 @@ def _windows_of_chunks(plan: Plan, read: _Read, found: Documents, encoder: TaskE
             found, chunks.texts[part], chunks.document[part], chunks.number[part], counts[part], chunks.start[part], chunks.stop[part],
             namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
         )  # fmt: skip
-        yield _Window(read, points, encoder.tokenise(points.texts), start + size >= len(chunks.texts))
-
-
-def _deliver(plan: Plan, store: VectorStore, rejected: Rejects, window: _Window, encoded: Encoded | None, report: PartitionReport) -> None:
-    """What there is to do behind the model: checks, points, the store; and the rows that cannot become points."""
-    read = window.read
-    if len(window.points):
-        _submit(plan, store, window, encoded, report)
-    if window.is_last:
-        rejected.add(read.rows, read.bad)
-        report.rows += len(read.rows)
-        report.superseded += read.superseded
-        report.written += read.documents
-        report.rejected += len(read.bad)
-
-
-def _submit(plan: Plan, store: VectorStore, window: _Window, encoded: Encoded | None, report: PartitionReport) -> None:
-    """Send the points that can be written. Of a rejected document no chunk is sent from here on."""
-    read, points = window.read, window.points
-    made = _vectors(plan, points, encoded)
-    column = str(plan.columns.vector) if encoded is None else ", ".join(plan.columns.text)
-    found = unfit(points, made.values(), encoded, column, plan.options.long_text)
-    rejects.refuse(plan.options, found)
-    for bad in found:
-        read.documents -= bad.row not in read.bad
-        read.bad.setdefault(bad.row, bad)
-    cut = np.zeros(len(points), np.int64) if encoded is None else encoded.cut
-    left = np.flatnonzero(~np.isin(points.rows, list(read.bad)))
-    if len(left) < len(points):
-        points, cut = points.take(left), cut[left]
-        made = {name: one.take(left) if isinstance(one, SparseVectors) else one[left] for name, one in made.items()}
-    if not len(points):
-        return
-    begun = time.perf_counter()
-    store.submit(PointBatch(points.ids, made, points.payload))
-    report.store_seconds += time.perf_counter() - begun
-    report.points += len(points)
-    report.tokens_cut += int(cut.sum())
-    report.truncated += int(np.count_nonzero(cut))
-
-
-def _vectors(plan: Plan, points: Documents, encoded: Encoded | None) -> dict[str, Vectors]:
-    """The vectors of each point, by their names."""
-    if encoded is None:
-        made = vectors.matrix(points.vectors, plan.spec.dimension or 0)  # known by now: `check` refuses a job where it is not
-        return {plan.spec.vector_name: vectors.normalized(made) if plan.options.normalize else made}
-    named: dict[str, Vectors] = {plan.spec.vector_name: encoded.vectors} if plan.spec.dense else {}
-    if encoded.sparse is not None and plan.spec.sparse_vector_name is not None:
-        named[plan.spec.sparse_vector_name] = encoded.sparse
-    return named
+        yield Window(read, points, encoder.tokenise(points.texts), start + size >= len(chunks.texts))
 
 
 def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the store is: a server's address, or None for a directory."""
+    """Where the store is: the addresses of a server's nodes, or none for a directory."""
 
-    address: Address | None = None
+    addresses: tuple[Address, ...] = ()
 
     def name(self, options: SinkOptions) -> str:
         """The collection as the store knows it."""
@@ -31,22 +31,23 @@ def find(options: SinkOptions) -> tuple[Place, list[str]]:
         return Place(), []
     from spark_vector_sink.store import qdrant
 
-    address, warnings = qdrant.find(options)
-    return Place(address), warnings
+    addresses, warnings = qdrant.find(options)
+    return Place(addresses), warnings
 
 
 @contextmanager
-def collections(options: SinkOptions, place: Place) -> Iterator[Collections]:
-    """The store's collections, for the driver."""
+def collections(options: SinkOptions, place: Place, *, patient: bool = False) -> Iterator[Collections]:
+    """The store's collections, for the driver. patient: whether a server that is away is waited for as long as tasks wait, as is right when
+    everything is written; else it is asked again for some seconds."""
     made: Any
-    if place.address is None:
+    if not place.addresses:
         from spark_vector_sink.store import edge
 
         made = edge.EdgeCollections(options.timeout_seconds)
     else:
         from spark_vector_sink.store import qdrant
 
-        made = qdrant.QdrantCollections(place.address)
+        made = qdrant.QdrantCollections(place.addresses, *([options.retry_max_seconds] if patient else []))
     try:
         yield made
     finally:
@@ -55,10 +56,11 @@ def collections(options: SinkOptions, place: Place) -> Iterator[Collections]:
 
 def store(options: SinkOptions, place: Place, target: Target, run: str, partition: int, attempt: int) -> VectorStore:
     """A task's end of the store."""
-    if place.address is None:
+    if not place.addresses:
         from spark_vector_sink.store import edge
 
         return edge.EdgeStore(target, run, partition, attempt)
     from spark_vector_sink.store import qdrant
 
-    return qdrant.QdrantStore(place.address.with_key_of_this_process(options), target, options)
+    addresses = [address.with_key_of_this_process(options) for address in place.addresses]
+    return qdrant.QdrantStore(addresses, target, options, partition)

@@ -154,7 +154,9 @@ class RealServer:
             **self.env,
         }
         with (self.directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen([self.binary, *self.arguments], cwd=self.directory, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                [self.binary, *self.arguments], cwd=self.directory, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         try:
             ca = (self.tls / "cert.pem").read_bytes() if self.tls else None
             wait_until_healthy(self.host, self.grpc_port, tls=self.tls is not None, ca=ca, alive=lambda: self.running)
@@ -210,7 +212,9 @@ class RealCluster:
         for node in self.nodes:
             node.start()
         for node in self.nodes:
-            _wait_until(lambda url=node.url: len(_asked(f"{url}/cluster")["peers"]) == len(self.nodes), 30, lambda: "the nodes do not find each other")
+            _wait_until(
+                lambda url=node.url: len(_asked(f"{url}/cluster")["peers"]) == len(self.nodes), 30, lambda: "the nodes do not find each other"
+            )
         return self
 
     def stop(self) -> None:

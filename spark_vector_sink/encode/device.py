@@ -28,22 +28,18 @@ def choose(asked: str, gpus: Sequence[str]) -> str:
 
     gpus: addresses from Spark, each a number, or what stands in CUDA_VISIBLE_DEVICES.
     """
-    if asked not in (AUTO, "cuda") and not asked.startswith("cuda"):
+    if asked != AUTO and not asked.startswith("cuda"):
         return asked
     import_torch("torch")
     import torch
 
-    if asked not in (AUTO, "cuda"):
-        if asked.startswith("cuda") and not torch.cuda.is_available():
-            raise EncodingError(f"option 'device' = {asked!r}, but torch finds no CUDA device on this machine")
-        return asked
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if gpus:
-        return f"cuda:{assigned(gpus[0], shared.visible_names(count))}"
-    if count:
-        return f"cuda:{shared.least_used(shared.visible_names(count))}"
-    if asked == "cuda":
-        raise EncodingError("option 'device' = 'cuda', but torch finds no CUDA device on this machine")
+    visible = shared.visible_names(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    if asked in (AUTO, "cuda") and gpus:
+        return f"cuda:{assigned(gpus[0], visible)}"
+    if visible:
+        return f"cuda:{shared.least_used(visible)}" if asked in (AUTO, "cuda") else asked
+    if asked != AUTO:
+        raise EncodingError(f"option 'device' = {asked!r}, but torch finds no CUDA device on this machine")
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 

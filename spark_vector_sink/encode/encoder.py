@@ -129,9 +129,7 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
         key = (spec, chosen)
         if _loaded is not None and _loaded[0] == key:
             return _loaded[1]
-        if _loaded is not None:
-            before, _loaded = _loaded[0][1], None
-            memory.give_back(before)  # before the next model takes its memory
+        _let_go()  # before the next model takes its memory
         encoder = custom.made(spec.factory, factory, chosen) if spec.factory is not None else _model(spec, chosen, files)
         _loaded = (key, encoder)
         return encoder
@@ -139,11 +137,16 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
 
 def unload() -> None:
     """Let go of the loaded encoder and of its memory: a driver that has only asked for a dimension needs it no more."""
-    global _loaded
     with _lock:
-        if _loaded is not None:
-            before, _loaded = _loaded[0][1], None
-            memory.give_back(before)
+        _let_go()
+
+
+def _let_go() -> None:
+    """Forget the loaded encoder, and return its memory. The caller holds the lock."""
+    global _loaded
+    if _loaded is not None:
+        chosen, _loaded = _loaded[0][1], None
+        memory.give_back(chosen)
 
 
 def _model(spec: EncoderSpec, chosen: str, files: str | None) -> Encoder:

@@ -42,11 +42,8 @@ class Features:
         mask = columns >= (len(columns) - lengths)[:, None] if self._left else columns < lengths[:, None]
         tokens = np.full(mask.shape, self._pad, np.int64)
         tokens[mask] = np.concatenate(ids)
-        made: dict[str, Any] = {}
-        for name in self._names:
-            array = {"input_ids": tokens, "attention_mask": mask.astype(np.int64), "token_type_ids": np.zeros(mask.shape, np.int64)}[name]
-            made[name] = torch.from_numpy(array)
-        return {**made, **self._constants}
+        arrays = {"input_ids": tokens, "attention_mask": mask.astype(np.int64), "token_type_ids": np.zeros_like(tokens)}
+        return {name: torch.from_numpy(arrays[name]) for name in self._names} | self._constants
 
 
 def provable(model: Any, tokenizer: Any, prompt: str) -> Features | None:

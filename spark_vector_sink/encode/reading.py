@@ -76,15 +76,15 @@ def _tokenizer(own: Any, limit: int, prompt: str, special: bool) -> RustTokenize
     from tokenizers import Tokenizer
 
     rust = own if isinstance(own, Tokenizer) else getattr(own, "backend_tokenizer", None)
-    if isinstance(rust, Tokenizer) and _can_be_copied(rust):
-        return RustTokenizer(rust, limit, prompt, getattr(own, "truncation_side", "right"), special)
+    json = _json(rust) if isinstance(rust, Tokenizer) else None
+    if json is not None:
+        return RustTokenizer(json, limit, prompt, getattr(own, "truncation_side", "right"), special)
     return SlowTokenizer(own, limit, prompt) if callable(own) else Estimate()
 
 
-def _can_be_copied(rust: Any) -> bool:
-    """Not where a part of it is written in Python."""
+def _json(rust: Any) -> str | None:
+    """What a copy is made from; None where a part of it is written in Python."""
     try:
-        rust.to_str()
+        return str(rust.to_str())
     except Exception:  # the library has no class of its own for it
-        return False
-    return True
+        return None

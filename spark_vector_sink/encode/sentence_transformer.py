@@ -16,7 +16,7 @@ from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.reading import Reading, without_normalize
 from spark_vector_sink.encode.token_batches import Rows, TokenBatches
 from spark_vector_sink.encode.tokens import NO_LIMIT, RustTokenizer
-from spark_vector_sink.errors import EncodingError
+from spark_vector_sink.errors import EncodingError, first_line
 
 
 class SentenceTransformerEncoder:
@@ -130,8 +130,7 @@ class SentenceTransformerEncoder:
             for rows, made in kept:
                 vectors[rows] = self._finished(made.cpu()).numpy()
         except Exception as error:
-            first_line = (str(error).strip().splitlines() or [""])[0]
-            raise EncodingError(f"the vectors cannot be had from {self.device}: {type(error).__name__}: {first_line}") from error
+            raise EncodingError(f"the vectors cannot be had from {self.device}: {type(error).__name__}: {first_line(error)}") from error
 
     def _finished(self, made: Any) -> Any:
         """Cut, and normalised again in float32: in bfloat16 lengths come out up to 0.4 % off, and a cut vector is shorter."""
@@ -150,8 +149,7 @@ def load_model(kind: Any, spec: EncoderSpec, device: str) -> Any:
         model = kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
         return model.float()  # as some are stored in half precision: what computes in which is decided here, not by a file
     except Exception as error:
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        raise EncodingError(f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line}") from error
+        raise EncodingError(f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line(error)}") from error
 
 
 def _full_dimension(model: Any) -> int:

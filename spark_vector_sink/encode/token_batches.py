@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spark_vector_sink.encode import memory
-from spark_vector_sink.errors import EncodingError
+from spark_vector_sink.errors import EncodingError, first_line
 
 Rows = npt.NDArray[np.int64]
 """Indices of the texts of one batch"""
@@ -44,10 +44,10 @@ class TokenBatches:
             try:
                 made = forward(rows)
             except Exception as error:
-                first_line = (str(error).strip().splitlines() or [""])[0]
+                line = first_line(error)
                 if not memory.is_lack_of_memory(error):
-                    raise EncodingError(f"the model failed on {len(rows)} texts on {self._device}: {type(error).__name__}: {first_line}") from error
-                lacking = first_line or type(error).__name__
+                    raise EncodingError(f"the model failed on {len(rows)} texts on {self._device}: {type(error).__name__}: {line}") from error
+                lacking = line or type(error).__name__
             if lacking is None:
                 yield rows, made
                 start += len(rows)

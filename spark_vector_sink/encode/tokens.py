@@ -40,17 +40,17 @@ class Tokens:
 
 
 class RustTokenizer:
-    """A copy of a fast tokenizer: cuts at `limit` tokens as the model does, and counts what it has cut."""
+    """A copy of a fast tokenizer, from its JSON: cuts at `limit` tokens as the model does, and counts what it has cut."""
 
-    def __init__(self, own: Any, limit: int, prompt: str, side: str, special: bool = True) -> None:
+    def __init__(self, json: str, limit: int, prompt: str, side: str, special: bool = True) -> None:
         self._prompt, self._limit, self._adds_special, self._keeps_end = prompt, limit, special, side == "left"
-        self.whole = _copy(own)
+        self.whole = _plain(json)
         self._special = self.whole.num_special_tokens_to_add(False) if special else 0
         if limit <= self._special:
             raise EncodingError(
                 f"option 'max_tokens' = {limit} leaves no room for text beside the {self._special} special tokens of the model's tokenizer"
             )
-        self._cutting = _copy(own)
+        self._cutting = _plain(json)
         if limit < NO_LIMIT:
             self._cutting.enable_truncation(max_length=limit, direction=side)
 
@@ -124,8 +124,11 @@ def pieces(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _copy(own: Any) -> Any:
-    made = type(own).from_str(own.to_str())
+def _plain(json: str) -> Any:
+    """The tokenizer, which neither cuts nor pads."""
+    from tokenizers import Tokenizer
+
+    made = Tokenizer.from_str(json)
     made.no_truncation()
     made.no_padding()
     return made

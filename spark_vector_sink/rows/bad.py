@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from spark_vector_sink.errors import BadRowError
 
-NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY = (
-    "null key", "blank text", "bad bytes", "payload value", "vector", "long text", "memory",
+NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY, REFUSED = (
+    "null key", "blank text", "bad bytes", "payload value", "vector", "long text", "memory", "refused by the store",
 )  # fmt: skip
 """The kinds of reasons."""
 
@@ -16,7 +16,7 @@ NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY = (
 @dataclass(frozen=True)
 class BadRow:
     """row: its place in the window, from 0. key: the key's text, None where there is none. kind: one of the kinds above. reason: what is
-    wrong with `column`, to complete the sentence "column 'x' …"."""
+    wrong with `column`, to complete the sentence "column 'x' …"; a sentence of its own where it is no matter of one column, which is "" then."""
 
     row: int
     key: str | None

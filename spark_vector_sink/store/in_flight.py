@@ -6,40 +6,51 @@ from collections.abc import Callable, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
+from spark_vector_sink.store.limit import MOST, Limit
 from spark_vector_sink.store.store import PointId
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
-class InFlight(Generic[R]):
-    """Sends requests in threads of its own, at most `most` at once; used by one thread."""
+class InFlight(Generic[R, T]):
+    """Sends requests in threads of its own, never more at once than `limit` says; used by one thread."""
 
-    def __init__(self, send: Callable[[R], None], most: int) -> None:
+    def __init__(self, send: Callable[[R], T], limit: Limit) -> None:
         self._send = send
-        self._most = most
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="vectorsink-send")
-        self._pending: dict[Future[None], Set[PointId]] = {}
+        self._limit = limit
+        self._threads = ThreadPoolExecutor(MOST, thread_name_prefix="vectorsink-send")
+        self._pending: dict[Future[T], tuple[Set[PointId], Callable[[T], None]]] = {}
 
-    def submit(self, request: R, ids: Set[PointId]) -> None:
-        """Send soon. Blocks while `most` requests are on their way, or one that touches the same points, so that the last
-        row of a key is the last one written. Raises the first failure of an earlier request."""
-        while len(self._pending) >= self._most or any(not ids.isdisjoint(other) for other in self._pending.values()):
-            self._take_finished()
-        self._pending[self._threads.submit(self._send, request)] = ids
+    def submit(self, request: R, ids: Set[PointId], done: Callable[[T], None]) -> None:
+        """Send soon. Blocks while as many as allowed are on their way, or one that touches the same points, so that the last row of a key is
+        the last one written. Raises the first failure of an earlier request. done: gets what `send` returned, in this or a later call."""
+        self._take([future for future in self._pending if future.done()])
+        while len(self._pending) >= self._limit.now:
+            for _ in range(self._wait()):
+                self._limit.grow()
+        while any(not ids.isdisjoint(others) for others, _ in self._pending.values()):
+            self._wait()
+        self._pending[self._threads.submit(self._send, request)] = ids, done
 
     def drain(self) -> None:
         """Return when nothing is on its way any more. Raises the first failure."""
         while self._pending:
-            self._take_finished()
+            self._wait()
 
     def close(self) -> None:
         """Send nothing more; what is on its way comes to its end."""
         self._threads.shutdown(wait=True)  # without cancelling: a thread in `submit` would wait for a cancelled request for ever
 
-    def _take_finished(self) -> None:
+    def _wait(self) -> int:
+        """Wait until a request has ended; how many have."""
         done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
-        finished = [future for future in self._pending if future in done]  # in the order in which they were sent
-        for future in finished:
-            del self._pending[future]
-        for future in finished:
-            future.result()
+        finished = [future for future in self._pending if future in done]
+        self._take(finished)
+        return len(finished)
+
+    def _take(self, finished: list[Future[T]]) -> None:
+        """Hear of requests that have ended, in the order in which they were sent."""
+        ended = [(future, self._pending.pop(future)[1]) for future in finished]
+        for future, done in ended:
+            done(future.result())

@@ -1,7 +1,9 @@
-"""How often, and how long, a request is tried again."""
+"""How often, and how long, a request is tried again, and what is said of it meanwhile."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable
 from threading import Event
@@ -17,8 +19,46 @@ T = TypeVar("T")
 BACK_OFF = wait_exponential(multiplier=0.1, max=20) + wait_random(0, 1)
 """0.1 s, 0.2 s, … 20 s, and up to a second more, so that tasks which failed together do not come back together."""
 
+SAY_EVERY = 30.0
+"""Seconds between two lines of the log about a store that fails."""
 
-def retrying(send: Callable[[], T], most_seconds: float, on_retry: Callable[[], None], closing: Event | None = None) -> T:
+log = logging.getLogger("spark_vector_sink")
+
+
+class Trouble:
+    """What the log says while requests fail: a line when it begins, and one when it is over; never more often than SAY_EVERY. Shared by threads."""
+
+    def __init__(self, most_seconds: float) -> None:
+        self._most_seconds = most_seconds
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._tries = 0
+        self._said: float | None = None
+        self._said_this = False
+
+    def failed(self, error: TransientStoreError) -> None:
+        """A request failed and will be sent again."""
+        now = time.monotonic()
+        with self._lock:
+            self._tries += 1
+            if self._since is None:
+                self._since, self._said_this = now, False
+            if self._said is None or now - self._said >= SAY_EVERY:
+                self._said, self._said_this = now, True
+                log.warning(f"{error}; trying again, for up to {self._most_seconds:g} s")
+
+    def over(self) -> None:
+        """A request that had failed was applied."""
+        with self._lock:
+            if self._since is not None and self._said_this:
+                tries = "1 retry" if self._tries == 1 else f"{self._tries} retries"
+                log.warning(f"the store takes points again, after {time.monotonic() - self._since:.1f} s and {tries}")
+            self._since, self._tries = None, 0
+
+
+def retrying(
+    send: Callable[[], T], most_seconds: float, on_retry: Callable[[], None], closing: Event | None = None, trouble: Trouble | None = None
+) -> T:
     """Call `send` until it succeeds, with growing waits, for at most `most_seconds`.
 
     Only TransientStoreError is tried again; where it names a wait, that wait is kept, and one that would end too late is not begun.
@@ -34,23 +74,35 @@ def retrying(send: Callable[[], T], most_seconds: float, on_retry: Callable[[], 
         attempts += 1
         return send()
 
+    def waits(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if trouble is not None and isinstance(error, TransientStoreError):
+            trouble.failed(error)
+
     stop = stop_before_delay(most_seconds)
     retries = Retrying(
         retry=retry_if_exception_type(TransientStoreError),
         wait=_wait,
         stop=stop if closing is None else stop | stop_when_event_set(closing),
         sleep=time.sleep if closing is None else sleep_using_event(closing),
+        before_sleep=waits,
         reraise=True,
     )
     try:
-        return retries(counted)
+        result = retries(counted)
     except TransientStoreError as error:
         seconds = time.monotonic() - begun
         times = "once" if attempts == 1 else f"{attempts} times"
         raise PermanentStoreError(f"{error} (tried {times} in {seconds:.0f} s; option 'retry_max_seconds' = {most_seconds:g})") from error
+    if attempts > 1 and trouble is not None:
+        trouble.over()
+    return result
 
 
 def _wait(state: RetryCallState) -> float:
+    """Seconds: as the server says, and up to a tenth or a second more, since others were told the same; else by BACK_OFF."""
     error = state.outcome.exception() if state.outcome is not None else None
     named = getattr(error, "retry_after", None)
-    return BACK_OFF(state) if named is None else float(named)
+    if named is None:
+        return BACK_OFF(state)
+    return float(named) + wait_random(0, max(1.0, float(named) / 10))(state)

@@ -55,6 +55,25 @@ class PointBatch:
         return int(sum(rows.nbytes for rows in self.vectors.values()) + self.payload.nbytes)
 
 
+@dataclass
+class Sent:
+    """Points that were submitted together. refused: those that the store does not take, each with its reason; complete when `is_done`."""
+
+    refused: dict[PointId, str] = field(default_factory=dict)
+    on_their_way: int = 0
+    """requests"""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is known of each point what became of it."""
+        return self.on_their_way == 0
+
+    def taken(self, refused: Mapping[PointId, str]) -> None:
+        """A request has ended."""
+        self.on_their_way -= 1
+        self.refused |= refused
+
+
 @dataclass(frozen=True)
 class CollectionSpec:
     """What the job needs the collection to be. `metadata` is what the sink remembers in it: the model, the key columns.
@@ -100,6 +119,8 @@ class Target:
     """points in it before the run, where known"""
     max_batch_points: int | None = None
     """most points the server takes in one request (strict mode)"""
+    made_by: str | None = None
+    """the run that made the collection, where it is known; another one at the end means that it was made anew meanwhile"""
 
 
 @dataclass(frozen=True)
@@ -114,11 +135,13 @@ class Hit:
 class VectorStore(Protocol):
     """Takes the points of one task. Made in the task, used by one thread, closed by the task."""
 
-    retries: int
-    """requests sent again so far"""
+    @property
+    def retries(self) -> int:
+        """Requests sent again so far."""
 
-    def submit(self, points: PointBatch) -> None:
-        """Send points soon; blocks while too many are on their way; raises the first failure of an earlier one."""
+    def submit(self, points: PointBatch) -> Sent:
+        """Send points soon; blocks while too many are on their way; raises the first failure of an earlier one. What it returns changes
+        during later calls, and is done after `flush`."""
 
     def flush(self) -> tuple[str, ...]:
         """Return when everything is acknowledged and applied, with what the driver must still bring in (receipts)."""
@@ -139,10 +162,10 @@ class Collections(Protocol):
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
         """Bring in what tasks have staged; return how many points the collection holds, where known."""
 
-    def wait_for_index(self, target: Target, most_seconds: float) -> float:
+    def wait_for_index(self, target: Target) -> float:
         """Return when everything in the collection is searchable by its index; the seconds that it took.
 
-        most_seconds: how long the store may be away, or show no progress. Raises PermanentStoreError, which says that all points are written.
+        Raises PermanentStoreError, which says that all points are written, where the store is away, or shows no progress, for `retry_max_seconds`.
         """
 
     def abandon(self, target: Target, run: str) -> None:

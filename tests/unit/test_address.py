@@ -90,28 +90,28 @@ def test_these_ports_are_asked(answers: Answers, url: str, more: dict[str, Any],
 def test_the_first_port_that_answers_is_taken(answers: Answers) -> None:
     """The others are not asked."""
     asked = answers({7000: "1.18.2"})
-    assert str(find(options("http://host:7000"))[0]) == "host:7000"
+    assert str(find(options("http://host:7000"))[0][0]) == "host:7000"
     assert len(asked) == 1
 
 
 def test_a_port_mix_up_heals_itself(answers: Answers) -> None:
     """A REST port other than 6333 usually has its gRPC port next to it."""
     answers({7000: REST, 7001: "1.18.2"})
-    assert str(find(options("http://host:7000"))[0]) == "host:7001"
+    assert str(find(options("http://host:7000"))[0][0]) == "host:7001"
 
 
 @pytest.mark.parametrize(("url", "tls"), [("https://host", True), ("http://host", False), ("host", False)])
 def test_https_means_tls(answers: Answers, url: str, tls: bool) -> None:
     """And nothing else does."""
     answers({}, "1.18.2")
-    assert find(options(url))[0].tls is tls
+    assert find(options(url))[0][0].tls is tls
 
 
 def test_an_own_authority_is_read(answers: Answers, tmp_path: Path) -> None:
     """Its file travels as content, since executors may not have it."""
     answers({}, "1.18.2")
     (tmp_path / "ca.pem").write_bytes(b"PEM")
-    assert find(options("https://host", tls_ca_file=tmp_path / "ca.pem"))[0].ca == b"PEM"
+    assert find(options("https://host", tls_ca_file=tmp_path / "ca.pem"))[0][0].ca == b"PEM"
 
 
 def test_a_missing_authority_is_named(answers: Answers, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_path_in_the_address_is_refused(answers: Answers) -> None:
 def test_any_text_is_an_address_or_explained(url: str) -> None:
     """No text makes another exception than ours, and what is taken has a host and ports."""
     with contextlib.suppress(CollectionError):
-        address, ports = rooms._parsed(options(url.replace(",", "")))
+        address, ports = rooms._parsed(url, options("http://host"))
         assert address.host
         assert all(0 <= port <= 65535 for port in ports)
 
@@ -230,13 +230,13 @@ def test_a_server_too_old_is_refused(answers: Answers, version: str) -> None:
 def test_a_server_new_enough_is_taken(answers: Answers, version: str) -> None:
     """A version that cannot be read is no reason to refuse."""
     answers({6334: version})
-    assert find(options("http://host")) == (Address("host", 6334), [])
+    assert find(options("http://host")) == ((Address("host", 6334),), [])
 
 
 def test_a_server_answers() -> None:
     """The whole way to a server of the tests."""
     with FakeServer() as server:
-        address, warnings = find(options(server.url, grpc_port=server.grpc_port))
+        (address,), warnings = find(options(server.url, grpc_port=server.grpc_port))
     assert (address.port, warnings) == (server.grpc_port, [])
 
 

@@ -22,6 +22,7 @@ from spark_vector_sink.errors import (
     StoreError,
     TransientStoreError,
     VectorSinkError,
+    first_line,
     shorten,
 )
 
@@ -140,6 +141,12 @@ def test_shorten_makes_one_line() -> None:
     assert shorten("a\n b\t\tc") == "a b c"
     assert shorten("x" * 80) == "x" * 80
     assert shorten("x" * 81) == "x" * 79 + "…"
+
+
+@pytest.mark.parametrize(("said", "line"), [("\n  one\ntwo", "one"), ("one", "one"), (" \n", ""), ("", "")])
+def test_the_first_line_of_an_error(said: str, line: str) -> None:
+    """Blank lines before it do not count; an error that says nothing has an empty one."""
+    assert first_line(ValueError(said)) == line
 
 
 def _classes() -> list[type[VectorSinkError]]:

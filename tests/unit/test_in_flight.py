@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from spark_vector_sink.store.in_flight import InFlight
+from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.store import PointId
 
 SECONDS = 10
@@ -45,17 +47,25 @@ def ids(*points: PointId) -> frozenset[PointId]:
     return frozenset(points)
 
 
+def sending_by(send: Callable[[str], None], most: int) -> InFlight[str, None]:
+    return InFlight(send, Limit(most))
+
+
+def heard(nothing: None) -> None:
+    """What `send` has returned is of no interest."""
+
+
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_as_many_as_allowed_are_on_their_way(most: int) -> None:
     """The limit is reached, and never passed."""
     sender = Sender()
-    sending = InFlight(sender, most)
+    sending = sending_by(sender, most)
     for n in range(most):
-        sending.submit(f"{n}", ids(n))
+        sending.submit(f"{n}", ids(n), heard)
     sender.wait_until_busy(most)
     sender.gate.set()
     for n in range(most, 10 * most):
-        sending.submit(f"{n}", ids(n))
+        sending.submit(f"{n}", ids(n), heard)
     sending.drain()
     sending.close()
     assert (sender.most, sorted(sender.done, key=int)) == (most, [str(n) for n in range(10 * most)])
@@ -64,9 +74,9 @@ def test_as_many_as_allowed_are_on_their_way(most: int) -> None:
 def test_submit_waits_while_all_are_busy() -> None:
     """The request after the last allowed one is not sent before another has ended."""
     sender = Sender()
-    sending = InFlight(sender, 1)
-    sending.submit("first", ids(1))
-    second = threading.Thread(target=sending.submit, args=("second", ids(2)))
+    sending = sending_by(sender, 1)
+    sending.submit("first", ids(1), heard)
+    second = threading.Thread(target=sending.submit, args=("second", ids(2), heard))
     second.start()
     sender.wait_until_busy(1)
     assert sender.begun == ["first"]
@@ -93,10 +103,10 @@ def test_a_point_is_not_on_its_way_twice() -> None:
         with lock:
             running.discard(request)
 
-    sending = InFlight(send, 4)
+    sending = sending_by(send, 4)
     requests = [f"{n % 3}-{n}" for n in range(30)]
     for request in requests:
-        sending.submit(request, ids(request[0], request))
+        sending.submit(request, ids(request[0], request), heard)
     sending.drain()
     sending.close()
     assert all(len(overlap) == 1 for overlap in overlaps)
@@ -107,8 +117,8 @@ def test_drain_raises_what_went_wrong() -> None:
     """A failure on the way is raised where everything must have arrived."""
     sender = Sender()
     sender.gate.set()
-    sending = InFlight(sender, 2)
-    sending.submit("bad 1", ids(1))
+    sending = sending_by(sender, 2)
+    sending.submit("bad 1", ids(1), heard)
     with pytest.raises(ValueError, match=r"^bad 1$"):
         sending.drain()
     sending.close()
@@ -118,10 +128,10 @@ def test_submit_raises_what_went_wrong_before() -> None:
     """A later request meets the failure of an earlier one, and is not sent."""
     sender = Sender()
     sender.gate.set()
-    sending = InFlight(sender, 1)
-    sending.submit("bad 1", ids(1))
+    sending = sending_by(sender, 1)
+    sending.submit("bad 1", ids(1), heard)
     with pytest.raises(ValueError, match=r"^bad 1$"):
-        sending.submit("good", ids(2))
+        sending.submit("good", ids(2), heard)
     sending.close()
     assert sender.begun == ["bad 1"]
 
@@ -130,9 +140,9 @@ def test_of_several_failures_the_first_is_raised() -> None:
     """Whatever order they end in, the request that was sent first is the one to hear of."""
     for _ in range(20):
         sender = Sender()
-        sending = InFlight(sender, 4)
+        sending = sending_by(sender, 4)
         for n in range(4):
-            sending.submit(f"bad {n}", ids(n))
+            sending.submit(f"bad {n}", ids(n), heard)
         sender.gate.set()
         sending.close()  # all have ended by now
         with pytest.raises(ValueError, match=r"^bad 0$"):
@@ -143,9 +153,9 @@ def test_drain_returns_when_all_has_arrived() -> None:
     """Nothing is on its way afterwards, and draining once more is nothing."""
     sender = Sender()
     sender.gate.set()
-    sending = InFlight(sender, 3)
+    sending = sending_by(sender, 3)
     for n in range(9):
-        sending.submit(str(n), ids(n))
+        sending.submit(str(n), ids(n), heard)
     sending.drain()
     assert (len(sender.done), sender.busy) == (9, [])
     sending.drain()
@@ -155,23 +165,56 @@ def test_drain_returns_when_all_has_arrived() -> None:
 def test_close_lets_what_is_on_its_way_end() -> None:
     """No thread is left behind, and nothing more can be sent."""
     sender = Sender()
-    sending = InFlight(sender, 2)
-    sending.submit("one", ids(1))
+    sending = sending_by(sender, 2)
+    sending.submit("one", ids(1), heard)
     sender.wait_until_busy(1)
     sender.gate.set()
     sending.close()
     assert sender.done == ["one"]
     with pytest.raises(RuntimeError):
-        sending.submit("two", ids(2))
+        sending.submit("two", ids(2), heard)
 
 
 def test_a_limit_of_one_keeps_the_order() -> None:
     """One at a time is one after the other."""
     sender = Sender()
     sender.gate.set()
-    sending = InFlight(sender, 1)
+    sending = sending_by(sender, 1)
     for n in range(20):
-        sending.submit(str(n), ids(n))
+        sending.submit(str(n), ids(n), heard)
     sending.drain()
     sending.close()
     assert sender.done == [str(n) for n in range(20)]
+
+
+def test_what_was_returned_is_heard_in_the_thread_that_submits() -> None:
+    """In the order in which the requests were sent, before `drain` returns; so nobody needs a lock."""
+    found: list[tuple[str, int]] = []
+    sending: InFlight[str, str] = InFlight(lambda request: request.upper(), Limit(4))
+    for request in "abcdefgh":
+        sending.submit(request, ids(request), lambda answer: found.append((answer, threading.get_ident())))
+    sending.drain()
+    sending.close()
+    assert sorted(found) == [(letter, threading.get_ident()) for letter in "ABCDEFGH"]
+
+
+def test_waiting_for_a_place_raises_the_limit() -> None:
+    """A task that waits grows from two requests to eight; one whose requests end before the next one comes stays at two."""
+    limit = Limit()
+    gate = threading.Event()
+    sending: InFlight[int, None] = InFlight(lambda request: gate.wait(SECONDS) and None, limit)
+    for n in range(50):
+        sending.submit(n, ids(n), heard)
+        if n == 1:
+            gate.set()
+        sending.drain()
+    assert limit.now == 2
+    gate.clear()
+    opener = threading.Timer(0.2, gate.set)
+    opener.start()
+    for n in range(200):
+        sending.submit(n, ids(n), heard)
+    sending.drain()
+    sending.close()
+    opener.join()
+    assert 2 <= limit.now <= 8

@@ -261,11 +261,6 @@ def test_a_path_together_with_url_is_refused() -> None:
     assert only_problem(path="./articles") == "with option 'url' the collection is a plain name, got './articles'"
 
 
-def test_several_nodes_are_refused() -> None:
-    """One address in this version."""
-    assert only_problem(url="http://a:6333,http://b:6333") == "option 'url' takes one address in this version (several nodes will come later)"
-
-
 # --- together ---------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ from spark_vector_sink.plan import Plan, check, plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.sink import Task
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
+from spark_vector_sink.store.store import Sent
 from tests.unit.fakes import DIMENSION, HashEncoder
 
 pytest.importorskip("qdrant_edge")
@@ -168,10 +169,11 @@ def test_rows_are_read_window_by_window(tmp_path: Path, monkeypatch: pytest.Monk
     ahead: list[int] = []
     submit = EdgeStore.submit
 
-    def counting(store: EdgeStore, points: Any) -> None:
+    def counting(store: EdgeStore, points: Any) -> Sent:
         nonlocal submitted
-        submit(store, points)
+        sent = submit(store, points)
         submitted += 1
+        return sent
 
     def source() -> Iterator[pa.RecordBatch]:
         nonlocal read

@@ -21,6 +21,7 @@ from spark_vector_sink.errors import BadRowError, EncodingError, PermanentStoreE
 from spark_vector_sink.plan import Plan, plan
 from spark_vector_sink.sink import Task
 from spark_vector_sink.store.edge import EdgeStore
+from spark_vector_sink.store.store import Sent
 from tests.fake_server import FakeServer
 from tests.unit.fakes import HashEncoder
 
@@ -192,12 +193,12 @@ def test_an_error_of_the_store(tmp_path: Path, closed: list[EdgeStore], monkeypa
     """It comes out of the thread that sends, and no window is encoded for long after it."""
     submit, submitted, read = EdgeStore.submit, 0, 0
 
-    def failing_submit(store: EdgeStore, points: Any) -> None:
+    def failing_submit(store: EdgeStore, points: Any) -> Sent:
         nonlocal submitted
         if submitted == window:
             raise PermanentStoreError("the disk is full")
         submitted += 1
-        submit(store, points)
+        return submit(store, points)
 
     def source() -> Iterator[pa.RecordBatch]:
         nonlocal read

@@ -6,11 +6,19 @@ import grpc
 import pytest
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError, TransientStoreError
-from spark_vector_sink.store.qdrant.status import is_rest, store_error
+from spark_vector_sink.store.qdrant.status import OverloadedError, RefusedPointsError, TooLargeError, is_rest, store_error
 from tests.unit.fakes import RpcFailure
 
 CODES = grpc.StatusCode
-HEALS = {CODES.UNAVAILABLE, CODES.DEADLINE_EXCEEDED, CODES.INTERNAL, CODES.ABORTED, CODES.CANCELLED, CODES.UNKNOWN, CODES.RESOURCE_EXHAUSTED}
+AGAIN = {CODES.UNAVAILABLE, CODES.INTERNAL, CODES.ABORTED, CODES.CANCELLED, CODES.UNKNOWN}
+KINDS: dict[grpc.StatusCode, type[StoreError]] = {
+    **dict.fromkeys(AGAIN, TransientStoreError),
+    CODES.DEADLINE_EXCEEDED: OverloadedError,
+    CODES.RESOURCE_EXHAUSTED: OverloadedError,
+    CODES.INVALID_ARGUMENT: RefusedPointsError,
+}
+"""Of each code without telling words; all others end the job."""
+
 REST = "Trying to connect an http1.x server (HTTP status 400)"
 
 
@@ -20,9 +28,9 @@ def made(code: grpc.StatusCode, details: str | None = "details", trailing: tuple
 
 @pytest.mark.parametrize("code", [code for code in CODES if code is not CODES.OK], ids=lambda code: code.name)
 def test_every_status_has_its_kind(code: grpc.StatusCode) -> None:
-    """What may heal is transient, the rest is not; the line says what was done, the code and the server's words."""
+    """What to do about it is the error's class; the line says what was done, the code and the server's words."""
     error = made(code)
-    assert type(error) is (TransientStoreError if code in HEALS else PermanentStoreError)
+    assert type(error) is KINDS.get(code, PermanentStoreError)
     assert str(error).startswith(f"upsert to 'articles' on host:6334 failed: {code.name} details")
 
 
@@ -31,9 +39,10 @@ def test_every_status_has_its_kind(code: grpc.StatusCode) -> None:
     [
         (CODES.UNAUTHENTICATED, "check the API key (options 'api_key_env', 'api_key_file')"),
         (CODES.PERMISSION_DENIED, "the API key has no right to do this"),
+        (CODES.NOT_FOUND, "somebody has removed it since the job began; run the job again"),
     ],
 )
-def test_a_matter_of_rights_comes_with_advice(code: grpc.StatusCode, advice: str) -> None:
+def test_what_people_must_do_is_said(code: grpc.StatusCode, advice: str) -> None:
     """What to look at."""
     assert str(made(code)).endswith(f"; {advice}")
 
@@ -42,7 +51,7 @@ def test_a_matter_of_rights_comes_with_advice(code: grpc.StatusCode, advice: str
 def test_a_rate_limit_names_its_wait(text: str, seconds: float | None) -> None:
     """The header `retry-after` is kept where it is a number."""
     error = made(CODES.RESOURCE_EXHAUSTED, "Rate limiting exceeded", (("retry-after", text),))
-    assert isinstance(error, TransientStoreError)
+    assert isinstance(error, OverloadedError)
     assert error.retry_after == seconds
 
 
@@ -50,25 +59,35 @@ def test_a_rate_limit_names_its_wait(text: str, seconds: float | None) -> None:
 def test_a_rate_limit_need_not_name_a_wait(trailing: tuple[tuple[str, str], ...] | None) -> None:
     """Without the header the usual waits apply."""
     error = made(CODES.RESOURCE_EXHAUSTED, "Rate limiting exceeded", trailing)
-    assert isinstance(error, TransientStoreError)
+    assert isinstance(error, OverloadedError)
     assert error.retry_after is None
 
 
-def test_a_full_disk_cannot_heal() -> None:
-    """The same code with the header of a full disk."""
+def test_a_lack_of_storage_cannot_heal() -> None:
+    """The same code with the header of a storage quota; a named wait does not change it."""
     error = made(CODES.RESOURCE_EXHAUSTED, "Insufficient storage", (("qdrant-insufficient-storage", "1"), ("retry-after", "1")))
-    assert isinstance(error, PermanentStoreError)
-    assert str(error).endswith("; the server is out of storage")
+    assert type(error) is PermanentStoreError
+    assert str(error).endswith("; the server is out of storage; add some, and run the job again")
+
+
+def test_a_full_disk_may_be_emptied() -> None:
+    """Qdrant 1.18 answers so as long as too little space is free, and takes points again as soon as there is some: it is worth to wait."""
+    error = made(CODES.INTERNAL, "Service internal error: No space left on device: WAL buffer size exceeds available disk space")
+    assert type(error) is TransientStoreError
+    assert str(error).endswith("; the server's disk is full; free some space")
 
 
 @pytest.mark.parametrize(
-    "details", ["request larger than rate limiter capacity, please try to split your request", "Sent message larger than max (5 vs. 4)"]
+    ("code", "details"),
+    [
+        (CODES.RESOURCE_EXHAUSTED, "request larger than rate limiter capacity, please try to split your request"),
+        (CODES.RESOURCE_EXHAUSTED, "Sent message larger than max (5 vs. 4)"),
+        (CODES.INVALID_ARGUMENT, 'Bad request: Limit exceeded 11 > 10 for "upsert limit". Help: Reduce the "upsert limit" parameter to or below 10.'),
+    ],
 )
-def test_too_large_a_request_cannot_heal(details: str) -> None:
-    """The same code again; the options that make requests smaller are named."""
-    error = made(CODES.RESOURCE_EXHAUSTED, details)
-    assert isinstance(error, PermanentStoreError)
-    assert str(error).endswith("; lower option 'batch_points' or 'batch_bytes'")
+def test_too_large_a_request_is_split(code: grpc.StatusCode, details: str) -> None:
+    """By the rate limiter, by something on the way, by strict mode."""
+    assert type(made(code, details)) is TooLargeError
 
 
 def test_a_rest_port_is_explained() -> None:

@@ -44,7 +44,7 @@ def cutting(text: str, limit: int = LIMIT) -> list[int]:
 
 def test_ids_are_cut_as_the_model_cuts_them(own: Any) -> None:
     """With the special tokens at both ends, and int32."""
-    made = RustTokenizer(own, LIMIT, "", "right")(TEXTS)
+    made = RustTokenizer(own.to_str(), LIMIT, "", "right")(TEXTS)
     assert made.ids is not None
     assert [ids.tolist() for ids in made.ids] == [cutting(text) for text in TEXTS]
     assert made.ids[0].dtype == np.int32
@@ -52,7 +52,7 @@ def test_ids_are_cut_as_the_model_cuts_them(own: Any) -> None:
 
 def test_read_and_cut_add_up(own: Any) -> None:
     """To the tokens of the whole text, also where it is exactly as long as the limit, or one longer."""
-    made = RustTokenizer(own, LIMIT, "", "right")(TEXTS)
+    made = RustTokenizer(own.to_str(), LIMIT, "", "right")(TEXTS)
     assert (made.read + made.cut).tolist() == [len(whole(text)) for text in TEXTS]
     assert made.cut[2:4].tolist() == [0, 1]
     assert made.exact
@@ -60,7 +60,7 @@ def test_read_and_cut_add_up(own: Any) -> None:
 
 def test_the_prompt_is_read_too(own: Any) -> None:
     """And takes its room."""
-    made = RustTokenizer(own, LIMIT, "query: ", "right")(["dog " * 20])
+    made = RustTokenizer(own.to_str(), LIMIT, "query: ", "right")(["dog " * 20])
     assert made.ids is not None
     assert made.ids[0].tolist() == cutting("query: " + "dog " * 20)
     assert made.cut.tolist() == [len(whole("query: " + "dog " * 20)) - LIMIT]
@@ -69,13 +69,13 @@ def test_the_prompt_is_read_too(own: Any) -> None:
 def test_the_models_own_tokenizer_keeps_its_state(own: Any) -> None:
     """It is used by the model at the same time."""
     before = own.to_str()
-    RustTokenizer(own, LIMIT, "", "right")(TEXTS)
+    Reading(Model([Module(own)]), LIMIT, None).tokenizer(TEXTS)
     assert own.to_str() == before
 
 
 def test_nothing_is_cut_without_a_limit(own: Any) -> None:
     """Some models read texts of any length."""
-    made = RustTokenizer(own, NO_LIMIT, "", "right")(TEXTS)
+    made = RustTokenizer(own.to_str(), NO_LIMIT, "", "right")(TEXTS)
     assert made.cut.tolist() == [0] * len(TEXTS)
     assert made.read.tolist() == [len(whole(text)) for text in TEXTS]
 
@@ -83,14 +83,14 @@ def test_nothing_is_cut_without_a_limit(own: Any) -> None:
 def test_a_limit_without_room_is_refused(own: Any) -> None:
     """Two special tokens are no text."""
     with pytest.raises(EncodingError, match=r"^option 'max_tokens' = 2 leaves no room for text beside the 2 special tokens"):
-        RustTokenizer(own, 2, "", "right")
+        RustTokenizer(own.to_str(), 2, "", "right")
 
 
 @pytest.mark.parametrize("text", ["dog the " * 50, " " * 300 + "dog " * 100, "x" * 400, "dog" + " " * 900 + "cat"])
 def test_a_huge_text_is_counted_piece_by_piece(own: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """The ids are those of the whole text, and so is the count where there are blanks to cut at."""
     monkeypatch.setattr(tokens, "LONGEST_PIECE", 128)  # longer than what this tokenizer takes for a word
-    made = RustTokenizer(own, LIMIT, "", "right")(["cat", text, "dog"])
+    made = RustTokenizer(own.to_str(), LIMIT, "", "right")(["cat", text, "dog"])
     assert made.ids is not None
     assert [ids.tolist() for ids in made.ids] == [cutting("cat"), cutting(text), cutting("dog")]
     if " " in text:

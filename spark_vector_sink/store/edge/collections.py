@@ -71,7 +71,7 @@ class EdgeCollections:
             shard.optimize()
             return edge.count(shard)
 
-    def wait_for_index(self, target: Target, most_seconds: float) -> float:
+    def wait_for_index(self, target: Target) -> float:
         """Nothing to wait for: `finish` builds the index itself, so everything is searchable when it returns."""
         return 0.0
 

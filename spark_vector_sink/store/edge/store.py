@@ -17,7 +17,7 @@ from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.store.edge.layout import StoreDirectory, publish, read_facts
 from spark_vector_sink.store.edge.points import to_record_batch
 from spark_vector_sink.store.edge.staging import sees_run
-from spark_vector_sink.store.store import PointBatch, Target
+from spark_vector_sink.store.store import PointBatch, Sent, Target
 
 
 class EdgeStore:
@@ -39,15 +39,16 @@ class EdgeStore:
         self._file: _StageFile | None = None
         self._lock = threading.Lock()  # a task that fails closes the store while another of its threads may be writing
 
-    def submit(self, points: PointBatch) -> None:
+    def submit(self, points: PointBatch) -> Sent:
         """Append the points to the task's file, after a look at ids and lengths: one point that the index refuses would stand in the way of every later run."""
         if len(points) == 0:
-            return
+            return Sent()
         batch = to_record_batch(points, self._facts)
         with self._lock, self._disk_errors():
             if self._file is None:
                 self._file = _StageFile(self._folder / f".{self._name}.{os.getpid()}.tmp", batch.schema)
             self._file.write(batch)
+        return Sent()
 
     def flush(self) -> tuple[str, ...]:
         """Make durable what was submitted; the names of all files of this task so far."""

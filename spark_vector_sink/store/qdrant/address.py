@@ -1,10 +1,12 @@
-"""Where a server is, with which key, and how to reach it: option `url` → a gRPC channel."""
+"""Where a server, or each node of one, is, with which key, and how to reach it: option `url` → gRPC channels."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -63,25 +65,51 @@ def open_channel(address: Address) -> grpc.Channel:
     return grpc.secure_channel(str(address), grpc.ssl_channel_credentials(address.ca), CHANNEL_OPTIONS)
 
 
-def find(options: SinkOptions) -> tuple[Address, list[str]]:
-    """The address that answers, and warnings. Raises CollectionError in one line, with the way out, where none does."""
-    first, ports = _parsed(options)
-    refusals: dict[int, grpc.RpcError] = {}
-    for port in ports:
-        address = replace(first, port=port)
-        try:
-            version = _health(address)
-        except grpc.RpcError as error:
-            refusals[port] = error
-            continue
-        _refuse_old(version, address)
-        return address, list(_warnings(address, options))
-    raise CollectionError(_unreachable(first, refusals, options))
+def find(options: SinkOptions) -> tuple[tuple[Address, ...], list[str]]:
+    """The nodes that answer, and warnings. Raises CollectionError in one line, with the way out, where none does."""
+    found: list[Address] = []
+    silent: dict[str, str] = {}
+    for url in _urls(options):
+        first, ports = _parsed(url, options)
+        refusals: dict[int, grpc.RpcError] = {}
+        for port in ports:
+            address = replace(first, port=port)
+            try:
+                version = _health(address)
+            except grpc.RpcError as error:
+                refusals[port] = error
+                continue
+            _refuse_old(version, address)
+            found.append(address)
+            break
+        else:
+            silent[url.rpartition("@")[2]] = _unreachable(first, refusals, options)
+    if not found:
+        others = f" (and {len(silent) - 1} more of option 'url')" if len(silent) > 1 else ""
+        raise CollectionError(next(iter(silent.values())) + others)
+    warnings = [f"the job goes on without the node {url}: {reason}" for url, reason in silent.items()]
+    return tuple(found), warnings + list(dict.fromkeys(warning for address in found for warning in _warnings(address, options)))
 
 
-def _parsed(options: SinkOptions) -> tuple[Address, list[int]]:
-    """Host, key and TLS of `url`, and the ports to try in turn."""
-    text = options.url or ""
+def one_that_answers(addresses: Sequence[Address]) -> Address:
+    """The first node that answers; the first of all where none does, so that whoever asks it hears why."""
+    for address in addresses if len(addresses) > 1 else ():
+        with suppress(grpc.RpcError):
+            _health(address)
+            return address
+    return addresses[0]
+
+
+def _urls(options: SinkOptions) -> list[str]:
+    """The addresses of option `url`. A comma before an @ may be part of a password: no message shows it."""
+    urls = [url.strip() for url in re.split(r",(?![^/,]*@)", options.url or "")]
+    if any("," in url for url in urls):
+        raise CollectionError("option 'url' has a comma within an address; write several addresses as http://a:6333,http://b:6333")
+    return [url for url in urls if url] or [""]
+
+
+def _parsed(text: str, options: SinkOptions) -> tuple[Address, list[int]]:
+    """Host, key and TLS of a URL, and the ports to try in turn."""
     shown = text.rpartition("@")[2]
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")

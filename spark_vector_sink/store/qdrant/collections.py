@@ -15,7 +15,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.store.guard import guard_problems, other_model
-from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address
+from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, one_that_answers
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.search import query
@@ -30,7 +30,7 @@ METADATA_KEY = "spark_vector_sink"
 """Our part of a collection's metadata."""
 
 PATIENCE_SECONDS = 10.0
-"""How long a question about a collection is asked again: the server answers with errors while jobs beside this one create it."""
+"""How long a question about a collection is asked again before a job: the server answers with errors while jobs beside this one create it."""
 
 log = logging.getLogger("spark_vector_sink")
 
@@ -38,8 +38,10 @@ log = logging.getLogger("spark_vector_sink")
 class QdrantCollections:
     """Uses the official client for everything that happens once in a job. See `Collections` for what each method promises."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, addresses: Sequence[Address], patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._addresses = addresses
+        self._patience = patience_seconds
+        self._address = address = one_that_answers(addresses)
         options: dict[str, Any] = dict(CHANNEL_OPTIONS)
         if address.tls:
             options["root_certificates"] = address.ca
@@ -70,30 +72,35 @@ class QdrantCollections:
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         if not target.exists:
-            self._create(target, spec)
+            self._create(target, spec, run)
         elif not target.points or not self.metadata(target.physical):
-            self._remember(target, spec)
+            self._remember(target, spec, run)
         self._make_indexes(target, spec)
         if target.physical != target.name and self._info(target.name) is None:
             with self._asking(f"pointing the alias '{target.name}' at '{target.physical}'"):
                 alias = models.CreateAlias(collection_name=target.physical, alias_name=target.name)
                 self._client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
-        return target
+        for address in self._addresses:
+            if address != self._address:
+                self._same_on(address, target)
+        return replace(target, made_by=self.metadata(target.physical).get("run"))
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
         """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
+        if target.made_by is not None and self.metadata(target.physical).get("run") != target.made_by:
+            raise CollectionError(f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again")
 
         def count() -> int:
             with self._asking(f"counting '{target.name}'"):
                 return int(self._client.count(target.physical, exact=True).count)
 
         try:
-            return retrying(count, PATIENCE_SECONDS, lambda: None)
+            return retrying(count, self._patience, lambda: None)
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return None
 
-    def wait_for_index(self, target: Target, most_seconds: float) -> float:
+    def wait_for_index(self, target: Target) -> float:
         """Wait for green. The job is done by now, so a server that is away is asked again."""
 
         def look() -> IndexState:
@@ -106,11 +113,11 @@ class QdrantCollections:
 
         def patiently(ask: Callable[[], T]) -> T:
             try:
-                return retrying(ask, most_seconds, lambda: None)
+                return retrying(ask, self._patience, lambda: None)
             except (CollectionError, StoreError) as error:
                 raise PermanentStoreError(f"all points are written to '{target.name}', but its index cannot be waited for: {error}") from error
 
-        return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), most_seconds)
+        return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), self._patience)
 
     def abandon(self, target: Target, run: str) -> None:
         """Nothing to clean: points that were written are right, and the next run writes them again."""
@@ -146,11 +153,11 @@ class QdrantCollections:
         dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
         return replace(target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=most)
 
-    def _create(self, target: Target, spec: CollectionSpec) -> None:
+    def _create(self, target: Target, spec: CollectionSpec, run: str) -> None:
         arguments = creation(spec)
         try:
             with self._asking(f"creating the collection '{target.physical}'"):
-                self._client.create_collection(target.physical, metadata={METADATA_KEY: dict(spec.metadata)}, **arguments)
+                self._client.create_collection(target.physical, metadata=_remembered(spec, run), **arguments)
         except CollectionError:
             # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
             theirs = self._info(target.physical)
@@ -160,13 +167,29 @@ class QdrantCollections:
             if any(wrong):
                 raise CollectionError([problem for problem in wrong if problem]) from None
 
-    def _remember(self, target: Target, spec: CollectionSpec) -> None:
+    def _remember(self, target: Target, spec: CollectionSpec, run: str) -> None:
         """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not."""
         try:
             with self._asking(f"adopting '{target.name}'"):
-                self._client.update_collection(target.physical, metadata={METADATA_KEY: dict(spec.metadata)})
+                self._client.update_collection(target.physical, metadata=_remembered(spec, self.metadata(target.physical).get("run", run)))
         except _DeniedError:
             return
+
+    def _same_on(self, address: Address, target: Target) -> None:
+        """Look whether another node has this very collection; of nodes that are no cluster each would get a part of the points."""
+        ours, other = self._info(target.physical), QdrantCollections([address])
+
+        def compare() -> None:
+            theirs = other._info(target.physical)
+            if theirs is None or ours is None or theirs.config != ours.config:  # the nodes of a cluster agree after a moment
+                raise TransientStoreError(f"{address} and {self._address} do not have the same collection '{target.physical}'")
+
+        try:
+            retrying(compare, PATIENCE_SECONDS, lambda: None)
+        except StoreError as error:
+            raise CollectionError(f"{error}; name only nodes of one cluster in option 'url'") from None
+        finally:
+            other.close()
 
     def _make_indexes(self, target: Target, spec: CollectionSpec) -> None:
         info = self._info(target.physical)
@@ -186,7 +209,7 @@ class QdrantCollections:
                 return self._client.get_collection(name)
 
         try:
-            return retrying(info, PATIENCE_SECONDS, lambda: None)
+            return retrying(info, self._patience, lambda: None)
         except _NotFoundError:
             return None
 
@@ -223,6 +246,11 @@ class _NotFoundError(CollectionError):
 
 class _DeniedError(CollectionError):
     """The API key has no right to do this."""
+
+
+def _remembered(spec: CollectionSpec, run: str) -> dict[str, Any]:
+    """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
+    return {METADATA_KEY: {**spec.metadata, "run": run}}
 
 
 def _ours(info: models.CollectionInfo) -> dict[str, Any]:

@@ -1,57 +1,92 @@
-"""What each gRPC status of a Qdrant server means: worth trying again, or not."""
+"""What each answer of a Qdrant server that is no success means, and what to do about it: one table, the first line that fits."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import grpc
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError, TransientStoreError, shorten
 
-TRANSIENT = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.UNKNOWN,
-}
-"""An upsert that is sent again writes the same points, so everything that may heal is tried again."""
 
-ADVICE = {
-    grpc.StatusCode.UNAUTHENTICATED: "check the API key (options 'api_key_env', 'api_key_file')",
-    grpc.StatusCode.PERMISSION_DENIED: "the API key has no right to do this",
-}
+class OverloadedError(TransientStoreError):
+    """The server lacks the time or the rate: worth trying again, and less at once."""
+
+
+class TooLargeError(PermanentStoreError):
+    """The request is too large for the server, or for something on the way; its halves may not be."""
+
+
+class RefusedPointsError(PermanentStoreError):
+    """The request is wrong in itself, as far as the server can tell. Nothing of it was applied; a part of it may be right."""
+
+
+AGAIN, LESS, SPLIT, PARTS, END = TransientStoreError, OverloadedError, TooLargeError, RefusedPointsError, PermanentStoreError
+"""Try again with growing waits · the same, with fewer requests at once · send the halves · look for the points that are refused · fail at once.
+
+An upsert that is sent again writes the same points, so whatever may heal is tried again."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A line of the table. words: any of them must be in the details. header: must be in the trailing metadata."""
+
+    code: grpc.StatusCode
+    action: Callable[[str], StoreError]
+    advice: str = ""
+    words: tuple[str, ...] = ()
+    header: str | None = None
+
+    def fits(self, code: grpc.StatusCode, details: str, trailing: dict[str, str]) -> bool:
+        return (
+            code is self.code and (not self.words or any(word in details for word in self.words)) and (self.header is None or self.header in trailing)
+        )
+
+
+CODES = grpc.StatusCode
+HTTP1 = ("http1.x", "HTTP/2")
+
+MEANINGS = (
+    Meaning(CODES.UNAVAILABLE, END, "the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'", HTTP1),
+    Meaning(CODES.UNAVAILABLE, AGAIN),
+    Meaning(CODES.DEADLINE_EXCEEDED, LESS),
+    Meaning(CODES.RESOURCE_EXHAUSTED, END, "the server is out of storage; add some, and run the job again", header="qdrant-insufficient-storage"),
+    Meaning(CODES.RESOURCE_EXHAUSTED, SPLIT, words=("split your request", "larger than max")),
+    Meaning(CODES.RESOURCE_EXHAUSTED, LESS),  # a rate limit, with or without `retry-after`
+    Meaning(CODES.INVALID_ARGUMENT, SPLIT, words=('for "upsert limit"',)),
+    Meaning(CODES.INVALID_ARGUMENT, PARTS),
+    Meaning(CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)),  # it goes on as soon as there is some
+    Meaning(CODES.INTERNAL, AGAIN),
+    Meaning(CODES.ABORTED, AGAIN),
+    Meaning(CODES.CANCELLED, AGAIN),
+    Meaning(CODES.UNKNOWN, AGAIN),
+    Meaning(CODES.NOT_FOUND, END, "somebody has removed it since the job began; run the job again"),
+    Meaning(CODES.UNAUTHENTICATED, END, "check the API key (options 'api_key_env', 'api_key_file')"),
+    Meaning(CODES.PERMISSION_DENIED, END, "the API key has no right to do this"),
+)
+"""Every other code ends the job."""
 
 
 def store_error(error: grpc.RpcError, doing: str) -> StoreError:
     """The error of ours for a gRPC error. `doing`: what was asked, to begin the sentence, e.g. `upsert to articles on host:6334`."""
-    code, details = error.code(), shorten(error.details() or "", 300)
-    message = f"{doing} failed: {code.name} {details}"
-    if is_rest(error):
-        return PermanentStoreError(
-            f"{doing} failed: the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'"
-        )
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return _exhausted(error, message, details)
-    if code in TRANSIENT:
-        return TransientStoreError(message)
-    advice = ADVICE.get(code)
-    return PermanentStoreError(message + (f"; {advice}" if advice else ""))
+    code, details = error.code(), error.details() or ""
+    trailing = dict(error.trailing_metadata() or ())
+    meaning = next((one for one in MEANINGS if one.fits(code, details, trailing)), Meaning(code, END))
+    said = f"{doing} failed: {code.name} {shorten(details, 300)}".rstrip()
+    made = meaning.action(f"{said}; {meaning.advice}" if meaning.advice else said)
+    if isinstance(made, OverloadedError):
+        made.retry_after = _seconds(trailing.get("retry-after"))
+    return made
 
 
 def is_rest(error: grpc.RpcError) -> bool:
     """Whether an HTTP/1 server answered."""
-    details = error.details() or ""
-    return error.code() is grpc.StatusCode.UNAVAILABLE and ("http1.x" in details or "HTTP/2" in details)
+    return MEANINGS[0].fits(error.code(), error.details() or "", {})
 
 
-def _exhausted(error: grpc.RpcError, message: str, details: str) -> StoreError:
-    """RESOURCE_EXHAUSTED says three things: wait, the disk is full, or the request is too large."""
-    trailing = dict(error.trailing_metadata() or ())
-    if trailing.get("qdrant-insufficient-storage"):
-        return PermanentStoreError(f"{message}; the server is out of storage")
-    if "split your request" in details or "larger than max" in details:
-        return PermanentStoreError(f"{message}; lower option 'batch_points' or 'batch_bytes'")
+def _seconds(text: str | None) -> float | None:
     try:
-        return TransientStoreError(message, float(trailing["retry-after"]))
-    except (KeyError, ValueError):
-        return TransientStoreError(message)
+        return float(text) if text is not None else None
+    except ValueError:
+        return None

@@ -1,0 +1,65 @@
+"""The nodes of a server: a task talks to one of them, and goes on with the next one when that is gone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from qdrant_client import grpc as messages
+
+from spark_vector_sink.store.qdrant.address import Address, open_channel
+
+GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""What a node says, or does not say, that another one may do better."""
+
+
+class Nodes:
+    """A channel to each node that was needed; used by several threads. first: the node to begin with, counted round, so that tasks spread
+    over them."""
+
+    def __init__(self, addresses: Sequence[Address], first: int = 0) -> None:
+        self._addresses = addresses
+        self._number = first % len(addresses)
+        self._channels: dict[int, grpc.Channel] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def address(self) -> Address:
+        """The node in use."""
+        return self._addresses[self._number]
+
+    def upsert(self, request: bytes) -> Any:
+        """The reply, a PointsOperationResponse. Raises grpc.RpcError; where this node is gone the next call goes to the next one."""
+        number, call = self._call()
+        address = self._addresses[number]
+        try:
+            return call(request, timeout=address.timeout_seconds, metadata=address.metadata)
+        except grpc.RpcError as error:
+            if error.code() in GONE:
+                self._leave(number)
+            raise
+
+    def close(self) -> None:
+        """Break off what is on its way, and take nothing more."""
+        with self._lock:
+            self._closed = True
+            for channel in self._channels.values():
+                channel.close()
+
+    def _call(self) -> tuple[int, Any]:
+        with self._lock:
+            if self._number not in self._channels:
+                if self._closed:
+                    raise ValueError("the store is closed")
+                self._channels[self._number] = open_channel(self.address)
+            channel = self._channels[self._number]
+            return self._number, channel.unary_unary("/qdrant.Points/Upsert", response_deserializer=messages.PointsOperationResponse.FromString)
+
+    def _leave(self, number: int) -> None:
+        """Turn to the next node, unless another thread has done so."""
+        with self._lock:
+            if number == self._number:
+                self._number = (number + 1) % len(self._addresses)

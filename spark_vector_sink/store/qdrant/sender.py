@@ -1,0 +1,97 @@
+"""One request, until all of its points are applied, or known to be refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import grpc
+from qdrant_client import grpc as messages
+
+from spark_vector_sink.errors import PermanentStoreError, TransientStoreError
+from spark_vector_sink.store.limit import Limit
+from spark_vector_sink.store.qdrant.nodes import Nodes
+from spark_vector_sink.store.qdrant.requests import Request
+from spark_vector_sink.store.qdrant.status import OverloadedError, RefusedPointsError, TooLargeError, store_error
+from spark_vector_sink.store.retry import Trouble, retrying
+from spark_vector_sink.store.store import PointId
+
+SLOW = 0.5
+"""A reply that took more than this share of the deadline says that the server has too much to do."""
+
+
+class Sender:
+    """Sends requests; used by several threads. closing: ends the waits between tries.
+
+    most_points: grows smaller when the server says that requests are too large; later ones are cut accordingly.
+    """
+
+    def __init__(self, nodes: Nodes, collection: str, limit: Limit, retry_max_seconds: float, most_points: int, closing: threading.Event) -> None:
+        self.retries = 0
+        self.most_points = most_points
+        self._nodes, self._collection, self._limit = nodes, collection, limit
+        self._retry_max_seconds = retry_max_seconds
+        self._closing = closing
+        self._trouble = Trouble(retry_max_seconds)
+        self._lock = threading.Lock()
+
+    def send(self, request: Request) -> dict[PointId, str]:
+        """The points that the server refuses, each with its words; all others are applied. Raises PermanentStoreError."""
+        try:
+            self._apply(request)
+        except TooLargeError as error:
+            if len(request) == 1:
+                return {request.ids[0]: str(error)}
+            with self._lock:
+                self.most_points = min(self.most_points, len(request) // 2)
+            return {point: reason for half in request.halves() for point, reason in self.send(half).items()}
+        except RefusedPointsError as error:
+            return self._refused(request, error)
+        return {}
+
+    def _refused(self, request: Request, error: RefusedPointsError) -> dict[PointId, str]:
+        """Find the refused points by halving. Where nothing is taken down to a single point, it is not the points: the collection has changed."""
+        found: dict[PointId, str] = {}
+        parts, applied = [(request, error)], 0
+        while parts:
+            part, reason = parts.pop()
+            if len(part) > 1:
+                for half in reversed(part.halves()):
+                    try:
+                        self._apply(half)
+                        applied += len(half)
+                    except RefusedPointsError as again:
+                        parts.append((half, again))
+            elif applied or len(request) == 1:
+                found[part.ids[0]] = str(reason)
+            else:
+                raise PermanentStoreError(
+                    f"{reason}; of {len(request)} points that were sent together none is taken any more: see whether the collection was changed, and run the job again"
+                )
+        return found
+
+    def _apply(self, request: Request) -> None:
+        """Return when the points are applied. Tries again what may heal."""
+        retrying(lambda: self._call(request), self._retry_max_seconds, self._count_retry, self._closing, self._trouble)
+
+    def _call(self, request: Request) -> None:
+        address = self._nodes.address
+        doing = f"upsert to '{self._collection}' on {address}"
+        sent, begun = self._limit.begun(), time.monotonic()
+        try:
+            status = self._nodes.upsert(request.data).result.status
+        except grpc.RpcError as error:
+            meant = store_error(error, doing)
+            if isinstance(meant, OverloadedError):
+                self._limit.halve(sent)
+            raise meant from None
+        if status != messages.UpdateStatus.Completed:
+            # Acknowledged or WaitTimeout: queued, but not applied; the same points once more are harmless.
+            self._limit.halve(sent)
+            raise TransientStoreError(f"{doing} was not applied in time: status {messages.UpdateStatus.Name(status)}")
+        if time.monotonic() - begun > SLOW * address.timeout_seconds:
+            self._limit.halve(sent)
+
+    def _count_retry(self) -> None:
+        with self._lock:
+            self.retries += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 from qdrant_client import models
 
 from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink import sink, stores
 from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.store.qdrant.indexing import LOOK_SECONDS, IndexState, wait_until_indexed
+from spark_vector_sink.store.store import Collections, Target
 from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place, vectors
 
@@ -155,10 +156,14 @@ def test_what_a_server_says_is_read() -> None:
     assert IndexState.of(fine) == IndexState("yellow", 7, 0, 2, 7, "")
 
 
-def written(place: Place) -> tuple[planning.Plan, PartitionReport]:
-    """A job up to its end."""
+@contextmanager
+def written(place: Place) -> Iterator[tuple[Collections, Target]]:
+    """A job's collection when everything is written, as the job's end looks at it."""
     plan = sink.prepare(planning.plan(place.options, vectors(3).schema))
-    return plan, sink.write_partition(plan, vectors(3).to_batches(), sink.Task())
+    sink.finish(plan, [sink.write_partition(plan, vectors(3).to_batches(), sink.Task())])
+    assert plan.target is not None
+    with stores.collections(plan.options, plan.place, patient=True) as collections:
+        yield collections, plan.target
 
 
 class TestJobs:
@@ -178,19 +183,20 @@ class TestJobs:
 
     def test_a_server_that_comes_back_meanwhile(self, fake_server: FakeServer) -> None:
         """The points are written by then, so a server that does not answer is asked again."""
-        place = server_place(fake_server, vector_column="v", wait_for_index=True)
-        plan, report = written(place)
-        fake_server.fault("Collections/Get", "unavailable", skip=1, times=2)  # the first question is that of the model guard
-        assert sink.finish(plan, [report]).index_seconds > 1.0
+        with written(server_place(fake_server, vector_column="v")) as (collections, target):
+            fake_server.fault("Collections/Get", "unavailable", skip=1, times=2)
+            assert collections.wait_for_index(target) > 1.0
+        assert fake_server.stats().faults == {"unavailable": 2}
 
     @pytest.mark.parametrize(("kind", "words"), [("unavailable", r"UNAVAILABLE.*\(tried \d+ times in \d s"), ("invalid", "INVALID_ARGUMENT")])
     def test_a_server_that_stays_away_meanwhile(self, fake_server: FakeServer, kind: str, words: str) -> None:
         """After `retry_max_seconds`, or when asking again is of no use: one line says that the points are written, and why nobody waits for the index."""
-        place = server_place(fake_server, vector_column="v", wait_for_index=True, retry_max_seconds=2)
-        plan, report = written(place)
-        fake_server.fault("Collections/Get", kind, skip=1, times=None)
-        with pytest.raises(PermanentStoreError, match=rf"^all points are written to '.*', but its index cannot be waited for: reading '.*{words}"):
-            sink.finish(plan, [report])
+        with written(server_place(fake_server, vector_column="v", retry_max_seconds=2)) as (collections, target):
+            fake_server.fault("Collections/Get", kind, skip=1, times=None)
+            with pytest.raises(
+                PermanentStoreError, match=rf"^all points are written to '.*', but its index cannot be waited for: reading '.*{words}"
+            ):
+                collections.wait_for_index(target)
 
     def test_an_embedded_store_is_ready_when_it_is_written(self, tmp_path: Path) -> None:
         """There the job's end builds the index anyway."""

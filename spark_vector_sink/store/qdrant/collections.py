@@ -83,7 +83,8 @@ class QdrantCollections:
         for address in self._addresses:
             if address != self._address:
                 self._same_on(address, target)
-        return replace(target, made_by=self.metadata(target.physical).get("run"))
+        made = self._info(target.physical)
+        return target if made is None else replace(target, made_by=_ours(made).get("run"), max_batch_points=_most_points(made))
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
         """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
@@ -143,15 +144,13 @@ class QdrantCollections:
             *left_out(target.name, _ours(info), spec, info.points_count or 0),
             *guard_problems(target.name, _ours(info), spec, info.points_count or 0),
         ]
-        strict = info.config.strict_mode_config
-        most = strict.upsert_max_batchsize if strict is not None and strict.enabled else None
         problems += index_problems(target.name, info, spec)
         missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
         plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
         plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]
         vector = dense_vectors(info).get(spec.vector_name)
         dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
-        return replace(target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=most)
+        return replace(target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=_most_points(info))
 
     def _create(self, target: Target, spec: CollectionSpec, run: str) -> None:
         arguments = creation(spec)
@@ -251,6 +250,12 @@ class _DeniedError(CollectionError):
 def _remembered(spec: CollectionSpec, run: str) -> dict[str, Any]:
     """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
     return {METADATA_KEY: {**spec.metadata, "run": run}}
+
+
+def _most_points(info: models.CollectionInfo) -> int | None:
+    """Most points that the server takes in one request (strict mode)."""
+    strict = info.config.strict_mode_config
+    return strict.upsert_max_batchsize if strict is not None and strict.enabled else None
 
 
 def _ours(info: models.CollectionInfo) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class Fault:
     """calls that are served as usual before"""
     more_than: int = 0
     """leave upserts of no more than so many points alone (they do not count as calls either)"""
+    ids: list[PointKey] | None = None
+    """leave upserts alone that have none of these points"""
     seconds: float | None = None
     """slow: the delay (0.2 s). deadline: the longest wait, by default until the client gives up"""
     retry_after: int | None = None
@@ -145,11 +147,13 @@ class Script:
         with self._lock:
             self._faults.clear()
 
-    def take(self, method: str, points: int) -> Fault | None:
-        """The fault of this call, if it has one."""
+    def take(self, method: str, points: Sequence[Message] = ()) -> Fault | None:
+        """The fault of this call, if it has one. points: those of an upsert."""
         with self._lock:
             for fault in self._faults:
-                if fault.method != method or (fault.more_than and points <= fault.more_than):
+                if fault.method != method or (fault.more_than and len(points) <= fault.more_than):
+                    continue
+                if fault.ids is not None and not any((point.id.uuid or point.id.num) in fault.ids for point in points):
                     continue
                 if fault.skip:
                     fault.skip -= 1
@@ -878,7 +882,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
             except NotImplementedError:
                 _abort(context, grpc.StatusCode.UNIMPLEMENTED, f"the fake server knows no {method}")
 
-        fault = self.script.take(method, len(request.points) if method == "Points/Upsert" else 0)
+        fault = self.script.take(method, request.points if method == "Points/Upsert" else ())
         if fault is None:
             return apply()
         self.recorder.played(fault)

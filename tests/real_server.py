@@ -198,6 +198,11 @@ class RealCluster:
         """A node's own replicas of a collection: `shard_id`, `points_count` and `state` of each."""
         return list(_asked(f"{self.nodes[node].url}/collections/{collection}/cluster")["local_shards"])
 
+    def indexing(self, collection: str) -> list[bool]:
+        """Whether each node has something to index, or is at it."""
+        told = [_asked(f"{url}/collections/{collection}/optimizations") for url in self.urls]
+        return [bool(one["summary"]["queued_optimizations"] or one["running"]) for one in told]
+
     def wait_until_active(self, collection: str, seconds: float = 30) -> None:
         """Return when each running node says of its replicas, and of those of others, that they are active."""
 

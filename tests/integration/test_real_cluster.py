@@ -91,6 +91,22 @@ def test_a_job_ends_without_the_node_that_it_began_with(cluster: RealCluster) ->
     assert_everything_is_on_every_node(cluster)
 
 
+def test_done_means_indexed_on_every_node(cluster: RealCluster) -> None:
+    """With `wait_for_index` and all addresses in `url`, no replica has anything left to index when the job ends; that of a node which was restarted,
+    and would not go on by itself, neither. One node tells only of its own replicas."""
+    config = {"shard_number": 3, "replication_factor": 3, "optimizers_config": {"indexing_threshold": 100, "default_segment_number": 1}}
+    options = {**OPTIONS, "url": ",".join(cluster.urls), "collection_config": config, "wait_for_index": True}
+    rows = list(numbered(4_000, batch=4_000, dimension=32))
+    plan = sink.prepare(planning.plan(options, rows[0].schema))
+    cluster.wait_until_active(NAME)
+    report = sink.write_partition(plan, rows, sink.Task())
+    cluster.restart(2)
+    cluster.wait_until_active(NAME)
+    assert cluster.indexing(NAME)[2]
+    assert sink.finish(plan, [report]).index_seconds > 1.0
+    assert cluster.indexing(NAME) == [False, False, False]
+
+
 def test_a_job_that_begins_without_a_node(cluster: RealCluster) -> None:
     """Addresses that do not answer are named in a warning, and the job goes on with the others."""
     write(cluster, ",".join(cluster.urls), {})

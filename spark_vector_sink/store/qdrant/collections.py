@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.store.guard import guard_problems, other_model
-from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, one_that_answers
+from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, one_that_answers
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.search import query
@@ -102,6 +102,15 @@ class QdrantCollections:
             return None
 
     def wait_for_index(self, target: Target) -> float:
+        """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""
+        seconds = self._wait_for_index_here(target)
+        for address in self._addresses:
+            if address != self._address and answers(address):
+                with closing(QdrantCollections([address], self._patience)) as other:
+                    seconds += other.wait_for_index(target)
+        return seconds
+
+    def _wait_for_index_here(self, target: Target) -> float:
         """Wait for green. The job is done by now, so a server that is away is asked again."""
 
         def look() -> IndexState:
@@ -150,7 +159,9 @@ class QdrantCollections:
         plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]
         vector = dense_vectors(info).get(spec.vector_name)
         dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
-        return replace(target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=_most_points(info))
+        return replace(
+            target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=_most_points(info)
+        )
 
     def _create(self, target: Target, spec: CollectionSpec, run: str) -> None:
         arguments = creation(spec)

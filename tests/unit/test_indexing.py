@@ -91,6 +91,13 @@ def test_red_heals_where_the_cause_is_gone() -> None:
     assert server.woken == 1
 
 
+def test_work_that_has_begun_is_left_alone() -> None:
+    """Being woken breaks off what a server is doing, so that happens once, and not while it works."""
+    server = Server([RED], on_wake=lambda server: server.now_says([YELLOW] * 20 + [GREEN]))
+    server.wait()
+    assert server.woken == 1
+
+
 def test_red_that_stays_ends_the_job_in_the_optimizer_s_words() -> None:
     """After five seconds; one line says that the points are written, what the optimizer says, and what to do."""
     server = Server([YELLOW, RED])
@@ -125,8 +132,18 @@ def test_no_progress_ends_the_job() -> None:
 @pytest.mark.parametrize("name", ["points", "indexed", "segments", "queued"])
 def test_any_number_that_changes_is_progress(name: str) -> None:
     """A slow server is waited for, as long as something happens."""
-    slowly = [replace(YELLOW, **{name: n}) for n in range(100) for _ in range(50)]  # a step every 25 seconds
+    steps = range(100, 0, -1) if name == "segments" else range(100)
+    slowly = [replace(YELLOW, **{name: n}) for n in steps for _ in range(50)]  # a step every 25 seconds
     assert Server([*slowly, GREEN]).wait(30) == 100 * 25 + 1.0
+
+
+@pytest.mark.parametrize(
+    "states", [[replace(YELLOW, segments=n) for n in range(1000)], [YELLOW, replace(YELLOW, status="green")] * 500], ids=["segments", "status"]
+)
+def test_what_only_goes_round_is_no_progress(states: list[IndexState]) -> None:
+    """Attempts that fail leave segments behind, and a status may change for ever: neither is waited for longer than `retry_max_seconds`."""
+    with pytest.raises(PermanentStoreError, match=r"nothing has changed for 30 s"):
+        Server(states).wait(30)
 
 
 def test_green_is_never_given_up() -> None:

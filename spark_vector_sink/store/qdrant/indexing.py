@@ -3,12 +3,14 @@
 What a server does, as measured on 1.18:
 * between two optimisations it says green for some milliseconds, so green counts when it is said several times in a row;
 * after a restart it says grey and optimises nothing until somebody updates the collection;
-* after an optimisation that failed it says red and tries nothing, also when the cause is gone, until somebody does.
+* after an optimisation that failed it says red and tries nothing, also when the cause is gone, until somebody does;
+* such an update breaks off an optimisation that is on its way, and leaves a segment behind, so it is made only where there is none.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,8 +84,9 @@ def wait_until_indexed(
     Raises PermanentStoreError where nothing changes for longer, or where the server cannot optimise.
     """
     begun = changed = said = clock()
-    last: IndexState | None = None
+    last: tuple[int, ...] = ()
     greens = reds = 0
+    fewest = sys.maxsize
     while True:
         state, now = look(), clock()
         greens = greens + 1 if state.is_done else 0
@@ -91,15 +94,19 @@ def wait_until_indexed(
             return now - begun
         if state.has_failed:
             reds += 1
+            if reds == 1:
+                wake()
             if reds > RED_LOOKS:
                 raise PermanentStoreError(
                     f"all points are written to '{name}', but the server cannot index them: "
                     f"{shorten(state.error or 'its status is red', 300)}; remove the cause, then run the job again or update the collection's optimizers_config"
                 )
-        if state.status == "grey" or reds == 1:
+        if state.status == "grey":
             wake()
-        if state != last:
-            last, changed = state, now
+        fewest = min(fewest, state.segments)  # fewer are progress, more may be attempts that fail
+        numbers = (state.points, state.indexed, state.queued, fewest)
+        if numbers != last:
+            last, changed = numbers, now
         elif not greens and now - changed >= most_seconds:
             raise PermanentStoreError(
                 f"all points are written to '{name}', but the server still optimises, and nothing has changed for {now - changed:.0f} s "

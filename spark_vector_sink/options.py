@@ -166,7 +166,7 @@ class SinkOptions:
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
     batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024)] = 4 * 1024 * 1024
-    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto begins with 2, grows to 8 while that helps, and halves when the server cannot keep up."), between(1, 8)] = "auto"
+    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto is about 2, grows to 8 while the task waits for the server, and halves when that cannot keep up."), between(1, 8)] = "auto"
     max_points_per_second: Annotated[int | None, Doc(WRITING, "Most points that each task sends in a second; the server's own `write_rate_limit` holds for all tasks together."), at_least(1)] = None
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
     wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job's end waits until the server has indexed everything (status green), so that done means searchable at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False

@@ -19,16 +19,15 @@ class InFlight(Generic[R, T]):
     def __init__(self, send: Callable[[R], T], limit: Limit) -> None:
         self._send = send
         self._limit = limit
-        self._threads = ThreadPoolExecutor(MOST, thread_name_prefix="vectorsink-send")
+        self._threads = ThreadPoolExecutor(int(MOST), thread_name_prefix="vectorsink-send")
         self._pending: dict[Future[T], tuple[Set[PointId], Callable[[T], None]]] = {}
 
     def submit(self, request: R, ids: Set[PointId], done: Callable[[T], None]) -> None:
         """Send soon. Blocks while as many as allowed are on their way, or one that touches the same points, so that the last row of a key is
         the last one written. Raises the first failure of an earlier request. done: gets what `send` returned, in this or a later call."""
-        self._take([future for future in self._pending if future.done()])
+        self._take([future for future in self._pending if future.done()], has_waited=False)
         while len(self._pending) >= self._limit.now:
-            for _ in range(self._wait()):
-                self._limit.grow()
+            self._wait(has_waited=True)
         while any(not ids.isdisjoint(others) for others, _ in self._pending.values()):
             self._wait()
         self._pending[self._threads.submit(self._send, request)] = ids, done
@@ -42,15 +41,14 @@ class InFlight(Generic[R, T]):
         """Send nothing more; what is on its way comes to its end."""
         self._threads.shutdown(wait=True)  # without cancelling: a thread in `submit` would wait for a cancelled request for ever
 
-    def _wait(self) -> int:
-        """Wait until a request has ended; how many have."""
+    def _wait(self, has_waited: bool = False) -> None:
+        """Wait until a request has ended."""
         done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
-        finished = [future for future in self._pending if future in done]
-        self._take(finished)
-        return len(finished)
+        self._take([future for future in self._pending if future in done], has_waited)
 
-    def _take(self, finished: list[Future[T]]) -> None:
-        """Hear of requests that have ended, in the order in which they were sent."""
+    def _take(self, finished: list[Future[T]], has_waited: bool) -> None:
+        """Hear of requests that have ended, in the order in which they were sent. has_waited: for their places."""
         ended = [(future, self._pending.pop(future)[1]) for future in finished]
         for future, done in ended:
             done(future.result())
+            self._limit.applied(has_waited)

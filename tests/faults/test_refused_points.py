@@ -17,7 +17,7 @@ ROWS = 200
 
 @pytest.fixture
 def place(fake_server: FakeServer) -> Place:
-    return server_place(fake_server, "articles", vector_column="v", batch_points=64, window_rows=100)
+    return server_place(fake_server, "articles", vector_column="v", batch_points=64, window_rows=100, max_in_flight=2)
 
 
 def rejecting(tmp_path: Path, **more: Any) -> dict[str, Any]:

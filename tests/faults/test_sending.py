@@ -72,16 +72,16 @@ def test_a_point_that_is_too_large_alone(place: Place, fake_server: FakeServer) 
         place.write(vectors(ROWS))
 
 
-def test_fewer_requests_at_once_for_a_server_that_limits_the_rate(place: Place, fake_server: FakeServer) -> None:
-    """Ten small requests after a rate limit that all were told: one at a time at first."""
-    fake_server.fault("Points/Upsert", "rate_limit", times=4, retry_after=1)
-    fake_server.fault("Points/Upsert", "slow", times=None, seconds=0.02)
-    place.write(vectors(ROWS), batch_points=20)
-    assert fake_server.stats().most_concurrent_upserts <= 3
+def test_a_request_that_the_server_has_no_time_for_is_sent_in_parts(place: Place, fake_server: FakeServer) -> None:
+    """Where the limit has sunk below one request; all points are there, each once."""
+    fake_server.fault("Points/Upsert", "deadline", times=None, seconds=0.05, more_than=10)
+    report = place.write(vectors(ROWS), batch_points=64)
+    assert (report.points, report.stored_points) == (ROWS, ROWS)
+    assert min(fake_server.stats().batch_sizes) <= 10
 
 
 def test_more_requests_at_once_for_a_server_that_is_slow_to_answer(place: Place, fake_server: FakeServer) -> None:
-    """From two on, as long as the task waits for a place; never more than eight, and as many as the user says where he does."""
+    """As long as the task waits for a place; never more than eight, and as many as the user says where he does."""
     fake_server.fault("Points/Upsert", "slow", times=None, seconds=0.05)
     place.write(vectors(ROWS), batch_points=2)
     assert 4 <= fake_server.stats().most_concurrent_upserts <= 8

@@ -47,8 +47,8 @@ def ids(*points: PointId) -> frozenset[PointId]:
     return frozenset(points)
 
 
-def sending_by(send: Callable[[str], None], most: int) -> InFlight[str, None]:
-    return InFlight(send, Limit(most))
+def sending_by(send: Callable[[str], None], most: int | Limit) -> InFlight[str, None]:
+    return InFlight(send, most if isinstance(most, Limit) else Limit(most))
 
 
 def heard(nothing: None) -> None:
@@ -199,22 +199,19 @@ def test_what_was_returned_is_heard_in_the_thread_that_submits() -> None:
 
 
 def test_waiting_for_a_place_raises_the_limit() -> None:
-    """A task that waits grows from two requests to eight; one whose requests end before the next one comes stays at two."""
+    """A task that waits for places is allowed more of them; one whose requests have ended before the next one comes is not."""
     limit = Limit()
-    gate = threading.Event()
-    sending: InFlight[int, None] = InFlight(lambda request: gate.wait(SECONDS) and None, limit)
+    sender = Sender()
+    sender.gate.set()
+    sending = sending_by(sender, limit)
     for n in range(50):
-        sending.submit(n, ids(n), heard)
-        if n == 1:
-            gate.set()
+        sending.submit(str(n), ids(n), heard)
         sending.drain()
     assert limit.now == 2
-    gate.clear()
-    opener = threading.Timer(0.2, gate.set)
-    opener.start()
+    slow = sending_by(lambda _: threading.Event().wait(0.005) and None, limit)
     for n in range(200):
-        sending.submit(n, ids(n), heard)
-    sending.drain()
-    sending.close()
-    opener.join()
-    assert 2 <= limit.now <= 8
+        slow.submit(str(n), ids(n), heard)
+    slow.drain()
+    for each in (sending, slow):
+        each.close()
+    assert limit.now == 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qdrant_client import grpc as messages
@@ -29,12 +29,13 @@ class Request:
         return Request(first.SerializeToString(), self.ids[:middle]), Request(second.SerializeToString(), self.ids[middle:])
 
 
-def requests(points: PointBatch, collection: str, ordering: str, most_points: int, most_bytes: int) -> Iterator[Request]:
-    """Requests of at most so many points and bytes; a single point may be larger."""
+def requests(points: PointBatch, collection: str, ordering: str, most_points: Callable[[], int], most_bytes: int) -> Iterator[Request]:
+    """Requests of at most so many points and bytes; a single point may be larger. most_points: asked before each, since it changes."""
     average = max(1, points.nbytes // max(1, len(points)))
-    size = max(1, min(most_points, most_bytes // average))
-    for start in range(0, len(points), size):
-        part = points.slice(start, min(start + size, len(points)))
+    start = 0
+    while start < len(points):
+        part = points.slice(start, min(start + max(1, min(most_points(), most_bytes // average)), len(points)))
+        start += len(part)
         yield from _bounded(Request(upsert(collection, part, ordering), part.ids), most_bytes)
 
 

@@ -8,7 +8,7 @@ import time
 import grpc
 from qdrant_client import grpc as messages
 
-from spark_vector_sink.errors import PermanentStoreError, TransientStoreError
+from spark_vector_sink.errors import PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.requests import Request
@@ -20,20 +20,25 @@ SLOW = 0.5
 """A reply that took more than this share of the deadline says that the server has too much to do."""
 
 
-class Sender:
-    """Sends requests; used by several threads. closing: ends the waits between tries.
+class _SmallerError(StoreError):
+    """The limit has sunk since the request was built: its parts are to be sent."""
 
-    most_points: grows smaller when the server says that requests are too large; later ones are cut accordingly.
-    """
+
+class Sender:
+    """Sends requests; used by several threads. most_points: of one request. closing: ends the waits between tries."""
 
     def __init__(self, nodes: Nodes, collection: str, limit: Limit, retry_max_seconds: float, most_points: int, closing: threading.Event) -> None:
         self.retries = 0
-        self.most_points = most_points
         self._nodes, self._collection, self._limit = nodes, collection, limit
         self._retry_max_seconds = retry_max_seconds
+        self._most_points = most_points
         self._closing = closing
         self._trouble = Trouble(retry_max_seconds)
         self._lock = threading.Lock()
+
+    def points_at_once(self) -> int:
+        """How many points a request should have now: fewer when the server has no time, or has said that requests are too large."""
+        return max(1, int(self._most_points * self._limit.share))
 
     def send(self, request: Request) -> dict[PointId, str]:
         """The points that the server refuses, each with its words; all others are applied. Raises PermanentStoreError."""
@@ -43,11 +48,16 @@ class Sender:
             if len(request) == 1:
                 return {request.ids[0]: str(error)}
             with self._lock:
-                self.most_points = min(self.most_points, len(request) // 2)
-            return {point: reason for half in request.halves() for point, reason in self.send(half).items()}
+                self._most_points = min(self._most_points, len(request) // 2)
         except RefusedPointsError as error:
             return self._refused(request, error)
-        return {}
+        except _SmallerError:
+            pass
+        else:
+            return {}
+        found = {point: reason for half in request.halves() for point, reason in self.send(half).items()}
+        self._trouble.over()
+        return found
 
     def _refused(self, request: Request, error: RefusedPointsError) -> dict[PointId, str]:
         """Find the refused points by halving. Where nothing is taken down to a single point, it is not the points: the collection has changed."""
@@ -58,7 +68,7 @@ class Sender:
             if len(part) > 1:
                 for half in reversed(part.halves()):
                     try:
-                        self._apply(half)
+                        self._apply(half, whole=True)
                         applied += len(half)
                     except RefusedPointsError as again:
                         parts.append((half, again))
@@ -70,9 +80,18 @@ class Sender:
                 )
         return found
 
-    def _apply(self, request: Request) -> None:
+    def _apply(self, request: Request, whole: bool = False) -> None:
         """Return when the points are applied. Tries again what may heal."""
-        retrying(lambda: self._call(request), self._retry_max_seconds, self._count_retry, self._closing, self._trouble)
+        tries = 0
+
+        def call() -> None:
+            nonlocal tries
+            if tries and not whole and 1 < len(request) > self.points_at_once():
+                raise _SmallerError
+            tries += 1
+            self._call(request)
+
+        retrying(call, self._retry_max_seconds, self._count_retry, self._closing, self._trouble)
 
     def _call(self, request: Request) -> None:
         address = self._nodes.address

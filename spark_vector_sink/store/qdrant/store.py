@@ -37,7 +37,7 @@ class QdrantStore:
     def submit(self, points: PointBatch) -> Sent:
         sent = Sent()
         options = self._options
-        for request in requests(points, self._collection, options.ordering, self._sender.most_points, options.batch_bytes):
+        for request in requests(points, self._collection, options.ordering, self._sender.points_at_once, options.batch_bytes):
             self._pace.wait(len(request))
             sent.on_their_way += 1
             self._in_flight.submit(request, frozenset(request.ids), sent.taken)

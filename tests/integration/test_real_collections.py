@@ -137,7 +137,7 @@ class TestWaitForIndex:
         place, plan, report = self.written(qdrant_server)
         name = place.options["path"]
         assert (client.get_collection(name).indexed_vectors_count or 0) < self.COUNT
-        with caplog.at_level(logging.INFO, "spark_vector_sink"):
+        with caplog.at_level(logging.WARNING, "spark_vector_sink"):
             total = sink.finish(plan, [report])
         assert any(f"index of '{name}' since" in line and f"{self.COUNT:,} points" in line for line in caplog.messages)
         with urlopen(f"{qdrant_server.url}/collections/{name}/optimizations", timeout=10) as reply:

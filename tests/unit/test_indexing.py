@@ -153,7 +153,7 @@ def test_green_is_never_given_up() -> None:
 
 def test_the_log_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
     """A line every ten seconds, with points, vectors, segments and queue."""
-    with caplog.at_level(logging.INFO, "spark_vector_sink"):
+    with caplog.at_level(logging.WARNING, "spark_vector_sink"):
         Server([YELLOW] * 50 + [GREEN]).wait()
     assert [record.getMessage() for record in caplog.records] == [
         f"waiting for the index of 'articles' since {seconds} s: yellow, 20,000 points, 5,000 vectors indexed, 4 segments, 0 in the queue"

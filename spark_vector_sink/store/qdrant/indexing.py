@@ -114,5 +114,6 @@ def wait_until_indexed(
             )
         if now - said >= PROGRESS_SECONDS:
             said = now
-            log.info(f"waiting for the index of '{name}' since {now - begun:.0f} s: {state}")
+            # a warning, since Spark's Python processes show nothing less
+            log.warning(f"waiting for the index of '{name}' since {now - begun:.0f} s: {state}")
         sleep(LOOK_SECONDS)

@@ -38,7 +38,6 @@ NOT_YET = {
     "shard_key_column": "shard keys",
     "keep_versions": "mode('overwrite')",
     "replace_collection": "mode('overwrite')",
-    "wait_for_index": "waiting for the index",
     "unchanged": "skipping unchanged documents",
     "existing": "merging with what a point holds",
     "delete_missing": "deleting what a full load no longer has",
@@ -170,6 +169,7 @@ class SinkOptions:
     max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto is about 2, grows to 8 while the task waits for the server, and halves when that cannot keep up."), between(1, 8)] = "auto"
     max_points_per_second: Annotated[int | None, Doc(WRITING, "Most points that each task sends in a second; the server's own `write_rate_limit` holds for all tasks together."), at_least(1)] = None
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
+    wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job's end waits until the server has indexed everything (status green), so that done means searchable at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
 
     on_bad_row: Annotated[Literal["fail", "reject"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job, or is put at `rejects_path`, with the reason, while the others are written.")] = "fail"
     rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset, on any filesystem Arrow knows, that gets rejected rows; Spark reads it, and mended rows are written from it again.")] = None

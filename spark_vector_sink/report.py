@@ -110,6 +110,8 @@ class WriteReport(Counts):
     """why the job failed; None when it did not"""
     stored_points: int | None = None
     """points in the collection afterwards, where the store could tell"""
+    index_seconds: float = 0.0
+    """how long the end of the job waited for the index (option `wait_for_index`)"""
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
@@ -145,6 +147,8 @@ class WriteReport(Counts):
         parts.append(f"{self.retries:,} retries")
         if self.halvings:
             parts.append(f"memory ran out {self.halvings:,} times, token budget now {self.token_budget:,}")
+        if self.index_seconds:
+            parts.append(f"waited {_duration(self.index_seconds)} for the index")
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
         if self.error is not None:

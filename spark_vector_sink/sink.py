@@ -99,9 +99,10 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
             raise CollectionError(wrong)
         receipts = [receipt for report in reports for receipt in report.receipts]
         stored = collections.finish(_target(plan), plan.run, receipts)
+        waited = collections.wait_for_index(_target(plan)) if plan.options.wait_for_index else 0.0
     rejects.publish(plan.options, plan.run, reports)
     total = _report(plan, reports)
-    total.stored_points = stored
+    total.stored_points, total.index_seconds = stored, waited
     if total.rejected:
         total.warnings.append(f"{total.rejected:,} rows were rejected; they are in {shown(plan.options.rejects_path or '')}, each with its reason")
     _discard_rejects(plan, total)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -18,6 +19,7 @@ from spark_vector_sink import sink, stores
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.store.store import Hit
+from tests.fake_server import StoredPoint, read_points
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,31 @@ def vectors(count: int, *, start: int = 0, **columns: Any) -> pa.Table:
     matrix = np.stack([np.cos(angles), np.sin(angles), np.zeros(count), np.zeros(count)], axis=1).astype(np.float32)
     vector = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), 4)
     return pa.table({"id": pa.array(range(start, start + count), pa.int64()), "v": vector, **columns})
+
+
+def points_on(server: Any, collection: str) -> dict[int | str, StoredPoint]:
+    """Every point of a collection, read by the server's own messages: payload, vectors, no limit."""
+    with grpc.insecure_channel(f"{server.host}:{server.grpc_port}", [("grpc.max_receive_message_length", -1)]) as channel:
+        return read_points(channel, collection)
+
+
+def numbered(
+    count: int, at: Mapping[int, Callable[[], object]] | None = None, *, batch: int = 250, dimension: int = 4, start: int = 0
+) -> Iterator[pa.RecordBatch]:
+    """Rows with keys from `start`, the same number as payload `n`, and random vectors of that dimension, the same for the same `start`.
+
+    at: what happens just before the batch with the so-manieth row is read, and never before; rows that were read earlier may still be on their way.
+    """
+    random, events = np.random.default_rng(start), dict(at or {})
+    for first in range(0, count, batch):
+        for row in [row for row in events if row < first + batch]:
+            events.pop(row)()
+        size = min(batch, count - first)
+        numbers = pa.array(range(start + first, start + first + size), pa.int64())
+        matrix = random.normal(size=(size, dimension)).astype(np.float32)
+        vector = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), dimension)
+        yield pa.RecordBatch.from_pydict({"id": numbers, "v": vector, "n": numbers})
+    assert not events, f"nothing happened at the rows {sorted(events)}: there are only {count}"
 
 
 @pytest.fixture(params=["embedded", "fake", pytest.param("real", marks=pytest.mark.qdrant)])

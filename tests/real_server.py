@@ -1,11 +1,13 @@
 """A real Qdrant for the tests: started from a `qdrant` binary, or found where QDRANT_URL or Docker has one.
 
-`find_server()` is what the fixture `qdrant_server` calls. Tests that kill and restart a server start a `RealServer` of their own.
+`find_server()` is what the fixture `qdrant_server` calls. Tests that kill and restart a server start a `RealServer` of their own, or three of them
+that are one `RealCluster`.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -21,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import grpc
 from qdrant_client import grpc as q
@@ -71,6 +74,7 @@ class RealServer:
         self.api_key = api_key
         self.tls = tls
         self.env = dict(env or {})
+        self.arguments: tuple[str, ...] = ()
         if tls is not None:
             files = {"CERT": "cert.pem", "KEY": "key.pem", "CA_CERT": "cert.pem"}
             self.env |= {"QDRANT__SERVICE__ENABLE_TLS": "true", **{f"QDRANT__TLS__{name}": str(tls / file) for name, file in files.items()}}
@@ -150,7 +154,9 @@ class RealServer:
             **self.env,
         }
         with (self.directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen([self.binary], cwd=self.directory, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                [self.binary, *self.arguments], cwd=self.directory, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         try:
             ca = (self.tls / "cert.pem").read_bytes() if self.tls else None
             wait_until_healthy(self.host, self.grpc_port, tls=self.tls is not None, ca=ca, alive=lambda: self.running)
@@ -159,6 +165,93 @@ class RealServer:
             self.kill9()
             raise NoServerError(f"{error}\n{said}") from None
         return self
+
+
+class RealCluster:
+    """Nodes of one Qdrant on 127.0.0.1, each a RealServer with its own directory. A context manager.
+
+    Node 0 is the one that the others were told of at their start; it is no different afterwards.
+    """
+
+    def __init__(self, nodes: int = 3) -> None:
+        p2p = [free_port_pair()[0] for _ in range(nodes)]
+        self.nodes = [RealServer(env={"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": str(port)}) for port in p2p]
+        for node, port in zip(self.nodes, p2p, strict=True):
+            node.arguments = ("--uri", f"http://{node.host}:{port}")
+            if port != p2p[0]:
+                node.arguments += ("--bootstrap", f"http://{node.host}:{p2p[0]}")
+
+    @property
+    def urls(self) -> list[str]:
+        """The REST address of each node, as users know it."""
+        return [node.url for node in self.nodes]
+
+    def kill9(self, node: int) -> None:
+        """End one node as a crash would."""
+        self.nodes[node].kill9()
+
+    def restart(self, node: int) -> None:
+        """Start a node again with its own directory, and return when it answers; its replicas may still be behind, see `wait_until_active`."""
+        self.nodes[node].restart()
+
+    def shards(self, node: int, collection: str) -> list[dict[str, Any]]:
+        """A node's own replicas of a collection: `shard_id`, `points_count` and `state` of each."""
+        return list(_asked(f"{self.nodes[node].url}/collections/{collection}/cluster")["local_shards"])
+
+    def indexing(self, collection: str) -> list[bool]:
+        """Whether each node has something to index, or is at it."""
+        told = [_asked(f"{url}/collections/{collection}/optimizations") for url in self.urls]
+        return [bool(one["summary"]["queued_optimizations"] or one["running"]) for one in told]
+
+    def wait_until_active(self, collection: str, seconds: float = 30) -> None:
+        """Return when each running node says of its replicas, and of those of others, that they are active."""
+
+        def states() -> set[str]:
+            told = [_asked(f"{node.url}/collections/{collection}/cluster") for node in self.nodes if node.running]
+            return {shard["state"] for one in told for shard in (*one["local_shards"], *one["remote_shards"])}
+
+        _wait_until(lambda: states() == {"Active"}, seconds, lambda: f"replicas of {collection} are {states()}")
+
+    def start(self) -> RealCluster:
+        """Return when every node knows every other."""
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            _wait_until(
+                lambda url=node.url: len(_asked(f"{url}/cluster")["peers"]) == len(self.nodes), 30, lambda: "the nodes do not find each other"
+            )
+        return self
+
+    def stop(self) -> None:
+        """End the nodes and delete their directories."""
+        for node in self.nodes:
+            node.stop()
+
+    def __enter__(self) -> RealCluster:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def _asked(url: str) -> dict[str, Any]:
+    """The result of a GET of the REST API."""
+    with urlopen(url, timeout=10) as reply:
+        result: dict[str, Any] = json.load(reply)["result"]
+        return result
+
+
+def _wait_until(holds: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
+    """Return when it holds; NoServerError when it does not in time."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise NoServerError(f"after {seconds:g} s {otherwise()}")
+        time.sleep(0.05)
 
 
 def find_server(api_key: str | None = None) -> FoundServer | RealServer:

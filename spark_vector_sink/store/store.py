@@ -162,6 +162,12 @@ class Collections(Protocol):
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
         """Bring in what tasks have staged; return how many points the collection holds, where known."""
 
+    def wait_for_index(self, target: Target) -> float:
+        """Return when everything in the collection is searchable by its index; the seconds that it took.
+
+        Raises PermanentStoreError, which says that all points are written, where the store is away, or shows no progress, for `retry_max_seconds`.
+        """
+
     def abandon(self, target: Target, run: str) -> None:
         """Clean up after a failed run. Never deletes points: tasks may still be running."""
 

@@ -6,15 +6,17 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from qdrant_client import QdrantClient, models
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import PermanentStoreError
-from tests.jobs import Place, server_place, vectors
+from tests.jobs import Place, numbered, server_place, vectors
 from tests.real_server import RealServer, find_binary
 
 pytestmark = pytest.mark.qdrant
@@ -103,3 +105,20 @@ def test_a_disk_that_stays_full_ends_the_job(place: Place, small_disk: Path) -> 
         place.write(vectors(ROWS), retry_max_seconds=2)
     taken.unlink()
     assert place.write(vectors(ROWS)).stored_points == ROWS
+
+
+def test_no_space_for_the_index(small_disk: Path, place: Place) -> None:
+    """With `wait_for_index`, a job whose points are written and whose server has no space to index them ends with the optimizer's own words; the next one, when
+    there is space, makes the server try again, and waits."""
+    options = {**place.options, "collection_config": {"optimizers_config": {"indexing_threshold": 0}}, "wait_for_index": True}
+    rows = list(numbered(4000, batch=4000, dimension=768))  # 12 MiB; the server wants twice as much to index them
+    plan = sink.prepare(planning.plan(options, rows[0].schema))
+    report = sink.write_partition(plan, rows, sink.Task())
+    filler = fill(small_disk)
+    with closing(QdrantClient(url=options["url"], grpc_port=options["grpc_port"], prefer_grpc=True, check_compatibility=False)) as client:
+        client.update_collection("articles", optimizers_config=models.OptimizersConfigDiff(indexing_threshold=100))
+    words = r"^all points are written to 'articles', but the server cannot index them: .*Not enough space available for optimization, needed: .* MiB"
+    with pytest.raises(PermanentStoreError, match=words):
+        sink.finish(plan, [report])
+    filler.unlink()
+    assert sink.finish(plan, [report]).index_seconds > 1.0

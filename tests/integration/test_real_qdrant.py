@@ -7,8 +7,6 @@ import hashlib
 import hmac
 import json
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,36 +59,6 @@ def test_text_to_answers(qdrant_server: Any, client: QdrantClient, tiny_model: P
     assert hits[0].score > hits[1].score
 
 
-def test_the_collection_is_made_as_asked(qdrant_server: Any, client: QdrantClient) -> None:
-    """`collection_config` and payload indexes reach the server."""
-    config = {
-        "on_disk_payload": True,
-        "shard_number": 2,
-        "vectors": {"on_disk": True},
-        "quantization_config": {"scalar": {"type": "int8", "always_ram": True}},
-    }
-    place = server_place(qdrant_server, vector_column="v", distance="dot", collection_config=config, payload_indexes="n:integer", tenant_column="t")
-    place.write(vectors(2, n=[1, 2], t=["x", "y"]))
-    info = client.get_collection(place.options["path"])
-    assert info.config.params.on_disk_payload
-    assert info.config.params.shard_number == 2
-    assert info.config.params.vectors.on_disk
-    assert info.config.params.vectors.distance == models.Distance.DOT
-    assert info.config.quantization_config.scalar.type == models.ScalarType.INT8
-    assert info.payload_schema["n"].data_type == models.PayloadSchemaType.INTEGER
-    assert info.payload_schema["t"].params.is_tenant
-    assert info.config.metadata["spark_vector_sink"]["key"] == ["t", "id"]
-
-
-@pytest.mark.parametrize(
-    ("config", "words"), [({"shards": 2}, "shards"), ({"vectors": {"size": 3}}, "without size"), ({"on_disk_payload": "perhaps"}, "on_disk_payload")]
-)
-def test_a_wrong_collection_config(qdrant_server: Any, config: dict[str, Any], words: str) -> None:
-    """A body that is none is refused by the client's own model of it, before anything is created."""
-    with pytest.raises(CollectionError, match=f"'collection_config'.*{words}"):
-        server_place(qdrant_server, vector_column="v", collection_config=config).write(vectors(1))
-
-
 def test_a_plain_collection(qdrant_server: Any, client: QdrantClient) -> None:
     """versioned=false makes a collection of that very name."""
     place = server_place(qdrant_server, vector_column="v", versioned=False)
@@ -121,14 +89,6 @@ def test_an_earlier_job_ended_before_the_alias(qdrant_server: Any, client: Qdran
     assert client.get_collection(name).points_count == 3
 
 
-def test_strict_mode_limits_the_requests(qdrant_server: Any, client: QdrantClient) -> None:
-    """The server's own limit of points in a request is read from it, and kept."""
-    config = {"strict_mode_config": {"enabled": True, "upsert_max_batchsize": 10}}
-    place = server_place(qdrant_server, vector_column="v", collection_config=config)
-    place.write(vectors(1))
-    assert place.write(vectors(35)).stored_points == 35
-
-
 def test_a_count_that_is_not_allowed(qdrant_server: Any) -> None:
     """A job whose points are all applied has not failed because the server may not count them."""
     config = {"strict_mode_config": {"enabled": True, "search_allow_exact": False}}
@@ -143,39 +103,6 @@ def test_several_first_jobs_at_once(qdrant_server: Any) -> None:
     with ThreadPoolExecutor(4) as threads:
         reports = list(threads.map(lambda i: place.write(vectors(5, start=5 * i)), range(4)))
     assert max(report.stored_points or 0 for report in reports) == 20
-
-
-def test_server_killed_during_a_load(own_server: RealServer) -> None:
-    """kill -9 and a restart in the middle of a load: the job ends well, and every row is there once with its payload."""
-    count = 20_000
-    place = server_place(own_server, vector_column="v")
-    plan = sink.prepare(planning.plan(place.options, vectors(1, n=[0]).schema))
-    stop = threading.Event()
-
-    def trouble() -> None:
-        while not stop.wait(0.7):
-            own_server.kill9()
-            time.sleep(0.2)
-            own_server.restart()
-
-    def slowly() -> Iterator[pa.RecordBatch]:
-        for start in range(0, count, 1000):
-            time.sleep(0.1)
-            yield from vectors(1000, start=start, n=list(range(start, start + 1000))).to_batches()
-
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    try:
-        report = sink.write_partition(plan, slowly(), sink.Task())
-    finally:
-        stop.set()
-        thread.join()
-    assert report.retries > 0
-    assert sink.finish(plan, [report]).stored_points == count
-    client = QdrantClient(host=own_server.host, grpc_port=own_server.grpc_port, prefer_grpc=True, check_compatibility=False)
-    points, _ = client.scroll(place.options["path"], limit=count)
-    assert {point.id: point.payload["n"] for point in points} == {n: n for n in range(count)}
-    client.close()
 
 
 def test_a_server_that_stays_away(own_server: RealServer) -> None:

@@ -93,11 +93,14 @@ def find(options: SinkOptions) -> tuple[tuple[Address, ...], list[str]]:
 
 def one_that_answers(addresses: Sequence[Address]) -> Address:
     """The first node that answers; the first of all where none does, so that whoever asks it hears why."""
-    for address in addresses if len(addresses) > 1 else ():
-        with suppress(grpc.RpcError):
-            _health(address)
-            return address
-    return addresses[0]
+    return next(filter(answers, addresses), addresses[0]) if len(addresses) > 1 else addresses[0]
+
+
+def answers(address: Address) -> bool:
+    """Whether a node is there."""
+    with suppress(grpc.RpcError):
+        return bool(_health(address))
+    return False
 
 
 def _urls(options: SinkOptions) -> list[str]:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
-from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError
+from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.store.guard import guard_problems, other_model
-from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, one_that_answers
+from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, one_that_answers
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
+from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import CollectionSpec, Hit, Target
+
+T = TypeVar("T")
 
 METADATA_KEY = "spark_vector_sink"
 """Our part of a collection's metadata."""
@@ -80,7 +83,8 @@ class QdrantCollections:
         for address in self._addresses:
             if address != self._address:
                 self._same_on(address, target)
-        return replace(target, made_by=self.metadata(target.physical).get("run"))
+        made = self._info(target.physical)
+        return target if made is None else replace(target, made_by=_ours(made).get("run"), max_batch_points=_most_points(made))
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
         """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
@@ -96,6 +100,34 @@ class QdrantCollections:
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return None
+
+    def wait_for_index(self, target: Target) -> float:
+        """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""
+        seconds = self._wait_for_index_here(target)
+        for address in self._addresses:
+            if address != self._address and answers(address):
+                with closing(QdrantCollections([address], self._patience)) as other:
+                    seconds += other.wait_for_index(target)
+        return seconds
+
+    def _wait_for_index_here(self, target: Target) -> float:
+        """Wait for green. The job is done by now, so a server that is away is asked again."""
+
+        def look() -> IndexState:
+            with self._asking(f"reading '{target.name}'"):
+                return IndexState.of(self._client.get_collection(target.physical))
+
+        def wake() -> None:
+            with self._asking(f"telling the server to optimise '{target.name}'"):
+                self._client.update_collection(target.physical, optimizers_config=models.OptimizersConfigDiff())
+
+        def patiently(ask: Callable[[], T]) -> T:
+            try:
+                return retrying(ask, self._patience, lambda: None)
+            except (CollectionError, StoreError) as error:
+                raise PermanentStoreError(f"all points are written to '{target.name}', but its index cannot be waited for: {error}") from error
+
+        return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), self._patience)
 
     def abandon(self, target: Target, run: str) -> None:
         """Nothing to clean: points that were written are right, and the next run writes them again."""
@@ -121,15 +153,15 @@ class QdrantCollections:
             *left_out(target.name, _ours(info), spec, info.points_count or 0),
             *guard_problems(target.name, _ours(info), spec, info.points_count or 0),
         ]
-        strict = info.config.strict_mode_config
-        most = strict.upsert_max_batchsize if strict is not None and strict.enabled else None
         problems += index_problems(target.name, info, spec)
         missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
         plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
         plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]
         vector = dense_vectors(info).get(spec.vector_name)
         dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
-        return replace(target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=most)
+        return replace(
+            target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=_most_points(info)
+        )
 
     def _create(self, target: Target, spec: CollectionSpec, run: str) -> None:
         arguments = creation(spec)
@@ -229,6 +261,12 @@ class _DeniedError(CollectionError):
 def _remembered(spec: CollectionSpec, run: str) -> dict[str, Any]:
     """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
     return {METADATA_KEY: {**spec.metadata, "run": run}}
+
+
+def _most_points(info: models.CollectionInfo) -> int | None:
+    """Most points that the server takes in one request (strict mode)."""
+    strict = info.config.strict_mode_config
+    return strict.upsert_max_batchsize if strict is not None and strict.enabled else None
 
 
 def _ours(info: models.CollectionInfo) -> dict[str, Any]:

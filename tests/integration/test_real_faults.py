@@ -1,0 +1,108 @@
+"""A real Qdrant that dies, limits the rate, or takes small requests only, in the middle of a load: everything is there afterwards, exactly once."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from spark_vector_sink import plan as planning
+from spark_vector_sink import sink
+from spark_vector_sink.report import WriteReport
+from tests.jobs import Place, numbered, points_on, server_place
+from tests.real_server import RealServer, find_binary
+
+pytestmark = pytest.mark.qdrant
+
+COUNT = 5_000
+SMALL = {"vector_column": "v", "window_rows": 250, "batch_points": 100}
+"""Many requests, so that some are on their way whenever something happens."""
+
+
+@pytest.fixture
+def own_server() -> Iterator[RealServer]:
+    """A server of the test's own, to be killed."""
+    if find_binary() is None:
+        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server that is killed must be our own")
+    with RealServer() as server:
+        yield server
+
+
+def load(place: Place, count: int, at: dict[int, Callable[[], object]] | None = None) -> WriteReport:
+    """A job of one task; what happens at which row is in `at`."""
+    plan = sink.prepare(planning.plan(place.options, next(numbered(1)).schema))
+    return sink.finish(plan, [sink.write_partition(plan, numbered(count, at), sink.Task())])
+
+
+def assert_everything_is_there(server: Any, place: Place, count: int) -> None:
+    """Each row is one point with its own payload, and there is no other point."""
+    points = points_on(server, place.options["path"])
+    assert {key: point.payload["n"] for key, point in points.items()} == {n: n for n in range(count)}
+
+
+def test_server_killed_during_a_load(own_server: RealServer) -> None:
+    """kill -9 and a restart in the middle of a load, twice: the job ends well, every row is there once with its payload, and the report counts retries."""
+    restarts: list[threading.Thread] = []
+
+    def kill() -> None:
+        """Rows go on being read, and find no server until it is there again."""
+        for thread in restarts:
+            thread.join()
+        own_server.kill9()
+        restarts.append(threading.Thread(target=own_server.restart))
+        restarts[-1].start()
+
+    place = server_place(own_server, **SMALL)
+    try:
+        report = load(place, COUNT, {2_000: kill, 3_500: kill})
+    finally:
+        for thread in restarts:
+            thread.join()
+    assert (report.written, report.stored_points) == (COUNT, COUNT)
+    assert report.retries >= 2
+    assert_everything_is_there(own_server, place, COUNT)
+
+
+def test_the_server_s_largest_request_is_obeyed(qdrant_server: Any) -> None:
+    """Strict mode's `upsert_max_batchsize` is read from the server, by the job that makes the collection and by the next one: no request is refused."""
+    place = server_place(qdrant_server, **SMALL, collection_config={"strict_mode_config": {"enabled": True, "upsert_max_batchsize": 10}})
+    before = refused_upserts(qdrant_server)
+    first, second = load(place, 35), load(place, 135)
+    assert (first.stored_points, second.stored_points) == (35, 135)
+    assert refused_upserts(qdrant_server) == before
+    assert_everything_is_there(qdrant_server, place, 135)
+
+
+def refused_upserts(server: Any) -> int:
+    """Requests that the server has refused as invalid so far, by its own books."""
+    with urlopen(f"{server.url}/metrics", timeout=10) as reply:
+        found = re.search(rb'^grpc_responses_total\{endpoint="/qdrant.Points/Upsert",status="3"\} (\d+)', reply.read(), re.M)
+    return int(found[1]) if found else 0
+
+
+def limited(points_in_a_minute: int) -> dict[str, Any]:
+    return {"strict_mode_config": {"enabled": True, "write_rate_limit": points_in_a_minute}}
+
+
+def test_the_server_s_rate_is_waited_for(qdrant_server: Any) -> None:
+    """Strict mode's `write_rate_limit`: the job goes as fast as the server allows, and loses nothing."""
+    place = server_place(qdrant_server, **SMALL, collection_config=limited(3_000))
+    load(place, 1)  # the first write into a collection costs twice its points
+    report = load(place, 3_060)  # sixty more than the server takes at once; it takes fifty in a second
+    assert report.stored_points == 3_060
+    assert report.retries > 0
+    assert report.seconds > 1.0
+    assert_everything_is_there(qdrant_server, place, 3_060)
+
+
+def test_a_request_larger_than_the_rate_is_split(qdrant_server: Any) -> None:
+    """A request with more points than the server ever takes at once goes out in parts."""
+    place = server_place(qdrant_server, vector_column="v", batch_points=512, collection_config=limited(300))
+    load(place, 1)
+    report = load(place, 305)
+    assert report.stored_points == 305
+    assert_everything_is_there(qdrant_server, place, 305)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from tests.fuzz.arenas import Arena
 from tests.fuzz.case import STORES, Case
 from tests.fuzz.corpus import PAST
-from tests.fuzz.draw import draw_case
+from tests.fuzz.draw import draw_case, sweep
 from tests.fuzz.judge import Outcome, judge
 from tests.fuzz.shrink import shrink
 
@@ -24,7 +24,7 @@ class Tally:
     """The figures of one store."""
 
     def __init__(self) -> None:
-        self.cases = self.rows = self.stored = self.surprises = 0
+        self.cases = self.rows = self.stored = self.surprises = self.known = 0
         self.ends: Counter[str] = Counter()
         self.refused_rows: Counter[str] = Counter()
 
@@ -33,6 +33,7 @@ class Tally:
         self.rows += outcome.rows
         self.stored += outcome.stored
         self.surprises += bool(outcome.surprises)
+        self.known += outcome.known
         self.ends[outcome.end] += 1
         self.refused_rows.update(outcome.rejected)
         if outcome.end != "stored":
@@ -43,7 +44,7 @@ class Tally:
         ends = ", ".join(f"{count:,} {end}" for end, count in self.ends.most_common())
         rows = ", ".join(f"{count:,} {kind}" for kind, count in self.refused_rows.most_common())
         return (
-            f"{self.cases:,} cases ({ends}), {self.rows:,} rows, {self.stored:,} stored ({share:.0f} %), {self.surprises:,} surprises; "
+            f"{self.cases:,} cases ({ends}), {self.rows:,} rows, {self.stored:,} stored ({share:.0f} %), {self.surprises:,} surprises, {self.known:,} vectors not compared; "
             f"rows not stored: {rows or 'none'}"
         )
 
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", choices=STORES, action="append", help="only this one; may be given again")
     parser.add_argument("--only", type=int, help="only the case of this number")
     parser.add_argument("--past", action="store_true", help="only what was found before")
+    parser.add_argument("--sweep", action="store_true", help="only each right and wrong value of each option, one by one")
     parser.add_argument("--shrink", action="store_true", help="make each case that surprises smaller, and show it")
     given = parser.parse_args(arguments)
     total = 0
@@ -82,8 +84,11 @@ def _cases(given: argparse.Namespace, store: str) -> Iterator[Case]:
     if given.only is not None:
         yield draw_case(given.seed, given.only, store)
         return
-    yield from (past.on(store) for past in PAST)
+    if not given.sweep:
+        yield from (past.on(store) for past in PAST)
     if not given.past:
+        yield from sweep(store)
+    if not (given.past or given.sweep):
         yield from (draw_case(given.seed, number, store) for number in range(given.cases))
 
 
@@ -107,7 +112,9 @@ def shown(case: Case) -> str:
     columns = "\n".join(
         f"    {column.name!a}: {column.kind} {list(column.values)!a}{' json' * column.json}{' hidden' * column.hidden}" for column in case.columns
     )
-    return f"  smaller: options {dict(case.options)!a}, tasks {case.tasks}, where {case.where!a}, runs {case.runs}, separate {case.separate}\n{columns}"
+    return (
+        f"  smaller: options {dict(case.options)!a}, tasks {case.tasks}, where {case.where!a}, runs {case.runs}, separate {case.separate}\n{columns}"
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,30 @@ def draw_case(seed: int, number: int, store: str) -> Case:
     places = known.GOOD_PLACES if r.random() < 0.97 else known.BAD_PLACES["embedded" if store == "embedded" else "server"]
     origin = f"python -m tests.fuzz --store {store} --seed {seed} --only {number}"
     return Case(draft.columns, draft.options, tasks, separate, r.choice(places), runs, store, origin)
+
+
+def sweep(store: str) -> Iterator[Case]:
+    """Each wrong value of each option, each name of a collection, and each right value, in a job that is right without it."""
+    rows = 3
+    columns = [
+        Column("id", pa.int64(), range(rows)),
+        Column("text", pa.string(), [b"a", b"b", b"c"]),
+        Column("v", pa.list_(pa.float32(), 1), [[1.0]] * rows),
+    ]
+    encoding, ready = {"encoder": "tests.fuzz.oracle:Encoder", "distance": "dot"}, {"vector_column": "v", "distance": "dot"}
+    drawn = [(name, value) for name, values in (*known.WRONG.items(), *known.ANYWHERE.items()) for value in values]
+    drawn += [(name, "x") for name in known.UNKNOWN]
+    drawn += [] if store == "embedded" else [(name, value) for name, values in known.SERVER.items() for value in values]
+    for name, value in drawn:
+        base = ready if name in ("vector_column", "dimension", "normalize") else encoding
+        more = {"on_bad_row": "reject", "rejects_path": "<tmp>/r"} if name in ("rejects_path", "max_rejects") else {}
+        yield Case(
+            columns, {**base, **more, name: value}, store=store, origin=f"python -m tests.fuzz --store {store} --sweep  # {name}={value!r:.100}"
+        )
+    for place in (*known.GOOD_PLACES, *known.BAD_PLACES["embedded" if store == "embedded" else "server"]):
+        yield Case(
+            columns, encoding, where=place, store=store, origin=f"python -m tests.fuzz --store {store} --sweep  # a place called {place!r:.100}"
+        )
 
 
 def _ready_vectors(draft: _Draft) -> None:
@@ -168,12 +192,25 @@ def _key_column(draft: _Draft, usual: str) -> str:
         values = [start + number for number in numbers]
     elif draw < 0.75:
         kind = r.choice([pa.string(), pa.large_string()])
-        form = r.choice(["{}", "k{}", 'ü"{}', "{}\n", "00000000-0000-0000-0000-{:012x}", "00000000-0000-0000-0000-{:012X}A", "🙂{}", "x" * 200 + "{}", "{}\0"])
+        form = r.choice(
+            ["{}", "k{}", 'ü"{}', "{}\n", "00000000-0000-0000-0000-{:012x}", "00000000-0000-0000-0000-{:012X}A", "🙂{}", "x" * 200 + "{}", "{}\0"]
+        )
         values = [form.format(number).encode() for number in numbers]
     elif draw < 0.8:
         kind, values = pa.uint64(), [2**63 - 3 + number if draft.bad() else number for number in numbers]
     else:
-        kind = r.choice([pa.date32(), pa.timestamp("us", "UTC"), pa.timestamp("ms"), pa.decimal128(10, 0), pa.decimal128(20, 3), pa.bool_(), pa.int8(), pa.string()])
+        kind = r.choice(
+            [
+                pa.date32(),
+                pa.timestamp("us", "UTC"),
+                pa.timestamp("ms"),
+                pa.decimal128(10, 0),
+                pa.decimal128(20, 3),
+                pa.bool_(),
+                pa.int8(),
+                pa.string(),
+            ]
+        )
         if r.random() < 0.06:
             kind = r.choice([pa.float64(), pa.binary(), pa.list_(pa.int8()), pa.time64("us"), pa.duration("us"), pa.null()])
         values = [draw_value(r, kind, draft.dirty) for _ in range(rows)]
@@ -225,7 +262,10 @@ def _options(draft: _Draft) -> None:
     for option, values in known.ANYWHERE.items():
         draft.some(values, {"distance": 0.9, "window_rows": 0.4}.get(option, 0.08), option)
     if r.random() < (0.75 if draft.dirty else 0.15):
-        draft.options |= {"on_bad_row": r.choice(["reject", "Reject"]), "rejects_path": r.choice(["<tmp>/rejects", "<tmp>/r 🙂#?", "file://<tmp>/r", "<tmp>/a/b"])}
+        draft.options |= {
+            "on_bad_row": r.choice(["reject", "Reject"]),
+            "rejects_path": r.choice(["<tmp>/rejects", "<tmp>/r 🙂#?", "file://<tmp>/r", "<tmp>/a/b"]),
+        }
         draft.some(["0", "1", 5, "100%", "50%", "1.5%", " 10 "], 0.2, "max_rejects")
 
 

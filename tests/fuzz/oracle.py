@@ -63,6 +63,8 @@ class Expected:
     ulps: int = 0
     """how far off a float of the payload may come back: Qdrant keeps numbers as text, and reads them again to within two units of the last bit"""
     rows: list[Row] = field(default_factory=list)
+    known: int = 0
+    """what is not as it must be, and known"""
 
     @property
     def bad(self) -> list[Row]:
@@ -191,7 +193,8 @@ def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
     yield from ((name,) for name in payload if name in by_name and not mappable(by_name[name].kind))
     roots = set(news)
     for path in wishes.indexes:
-        if path not in roots and re.split(r"[.\[]", path)[0] not in roots:
+        root = re.match(r'"([^"]*)"|([^.\[]*)', path)
+        if path not in roots and (root is None or (root[1] or root[2] or "") not in roots):
             yield (path,)
     if wishes.rejects and "rejects_path" not in wishes.given:
         yield ("rejects_path",)
@@ -236,9 +239,7 @@ def _levels(kind: pa.DataType) -> int:
 
 
 def _is_key(kind: pa.DataType) -> bool:
-    return bool(
-        is_text(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind)
-    )
+    return bool(is_text(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind))
 
 
 def _is_vector(kind: pa.DataType) -> bool:
@@ -273,7 +274,7 @@ def _template(text: str) -> list[tuple[str, str | None]] | None:
             literal, rest = literal + rest[0], rest[2:]
         elif rest[0] == "{":
             name, brace, rest = rest[1:].partition("}")
-            if not brace or re.search(r"[{}:!\[\]]", name):
+            if not brace or re.search(r"[{}:!]", name):
                 return None
             made.append((literal, name))
             literal = ""

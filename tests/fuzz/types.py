@@ -63,7 +63,20 @@ TEXTS = (
 BROKEN = (b"\xff", b"caf\xe9", b"\xed\xa0\x80", b"\xf0\x9f\x99", b"ok\xc0\x80", b"\xf5\x80\x80\x80", b"a\x80")
 """Bytes that are no UTF-8: a lone surrogate, Latin-1, a cut emoji, an overlong NUL, …"""
 
-JSONS = ("null", "true", "-5", "1.5", '"x"', "[]", "{}", '{"a":[1,{"b":null}],"":"ü"}', "9223372036854775807", "[0.1, 1e300]", '"\\ud83d\\ude42"', "[[[1]]]")
+JSONS = (
+    "null",
+    "true",
+    "-5",
+    "1.5",
+    '"x"',
+    "[]",
+    "{}",
+    '{"a":[1,{"b":null}],"":"ü"}',
+    "9223372036854775807",
+    "[0.1, 1e300]",
+    '"\\ud83d\\ude42"',
+    "[[[1]]]",
+)
 BAD_JSONS = ("NaN", "[Infinity]", "1e400", "9223372036854775808", "{", "", '"\\ud800"', "[" * 40 + "]" * 40)
 
 
@@ -74,7 +87,8 @@ def draw_type(r: random.Random, depth: int = 0) -> pa.DataType:
     if depth == 0 and r.random() < 0.03:
         return _deep(r.choice(SCALARS)(r), 30)
     if r.random() < 0.12:
-        return pa.dictionary(r.choice([pa.int8(), pa.int32(), pa.uint16()]), r.choice([pa.string(), pa.int64(), pa.date32(), pa.binary()]))
+        words = r.choice([pa.string(), pa.int64(), pa.date32(), pa.binary(), pa.float32()])
+        return pa.dictionary(r.choice([pa.int8(), pa.int32(), pa.uint16()]), words)
     inner = lambda: draw_type(r, depth + 1)  # noqa: E731
     shape = r.choice(["list", "large", "fixed", "struct", "map", "map"])
     if shape == "struct":
@@ -102,7 +116,8 @@ def draw_value(r: random.Random, kind: pa.DataType, dirty: float, nulls: float =
         return tuple(_inner(r, kind.field(i).type, dirty, nulls, depth) for i in range(kind.num_fields))
     if pat.is_map(kind):
         pairs = {
-            draw_value(r, kind.key_type, 0): _inner(r, kind.item_type, dirty, nulls, depth) for _ in range(r.choice([0, 1, 1, 2, 4]) if depth < 2 else 1)
+            draw_value(r, kind.key_type, 0): _inner(r, kind.item_type, dirty, nulls, depth)
+            for _ in range(r.choice([0, 1, 1, 2, 4]) if depth < 2 else 1)
         }
         entries = list(pairs.items())
         return [*entries, (entries[0][0], _inner(r, kind.item_type, 0, nulls, depth))] if wrong and entries else entries
@@ -143,7 +158,9 @@ def draw_json(r: random.Random, dirty: float) -> bytes:
     if r.random() < dirty:
         return r.choice(BAD_JSONS).encode()
     if r.random() < 0.3:
-        return json.dumps({draw_text(r): [draw_text(r), r.randint(-(2**63), 2**63 - 1), r.uniform(-1e9, 1e9)]}, ensure_ascii=r.random() < 0.5).encode()
+        return json.dumps(
+            {draw_text(r): [draw_text(r), r.randint(-(2**63), 2**63 - 1), r.uniform(-1e9, 1e9)]}, ensure_ascii=r.random() < 0.5
+        ).encode()
     return r.choice(JSONS).encode()
 
 
@@ -175,7 +192,11 @@ def _integer(r: random.Random, kind: pa.DataType, wrong: bool) -> int:
 
 def _float(r: random.Random, kind: pa.DataType) -> float:
     form = {16: "<e", 32: "<f", 64: "<d"}[kind.bit_width]
-    extremes = {16: (6e-8, 65504.0, 0.1), 32: (1e-45, 3.4028234663852886e38, 1.1754943508222875e-38), 64: (5e-324, 1.7976931348623157e308, 2.2250738585072011e-308)}
+    extremes = {
+        16: (6e-8, 65504.0, 0.1),
+        32: (1e-45, 3.4028234663852886e38, 1.1754943508222875e-38),
+        64: (5e-324, 1.7976931348623157e308, 2.2250738585072011e-308),
+    }
     drawn = r.choice([0.0, -0.0, 1.0, 0.1, -1.5, 1 / 3, *extremes[kind.bit_width], r.uniform(-1, 1), r.uniform(-6e4, 6e4)])
     if kind.bit_width == 64 and r.random() < 0.4:  # any bits at all
         drawn = struct.unpack("<d", r.randbytes(8))[0]
@@ -200,7 +221,11 @@ def _time(r: random.Random, kind: pa.DataType, wrong: bool) -> Raw:
     if pat.is_duration(kind):
         if wrong:
             return r.choice([least, most, 1])
-        return r.choice([0, -1000, 1000, _whole(r.randint(-(10**12), 10**12), kind.unit), _whole(most, kind.unit) if kind.unit in ("us", "ns") else 5])
+        return r.choice(
+            [0, -1000, 1000, _whole(r.randint(-(10**12), 10**12), kind.unit), _whole(most, kind.unit) if kind.unit in ("us", "ns") else 5]
+        )
+    if wrong and kind.unit == "s":
+        return r.choice([-(2**52), 2**52, (LAST_DAY + 1) * DAY])  # no more of them goes into Parquet
     if wrong:
         return r.choice([least, most, (LAST_DAY + 1) * DAY * min(ticks, 10**6), FIRST_DAY * DAY * min(ticks, 10**6) - 1, least + 1])
     first, last = max(FIRST_DAY * DAY * ticks, least), min((LAST_DAY + 1) * DAY * ticks - 1, most)

@@ -161,7 +161,7 @@ def _under_null(kind: pa.DataType, hidden: bool) -> Raw:
     if pat.is_list(kind) or pat.is_large_list(kind):
         return [_under_null(kind.value_type, hidden)] * hidden
     if pat.is_map(kind):
-        return []
+        return [(_under_null(kind.key_type, hidden), _under_null(kind.item_type, hidden))] * hidden
     if pat.is_fixed_size_binary(kind):
         return b"\xff" * kind.byte_width
     if is_bytes(kind):

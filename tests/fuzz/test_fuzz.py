@@ -22,7 +22,7 @@ from tests.fuzz.shrink import shrink
 
 pytest.importorskip("qdrant_edge")
 
-CASES = {"embedded": 40, "fake": 40, "real": 25}
+CASES = {"embedded": 30, "fake": 30, "real": 20}
 SEED = 20_240_229
 
 
@@ -43,7 +43,7 @@ def test_what_was_found_before(arena: Arena, past: Past) -> None:
 
 def test_each_value_of_each_option(arena: Arena) -> None:
     """A right one is taken, a wrong one refused by the option's name, in one line."""
-    assert _surprises(arena, list(sweep(arena.kind))[:: 2 if arena.kind == "embedded" else 5]) == {}
+    assert _surprises(arena, list(sweep(arena.kind))[:: 3 if arena.kind == "embedded" else 7]) == {}
 
 
 def test_random_jobs(arena: Arena) -> None:

@@ -99,6 +99,12 @@ UNUSABLE_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 LONGEST_NAME = 240
 """A collection is a directory of the server, whose name has at most 255 bytes; some are for the version."""
 
+LONGEST_VECTOR_NAME = 200
+"""In bytes; a server's own limit."""
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""What a Python text may hold and nobody can write."""
+
 NO_MODEL = "none"
 """`model=none`: no dense vectors."""
 
@@ -274,6 +280,8 @@ class Option:
     def parse(self, text: str) -> Any:
         """The value that `text` stands for. Raises ValueError with a whole sentence."""
         shown = "***" if self.type == Secret | None else repr(shorten(text))
+        if HALF_CHARACTER.search(text):
+            raise ValueError(f"option '{self.name}' must be {self.words}, got {shown} (half a character of UTF-16, which is no text)")
         try:
             value = _parse(self.type, text)
         except ValueError as error:
@@ -524,8 +532,14 @@ def _problems_together(options: SinkOptions) -> list[str]:
     key = [*options.id_column, *([options.tenant_column] if options.tenant_column else [])]
     problems.extend(f"options 'id_column' and 'tenant_column' name '{name}' twice" for name in dict.fromkeys(key) if key.count(name) > 1)
     problems.extend(f"option 'payload_rename' gives '{old}' an empty name" for old, new in options.payload_rename.items() if not new)
-    if UNUSABLE_IN_NAMES.search(options.vector_name):
-        problems.append(f"option 'vector_name' cannot be {shorten(options.vector_name)!r}: one of its characters is not allowed")
+    for option in ("vector_name", "sparse_vector_name"):
+        name = getattr(options, option)
+        if UNUSABLE_IN_NAMES.search(name) or name == "..":
+            problems.append(f"option '{option}' cannot be {shorten(name)!r}: one of its characters is not allowed")
+        if len(name.encode()) > LONGEST_VECTOR_NAME:
+            problems.append(
+                f"option '{option}' = {shorten(name)!r} has {len(name.encode())} bytes, and the name of a vector at most {LONGEST_VECTOR_NAME}"
+            )
     for one, other in (("prompt", "prompt_name"), ("payload_columns", "payload_exclude")):
         if {one, other} <= options.given:
             problems.append(f"options '{one}' and '{other}' exclude each other; give one of them")
@@ -551,6 +565,8 @@ def place_problems(options: SinkOptions) -> list[str]:
         return [
             "no collection is named: end with .save(\"articles\"), or give option 'collection' (Spark does not hand on the options of a catalog table)"
         ]
+    if HALF_CHARACTER.search(where):
+        return [f"half a character of UTF-16 is no text, and cannot be in the name of a collection or directory: {_shown(where)}"]
     looks_like_path = "/" in where or where.lower().startswith("file:") or where in (".", "..")
     if options.url is None:
         scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):", where)
@@ -568,8 +584,8 @@ def place_problems(options: SinkOptions) -> list[str]:
         return [f"with option 'url' the collection is a plain name, got {_shown(where)}"]
     if unusable := UNUSABLE_IN_NAMES.search(where):
         return [f"a collection's name cannot hold {unusable[0]!r}, got {_shown(where)}"]
-    if len(where) > LONGEST_NAME:
-        return [f"a collection's name has at most {LONGEST_NAME} characters, this one has {len(where)}: {_shown(where)}"]
+    if (size := len(where.encode())) > LONGEST_NAME:
+        return [f"a collection's name has at most {LONGEST_NAME} bytes, this one has {size}: {_shown(where)}"]
     return []
 
 

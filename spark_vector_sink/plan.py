@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -192,9 +193,10 @@ def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpe
         "id_namespace": str(options.id_namespace),
     }
     names = dict(columns.payload)
-    indexes = dict(options.payload_indexes)
+    roots = set(names.values())
+    indexes = {_index_path(name, roots): kind for name, kind in options.payload_indexes.items()}
     if options.tenant_column in names:
-        indexes[names[options.tenant_column]] = "tenant"
+        indexes[_index_path(names[options.tenant_column], roots)] = "tenant"
     return CollectionSpec(
         options.vector_name, dimension if dense else None, options.distance, metadata, indexes, options.collection_config,
         options.versioned, options.create_collection, options.adopt_collection,
@@ -215,8 +217,25 @@ def _index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
     for name, kind in options.payload_indexes.items():
         if kind not in INDEX_TYPES:
             yield f"option 'payload_indexes' gives '{name}' the type {kind!r}; it must be one of {', '.join(INDEX_TYPES)}"
-        if name not in roots and name.partition(".")[0].partition("[")[0] not in roots:
+        path = PATH.fullmatch(_index_path(name, roots))
+        if path is None:
+            yield f"option 'payload_indexes' names '{name}', which is no path of Qdrant's; {_PATHS}"
+        elif name not in roots and path[1].strip('"') not in roots:
             yield f"option 'payload_indexes' names '{name}', which is not in the payload"
+    tenant = dict(columns.payload).get(options.tenant_column or "")
+    if tenant is not None and PATH.fullmatch(_index_path(tenant, roots)) is None:
+        yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant}'; {_PATHS}"
+
+
+PATH = re.compile(r"""([\w-]+|"[^"\\]*")(?:\.(?:[\w-]+|"[^"\\]*")|\[[0-9]*\])*""")
+"""Qdrant's way to name a field of the payload: `a.b` is b in the object a, `a[].b` that of each item, `"a.b"` the field of that name."""
+
+_PATHS = "in one, names of other signs than letters, digits, - and _ stand in double quotes, and hold neither quotes nor backslashes: see option 'payload_rename'"
+
+
+def _index_path(name: str, roots: set[str]) -> str:
+    """The path of a payload index: a field of the payload by its own name, in quotes where it needs them; else a path already."""
+    return f'"{name}"' if name in roots and re.fullmatch(r"[\w-]+", name) is None else name
 
 
 def _report_problems(options: SinkOptions) -> Iterator[str]:
@@ -226,5 +245,5 @@ def _report_problems(options: SinkOptions) -> Iterator[str]:
     file = Path(path).expanduser().absolute()
     if not file.parent.is_dir():
         yield f"option 'report_path' = {path!r}: the directory does not exist"
-    elif file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+    elif "\0" in path or file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         yield f"option 'report_path' = {path!r} is no file that can be written"

@@ -167,19 +167,21 @@ def _staging(root: str, run: str) -> str:
 
 def _batch(rows: pa.RecordBatch, bad: Sequence[BadRow]) -> pa.RecordBatch:
     """These rows, as they came, with what is wrong with each."""
-    taken = rows.take(pa.array([one.row for one in bad], pa.int64()))
+    kinds = {field.name: kind for field in rows.schema if field.name not in REJECT_COLUMNS and (kind := _stored(field.type)) is not None}
+    places = pa.array([one.row for one in bad], pa.int64())
     columns = {}
-    for field, column in zip(rows.schema, taken.columns, strict=True):
-        kind = _stored(field.type)
-        if kind is not None and field.name not in REJECT_COLUMNS:
-            columns[field.name] = column if kind == field.type else column.cast(kind, safe=False)
+    for name, kind in kinds.items():
+        column = rows.column(name).take(places)
+        if pat.is_dictionary(column.type):
+            column = column.dictionary.take(column.indices)
+        columns[name] = column if kind == column.type else column.cast(kind, safe=False)
     said = ([one.key for one in bad], [one.kind for one in bad], [str(one.error()) for one in bad])
     columns |= {name: pa.array(texts, pa.string()) for name, texts in zip(REJECT_COLUMNS, said, strict=True)}
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def _stored(kind: pa.DataType) -> pa.DataType | None:
-    """The type in which Spark reads a column back from Parquet, and writes it to the same payload; None for what Parquet cannot hold: a
+    """The type in which Spark reads a column back from Parquet, and writes it to the same payload; None for what Parquet cannot hold, such as a
     struct without fields, and an interval of months."""
     if pat.is_null(kind):
         return pa.string()
@@ -187,7 +189,12 @@ def _stored(kind: pa.DataType) -> pa.DataType | None:
         return pa.time64("us")
     if pat.is_duration(kind):
         return pa.int64() if kind.unit == "us" else kind
-    if kind == pa.month_day_nano_interval():
+    if pat.is_dictionary(kind):
+        return _stored(kind.value_type)
+    if pat.is_decimal(kind) and kind.scale < 0:
+        digits = kind.precision - kind.scale
+        return pa.decimal128(digits, 0) if digits <= 38 else pa.decimal256(digits, 0) if digits <= 76 else None
+    if kind == pa.month_day_nano_interval() or not _is_simple(kind):
         return None
     inner = [_stored(kind.field(i).type) for i in range(kind.num_fields)]
     if None in inner or (pat.is_struct(kind) and not inner):
@@ -197,6 +204,15 @@ def _stored(kind: pa.DataType) -> pa.DataType | None:
     if pat.is_map(kind):
         return pa.map_(_stored(kind.key_type), _stored(kind.item_type))
     return pa.struct([(kind.field(i).name, of) for i, of in enumerate(inner)]) if pat.is_struct(kind) else kind
+
+
+def _is_simple(kind: pa.DataType) -> bool:
+    """Whether Arrow can take rows of it, and write them to Parquet."""
+    return kind.id not in {getattr(pa.lib, f"Type_{name}", None) for name in _OUTSIDE_OF_PARQUET}
+
+
+_OUTSIDE_OF_PARQUET = ("RUN_END_ENCODED", "SPARSE_UNION", "DENSE_UNION", "STRING_VIEW", "BINARY_VIEW", "LIST_VIEW", "LARGE_LIST_VIEW")
+"""Types that Spark never hands over; not every version of Arrow has them."""
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Documents:
 
 def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> Documents:
     """The documents of a window. Raises BadRowError for the first row that cannot become a point. dimension: as for `sift`."""
-    made = _documents(_Left(rows, columns, np.arange(len(rows)), len(rows)), namespace, dimension)
+    made = _documents(_all(rows, columns), namespace, dimension)
     if isinstance(made, Documents):
         return made
     raise min(made, key=lambda found: found.row).error()
@@ -65,8 +65,8 @@ def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension
 
     dimension: the length that ready-made vectors must have; None where they are not to be looked at.
     """
-    left = _Left(rows, columns, np.arange(len(rows)), len(rows))
-    refused: list[BadRow] = []
+    left = _all(rows, columns)
+    rows, refused = left.rows, list[BadRow]()
     while not isinstance(made := _documents(left, namespace, dimension), Documents):
         refused += made  # one row at least, so this ends; a window without bad rows is gone through once
         places = np.setdiff1d(left.places, [found.row for found in made])
@@ -87,12 +87,21 @@ class _Left:
         return BadRow(int(self.places[row]), key, column, kind, reason)
 
 
+def _all(rows: pa.RecordBatch, columns: Columns) -> _Left:
+    """All rows of a window, with the columns that are read: of the others Arrow may not even be able to take some rows."""
+    read = dict.fromkeys((*columns.key, *columns.text, *(column for column, _ in columns.payload), *([columns.vector] if columns.vector else [])))
+    return _Left(rows.select(list(read)), columns, np.arange(len(rows)), len(rows))
+
+
 def _documents(left: _Left, namespace: uuid.UUID, dimension: int | None) -> Documents | list[BadRow]:
     """The documents; or all rows that do not pass the first check that any of them does not pass."""
     rows, columns = left.rows, left.columns
     if found := _bad_bytes(left):
         return found
-    key_columns = [keys.key_values(rows.column(name)) for name in columns.key]
+    try:
+        key_columns = [keys.key_values(rows.column(name)) for name in columns.key]
+    except ValueError:
+        return _unwritten_keys(left)
     if found := _null_keys(left, key_columns):
         return found
     texts = _texts(rows, columns)
@@ -121,27 +130,35 @@ def _bad_bytes(left: _Left) -> list[BadRow]:
     columns, found = left.columns, dict[int, BadRow]()
     for name in dict.fromkeys((*columns.key, *columns.text, *(column for column, _ in columns.payload))):
         column = left.rows.column(name)
-        if _is_valid(column):
+        if payload.is_text(column):
             continue
         for row in range(len(column)):
-            if row not in found and not _is_valid(column.slice(row, 1)):
+            if row not in found and not payload.is_text(column.slice(row, 1)):
                 key = None if name in columns.key or columns.content_key else _key(left, row)
                 found[row] = left.bad(row, key, name, bad.BAD_BYTES, "holds bytes that are no UTF-8")
     return list(found.values())
 
 
-def _is_valid(array: pa.Array) -> bool:
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
 def _key(left: _Left, row: int) -> str | None:
-    """The key of one row, as text; None where a part of it is null."""
-    values = [keys.key_values(left.rows.column(name).slice(row, 1))[0] for name in left.columns.key]
+    """The key of one row, as text; None where a part of it is null, or has no text."""
+    try:
+        values = [keys.key_values(left.rows.column(name).slice(row, 1))[0] for name in left.columns.key]
+    except ValueError:
+        return None
     return None if None in values else keys.key_text(values)
+
+
+def _unwritten_keys(left: _Left) -> list[BadRow]:
+    """Dates and timestamps that have no text."""
+    found: dict[int, BadRow] = {}
+    for name in left.columns.key:
+        column = left.rows.column(name)
+        for row in range(len(column)):
+            try:
+                keys.key_values(column.slice(row, 1))
+            except ValueError as error:
+                found.setdefault(row, left.bad(row, None, name, bad.PAYLOAD_VALUE, str(error)))
+    return list(found.values())
 
 
 def _null_keys(left: _Left, key_columns: list[list[Any]]) -> list[BadRow]:

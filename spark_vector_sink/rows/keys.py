@@ -26,7 +26,7 @@ LARGEST_ID = 2**64 - 1
 
 
 def key_values(column: pa.Array) -> list[Any]:
-    """A key column as what its text is made of: str, int, bool, or None for a null."""
+    """A key column as what its text is made of: str, int, bool, or None for a null. Raises ValueError for a value that has no text."""
     kind = column.type
     if pat.is_integer(kind) or pat.is_boolean(kind):
         listed: list[Any] = column.to_pylist()

@@ -7,7 +7,7 @@
 | float, double | float, double | number; NaN and infinities are refused, JSON has none |
 | decimal(p ≤ 18, 0) | decimal | integer |
 | other decimals | decimal | string in plain notation, exact: `12.50` |
-| date | date32 | string `2024-02-29` |
+| date | date32 | string `2024-02-29`; the years 1 to 9999 |
 | timestamp | timestamp with a zone | string, RFC 3339 in UTC: `2024-02-29T12:30:00.000000Z` |
 | timestamp_ntz | timestamp without a zone | string without a zone: `2024-02-29T12:30:00.000000` |
 | time | time64 | string `12:30:00.000000` |
@@ -15,7 +15,7 @@
 | binary | binary | string, base64 |
 | array | list | list |
 | struct | struct | object |
-| map with string or integer keys | map | object; an integer key as its decimal text |
+| map with string or integer keys | map | object; an integer key as its decimal text; a key twice is refused |
 | variant | JSON text | its value |
 | interval year to month, calendar interval, geometry, map with other keys | | refused by name |
 
@@ -30,11 +30,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from spark_vector_sink.errors import shorten
 from spark_vector_sink.plain import JSON_MARK, is_json
+from spark_vector_sink.rows import times
 
 MOST_LEVELS = 30
 """Deepest nesting of a value. A server takes deeper objects, but from 33 levels on it can no longer answer with them over gRPC;
@@ -63,31 +66,52 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     plain = _plain_type(field)
     kind = array.type
     if pat.is_dictionary(kind):
-        return to_plain(array.cast(kind.value_type), pa.field(field.name, kind.value_type))
+        return to_plain(array.dictionary.take(array.indices), pa.field(field.name, kind.value_type))
     if is_json(field):
         return _checked_json(array)
     if pat.is_floating(kind):
         return _finite(array.cast(plain))
     if pat.is_decimal(kind) and pat.is_string(plain):
         return pa.array([None if v is None else format(v, "f") for v in array.to_pylist()], plain)
-    if pat.is_timestamp(kind):
-        zone = "Z" if kind.tz else ""
-        return pc.strftime(array.cast(pa.timestamp(kind.unit, "UTC")) if kind.tz else array, format="%Y-%m-%dT%H:%M:%S" + zone).cast(plain)
-    if pat.is_time(kind):
-        return array.cast(pa.time64("us")).cast(plain)
+    if pat.is_decimal(kind):
+        return array.cast(pa.decimal128(INTEGER_DIGITS, 0)).cast(plain)  # by way of 128 bits: Arrow takes 32 for out of bounds
+    if pat.is_date(kind) or pat.is_timestamp(kind) or pat.is_time(kind):
+        return times.written(array).cast(plain)
     if pat.is_duration(kind):
-        return array.cast(pa.duration("us")).cast(pa.int64())
+        return times.microseconds(array)
     if _is_binary(kind):
         return pa.array([None if v is None else base64.b64encode(v).decode("ascii") for v in array.to_pylist()], plain)
     if _is_list(kind):
-        return _list(array.cast(pa.list_(kind.value_field)), field.type.value_field, plain)
+        return _list(array, field.type.value_field, plain)  # without a cast: Arrow makes of a slice of fixed-size lists what ends the process
     if pat.is_map(kind):
         return _map(array, field.type, plain)
+    if pat.is_unsigned_integer(kind):
+        return _signed(array)
     if pat.is_struct(kind):
         children = [to_plain(child, field.type.field(i)) for i, child in enumerate(array.flatten())]
         mask = array.is_null() if array.null_count else None
         return pa.StructArray.from_arrays(children, fields=list(plain), mask=mask) if children else array
     return array if kind == plain else array.cast(plain)
+
+
+def is_text(array: pa.Array) -> bool:
+    """Whether all strings in a column are UTF-8, as deep as they lie. What a null hides, or another slice holds, is not looked at."""
+    kind = array.type
+    if pat.is_string(kind) or pat.is_large_string(kind):
+        try:
+            array.validate(full=True)
+        except pa.ArrowInvalid:
+            return False
+        return True
+    if not (pat.is_nested(kind) or pat.is_dictionary(kind)):
+        return True
+    if pat.is_dictionary(kind):
+        return is_text(array.dictionary.take(array.indices))
+    if _is_list(kind):
+        return is_text(array.flatten())
+    if pat.is_map(kind):
+        return is_text(_pairs(array).flatten())
+    return all(map(is_text, array.flatten())) if pat.is_struct(kind) else True
 
 
 def _plain_type(field: pa.Field) -> pa.DataType:
@@ -143,6 +167,13 @@ def _finite(array: pa.Array) -> pa.Array:
     return array
 
 
+def _signed(array: pa.Array) -> pa.Array:
+    try:
+        return array.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise ValueError(f"holds {pc.max(array)}, and a payload's integers end at {2**63 - 1}; cast it to string") from None
+
+
 def _checked_json(array: pa.Array) -> pa.Array:
     for text in array.to_pylist():
         if text is not None:
@@ -188,11 +219,29 @@ def _list(array: pa.Array, inner: pa.Field, plain: pa.DataType) -> pa.Array:
 
 
 def _map(array: pa.Array, declared: pa.DataType, plain: pa.DataType) -> pa.Array:
-    start, stop = array.offsets[0].as_py() if len(array) else 0, array.offsets[-1].as_py() if len(array) else 0
-    keys = array.keys.slice(start, stop - start).cast(pa.string())
-    items = to_plain(array.items.slice(start, stop - start), declared.item_field)
-    lengths = pc.subtract(array.offsets[1:], array.offsets[:-1])
-    return pa.MapArray.from_arrays(_offsets(array, lengths), keys, items, type=plain)
+    pairs = _pairs(array)
+    lengths = pc.list_value_length(pairs)
+    keys, items = pairs.flatten().flatten()
+    keys = keys.cast(pa.string())
+    _check_keys(keys, lengths)
+    return pa.MapArray.from_arrays(_offsets(array, lengths), keys, to_plain(items, declared.item_field), type=plain)
+
+
+def _pairs(array: pa.Array) -> pa.Array:
+    """The entries of a map as a list of structs, which Arrow knows how to look into without what lies under nulls."""
+    entries = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
+    return pa.Array.from_buffers(pa.list_(entries.type), len(array), array.buffers()[:2], offset=array.offset, children=[entries])
+
+
+def _check_keys(keys: pa.Array, lengths: pa.Array) -> None:
+    """Raise ValueError where a map has a key twice: of two values in an object one would be lost."""
+    words = keys.dictionary_encode()
+    rows = np.repeat(np.arange(len(lengths)), pc.fill_null(lengths, 0))
+    places = rows * max(1, len(words.dictionary)) + words.indices.to_numpy(zero_copy_only=False)
+    found, first = np.unique(places, return_index=True)
+    if len(found) < len(places):
+        twice = np.setdiff1d(np.arange(len(places)), first)[0]
+        raise ValueError(f"holds a map with the key {shorten(keys[int(twice)].as_py())!r} twice, and an object has each key once")
 
 
 def _offsets(array: pa.Array, lengths: pa.Array) -> pa.Array:

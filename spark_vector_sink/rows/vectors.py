@@ -12,12 +12,13 @@ from spark_vector_sink.plain import SparseVectors
 
 def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
     """A list column without nulls and of equal lengths (see `misfit`) as float32, shape (rows, dimension); a view where it can be."""
-    numbers = column.flatten()
-    return np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float32).reshape(len(column), dimension)
+    numbers = column.flatten().to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):  # a double that is no float32 becomes infinite, and is refused as such
+        return np.ascontiguousarray(numbers, dtype=np.float32).reshape(len(column), dimension)
 
 
 def misfit(column: pa.Array, dimension: int) -> tuple[int, str] | None:
-    """The first row whose list is no vector of this length, with the reason."""
+    """The first row whose list is no vector of this length that can be compared with others, with the reason."""
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(lengths != dimension)
     if len(wrong):
@@ -26,7 +27,7 @@ def misfit(column: pa.Array, dimension: int) -> tuple[int, str] | None:
     if column.flatten().null_count:
         row = next(i for i, vector in enumerate(column.to_pylist()) if None in vector)
         return row, "holds a vector with a null in it"
-    return None
+    return unusable(matrix(column, dimension))
 
 
 def unusable(vectors: npt.NDArray[np.float32]) -> tuple[int, str] | None:
@@ -50,6 +51,7 @@ def unusable_sparse(vectors: SparseVectors) -> tuple[int, str] | None:
 
 def normalized(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The vectors with length 1; a vector of zeros stays one."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    made: npt.NDArray[np.float32] = np.divide(vectors, lengths, where=lengths > 0, out=np.zeros_like(vectors))
-    return made
+    wide = vectors.astype(np.float64)  # the square of a large or small float32 is no float32
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    made: npt.NDArray[np.float64] = np.divide(wide, lengths, where=lengths > 0, out=np.zeros_like(wide))
+    return made.astype(np.float32)

@@ -208,6 +208,36 @@ def test_payload_indexes(place: Place) -> None:
         place.write(rows, payload_indexes="n:number, missing:keyword")
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "path"),
+    [("a b", "a b", '"a b"'), ("a.b", "a.b", '"a.b"'), ("🙂", "🙂", '"🙂"'), ("a.b", '"a.b".c', '"a.b".c'), ("ü_1-x", "ü_1-x", "ü_1-x")],
+)
+def test_a_column_of_any_name_can_be_indexed(place: Place, name: str, asked: str, path: str) -> None:
+    """Under the path that Qdrant has for it: `a.b` would be b in the object a. The second job finds the index there."""
+    rows = vectors(2, **{name: ["x", None]})
+    for text in (f"create the payload index {path}:keyword", None):
+        plan = str(place.check(rows, payload_indexes={asked: "keyword"}))
+        assert text is None or text in plan
+        assert "create the payload index" in plan or text is None
+        place.write(rows, payload_indexes={asked: "keyword"})
+
+
+@pytest.mark.parametrize(("name", "asked"), [('x"y', 'x"y'), ("a b", "a b.c"), ("x:y", "x:y.z"), ("a", "a.b c"), ("a", "a[x]")])
+def test_a_path_that_is_none_is_refused(place: Place, name: str, asked: str) -> None:
+    """By name, before anything is made."""
+    with pytest.raises(OptionError, match=r"option 'payload_indexes' names '.*', which is no path of Qdrant's; .*'payload_rename'"):
+        place.write(vectors(1, **{name: ["x"]}), payload_indexes={asked: "keyword"})
+
+
+def test_a_tenant_of_any_name(place: Place) -> None:
+    """Its index has the path of that one field."""
+    rows = vectors(1, **{"te.na nt": ["x"]})
+    assert 'create the payload index "te.na nt":tenant' in str(place.check(rows, tenant_column="te.na nt"))
+    place.write(rows, tenant_column="te.na nt")
+    with pytest.raises(OptionError, match="the tenant column 'x\"y' cannot be indexed"):
+        place.write(vectors(1, **{'x"y': ["x"]}), tenant_column='x"y')
+
+
 @pytest.mark.parametrize(("vector", "words"), [([float("nan"), 0, 0, 0], "NaN"), ([0, 0, 0, 0], "zeros"), ([1, 0, 0], "length 3"), (None, "null")])
 def test_bad_vectors(place: Place, vector: list[float] | None, words: str) -> None:
     """A vector that cannot be compared is refused with the row's key, though a server would take it."""

@@ -319,3 +319,37 @@ def test_columns_of_rejects_are_no_payload() -> None:
     rows = table([1], ["a"], _reject_key=["1"], _reject_reason=["blank text"], _reject_message=["m"])
     assert payloads(documents(rows)) == [{"id": 1, "text": "a"}]
     assert payloads(documents(rows, payload_columns="_reject_key")) == [{"id": 1, "text": "a", "_reject_key": "1"}]
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us", "UTC")], ids=str)
+def test_a_key_without_a_text_is_refused(kind: pa.DataType) -> None:
+    """By its column: a date after 9999 has no text in ISO 8601, and so no id."""
+    far = pa.array([0, 2**31 - 1 if kind == pa.date32() else 2**63 - 1], pa.int32() if kind == pa.date32() else pa.int64()).view(kind)
+    error = refused(pa.record_batch({"id": far, "text": ["a", "b"]}))
+    assert (error.key, error.column) == (None, "id")
+    columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), pa.schema([("id", kind), ("text", pa.string())]))
+    found, (bad,) = sift(pa.record_batch({"id": far, "text": ["a", "b"]}), columns, ID_NAMESPACE)
+    assert (found.keys, bad.row, bad.kind) == ([str(found.keys[0])], 1, "payload value")
+
+
+def test_bad_bytes_in_a_list_are_those_of_one_row() -> None:
+    """The rows beside it are documents."""
+    words = pa.array([b"a", b"caf\xe9", b"b"], pa.binary()).view(pa.string())
+    rows = table([1, 2, 3], ["x", "y", "z"], tags=pa.ListArray.from_arrays([0, 1, 2, 3], words))
+    columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), rows.schema)
+    found, bad = sift(rows, columns, ID_NAMESPACE)
+    assert (found.ids, [(one.key, one.column, one.kind) for one in bad]) == ([1, 3], [("2", "tags", "bad bytes")])
+
+
+def test_a_vector_of_no_numbers_takes_no_place() -> None:
+    """The row before it of the same key is the document."""
+    rows = pa.record_batch({"id": [7, 7], "v": pa.array([[1.0], [float("nan")]], pa.list_(pa.float32()))})
+    columns, _ = choose(SinkOptions.from_mapping({"path": "./a", "vector_column": "v"}), rows.schema)
+    found, bad = sift(rows, columns, ID_NAMESPACE, 1)
+    assert (found.rows.tolist(), found.superseded, [one.row for one in bad]) == ([0], 0, [1])
+
+
+def test_columns_that_nobody_reads_may_be_of_any_type() -> None:
+    """Arrow cannot take single rows of every type."""
+    rows = table([1, 1], ["a", "b"], other=pa.array(["x", "y"], pa.string_view()))
+    assert documents(rows, payload_exclude="other").superseded == 1

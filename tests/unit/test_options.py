@@ -459,3 +459,27 @@ def test_names_that_cannot_be(options: dict[str, str]) -> None:
     """A key column named twice, an empty payload name, a vector name that the server refuses."""
     with pytest.raises(OptionError):
         SinkOptions.from_mapping({"path": "./x", **options})
+
+
+@pytest.mark.parametrize("name", ["..", "x" * 201, "🙂" * 51, "a/b", "\n"])
+def test_a_vector_has_a_name_that_a_server_takes(name: str) -> None:
+    """A server takes 200 bytes, and an embedded store makes a directory of it."""
+    _, problems = SinkOptions.parse({"path": "./a", "vector_name": name})
+    assert [problem.startswith("option 'vector_name' ") for problem in problems] == [True]
+    assert SinkOptions.parse({"path": "./a", "vector_name": "🙂" * 50})[1] == []
+
+
+def test_half_a_character_is_no_text() -> None:
+    """Python lets a text hold one, and nothing can send or write it."""
+    assert SinkOptions.parse({"path": "./a", "vector_name": "\ud800"})[1] == [
+        "option 'vector_name' must be a text, got '\\ud800' (half a character of UTF-16, which is no text)"
+    ]
+    (problem,) = SinkOptions.parse({"path": "./a\ud800"})[1]
+    assert problem.startswith("half a character of UTF-16 is no text")
+
+
+def test_the_bytes_of_a_collections_name_count() -> None:
+    """It becomes the name of a directory."""
+    (problem,) = SinkOptions.parse({"path": "é" * 121, "url": "http://x"})[1]
+    assert problem.startswith("a collection's name has at most 240 bytes, this one has 242: ")
+    assert SinkOptions.parse({"path": "é" * 120, "url": "http://x"})[1] == []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from spark_vector_sink import plain
 from spark_vector_sink.plain import JSON_MARK
-from spark_vector_sink.rows.payload import plain_field, to_plain, unmappable
+from spark_vector_sink.rows.payload import is_text, plain_field, to_plain, unmappable
 
 UTC = timezone.utc
 MOMENT = datetime(2024, 2, 29, 12, 30, 0, 5)
@@ -36,6 +36,7 @@ MAPPING: list[tuple[pa.DataType, Any, Any]] = [
     (pa.float32(), 0.5, 0.5),
     (pa.float64(), 1e300, 1e300),
     (pa.decimal128(18, 0), Decimal(10**18 - 1), 10**18 - 1),
+    *((pa.decimal32(9, 0), Decimal(-1), -1) for _ in "x" if hasattr(pa, "decimal32")),
     (pa.decimal128(19, 0), Decimal("12"), "12"),
     (pa.decimal128(10, 2), Decimal("12.50"), "12.50"),
     (pa.decimal128(10, 8), Decimal("0.00000001"), "0.00000001"),
@@ -198,6 +199,89 @@ def test_a_type_without_mapping_has_a_reason(kind: pa.DataType) -> None:
 def test_a_type_with_mapping_has_none(kind: pa.DataType, value: Any, expected: Any) -> None:
     """Nothing of the table is refused."""
     assert unmappable(pa.field("c", kind)) is None
+
+
+FAR = [
+    (pa.date32(), 2_932_897), (pa.date32(), -719_163), (pa.date32(), 2**31 - 1), (pa.date64(), 2_932_897 * 86_400_000),
+    *((pa.timestamp(unit, zone), tick) for unit in ("s", "ms", "us") for zone in (None, "UTC", "Europe/Berlin") for tick in (2**63 - 1, -(2**63))),
+    (pa.timestamp("us"), 2_932_897 * 86_400_000_000), (pa.timestamp("us"), -719_162 * 86_400_000_000 - 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "tick"), FAR, ids=str)
+def test_a_date_without_a_text_is_refused(kind: pa.DataType, tick: int) -> None:
+    """Arrow writes a date outside of four digits for a year as another one, or as nothing that is one."""
+    array = pa.array([0, tick], pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
+    with pytest.raises(ValueError, match=r"^holds a (date|timestamp) outside of the years 1 to 9999, .*; make it null, or cast it to string$"):
+        to_plain(array, pa.field("c", kind))
+
+
+def test_the_digits_of_a_timestamp_are_those_of_its_unit() -> None:
+    """None for seconds, 3, 6 or 9 for the others; nothing is cut off."""
+    texts = [stored_array(pa.array([1], pa.int64()).view(pa.timestamp(unit, "UTC"))) for unit in ("s", "ms", "us", "ns")]
+    assert texts == [[f"1970-01-01T00:00:0{rest}Z"] for rest in ("1", "0.001", "0.000001", "0.000000001")]
+
+
+@pytest.mark.parametrize(("kind", "tick"), [(pa.time64("us"), -1), (pa.time64("us"), 86_400_000_000), (pa.time32("s"), 86_400)], ids=str)
+def test_a_time_of_no_day_is_refused(kind: pa.DataType, tick: int) -> None:
+    """Arrow would write that it is out of range, as if that were its text."""
+    array = pa.array([tick], pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
+    with pytest.raises(ValueError, match=r"^holds a time that is none of a day"):
+        to_plain(array, pa.field("c", kind))
+
+
+@pytest.mark.parametrize(("kind", "tick"), [(pa.time64("ns"), 1), (pa.duration("ns"), 1), (pa.duration("s"), 2**62)], ids=str)
+def test_what_is_no_whole_microsecond_is_refused(kind: pa.DataType, tick: int) -> None:
+    """Rather than rounded."""
+    with pytest.raises(ValueError, match=r"^holds a .* that is no 64-bit number of whole microseconds; round it, or cast it to string$"):
+        to_plain(pa.array([tick], pa.int64()).view(kind), pa.field("c", kind))
+
+
+@pytest.mark.parametrize("key", [pa.string(), pa.int32()], ids=str)
+def test_a_map_with_a_key_twice_is_refused(key: pa.DataType) -> None:
+    """Of two values in one object one would be lost. The same key in two rows is no matter."""
+    one, two = ("a", "b") if pa.types.is_string(key) else (1, 2)
+    kind = pa.map_(key, pa.int8())
+    assert stored_array(pa.array([[(one, 1)], None, [(one, 2), (two, 1)]], kind)) == [{str(one): 1}, None, {str(one): 2, str(two): 1}]
+    with pytest.raises(ValueError, match=rf"^holds a map with the key '{one}' twice, and an object has each key once$"):
+        stored_array(pa.array([[(two, 1)], None, [(two, 1), (one, 1), (one, 2)]], kind))
+
+
+@pytest.mark.parametrize("wrap", [lambda of: pa.list_(of, 2), pa.list_], ids=["fixed", "list"])
+def test_a_slice_of_lists_of_lists_is_the_slice(wrap: Any) -> None:
+    """Arrow's own cast of a slice of fixed-size lists ends the process."""
+    array = pa.array([[[1.0, None], None], None, [[0.5, 2.0], [1.0, 2.0]], [None, None]], wrap(pa.list_(pa.float64(), 2)))
+    assert stored_array(array.slice(1, 3)) == [None, [[0.5, 2.0], [1.0, 2.0]], [None, None]]
+
+
+def _of_bytes(*words: bytes) -> pa.Array:
+    """Strings of any bytes."""
+    return pa.array(words, pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda words: words,
+        lambda words: pa.ListArray.from_arrays([0, 1, 2, 3], words),
+        lambda words: pa.FixedSizeListArray.from_arrays(words, 1),
+        lambda words: pa.StructArray.from_arrays([words], ["x"]),
+        lambda words: pa.MapArray.from_arrays([0, 1, 2, 3], words, pa.array([1, 2, 3])),
+        lambda words: pa.MapArray.from_arrays([0, 1, 2, 3], pa.array([1, 2, 3]), words),
+        lambda words: pa.DictionaryArray.from_arrays([0, 1, 2], words),
+    ],
+    ids=["string", "list", "fixed", "struct", "keys", "items", "dictionary"],
+)
+def test_only_the_row_with_bad_bytes_is_no_text(wrap: Any) -> None:
+    """Its neighbours in the same array are."""
+    column = wrap(_of_bytes(b"a", b"caf\xe9", b"b"))
+    assert not is_text(column)
+    assert [is_text(column.slice(row, 1)) for row in range(3)] == [True, False, True]
+
+
+def test_bad_bytes_under_a_null_are_not_seen() -> None:
+    """What a null hides is nobody's text."""
+    assert is_text(pa.StructArray.from_arrays([_of_bytes(b"a", b"\xff")], ["x"], mask=pa.array([False, True])))
 
 
 # --- variant ----------------------------------------------------------------------------------------------------------------------------------

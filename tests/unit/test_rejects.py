@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,24 @@ def test_rows_are_as_they_came(tmp_path: Path) -> None:
         "_reject_key": "0",
     }  # fmt: skip
     assert (table.schema.field("none").type, table.schema.field("struct").type.field(0).type) == (pa.string(), pa.time64("us"))
+
+
+def test_any_type_is_kept_or_left_out(tmp_path: Path) -> None:
+    """A dictionary as what it stands for, a decimal before its point as one that Parquet knows; what neither Arrow nor Parquet takes is not there."""
+    words = pa.array([b"a", b"a\xff"], pa.binary()).view(pa.string())
+    batch = pa.record_batch(
+        {
+            "words": pa.DictionaryArray.from_arrays([1, None], words),
+            "lists": pa.DictionaryArray.from_arrays([0, None], pa.array([["x"]])),
+            "decimal": pa.array([Decimal("1.2E+3"), None], pa.decimal128(5, -2)),
+            "view": pa.array(["x", None], pa.string_view()),
+            "runs": pa.RunEndEncodedArray.from_arrays([2], ["x"]),
+        }
+    )
+    table = kept(tmp_path, batch, 0)
+    assert table.column_names == ["words", "lists", "decimal", "_reject_key", "_reject_reason", "_reject_message"]
+    assert table.column("words").cast(pa.binary()).to_pylist() == [b"a\xff"]
+    assert table.select(["lists", "decimal"]).to_pylist() == [{"lists": ["x"], "decimal": Decimal(1200)}]
 
 
 def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:

@@ -86,3 +86,20 @@ def test_normalized_vectors_have_length_one() -> None:
     made = vectors.normalized(np.array([[3, 4], [0, 0]], np.float32))
     assert made.dtype == np.float32
     assert np.allclose(made, [[0.6, 0.8], [0, 0]])
+
+
+def test_vectors_of_any_length_are_scaled() -> None:
+    """Also those whose squares are no float32."""
+    made = vectors.normalized(np.array([[3e30, 4e30], [3e-30, 4e-30], [0.0, 0.0]], np.float32))
+    assert np.abs(made - np.array([[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]])).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"), [(float("nan"), "NaN"), (float("inf"), "infinite"), (0.0, "zeros only"), (1e300, "infinite"), (1e-300, "zeros only")]
+)
+def test_a_vector_that_compares_with_none_is_a_misfit(bad: float, words: str) -> None:
+    """It is known before any row is left out for it."""
+    found = vectors.misfit(pa.array([[1.0, 1.0], [bad, bad]], pa.list_(pa.float64())), 2)
+    assert found is not None
+    assert found[0] == 1
+    assert words in found[1]

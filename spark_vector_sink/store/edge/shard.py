@@ -80,7 +80,11 @@ def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
             )
         if field not in there:
             schema = edge.KeywordIndexParams(is_tenant=True) if kind == "tenant" else getattr(edge.PayloadSchemaType, kind.capitalize())
-            shard.update(edge.UpdateOperation.create_field_index(field, schema))
+            try:
+                operation = edge.UpdateOperation.create_field_index(field, schema)
+            except ValueError as error:
+                raise PermanentStoreError(f"the payload index {field}:{kind} cannot be made: {error}; correct option 'payload_indexes'") from None
+            shard.update(operation)
     shard.flush()
 
 

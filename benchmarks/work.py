@@ -98,11 +98,11 @@ def peak_bytes() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def save_plan(options: Mapping[str, Any], path: Path) -> str:
-    """On the driver: check and prepare a job over the columns `id` and `text`, and put the plan where tasks find it."""
-    from benchmarks.arrow_rows import SCHEMA
+def save_plan(options: Mapping[str, Any], path: Path, schema: Any = None) -> str:
+    """On the driver: check and prepare a job over rows of this schema, by default `id` and `text`, and put the plan where tasks find it."""
+    from benchmarks import arrow_rows
     from spark_vector_sink import plan as planning
     from spark_vector_sink import sink
 
-    path.write_bytes(pickle.dumps(sink.prepare(planning.plan(options, SCHEMA))))
+    path.write_bytes(pickle.dumps(sink.prepare(planning.plan(options, schema or arrow_rows.SCHEMA))))
     return str(path)

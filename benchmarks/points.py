@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +39,16 @@ class Points:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def select(self, fields: Sequence[str]) -> Points:
+        """The same points with some of the payload."""
+        return Points(self.ids, self.vectors, self.payload.select(list(fields)))
+
     def rows(self) -> pa.RecordBatch:
         """What Spark hands to a task: the columns `id`, the payload's, and `vector`, a list of floats."""
         n, dimension = self.vectors.shape
         offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(dimension))
         vectors = pa.ListArray.from_arrays(offsets, pa.array(self.vectors.reshape(-1)))
-        return pa.RecordBatch.from_arrays([pa.array(self.ids), *self.payload.columns, vectors], names=["id", *PAYLOAD.names, "vector"])
+        return pa.RecordBatch.from_arrays([pa.array(self.ids), *self.payload.columns, vectors], names=["id", *self.payload.schema.names, "vector"])
 
 
 SCHEMA = pa.schema([("id", pa.string()), *PAYLOAD, ("vector", pa.list_(pa.float32()))])
@@ -78,5 +82,4 @@ def repeated(points: Points, rows: int) -> Iterator[Points]:
     for start in range(0, rows, len(points)):
         left = min(len(points), rows - start)
         ids = [str(uuid.UUID(int=number, version=4)) for number in range(start, start + left)]
-        payload = pa.RecordBatch.from_arrays([pa.concat_arrays([column]) for column in points.payload.columns], schema=PAYLOAD)
-        yield Points(ids, points.vectors[:left].copy(), payload.slice(0, left))
+        yield Points(ids, points.vectors[:left].copy(), points.payload.take(pa.array(range(left))))

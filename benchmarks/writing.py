@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks import points as data
+from benchmarks.points import PAYLOAD, Points, made, repeated
 from benchmarks.store import client
-from benchmarks.work import Run, peak_bytes
+from benchmarks.work import Run
 
 UPSERT = 256
 """Points of a request of the official client."""
@@ -27,7 +27,7 @@ def store(rows: int, dimension: int) -> Run:
     from spark_vector_sink import stores
     from spark_vector_sink.store.store import PointBatch
 
-    known = list(data.made(rows, dimension))
+    known = list(made(rows, dimension))
 
     def run(plan: str) -> dict[str, Any]:
         planned = pickle.loads(Path(plan).read_bytes())
@@ -45,7 +45,7 @@ def store(rows: int, dimension: int) -> Run:
 
 def upsert(rows: int, dimension: int, url: str, grpc_port: int) -> Run:
     """`QdrantClient.upsert` of `PointStruct`s over gRPC, each request waited for."""
-    known = list(data.made(rows, dimension))
+    known = list(made(rows, dimension))
 
     def run(collection: str) -> dict[str, Any]:
         def write() -> None:
@@ -61,7 +61,7 @@ def upload_collection(rows: int, dimension: int, url: str, grpc_port: int) -> Ru
     """`QdrantClient.upload_collection` over gRPC: the matrix as it is, payloads as dictionaries, each request waited for."""
     import numpy as np
 
-    known = list(data.made(rows, dimension))
+    known = list(made(rows, dimension))
     vectors = np.concatenate([each.vectors for each in known])
 
     def run(collection: str) -> dict[str, Any]:
@@ -76,44 +76,48 @@ def upload_collection(rows: int, dimension: int, url: str, grpc_port: int) -> Ru
     return run
 
 
-def task(rows: int, dimension: int, repeat: int | None = None) -> Run:
-    """`sink.write_partition` of points with ready-made vectors, and `sink.finish`. repeat: so many rows, made of these while they are read."""
+def task(rows: int, dimension: int, fields: Sequence[str] = PAYLOAD.names, repeat: int | None = None) -> Run:
+    """`sink.write_partition` of points with ready-made vectors and these payload columns, and `sink.finish`.
+
+    repeat: so many rows, made of those `rows` while they are read.
+    """
     from spark_vector_sink import sink
 
-    known = list(data.made(rows, dimension))
-    batches = [each.rows() for each in known] if repeat is None else None
+    known = [each.select(fields) for each in made(rows, dimension)]
+    batches = [each.rows() for each in known] if repeat is None else []
 
     def run(plan: str) -> dict[str, Any]:
         planned = pickle.loads(Path(plan).read_bytes())
-        found = batches if batches is not None else (each.rows() for each in data.repeated(known[0], repeat or 0))
+        found = batches if repeat is None else (each.rows() for each in repeated(known[0], repeat))
 
-        def write() -> None:
-            sink.finish(planned, [sink.write_partition(planned, found, sink.Task(0, 0, cpus=1))])
+        def write() -> int | None:
+            return sink.finish(planned, [sink.write_partition(planned, found, sink.Task(0, 0, cpus=1))]).stored_points
 
         return _timed(write)
 
     return run
 
 
-def local(rows: int, dimension: int, path: str | None = None) -> Run:
-    """`QdrantClient(path=…)`, or `(":memory:")`, with a new collection: the client's own local mode."""
+def local(rows: int, dimension: int, fields: Sequence[str] = PAYLOAD.names) -> Run:
+    """The client's own local mode. path: a directory, or `:memory:`."""
     from qdrant_client import QdrantClient
     from qdrant_client.models import Distance, VectorParams
 
-    known = list(data.made(rows, dimension))
+    known = [each.select(fields) for each in made(rows, dimension)]
 
-    def run(collection: str) -> dict[str, Any]:
-        def write() -> None:
-            with closing(QdrantClient(":memory:") if path is None else QdrantClient(path=path)) as qdrant:
-                qdrant.create_collection(collection, vectors_config=VectorParams(size=dimension, distance=Distance.COSINE))
-                upsert_all(qdrant, collection, known)
+    def run(path: str) -> dict[str, Any]:
+        def write() -> int:
+            with closing(QdrantClient(":memory:") if path == ":memory:" else QdrantClient(path=path)) as qdrant:
+                qdrant.create_collection("points", vectors_config=VectorParams(size=dimension, distance=Distance.COSINE))
+                upsert_all(qdrant, "points", known)
+                return int(qdrant.count("points", exact=True).count)
 
         return _timed(write)
 
     return run
 
 
-def upsert_all(qdrant: Any, collection: str, known: list[data.Points]) -> None:
+def upsert_all(qdrant: Any, collection: str, known: Sequence[Points]) -> None:
     """Upsert `PointStruct`s, so many at a time, each made when its request is."""
     from qdrant_client.models import PointStruct
 
@@ -122,11 +126,12 @@ def upsert_all(qdrant: Any, collection: str, known: list[data.Points]) -> None:
             payloads = each.payload.slice(start, UPSERT).to_pylist()
             vectors = each.vectors[start : start + UPSERT].tolist()
             found = zip(each.ids[start : start + UPSERT], vectors, payloads, strict=True)
-            made = [PointStruct(id=id, vector=vector, payload=payload) for id, vector, payload in found]
-            qdrant.upsert(collection, made, wait=True)
+            structs = [PointStruct(id=id, vector=vector, payload=payload) for id, vector, payload in found]
+            qdrant.upsert(collection, structs, wait=True)
 
 
-def _timed(write: Callable[[], None]) -> dict[str, Any]:
+def _timed(write: Callable[[], int | None]) -> dict[str, Any]:
+    """What a run took. points: how many the store holds, where the run tells."""
     begun, cpu = time.perf_counter(), time.process_time()
-    write()
-    return {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu, "peak_bytes": peak_bytes()}
+    points = write()
+    return {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu, "points": points}

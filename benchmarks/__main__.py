@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--model", help="a folder or a hub name instead of MiniLM (`gpu`: instead of random weights)")
     made.add_argument("--memory-rows", type=_numbers, default=Settings.memory_rows, help="rows of one partition, with a quick encoder: N,N,…")
     made.add_argument("--memory-model-rows", type=_numbers, default=Settings.memory_model_rows, help="the same with the real model")
+    made.add_argument("--stall-seconds", type=float, default=Settings.stall_seconds, help="how long the server stands still in the part `stall`")
+    made.add_argument("--crowd-tasks", type=_numbers, default=Settings.crowd_tasks, help="numbers of tasks in the part `crowd`: N,N,…")
     made.add_argument("--device", default="auto", help="device of the part `gpu`")
     made.add_argument("--small", action="store_true", help="a small model in the part `gpu`")
     made.add_argument("--results", type=Path, default=RESULTS, help="the file of the sections")

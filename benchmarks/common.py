@@ -45,6 +45,8 @@ class Settings:
     model: str | None = None
     memory_rows: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     memory_model_rows: tuple[int, ...] = (2_000, 10_000)
+    stall_seconds: float = 60.0
+    crowd_tasks: tuple[int, ...] = (1, 10, 100, 1_000)
     device: str = "auto"
     small: bool = False
     results: Path = RESULTS

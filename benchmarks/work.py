@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -96,6 +97,16 @@ def peak_bytes() -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process has resident now, in bytes; 0 where it has ended."""
+    status = Path(f"/proc/{pid}/status")
+    if Path("/proc/self/status").exists():
+        lines = status.read_text().splitlines() if status.exists() else []
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout.strip()
+    return int(told or 0) * 1024
 
 
 def save_plan(options: Mapping[str, Any], path: Path, schema: Any = None) -> str:

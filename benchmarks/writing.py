@@ -90,10 +90,14 @@ def task(rows: int, dimension: int, fields: Sequence[str] = PAYLOAD.names, repea
         planned = pickle.loads(Path(plan).read_bytes())
         found = batches if repeat is None else (each.rows() for each in repeated(known[0], repeat))
 
-        def write() -> int | None:
-            return sink.finish(planned, [sink.write_partition(planned, found, sink.Task(0, 0, cpus=1))]).stored_points
+        told: dict[str, Any] = {}
 
-        return _timed(write)
+        def write() -> int | None:
+            report = sink.write_partition(planned, found, sink.Task(0, 0, cpus=1))
+            told["retries"] = report.retries
+            return sink.finish(planned, [report]).stored_points
+
+        return {**_timed(write), **told}
 
     return run
 

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--corpus", type=Path, help="Parquet file of texts; without it Python's own documentation strings")
     made.add_argument("--text-column", default="text", help="the column of the texts in the Parquet file")
     made.add_argument("--rows", type=int, help="texts, drawn at random with a fixed seed; each part has its own default")
-    made.add_argument("--rounds", type=int, help="rounds of the interleaved arms; 3, and 5 for `cold`")
+    made.add_argument("--rounds", type=int, help="rounds of the interleaved arms; each part has its own default")
     made.add_argument("--partitions", type=int, default=4, help="Spark partitions")
     made.add_argument("--cores", type=int, default=2, help="cores that every arm may use")
     made.add_argument("--model", help="a folder or a hub name instead of MiniLM (`gpu`: instead of random weights)")

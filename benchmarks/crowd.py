@@ -1,7 +1,7 @@
 """Many tasks that write to one server, in a model: does the server stay busy with useful work, and does every task get its share?
 
 No task knows of another, so all that keeps a thousand of them from drowning the server are the rules of each one: how many requests it has on
-their way (`Limit`), and how long a failed one waits (`BACK_OFF`). See `crowd_model` for what is modelled and what is real.
+their way (`Limit`), and how long a failed one waits (`retry`). See `crowd_model` for what is modelled and what is real.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A model of many tasks that write to one server: real rules of the client, a modelled server, no network, no waiting.
 
-Real are `Limit` (how many requests a task has on their way) and `BACK_OFF` (how long a failed one waits). The server applies requests one after
+Real are `Limit` (how many requests a task has on their way) and the waits of `retry` (of a failed one), used as `InFlight` and `Sender` use them. The server applies requests one after
 the other, as fast as its rate; a request that was not applied when its client gives up is applied all the same, in vain. With a rate limit
 it has a token bucket as Qdrant's (cost: points; refilled over a minute), and refuses at once, saying when the tokens would be there.
 """
@@ -16,8 +16,10 @@ from typing import Any
 
 from tenacity import RetryCallState
 
+from spark_vector_sink.errors import TransientStoreError
+from spark_vector_sink.store import retry
 from spark_vector_sink.store.limit import Limit
-from spark_vector_sink.store.retry import BACK_OFF
+from spark_vector_sink.store.qdrant.sender import SLOW
 
 DEADLINE = 60.0
 """Option `timeout_seconds`."""
@@ -81,9 +83,7 @@ class Request:
     points: int
     begun: float
     """when it was sent first"""
-    has_waited: bool
-    """whether the task had to wait for its place"""
-    failures: int = 0
+    tries: int = 0
     mark: int = 0
     """of the limit, when it was sent last"""
 
@@ -124,7 +124,7 @@ class Crowd:
 
     def run(self) -> Outcome:
         for task in self._tasks:
-            self._at(random.random(), self._fill, task, False)
+            self._at(random.random(), self._fill, task)
         while self._events and self._events[0][0] <= self.outcome.seconds:
             self._now, _, action, arguments = heapq.heappop(self._events)
             action(*arguments)
@@ -139,14 +139,14 @@ class Crowd:
         self._count += 1
         heapq.heappush(self._events, (time, self._count, action, arguments))
 
-    def _fill(self, task: Task, has_waited: bool) -> None:
-        """Send as many new requests as there are places; only for the first of them the task has waited."""
+    def _fill(self, task: Task) -> None:
+        """Send as many new requests as there are places."""
         while task.on_the_way < task.limit.now:
             task.on_the_way += 1
-            self._send(task, Request(random.randint(*POINTS), self._now, has_waited))
-            has_waited = False
+            self._send(task, Request(random.randint(*POINTS), self._now))
 
     def _send(self, task: Task, request: Request) -> None:
+        request.tries += 1
         request.mark = task.limit.begun()
         told = self._server.refusal(self._now, request.points)
         if told is not None:
@@ -162,37 +162,38 @@ class Crowd:
         self.outcome.requests += 1
         self.outcome.slowest = max(self.outcome.slowest, self._now - request.begun)
         task.points += request.points
-        if took > DEADLINE / 2:
+        if took > SLOW * DEADLINE:
             task.limit.halve(request.mark)
-        elif request.has_waited:
-            task.limit.grow()
         self._end(task)
 
     def _refused(self, task: Task, request: Request, told: float) -> None:
         self.outcome.refused += 1
-        task.limit.halve(request.mark)
-        self._again(task, request, told + random.uniform(0, max(1.0, told / 10)))
+        self._again(task, request, told)
 
     def _missed(self, task: Task, request: Request) -> None:
         self.outcome.missed += 1
-        task.limit.halve(request.mark)
-        request.failures += 1
-        self._again(task, request, back_off(request.failures))
+        self._again(task, request)
 
-    def _again(self, task: Task, request: Request, wait: float) -> None:
-        if self._now + wait - request.begun > GIVE_UP:
+    def _again(self, task: Task, request: Request, told: float | None = None) -> None:
+        task.limit.halve(request.mark)
+        wait = wait_after(request.tries, told)
+        if self._now + wait - request.begun >= GIVE_UP:
             self.outcome.given_up += 1
             self._end(task)
         else:
             self._at(self._now + wait, self._send, task, request)
 
     def _end(self, task: Task) -> None:
+        """A request has left its place, which the task has waited for, as it always has the next one ready."""
         task.on_the_way -= 1
-        self._fill(task, True)
+        task.limit.grow()
+        self._fill(task)
 
 
-def back_off(failures: int) -> float:
-    """Seconds that the sink waits after so many failures of a request."""
+def wait_after(tries: int, told: float | None = None) -> float:
+    """Seconds that the sink waits after so many tries of a request. told: what the server said of it."""
     state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
-    state.attempt_number = failures
-    return float(BACK_OFF(state))
+    state.attempt_number = tries
+    error = TransientStoreError("", told)
+    state.set_exception((type(error), error, None))
+    return float(retry._wait(state))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import crowd
-from benchmarks.crowd_model import DEADLINE, POINTS, Crowd, Outcome, Server, back_off
+from benchmarks.crowd_model import DEADLINE, POINTS, Crowd, Outcome, Server, wait_after
 
 
 def test_the_server_applies_one_request_after_the_other() -> None:
@@ -54,11 +54,13 @@ def test_a_request_that_is_tried_for_too_long_is_given_up() -> None:
     assert told.given_up >= 2
 
 
-def test_back_off_is_the_sinks_own() -> None:
-    """It doubles from 0.1 s to 20 s, with up to a second more."""
-    assert 0.1 <= back_off(1) <= 1.1
-    assert 3.2 <= back_off(6) <= 4.2
-    assert 20.0 <= back_off(30) <= 21.0
+def test_waits_are_the_sinks_own() -> None:
+    """They double from 0.1 s to 20 s, with up to a second more; what the server has said is kept, and up to a tenth or a second added."""
+    assert 0.1 <= wait_after(1) <= 1.1
+    assert 3.2 <= wait_after(6) <= 4.2
+    assert 20.0 <= wait_after(30) <= 21.0
+    assert 5.0 <= wait_after(30, told=5.0) <= 6.0
+    assert 50.0 <= wait_after(1, told=50.0) <= 55.0
 
 
 def test_the_section_tells_the_worst_of_each_server() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +18,10 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from benchmarks import points
-from benchmarks.common import Line, Section, Settings, at_least, interleaved, rates, ratios, seconds
+from benchmarks.common import Line, Section, Settings, Spread, at_least, interleaved, rates, ratios, seconds
 from benchmarks.patterns import spark_session
 from benchmarks.store import Server, server
-from benchmarks.work import save_plan
+from benchmarks.work import cpu_seconds, save_plan
 from benchmarks.write import DIMENSION, ready_made
 
 ROWS, ROUNDS = 60_000, 3
@@ -32,6 +33,14 @@ CONNECTOR: dict[str, dict[str, Any]] = {BATCH_64: {}, BATCH_256: {"batch_size": 
 TARGETS = {BATCH_64: 2.6, BATCH_256: 1.6}
 
 
+@dataclass(frozen=True)
+class Cpu:
+    """CPU seconds of a job, where the system tells: of Spark's JVM and its Python workers, and of the server."""
+
+    spark: float | None
+    server: float | None
+
+
 def run(settings: Settings) -> Section:
     rows, jar = settings.rows or ROWS, os.environ.get(JAR)
     if jar and not Path(jar).is_file():
@@ -40,14 +49,19 @@ def run(settings: Settings) -> Section:
     write_parquet(folder, rows, settings.partitions)
     with server() as store, spark_session(settings.cores, **({"spark.jars": jar} if jar else {})) as spark:
         df = spark.read.parquet(str(folder))
-        arms = {SINK: _arm(rows, settings, store, _by_the_sink(df, store))}
+        writers = {SINK: _by_the_sink(df, store)}
         if jar:
-            arms |= {name: _arm(rows, settings, store, _by_the_connector(df, store, options)) for name, options in CONNECTOR.items()}
+            writers |= {name: _by_the_connector(df, store, options) for name, options in CONNECTOR.items()}
+        jvm = int(spark._jvm.java.lang.ProcessHandle.current().pid())
+        cpu: dict[str, list[Cpu]] = {name: [] for name in writers}
+        arms = {name: _arm(rows, settings, store, write, jvm, cpu[name]) for name, write in writers.items()}
         for warm in arms.values():
             warm()
+        for each in cpu.values():
+            each.clear()
         measured = interleaved(arms, settings.rounds or ROUNDS)
         partitions = df.rdd.getNumPartitions()
-    return section(measured, rows, f"{partitions} partitions, `local[{settings.cores}]`, workers warm. Store: {store.words}.")
+    return section(measured, cpu, rows, f"{partitions} partitions, `local[{settings.cores}]`, workers warm. Store: {store.words}.")
 
 
 def write_parquet(folder: Path, rows: int, files: int) -> None:
@@ -59,13 +73,16 @@ def write_parquet(folder: Path, rows: int, files: int) -> None:
         pq.write_table(table.slice(number * size, size), folder / f"{number}.parquet", use_dictionary=False)
 
 
-def _arm(rows: int, settings: Settings, store: Server, write: Callable[[str], None]) -> Callable[[], float]:
-    """Seconds of a job, as its caller waits for it; every row must be a point afterwards."""
+def _arm(rows: int, settings: Settings, store: Server, write: Callable[[str], None], jvm: int, cpu: list[Cpu]) -> Callable[[], float]:
+    """Seconds of a job, as its caller waits for it; every row must be a point afterwards. cpu: gets what the job took."""
 
     def job() -> float:
         name = store.new_name()
         save_plan(ready_made(name, store), settings.scratch / "plan", points.SCHEMA)  # makes the collection, by the same hand for all
+        before = cpu_seconds(jvm), cpu_seconds(store.pid)
         taken = seconds(lambda: write(name))
+        after = cpu_seconds(jvm), cpu_seconds(store.pid)
+        cpu.append(Cpu(*(None if a is None or b is None else a - b for a, b in zip(after, before, strict=True))))
         found = store.count(name)
         store.drop_all()
         if found != rows:
@@ -98,7 +115,7 @@ def _by_the_connector(df: DataFrame, store: Server, options: Mapping[str, Any]) 
     return write
 
 
-def section(measured: Mapping[str, Sequence[float]], rows: int, where: str) -> Section:
+def section(measured: Mapping[str, Sequence[float]], cpu: Mapping[str, Sequence[Cpu]], rows: int, where: str) -> Section:
     """The gains, and below them what each arm did."""
     lines = [
         at_least(f"`{SINK}` over `{name}`", least, ratios(measured[name], measured[SINK]))
@@ -106,10 +123,17 @@ def section(measured: Mapping[str, Sequence[float]], rows: int, where: str) -> S
         else Line(f"`{SINK}` over `{name}`", f"≥ {least:g}×", f"not measured: {JAR} names no jar")
         for name, least in TARGETS.items()
     ]
-    table = ["| arm | points/s |", "|---|---|"]
-    table += [f"| `{name}` | {rates(rows, each).shown(digits=0)} |" for name, each in measured.items()]
+    table = ["| arm | points/s | CPU of Spark, µs a point | CPU of the server |", "|---|---|---|---|"]
+    for name, each in measured.items():
+        told = [_shown([getattr(one, field) for one in cpu[name]], rows) for field in ("spark", "server")]
+        table.append(f"| `{name}` | {rates(rows, each).shown(digits=0)} | {told[0]} | {told[1]} |")
     note = (
         f'{rows:,} rows of Parquet with vectors of {DIMENSION} dimensions and six payload fields. `{SINK}` is `format("vectorsink")` with `vector_column`; '
         f"`{BATCH_64}` is the JVM connector with its default batch of 64. {where}"
     )
     return Section("Writing ready-made vectors in Spark, against the JVM connector", lines, ["\n".join(table), note])
+
+
+def _shown(seconds: Sequence[float | None], rows: int) -> str:
+    known = [1e6 * each / rows for each in seconds if each is not None]
+    return Spread.of(known).shown(digits=0) if known else "unknown"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
 import subprocess
 import sys
@@ -107,6 +109,22 @@ def resident_bytes(pid: int) -> int:
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
     told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout.strip()
     return int(told or 0) * 1024
+
+
+def cpu_seconds(*pids: int | None) -> float | None:
+    """CPU time so far of these processes and all below them; None where the system does not tell, or a process is not known."""
+    if not Path("/proc/self/stat").exists() or None in pids:
+        return None
+    times, below = {}, dict[int, list[int]]()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = path.read_text().rpartition(")")[2].split()  # the name before may hold blanks
+            times[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # with its children that have ended
+            below.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found = [pid for pid in pids if pid is not None]
+    for pid in found:
+        found += below.get(pid, [])
+    return sum(times.get(pid, 0.0) for pid in found)
 
 
 def save_plan(options: Mapping[str, Any], path: Path, schema: Any = None) -> str:

@@ -223,12 +223,26 @@ def test_a_stopped_process_stands_still_and_goes_on() -> None:
         assert child.result()["count"] == 3
 
 
+def test_cpu_time_is_that_of_a_process_and_of_those_below_it() -> None:
+    """Spark's Python workers are children of its JVM."""
+    if work.cpu_seconds(os.getpid()) is None:
+        pytest.skip("the system does not tell the CPU time of other processes")
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(20_000_000)); print(flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert (work.cpu_seconds(process.pid) or 0) > 0.1
+        process.communicate("\n")
+    assert work.cpu_seconds(None) is None
+
+
 def test_without_the_connectors_jar_its_arms_are_left_out_and_it_is_said() -> None:
     """The sink's own rate is told all the same, and nothing counts as missed."""
     pytest.importorskip("pyspark")
     from benchmarks import spark_write
 
-    found = spark_write.section({spark_write.SINK: [2.0]}, 100, "somewhere")
+    found = spark_write.section({spark_write.SINK: [2.0]}, {spark_write.SINK: [spark_write.Cpu(1.0, None)]}, 100, "somewhere")
+    assert "| `sink` | 50 (50–50) | 10,000 (10,000–10,000) | unknown |" in found.notes[0]
     assert [line.met for line in found.lines] == [None, None]
     assert all(spark_write.JAR in line.measured for line in found.lines)
 

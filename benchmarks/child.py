@@ -33,6 +33,10 @@ class Child:
         self._process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._is_ready = False
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait(self) -> None:
         """Return when the child has prepared itself."""
         if not self._is_ready:

@@ -23,7 +23,7 @@ interleaved on the same machine; the number is the median, and the range of all 
 marked so.
 """
 
-PARTS = ("patterns", "memory", "two_tasks", "overhead", "cold", "recall", "gpu")
+PARTS = ("patterns", "write", "spark_write", "embedded", "memory", "stall", "crowd", "two_tasks", "overhead", "cold", "recall", "gpu")
 """The parts, in the order of their sections; each is a module `benchmarks.<part>` with `run(settings) -> Section | None`."""
 
 PACKAGES = ("torch", "sentence-transformers", "transformers", "pyspark", "pyarrow", "qdrant-client")
@@ -45,6 +45,8 @@ class Settings:
     model: str | None = None
     memory_rows: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     memory_model_rows: tuple[int, ...] = (2_000, 10_000)
+    stall_seconds: float = 60.0
+    crowd_tasks: tuple[int, ...] = (1, 10, 100, 1_000)
     device: str = "auto"
     small: bool = False
     results: Path = RESULTS

@@ -150,7 +150,7 @@ def frame(spark: SparkSession, known: Sequence[str], partitions: int) -> DataFra
 
 
 @contextmanager
-def spark_session(cores: int) -> Iterator[SparkSession]:
+def spark_session(cores: int, **config: Any) -> Iterator[SparkSession]:
     """A quiet local Spark with its default settings; Python workers get one thread (Spark's own default), their tokenisers too."""
     quiet = f"-Dlog4j2.configurationFile={(ROOT / 'examples' / 'quiet.log4j2.properties').as_uri()}"
     settings = {
@@ -158,6 +158,7 @@ def spark_session(cores: int) -> Iterator[SparkSession]:
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.extraJavaOptions": quiet,
         "spark.executorEnv.TOKENIZERS_PARALLELISM": "false",
+        **config,
     }
     spark = SparkSession.builder.master(f"local[{cores}]").appName("benchmarks").config(map=settings).getOrCreate()
     try:

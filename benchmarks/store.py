@@ -15,11 +15,12 @@ PREFIX = f"benchmark_{uuid.uuid4().hex[:8]}_"
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. words: what it is, for the results."""
+    """A running server. words: what it is, for the results. pid: its process, where that was started here."""
 
     url: str
     grpc_port: int
     words: str
+    pid: int | None = None
 
     def options(self) -> dict[str, Any]:
         """How the sink finds it."""
@@ -70,7 +71,7 @@ def server() -> Iterator[Server]:
         version = wait_until_healthy(found.host, found.grpc_port, tls=found.url.startswith("https"))
         where = "at QDRANT_URL" if os.environ.get("QDRANT_URL") else "on the same cores"
         words = f"Qdrant {version} ({'binary' if isinstance(found, RealServer) else 'server'}), {where}"
-    made = Server(found.url, found.grpc_port, words)
+    made = Server(found.url, found.grpc_port, words, getattr(found, "pid", None))
     try:
         yield made
         made.drop_all()

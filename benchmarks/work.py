@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -98,11 +101,37 @@ def peak_bytes() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def save_plan(options: Mapping[str, Any], path: Path) -> str:
-    """On the driver: check and prepare a job over the columns `id` and `text`, and put the plan where tasks find it."""
-    from benchmarks.arrow_rows import SCHEMA
+def resident_bytes(pid: int) -> int:
+    """What a process has resident now, in bytes; 0 where it has ended."""
+    status = Path(f"/proc/{pid}/status")
+    if Path("/proc/self/status").exists():
+        lines = status.read_text().splitlines() if status.exists() else []
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout.strip()
+    return int(told or 0) * 1024
+
+
+def cpu_seconds(*pids: int | None) -> float | None:
+    """CPU time so far of these processes and all below them; None where the system does not tell, or a process is not known."""
+    if not Path("/proc/self/stat").exists() or None in pids:
+        return None
+    times, below = {}, dict[int, list[int]]()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = path.read_text().rpartition(")")[2].split()  # the name before may hold blanks
+            times[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # with its children that have ended
+            below.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found = [pid for pid in pids if pid is not None]
+    for pid in found:
+        found += below.get(pid, [])
+    return sum(times.get(pid, 0.0) for pid in found)
+
+
+def save_plan(options: Mapping[str, Any], path: Path, schema: Any = None) -> str:
+    """On the driver: check and prepare a job over rows of this schema, by default `id` and `text`, and put the plan where tasks find it."""
+    from benchmarks import arrow_rows
     from spark_vector_sink import plan as planning
     from spark_vector_sink import sink
 
-    path.write_bytes(pickle.dumps(sink.prepare(planning.plan(options, SCHEMA))))
+    path.write_bytes(pickle.dumps(sink.prepare(planning.plan(options, schema or arrow_rows.SCHEMA))))
     return str(path)

@@ -1015,6 +1015,11 @@ class FakeServer:
         return f"http://{self.host}:{self.grpc_port}"
 
     @property
+    def pid(self) -> int | None:
+        """The server's process; None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def channel(self) -> grpc.Channel:
         """A channel of the test's own, with no limit on the size of messages."""
         assert self._channel is not None, "the server is not running"

@@ -88,6 +88,11 @@ class RealServer:
         return f"{'https' if self.tls else 'http'}://{self.host}:{self.rest_port}"
 
     @property
+    def pid(self) -> int | None:
+        """The process; None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

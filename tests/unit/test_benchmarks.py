@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import common, fake_encoder, recall, texts
+from benchmarks import common, embedded, fake_encoder, points, recall, stall, texts, work, write
 from benchmarks.__main__ import command, parser
 from benchmarks.child import Child, ChildError
 from benchmarks.common import RESULTS, ROOT, Line, Section, Settings, Spread, interleaved, ratios, with_section
+from benchmarks.store import Server
 
 
 def test_a_part_replaces_its_own_section_and_nothing_else() -> None:
@@ -171,6 +173,78 @@ def test_the_arms_in_the_written_results_still_exist() -> None:
     first, last = common.marks("patterns")
     written = RESULTS.read_text(encoding="utf-8").partition(first)[2].partition(last)[0]
     assert _arms(written) <= set(patterns.functions(patterns.Bench(*[None] * 7, "bfloat16", {}), {}))
+
+
+def test_points_are_the_same_in_every_process_and_each_batch_has_its_own() -> None:
+    """All arms write the same rows, each child process having made them for itself."""
+    first, again = list(points.made(10_010, 3)), list(points.made(10_010, 3))
+    assert [len(each) for each in first] == [10_000, 10]
+    assert [each.rows() for each in first] == [each.rows() for each in again]
+    assert first[0].rows().schema == points.SCHEMA
+    assert len({*first[0].ids, *first[1].ids}) == 10_010
+    assert set(map(len, first[0].payload.column("text").to_pylist())) == {points.TEXT}
+
+
+def test_repeated_points_have_new_ids_and_memory_of_their_own() -> None:
+    """A long partition is made of a few rows, and still every row of it is a point."""
+    (known,) = points.made(4, 3)
+    found = list(points.repeated(known, 10))
+    assert [len(each) for each in found] == [4, 4, 2]
+    assert len({id for each in found for id in each.ids}) == 10
+    assert found[2].rows().drop_columns("id") == known.rows().drop_columns("id").slice(0, 2)
+    assert not np.shares_memory(found[0].vectors, known.vectors)
+
+
+def test_the_sections_about_writing_name_every_arm_and_what_it_missed() -> None:
+    """Gains are of the same round; a quick sink that takes half of the baseline's CPU misses that target alone."""
+    slow, quick = write.Answer(4.0, 2.0), write.Answer(1.0, 1.0)
+    answers = {write.SINK: [quick], write.DEFAULT: [quick], write.UPSERT: [slow], write.UPLOAD: [slow]}
+    found = write.section(answers, 100, "a store")
+    assert [line.met for line in found.lines] == [True, True, False]
+    assert set(re.findall(r"^\| `(.+?)` \|", "\n".join(found.notes), re.MULTILINE)) == set(answers)
+    rates = {embedded.SINK: [100.0], embedded.PATH: [10.0], embedded.MEMORY: [50.0]}
+    assert [line.met for line in embedded.section(rates, dict.fromkeys(rates, 7)).lines] == [False, True]
+
+
+def test_a_stall_is_judged_by_the_peak_before_it() -> None:
+    """Memory that grows while nothing can be sent is a target that was missed, also where it goes back later."""
+    found = stall.section([stall.Course(100.0, 106.0, 104.0, 3)], 10, 60.0, "a store")
+    assert [line.met for line in found.lines] == [None, False, True]
+
+
+def test_a_stopped_process_stands_still_and_goes_on() -> None:
+    """It answers nothing meanwhile, its memory can still be looked at, and it loses nothing."""
+    with Child("tests.unit.test_benchmarks:counting", start=0) as child:
+        child.wait()
+        with stall.stopped(Server("", 0, "", child.pid)):
+            child.begin(step=3)
+            assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
+            assert work.resident_bytes(child.pid) > 2**20
+        assert child.result()["count"] == 3
+
+
+def test_cpu_time_is_that_of_a_process_and_of_those_below_it() -> None:
+    """Spark's Python workers are children of its JVM."""
+    if work.cpu_seconds(os.getpid()) is None:
+        pytest.skip("the system does not tell the CPU time of other processes")
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(20_000_000)); print(flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert (work.cpu_seconds(process.pid) or 0) > 0.1
+        process.communicate("\n")
+    assert work.cpu_seconds(None) is None
+
+
+def test_without_the_connectors_jar_its_arms_are_left_out_and_it_is_said() -> None:
+    """The sink's own rate is told all the same, and nothing counts as missed."""
+    pytest.importorskip("pyspark")
+    from benchmarks import spark_write
+
+    found = spark_write.section({spark_write.SINK: [2.0]}, {spark_write.SINK: [spark_write.Cpu(1.0, None)]}, 100, "somewhere")
+    assert "| `sink` | 50 (50–50) | 10,000 (10,000–10,000) | unknown |" in found.notes[0]
+    assert [line.met for line in found.lines] == [None, None]
+    assert all(spark_write.JAR in line.measured for line in found.lines)
 
 
 def _patterns() -> Any:

@@ -78,14 +78,21 @@ class Task:
 
 @dataclass
 class Request:
-    """One request, from its first sending until it is applied."""
+    """One request in its place, until all of its points are applied. Too large for a limit that has sunk, it is sent in parts."""
 
     points: int
+    """of the part that is being sent"""
     begun: float
-    """when it was sent first"""
+    """when that was sent first"""
+    rest: list[int] = field(default_factory=list)
+    """points of the parts that come next, the next one last"""
     tries: int = 0
     mark: int = 0
     """of the limit, when it was sent last"""
+
+    def halve(self) -> None:
+        self.rest.append(self.points - self.points // 2)
+        self.points //= 2
 
 
 @dataclass
@@ -143,7 +150,11 @@ class Crowd:
         """Send as many new requests as there are places."""
         while task.on_the_way < task.limit.now:
             task.on_the_way += 1
-            self._send(task, Request(random.randint(*POINTS), self._now))
+            self._first(task, Request(max(1, int(random.randint(*POINTS) * task.limit.share)), self._now))
+
+    def _first(self, task: Task, request: Request) -> None:
+        request.tries, request.begun = 0, self._now
+        self._send(task, request)
 
     def _send(self, task: Task, request: Request) -> None:
         request.tries += 1
@@ -164,29 +175,41 @@ class Crowd:
         task.points += request.points
         if took > SLOW * DEADLINE:
             task.limit.halve(request.mark)
-        self._end(task)
+        if request.rest:
+            request.points = request.rest.pop()
+            self._first(task, request)
+        else:
+            self._end(task)
 
     def _refused(self, task: Task, request: Request, told: float) -> None:
         self.outcome.refused += 1
-        self._again(task, request, told)
+        self._fails(task, request, told)
 
     def _missed(self, task: Task, request: Request) -> None:
         self.outcome.missed += 1
-        self._again(task, request)
+        self._fails(task, request)
 
-    def _again(self, task: Task, request: Request, told: float | None = None) -> None:
+    def _fails(self, task: Task, request: Request, told: float | None = None) -> None:
         task.limit.halve(request.mark)
         wait = wait_after(request.tries, told)
         if self._now + wait - request.begun >= GIVE_UP:
             self.outcome.given_up += 1
             self._end(task)
         else:
-            self._at(self._now + wait, self._send, task, request)
+            self._at(self._now + wait, self._again, task, request)
+
+    def _again(self, task: Task, request: Request) -> None:
+        """Once more, or its first half where it is larger than requests should be by now."""
+        if 1 < request.points > int(POINTS[1] * task.limit.share):
+            request.halve()
+            self._first(task, request)
+        else:
+            self._send(task, request)
 
     def _end(self, task: Task) -> None:
         """A request has left its place, which the task has waited for, as it always has the next one ready."""
         task.on_the_way -= 1
-        task.limit.grow()
+        task.limit.applied(has_waited=True)
         self._fill(task)
 
 

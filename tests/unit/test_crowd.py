@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import crowd
-from benchmarks.crowd_model import DEADLINE, POINTS, Crowd, Outcome, Server, wait_after
+from benchmarks.crowd_model import DEADLINE, POINTS, Crowd, Outcome, Request, Server, wait_after
+from spark_vector_sink.store.limit import LEAST
 
 
 def test_the_server_applies_one_request_after_the_other() -> None:
@@ -40,8 +41,8 @@ def test_the_same_seed_tells_the_same() -> None:
 
 
 def test_what_the_server_did_for_nobody_is_not_counted_as_useful() -> None:
-    """Two tasks at a server that takes longer than the deadline for the requests of one: it never stops working, and nobody gets an answer."""
-    slow = Server(rate=POINTS[0] / (DEADLINE + 1), overhead=0.0)
+    """Two tasks at a server that takes longer than the deadline for the smallest request: it never stops working, and nobody gets an answer."""
+    slow = Server(rate=LEAST * POINTS[0] / (2 * DEADLINE), overhead=0.0)
     told = Crowd(2, slow, seconds=300).run()
     assert (told.points, told.useful) == (0, 0.0)
     assert told.missed >= 2
@@ -50,8 +51,16 @@ def test_what_the_server_did_for_nobody_is_not_counted_as_useful() -> None:
 
 def test_a_request_that_is_tried_for_too_long_is_given_up() -> None:
     """As the sink does after `retry_max_seconds`; its task then goes on with the next one."""
-    told = Crowd(1, Server(rate=1.0), seconds=2_000).run()
+    told = Crowd(1, Server(rate=LEAST), seconds=5_000).run()
     assert told.given_up >= 2
+
+
+def test_a_request_is_cut_for_a_limit_that_has_sunk() -> None:
+    """No point of it is lost: the parts go one after the other, the second as soon as the first is applied."""
+    request = Request(7, begun=0.0)
+    request.halve()
+    request.halve()
+    assert (request.points, request.rest) == (1, [4, 2])
 
 
 def test_waits_are_the_sinks_own() -> None:

@@ -26,7 +26,7 @@ from tests.chaos.scenario import Scenario, make
 from tests.chaos.sparks import Sparks
 from tests.real_server import find_binary
 
-NAMES = {
+DECK_NAMES = {
     "worker": "Python worker killed",
     "executor": "executor killed",
     "driver": "driver killed",
@@ -128,7 +128,7 @@ def table(outcomes: list[Outcome], seconds: float) -> str:
     missed: Counter[str] = sum((outcome.missed for outcome in outcomes), Counter())
     rows = [("| fault | hit | missed |", ""), ("|---|---|---|", "")]
     lines = ["", *(row for row, _ in rows)]
-    for kind, name in NAMES.items():
+    for kind, name in DECK_NAMES.items():
         lines.append(f"| {name} | {hits.pop(kind, 0):,} | {missed.pop(kind, 0):,} |")
     lines += [f"| the fake server's {kind.replace('status ', '`')}` | {times:,} | |" for kind, times in sorted(hits.items())]
     ends = Counter(outcome.end or "did not end" for outcome in outcomes)

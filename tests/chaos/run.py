@@ -19,7 +19,7 @@ from tests.chaos.oracle import Verdict, compare, compare_unfinished
 from tests.chaos.places import Place
 from tests.chaos.processes import DAEMON, DRIVER_JVM, EXECUTOR_JVM
 from tests.chaos.scenario import Fault, Scenario
-from tests.chaos.sparks import Driver, DriverDiedError, Sparks
+from tests.chaos.sparks import TASKS_AT_A_TIME, Driver, DriverDiedError, Sparks
 
 
 class HungError(Exception):
@@ -112,7 +112,10 @@ class Run:
             self.outcome.end = "failed with one line, and completed by the next run"
         self._count_hits()
         self._check_report()
-        self.outcome.verdict = compare(self._place.points(self.name), wanted, earlier)
+        stored = self._place.points(self.name)
+        self.outcome.verdict = compare(stored, wanted, earlier)
+        for key in [*self.outcome.verdict.wrong, *self.outcome.verdict.stale][:1]:
+            self.outcome.logs = f"{key!r} holds\n{stored[key]}\nand should hold\n{wanted[key]}"
         self.outcome.end = self.outcome.end or "all acknowledged and applied"
 
     # --- jobs ---------------------------------------------------------------------------------------------------------------------------------
@@ -129,7 +132,9 @@ class Run:
         """Run a job, with the faults that are still to come. Returns its error as the user sees it, or None; None too where the driver
         was killed, and then `_killed` is set."""
         scenario, self._notes = self.scenario, self._folder / f"notes-{label}"
-        Pace(self._notes.name, seconds * 2 / scenario.documents.count, scenario.slow_partition if seconds else None, 8.0).save(self._folder)
+        Pace(self._notes.name, seconds * TASKS_AT_A_TIME / scenario.documents.count, scenario.slow_partition if seconds else None, 8.0).save(
+            self._folder
+        )
         answer = self._folder / f"answer-{label}.json"
         driver = self._sparks.driver(scenario.where)
         driver.begin({"rows": str(self._folder / rows), "name": self.name, "door": scenario.door, "answer": str(answer), "options": self._options()})
@@ -144,7 +149,7 @@ class Run:
                     raise DriverDiedError(driver.last_words())
                 if time.monotonic() > end:
                     raise HungError(f"the {label} job did not end in {self._seconds:g} s")
-                time.sleep(0.01)
+                time.sleep(0.02)
         for one in firing:
             one.result()
         for kind, times in self._place.proxy.disarm().items():
@@ -196,10 +201,12 @@ class Run:
                 self._pending.remove(fault)
 
     def _running(self) -> list[Note]:
-        """The window that each process has encoded last, of those that are alive."""
-        alive = self._sparks.processes(self.scenario.where)
-        latest = {note.pid: note for note in notes(self._notes)[-20:]}
-        return sorted((note for note in latest.values() if note.pid in alive), key=lambda note: note.pid)
+        """The last windows of those processes that have begun one most recently and live: as many as there are tasks at a time."""
+        alive, latest = self._sparks.processes(self.scenario.where), dict[int, Note]()
+        for note in reversed(notes(self._notes)):
+            if note.pid in alive and len(latest) < TASKS_AT_A_TIME:
+                latest.setdefault(note.pid, note)
+        return sorted(latest.values(), key=lambda note: note.pid)
 
     def _kill_worker(self, fault: Fault) -> bool:
         running = self._running()
@@ -258,8 +265,9 @@ class Run:
         for victims in self._victims:
             again = any(last.get(partition, 0) > attempt for partition, attempt in victims.attempts)
             self.outcome.hits[victims.kind] += again or killed
-        attempts_killed = {attempt for victims in self._victims for attempt in victims.attempts}
-        self.outcome.hits["twin"] += len(_twins(seen) - attempts_killed)
+        if "twin" in self.scenario.kinds:  # nothing else begins a task again whose worker and executor live
+            ended = {partition for victims in self._victims for partition, _ in victims.attempts}
+            self.outcome.hits["twin"] += any(attempt > 0 and partition not in ended for partition, attempt in last.items())
         self._victims.clear()
 
     def _count_hits(self) -> None:
@@ -311,17 +319,6 @@ def our_line(error: str) -> str | None:
         return error if error and "\n" not in error else None  # raised on the driver: the error is the line
     following = error[found[-1].end() :]
     return found[-1][1] if re.match(r"\n?\Z|\n\s*\n|\n\s+at ", following) else None
-
-
-def _twins(seen: list[Note]) -> set[tuple[int, int]]:
-    """Attempts, (partition, attempt), that went on after a later one of their task had begun."""
-    latest: dict[int, int] = {}
-    found = set()
-    for note in seen:
-        if note.attempt < latest.get(note.partition, 0):
-            found.add((note.partition, note.attempt))
-        latest[note.partition] = max(note.attempt, latest.get(note.partition, 0))
-    return found
 
 
 def _do(action: Callable[[Fault], bool], fault: Fault) -> None:

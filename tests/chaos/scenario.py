@@ -49,9 +49,6 @@ CLUSTER_ONLY = {"executor", "twin"}
 EXTRAS = ("worker", "reply", "cut")
 HEALING = ("applied_then_unavailable", "unavailable", "rate_limit", "wait_timeout", "acknowledged", "deadline", "internal", "slow")
 
-MOST_KILLS = 3
-"""Spark gives a task four attempts."""
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -101,8 +98,8 @@ class Scenario:
     def slow_partition(self) -> int | None:
         """The partition whose first attempt is slow, so that it gets a twin."""
         twin = next((fault for fault in self.faults if fault.kind == "twin"), None)
-        # Spark puts the larger files first, so the empty one is the last partition
-        return None if twin is None else int(twin.choice * sum(bool(rows) for rows in self.documents.files))
+        # one of the larger half, and Spark puts the larger files first
+        return None if twin is None else int(twin.choice * ((len(self.documents.files) + 1) // 2))
 
 
 def make(seed: int, number: int, *, real: bool, doors: tuple[str, ...]) -> Scenario:
@@ -111,16 +108,15 @@ def make(seed: int, number: int, *, real: bool, doors: tuple[str, ...]) -> Scena
     kinds = [*_dealt(seed, number)]
     if not real:
         kinds = [INSTEAD.get(kind, kind) for kind in kinds]
-    kills = sum(kind in ("worker", "executor") for kind in kinds)
     if not {"limit", "outage", "refusal"} & set(kinds):
         kinds += [kind for kind in EXTRAS if rng.random() < 0.2]
-        kinds += ["worker"] * (rng.random() < 0.3 and "worker" in kinds and kills < MOST_KILLS)
+        kinds += ["worker"] * (rng.random() < 0.3 and "worker" in kinds)  # no more than three kills: Spark gives a task four attempts
     place = "real" if real and not FAKE_ONLY & set(kinds) else "fake"
     where = "cluster" if CLUSTER_ONLY & set(kinds) else "local"
     faults = tuple(_fault(rng, kind) for kind in kinds)
     keys = rng.choice(list(KEYS))
-    # attempts that overlap may write the two rows of a key in any order
-    twice = 0.0 if {"driver", "executor", "twin"} & set(kinds) else rng.choice([0.0, 0.0, 0.05])
+    # attempts that overlap may write the two rows of a key in any order, also one of a failed job that Spark has not ended yet
+    twice = 0.0 if {"driver", "executor", "twin", "outage", "refusal"} & set(kinds) else rng.choice([0.0, 0.0, 0.05])
     documents = draw(rng, _sizes(rng), keys, rng.sample(list(COLUMNS), rng.randint(1, 6)), twice=twice, stores_text=rng.random() < 0.8)
     before = earlier(rng, documents, rng.uniform(0.3, 1.0)) if rng.random() < 0.5 and "limit" not in kinds else None
     options = {**_options(rng, kinds, documents), **(documents.key.options or {})}
@@ -182,7 +178,10 @@ def _statuses(rng: Random, kinds: list[str], requests: int) -> tuple[Mapping[str
             for _ in range(rng.randint(2, 4)):
                 status = rng.choice(HEALING)
                 played.append({"method": "Points/Upsert", "kind": status, "times": rng.randint(1, 2), "skip": rng.randint(0, max(1, requests // 6))})
-                played[-1].update({"rate_limit": {"retry_after": 1}, "deadline": {"seconds": 0.3}}.get(status, {}))
+                if status == "rate_limit":
+                    played[-1]["retry_after"] = 1
+                if status == "deadline":
+                    played[-1]["seconds"] = 0.3
         if kind == "refusal":
             played.append({"method": "Points/Upsert", "kind": "no_space", "times": None, "skip": rng.randint(0, max(1, requests // 3))})
     return tuple(sorted(played, key=lambda status: status["kind"] == "no_space"))

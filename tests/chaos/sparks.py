@@ -19,13 +19,15 @@ from tests.chaos.processes import Process
 
 ROOT = Path(__file__).resolve().parents[2]
 
-LOCAL = "local[2,4]"
+TASKS_AT_A_TIME = 2
+
+LOCAL = f"local[{TASKS_AT_A_TIME},4]"
 """Two tasks at a time, and four attempts of each as in a cluster."""
 
 CLUSTER_SETTINGS = {
     "spark.executor.cores": "1",
     "spark.executor.memory": "512m",
-    "spark.cores.max": "2",
+    "spark.cores.max": str(TASKS_AT_A_TIME),
     "spark.speculation": "true",
     "spark.speculation.interval": "100ms",
     "spark.speculation.multiplier": "1.5",
@@ -56,7 +58,8 @@ def environment(folder: Path) -> dict[str, str]:
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_DAEMON_MEMORY": "256m",
         "SPARK_DAEMON_JAVA_OPTS": "-Dspark.deploy.maxExecutorRetries=-1",  # executors are killed again and again
-        "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={folder / 'temp'} -XX:-UsePerfData",
+        # quick to start, since it is started often; and nothing outside of the folder
+        "JAVA_TOOL_OPTIONS": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir={folder / 'temp'}",
     }
 
 
@@ -140,7 +143,8 @@ class Cluster:
 
     def _start(self, name: str, *arguments: str) -> Program:
         spark = importlib.util.find_spec("pyspark")
-        assert spark is not None and spark.submodule_search_locations
+        assert spark is not None
+        assert spark.submodule_search_locations is not None
         command = str(Path(spark.submodule_search_locations[0]) / "bin" / "spark-class")
         program = Program([command, f"org.apache.spark.deploy.{name}", *arguments], self._folder, f"cluster-{len(self._programs)}.log")
         self._programs.append(program)

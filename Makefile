@@ -4,6 +4,8 @@
 PYTHON ?= python3
 SPARK_VERSIONS ?= 3.5 4.0 4.1 4.3
 SPARK_VERSIONS_PYTHON ?= 3.11
+RUNS ?= 20
+SEED ?= 1
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -18,7 +20,7 @@ unexport SPARK_HOME PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-unit test-spark-versions bench lint docs-options venv java clean
+.PHONY: help demo test test-unit test-spark-versions chaos bench lint docs-options venv java clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
@@ -38,6 +40,9 @@ test-spark-versions: java $(READY) ## Run the Spark tests on each supported Spar
 	echo; \
 	for version in $(SPARK_VERSIONS); do printf 'Spark %s: ' $$version; tail -n 1 .venvs/spark-$$version.log 2>/dev/null || echo 'not run'; done; \
 	if [ -n "$$failed" ]; then echo "failed on Spark$$failed" >&2; exit 1; fi
+
+chaos: java $(READY) ## Run jobs while workers, executors, drivers, servers and connections are killed; RUNS=200 SEED=7, ARGS="--only 3" one run again
+	@$(PY) -m tests.chaos --runs $(RUNS) --seed $(SEED) $(ARGS)
 
 bench: java $(READY) ## Measure, and write benchmarks/RESULTS.md; PARTS="patterns memory" some of it, ARGS="--corpus texts.parquet" its options
 	$(PY) -m benchmarks $(PARTS) $(ARGS)

@@ -25,6 +25,7 @@ LOCAL = f"local[{TASKS_AT_A_TIME},4]"
 """Two tasks at a time, and four attempts of each as in a cluster."""
 
 CLUSTER_SETTINGS = {
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",  # a twin needs the other executor
     "spark.executor.cores": "1",
     "spark.executor.memory": "512m",
     "spark.cores.max": str(TASKS_AT_A_TIME),

@@ -1,6 +1,6 @@
-"""The driver of jobs, a process of its own so that it can be killed: `python -m tests.chaos.driver MASTER SETTINGS`.
+"""The driver of jobs, a process of its own so that it can be killed: `python -m tests.chaos.driver MASTER SETTINGS READY`.
 
-Each line of standard input is a job; its answer is a file that appears whole. Ends with standard input.
+The file READY appears when Spark has started. Each line of standard input is a job; its answer is a file that appears whole. Ends with standard input.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ SETTINGS = {
 
 
 def main() -> None:
-    master, settings = sys.argv[1:]
+    master, settings, ready = sys.argv[1:]
     spark = session(master, **{**SETTINGS, **json.loads(settings)})
+    Path(ready).touch()
     for line in sys.stdin:
         job = json.loads(line)
         answer = Path(job["answer"])

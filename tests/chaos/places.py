@@ -79,7 +79,7 @@ class RealPlace:
                 q.CollectionsStub(channel).Delete(q.DeleteCollection(collection_name=one), timeout=60)
 
     def last_words(self) -> str:
-        return self._server.log()
+        return "\n".join(self._server.log().splitlines()[-5:])
 
     def close(self) -> None:
         self.proxy.close()

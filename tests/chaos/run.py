@@ -79,11 +79,11 @@ class Run:
         except HungError as error:
             self.outcome.problems.append(str(error))
             self.outcome.logs = f"{self._sparks.driver(self.scenario.where).last_words()}\n{self._place.last_words()}".strip()
-            self._sparks.forget(self.scenario.where).end()
+            self._sparks.drop(self.scenario.where)
         except DriverDiedError as error:
             self.outcome.problems.append("the driver ended, and nobody has killed it")
             self.outcome.logs = str(error)
-            self._sparks.forget(self.scenario.where).end()
+            self._sparks.drop(self.scenario.where)
         finally:
             if self._killed is not None:
                 self._killed.end()
@@ -148,7 +148,7 @@ class Run:
                 if not driver.is_running:
                     raise DriverDiedError(driver.last_words())
                 if time.monotonic() > end:
-                    raise HungError(f"the {label} job did not end in {self._seconds:g} s")
+                    raise HungError(f"the job '{label}' did not end in {self._seconds:g} s")
                 time.sleep(0.02)
         for one in firing:
             one.result()

@@ -9,9 +9,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.chaos import processes
 from tests.chaos.encoder import FOLDER
@@ -36,6 +36,12 @@ CLUSTER_SETTINGS = {
     "spark.speculation.minTaskRuntime": "300ms",
     "spark.speculation.efficiency.enabled": "false",
 }
+
+
+START_SECONDS = 180
+"""The longest that Spark may take to start; an empty machine needs ten."""
+
+T = TypeVar("T")
 
 
 class DriverDiedError(Exception):
@@ -104,10 +110,13 @@ class Driver(Program):
     """A Spark application that runs one job after the other."""
 
     def __init__(self, folder: Path, master: str, settings: Mapping[str, str]) -> None:
-        super().__init__([sys.executable, "-m", "tests.chaos.driver", master, json.dumps(dict(settings))], folder, "driver.log")
+        ready = folder / "ready"
+        ready.unlink(missing_ok=True)
+        super().__init__([sys.executable, "-m", "tests.chaos.driver", master, json.dumps(dict(settings)), str(ready)], folder, "driver.log")
+        _until(ready.exists, self)
 
     def begin(self, job: Mapping[str, Any]) -> None:
-        """Run a job, now or when Spark has started; the answer will be in its file `answer`."""
+        """Run a job; the answer will be in its file `answer`."""
         self.tell(json.dumps(dict(job)))
 
 
@@ -171,6 +180,11 @@ class Sparks:
         """The driver, which serves no more jobs; whoever asks has to end it."""
         return self._drivers.pop(where)
 
+    def drop(self, where: str) -> None:
+        """End the driver, where there is one."""
+        if where in self._drivers:
+            self.forget(where).end()
+
     @property
     def cluster(self) -> Cluster:
         if self._cluster is None:
@@ -188,12 +202,25 @@ class Sparks:
             self._cluster.end()
 
 
-def _told(program: Program, pattern: str, seconds: float = 60) -> str:
+def _told(program: Program, pattern: str) -> str:
     """What a program writes into its log, soon."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and program.is_running:
+
+    def find() -> str | None:
         found = re.search(pattern, program.log.read_text(encoding="utf-8", errors="replace"))
-        if found:
-            return found[1]
-        time.sleep(0.05)
-    raise DriverDiedError(f"Spark's cluster does not start; its last words:\n{program.last_words()}")
+        return found[1] if found else None
+
+    return _until(find, program)
+
+
+def _until(told: Callable[[], T | None], program: Program) -> T:
+    """What it tells when it has started, as soon as that is true; where it ends, or takes too long, nothing of it is left."""
+    end = time.monotonic() + START_SECONDS
+    try:
+        while not (answer := told()):
+            if not program.is_running or time.monotonic() > end:
+                raise DriverDiedError(f"it did not start; its last words:\n{program.last_words()}")
+            time.sleep(0.05)
+    except BaseException:
+        program.end()
+        raise
+    return answer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +30,11 @@ def main() -> None:
     master, settings, ready = sys.argv[1:]
     spark = session(master, **{**SETTINGS, **json.loads(settings)})
     Path(ready).touch()
+    executors = 2 if master.startswith("spark:") else 0
     for line in sys.stdin:
         job = json.loads(line)
+        while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() <= executors:  # the driver is one of them
+            time.sleep(0.05)  # one that was killed in the run before comes back
         answer = Path(job["answer"])
         partial = answer.with_suffix(".partial")
         partial.write_text(json.dumps(run(spark, job)), encoding="utf-8")

@@ -195,18 +195,22 @@ class Run:
             if answer.exists():
                 return
             if fault.kind in ("server", "outage", "stall"):
+                if not self._place.proxy.connections:
+                    continue  # no task to hit, right now
                 self._pending.remove(fault)
                 firing.append(threads.submit(_do, action, fault))
             elif action(fault):
                 self._pending.remove(fault)
 
     def _running(self) -> list[Note]:
-        """The last windows of those processes that have begun one most recently and live: as many as there are tasks at a time."""
-        alive, latest = self._sparks.processes(self.scenario.where), dict[int, Note]()
-        for note in reversed(notes(self._notes)):
+        """The last windows of those live processes that have begun one most recently, as many as there are tasks at a time; without those that may be
+        at the end of their rows, which shows in a window that is not full."""
+        alive, seen, latest = self._sparks.processes(self.scenario.where), notes(self._notes), dict[int, Note]()
+        for note in reversed(seen):
             if note.pid in alive and len(latest) < TASKS_AT_A_TIME:
                 latest.setdefault(note.pid, note)
-        return sorted(latest.values(), key=lambda note: note.pid)
+        full = {note.partition: note.texts for note in sorted(seen, key=lambda note: note.texts)}
+        return sorted((note for note in latest.values() if note.texts == full[note.partition]), key=lambda note: note.pid)
 
     def _kill_worker(self, fault: Fault) -> bool:
         running = self._running()

@@ -5,6 +5,7 @@ PYTHON ?= python3
 SPARK_VERSIONS ?= 3.5 4.0 4.1 4.3
 SPARK_VERSIONS_PYTHON ?= 3.11
 CASES ?= 500
+RUNS ?= 20
 SEED ?= 1
 
 VENV := .venv
@@ -20,7 +21,7 @@ unexport SPARK_HOME PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-unit test-spark-versions fuzz bench lint docs-options venv java clean
+.PHONY: help demo test test-unit test-spark-versions fuzz chaos bench lint docs-options venv java clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
@@ -43,6 +44,9 @@ test-spark-versions: java $(READY) ## Run the Spark tests on each supported Spar
 
 fuzz: $(READY) ## Run random jobs on each store and judge what comes of them; CASES=500, SEED=1, ARGS="--store fake --shrink"
 	HF_HUB_OFFLINE=1 $(PY) -m tests.fuzz --cases $(CASES) --seed $(SEED) $(ARGS)
+
+chaos: java $(READY) ## Run jobs while workers, executors, drivers, servers and connections are killed; RUNS=200 SEED=7, ARGS="--only 3" one run again
+	@$(PY) -m tests.chaos --runs $(RUNS) --seed $(SEED) $(ARGS)
 
 bench: java $(READY) ## Measure, and write benchmarks/RESULTS.md; PARTS="patterns memory" some of it, ARGS="--corpus texts.parquet" its options
 	$(PY) -m benchmarks $(PARTS) $(ARGS)

@@ -86,9 +86,11 @@ class Request:
     """when that was sent first"""
     rest: list[int] = field(default_factory=list)
     """points of the parts that come next, the next one last"""
+    submitted: int = 0
+    """the limit's mark, when it got its place"""
     tries: int = 0
     mark: int = 0
-    """of the limit, when it was sent last"""
+    """the limit's mark, when it was sent last"""
 
     def halve(self) -> None:
         self.rest.append(self.points - self.points // 2)
@@ -150,7 +152,8 @@ class Crowd:
         """Send as many new requests as there are places."""
         while task.on_the_way < task.limit.now:
             task.on_the_way += 1
-            self._first(task, Request(max(1, int(random.randint(*POINTS) * task.limit.share)), self._now))
+            points = max(1, int(random.randint(*POINTS) * task.limit.share))
+            self._first(task, Request(points, self._now, submitted=task.limit.begun()))
 
     def _first(self, task: Task, request: Request) -> None:
         request.tries, request.begun = 0, self._now
@@ -179,7 +182,7 @@ class Crowd:
             request.points = request.rest.pop()
             self._first(task, request)
         else:
-            self._end(task)
+            self._end(task, request)
 
     def _refused(self, task: Task, request: Request, told: float) -> None:
         self.outcome.refused += 1
@@ -194,7 +197,7 @@ class Crowd:
         wait = wait_after(request.tries, told)
         if self._now + wait - request.begun >= GIVE_UP:
             self.outcome.given_up += 1
-            self._end(task)
+            self._end(task, request)
         else:
             self._at(self._now + wait, self._again, task, request)
 
@@ -206,10 +209,10 @@ class Crowd:
         else:
             self._send(task, request)
 
-    def _end(self, task: Task) -> None:
+    def _end(self, task: Task, request: Request) -> None:
         """A request has left its place, which the task has waited for, as it always has the next one ready."""
         task.on_the_way -= 1
-        task.limit.applied(has_waited=True)
+        task.limit.applied(request.submitted, has_waited=True)
         self._fill(task)
 
 

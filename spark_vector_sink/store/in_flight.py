@@ -20,7 +20,7 @@ class InFlight(Generic[R, T]):
         self._send = send
         self._limit = limit
         self._threads = ThreadPoolExecutor(int(MOST), thread_name_prefix="vectorsink-send")
-        self._pending: dict[Future[T], tuple[Set[PointId], Callable[[T], None]]] = {}
+        self._pending: dict[Future[T], tuple[Set[PointId], Callable[[T], None], int]] = {}
 
     def submit(self, request: R, ids: Set[PointId], done: Callable[[T], None]) -> None:
         """Send soon. Blocks while as many as allowed are on their way, or one that touches the same points, so that the last row of a key is
@@ -28,9 +28,10 @@ class InFlight(Generic[R, T]):
         self._take([future for future in self._pending if future.done()], has_waited=False)
         while len(self._pending) >= self._limit.now:
             self._wait(has_waited=True)
-        while any(not ids.isdisjoint(others) for others, _ in self._pending.values()):
+        while any(not ids.isdisjoint(others) for others, _, _ in self._pending.values()):
             self._wait()
-        self._pending[self._threads.submit(self._send, request)] = ids, done
+        mark = self._limit.begun()
+        self._pending[self._threads.submit(self._send, request)] = ids, done, mark
 
     def drain(self) -> None:
         """Return when nothing is on its way any more. Raises the first failure."""
@@ -48,7 +49,7 @@ class InFlight(Generic[R, T]):
 
     def _take(self, finished: list[Future[T]], has_waited: bool) -> None:
         """Hear of requests that have ended, in the order in which they were sent. has_waited: for their places."""
-        ended = [(future, self._pending.pop(future)[1]) for future in finished]
-        for future, done in ended:
+        ended = [(future, self._pending.pop(future)) for future in finished]
+        for future, (_, done, mark) in ended:
             done(future.result())
-            self._limit.applied(has_waited)
+            self._limit.applied(mark, has_waited)

@@ -38,13 +38,14 @@ class Limit:
         return min(1.0, self._value)
 
     def begun(self) -> int:
-        """A mark for a request that goes out now, for `halve`."""
+        """A mark for a request that goes out now, for `applied` and `halve`."""
         return self._halvings
 
-    def applied(self, has_waited: bool) -> None:
-        """A request was applied. has_waited: whether the task had to wait for its place."""
+    def applied(self, begun: int, has_waited: bool) -> None:
+        """A request that went out at `begun` was applied; it counts where the limit was not halved since. has_waited: whether the task had to
+        wait for its place."""
         with self._lock:
-            if self._fixed:
+            if self._fixed or begun != self._halvings:
                 return
             if not self._halvings and self._value < SETTLED:
                 self._value *= 2

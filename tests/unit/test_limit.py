@@ -9,7 +9,7 @@ from spark_vector_sink.store.limit import Limit
 
 def grown(limit: Limit, times: int) -> Limit:
     for _ in range(times):
-        limit.applied(has_waited=True)
+        limit.applied(limit.begun(), has_waited=True)
     return limit
 
 
@@ -26,7 +26,7 @@ def test_it_grows_by_one_in_as_many_requests_as_it_is() -> None:
     steps = []
     for _ in range(60):
         before = limit.now
-        limit.applied(has_waited=True)
+        limit.applied(limit.begun(), has_waited=True)
         steps.append(limit.now - before)
     assert set(steps) == {0, 1}
     assert limit.now == 8
@@ -37,7 +37,7 @@ def test_a_task_that_never_waits_stays_at_two() -> None:
     """Encoding takes longer: what the begin needs, and no more."""
     limit = Limit()
     for _ in range(100):
-        limit.applied(has_waited=False)
+        limit.applied(limit.begun(), has_waited=False)
     assert (limit.now, limit.share) == (2, 1.0)
 
 
@@ -49,6 +49,17 @@ def test_it_is_halved_once_for_requests_that_were_on_their_way_together() -> Non
         limit.halve(mark)
     assert limit.now == 4
     limit.halve(limit.begun())
+    assert limit.now == 2
+
+
+def test_a_request_from_before_a_halving_does_not_raise_it() -> None:
+    """It may be the very one whose slow reply has halved it."""
+    limit = grown(Limit(), 3)
+    mark = limit.begun()
+    limit.halve(mark)
+    limit.applied(mark, has_waited=True)
+    assert (limit.now, limit.share) == (1, 1.0)
+    limit.applied(limit.begun(), has_waited=True)
     assert limit.now == 2
 
 

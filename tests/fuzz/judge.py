@@ -69,21 +69,29 @@ def judge(case: Case, arena: Arena) -> Outcome:
             outcome.end = type(error).__name__
             outcome.lines.append(str(error))
             outcome.surprises += _refusal(case, expected, error, len(reports))
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
+        except BaseException as error:  # a panic of the embedded store's is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             outcome.end = type(error).__name__
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            outcome.surprises.append(f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {' '.join(str(error).split())[:300]}")
-        points = stage.read()
-        if outcome.end == "stored":
-            outcome.stored = reports[0].written
-            outcome.surprises += _success(case, expected, reports, points, outcome, stage, options)
-        else:
-            outcome.surprises += _failure(case, expected, points, reports)
+            outcome.surprises.append(_said(error))
+        try:
+            points = stage.read()
+            if outcome.end == "stored":
+                outcome.stored = reports[0].written
+                outcome.surprises += _success(case, expected, reports, points, outcome, stage)
+            else:
+                outcome.surprises += _failure(case, expected, points, reports)
+        except Exception as error:
+            outcome.surprises.append(f"what was stored, rejected or reported cannot be read: {_said(error)}")
         outcome.surprises += _lines(outcome.lines)
         outcome.known = expected.known
         return outcome
+
+
+def _said(error: BaseException) -> str:
+    """Any error in a line: what, where, and its text."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {' '.join(str(error).split())[:300]}"
 
 
 def _write(case: Case, options: Mapping[str, Any], partitions: list[list[pa.RecordBatch]]) -> WriteReport:
@@ -192,9 +200,7 @@ def _one_line(text: str) -> str:
 # --- success ----------------------------------------------------------------------------------------------------------------------------------
 
 
-def _success(
-    case: Case, expected: Expected, reports: list[WriteReport], points: Points, outcome: Outcome, stage: Stage, options: Mapping[str, Any]
-) -> Iterator[str]:
+def _success(case: Case, expected: Expected, reports: list[WriteReport], points: Points, outcome: Outcome, stage: Stage) -> Iterator[str]:
     if expected.problems:
         yield f"not refused, though {expected.problems[0]!r} is wrong"
         return

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from spark_vector_sink import stores
@@ -237,11 +238,15 @@ def _vectors(plan: Plan, points: Documents, encoded: Encoded | None) -> dict[str
     """The vectors of each point, by their names."""
     if encoded is None:
         made = vectors.matrix(points.vectors, plan.spec.dimension or 0)  # known by now: `check` refuses a job where it is not
-        return {plan.spec.vector_name: vectors.normalized(made) if plan.options.normalize else made}
-    named: dict[str, Vectors] = {plan.spec.vector_name: encoded.vectors} if plan.spec.dense else {}
+        return {plan.spec.vector_name: _scaled(plan, vectors.normalized(made) if plan.options.normalize else made)}
+    named: dict[str, Vectors] = {plan.spec.vector_name: _scaled(plan, encoded.vectors)} if plan.spec.dense else {}
     if encoded.sparse is not None and plan.spec.sparse_vector_name is not None:
         named[plan.spec.sparse_vector_name] = encoded.sparse
     return named
+
+
+def _scaled(plan: Plan, made: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return vectors.comparable(made) if plan.spec.distance == "cosine" else made
 
 
 def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:

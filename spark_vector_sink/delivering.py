@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from spark_vector_sink.delivery import rejects
@@ -102,11 +103,14 @@ class Delivery:
         spec = self._plan.spec
         if encoded is None:
             made = vectors.matrix(points.vectors, spec.dimension or 0)  # known by now: `check` refuses a job where it is not
-            return {spec.vector_name: vectors.normalized(made) if self._plan.options.normalize else made}
-        named: dict[str, Vectors] = {spec.vector_name: encoded.vectors} if spec.dense else {}
+            return {spec.vector_name: self._scaled(vectors.normalized(made) if self._plan.options.normalize else made)}
+        named: dict[str, Vectors] = {spec.vector_name: self._scaled(encoded.vectors)} if spec.dense else {}
         if encoded.sparse is not None and spec.sparse_vector_name is not None:
             named[spec.sparse_vector_name] = encoded.sparse
         return named
+
+    def _scaled(self, made: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return vectors.comparable(made) if self._plan.spec.distance == "cosine" else made
 
     def _settle(self) -> None:
         """Count the windows, in their order, of which it is known what became of all points."""

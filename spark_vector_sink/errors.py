@@ -38,7 +38,8 @@ class RefusedError(VectorSinkError):
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        given = (problems,) if isinstance(problems, str) else problems
+        self.problems: tuple[str, ...] = tuple(" ".join(problem.splitlines()) for problem in given)  # a column's name may have line breaks
         super().__init__(_one_line(self.problems))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

@@ -55,3 +55,20 @@ def normalized(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     made: npt.NDArray[np.float64] = np.divide(wide, lengths, where=lengths > 0, out=np.zeros_like(wide))
     return made.astype(np.float32)
+
+
+LEAST_SQUARE, MOST_SQUARE = 1e-6, 1e37
+"""Squared lengths between which Qdrant scales a vector by itself, with room to both sides."""
+
+
+def comparable(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Vectors for a collection that compares by cosine: Qdrant scales them to length 1, but leaves those as they are whose squared length is below
+    1.2e-7, so that their scores are next to nothing, and makes zeros of those whose squared length is no float32. These come scaled."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+    odd = ~((squares > LEAST_SQUARE) & (squares < MOST_SQUARE)) & np.isfinite(vectors).all(axis=1)
+    if not odd.any():
+        return vectors
+    made: npt.NDArray[np.float32] = vectors.copy()
+    made[odd] = normalized(vectors[odd])
+    return made

@@ -24,7 +24,7 @@ class Tally:
     """The figures of one store."""
 
     def __init__(self) -> None:
-        self.cases = self.rows = self.stored = self.surprises = self.known = 0
+        self.cases = self.rows = self.stored = self.surprises = 0
         self.ends: Counter[str] = Counter()
         self.refused_rows: Counter[str] = Counter()
 
@@ -33,7 +33,6 @@ class Tally:
         self.rows += outcome.rows
         self.stored += outcome.stored
         self.surprises += bool(outcome.surprises)
-        self.known += outcome.known
         self.ends[outcome.end] += 1
         self.refused_rows.update(outcome.rejected)
         if outcome.end != "stored":
@@ -44,7 +43,7 @@ class Tally:
         ends = ", ".join(f"{count:,} {end}" for end, count in self.ends.most_common())
         rows = ", ".join(f"{count:,} {kind}" for kind, count in self.refused_rows.most_common())
         return (
-            f"{self.cases:,} cases ({ends}), {self.rows:,} rows, {self.stored:,} stored ({share:.0f} %), {self.surprises:,} surprises, {self.known:,} vectors not compared; "
+            f"{self.cases:,} cases ({ends}), {self.rows:,} rows, {self.stored:,} stored ({share:.0f} %), {self.surprises:,} surprises; "
             f"rows not stored: {rows or 'none'}"
         )
 

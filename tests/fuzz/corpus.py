@@ -95,6 +95,11 @@ PAST: tuple[Past, ...] = (
     # vectors
     Past("a vector is scaled to length 1 though its square is no float32", {"v": (pa.list_(pa.float32(), 1), [[1e30], [1e-30]])}, {"normalize": True}),
     Past("a vector that is zero or infinite as float32 is refused", {"v": (pa.list_(pa.float64(), 1), [[1e300], [1e-300], [1.0]])}, REJECT),
+    Past(
+        "by cosine a vector is compared by its direction, however short or long it is",
+        {"v": (pa.list_(pa.float32(), 2), [[1e-4, 0.0], [1e20, 1e20], [1e-30, 1e-30], [0.5, 0.5]])},
+        {"distance": "cosine"},
+    ),
     # payload indexes
     Past("a column with a blank in its name can be indexed", *_index("a b", "a b")),
     Past("a column with an emoji for a name can be indexed", *_index("🙂", "🙂")),

@@ -63,8 +63,6 @@ class Expected:
     ulps: int = 0
     """how far off a float of the payload may come back: Qdrant keeps numbers as text, and reads them again to within two units of the last bit"""
     rows: list[Row] = field(default_factory=list)
-    known: int = 0
-    """what is not as it must be, and known"""
 
     @property
     def bad(self) -> list[Row]:

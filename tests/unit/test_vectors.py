@@ -103,3 +103,12 @@ def test_a_vector_that_compares_with_none_is_a_misfit(bad: float, words: str) ->
     assert found is not None
     assert found[0] == 1
     assert words in found[1]
+
+
+def test_vectors_that_a_server_does_not_scale_come_scaled() -> None:
+    """Short ones and long ones; the others, zeros and NaN stay to the last bit what they are."""
+    rows = np.array([[1e-4, 0], [3e19, 4e19], [0.3, 7], [0, 0], [np.nan, 1]], np.float32)
+    made = vectors.comparable(rows)
+    assert np.abs(made[:2] - [[1, 0], [0.6, 0.8]]).max() < 1e-6
+    assert made[2:4].tobytes() == rows[2:4].tobytes()
+    assert np.isnan(made[4]).any()

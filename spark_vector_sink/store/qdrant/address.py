@@ -119,7 +119,7 @@ def _parsed(text: str, options: SinkOptions) -> tuple[Address, list[int]]:
         host, port = url.hostname, url.port
     except ValueError:  # its message may hold the password
         url, host, port = urlsplit(""), None, None
-    if url.scheme not in ("http", "https") or not host:
+    if url.scheme not in ("http", "https") or not host or not host.strip():
         raise CollectionError(f"option 'url' must look like http://host:6333 or https://host:6333, got {shorten(shown)!r}")
     if url.query or url.fragment:
         raise CollectionError(

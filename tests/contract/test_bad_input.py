@@ -46,9 +46,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Matrix]:
     vectors: list[Matrix] = []
     submit = EdgeStore.submit
 
-    def noting(store: EdgeStore, points: Any) -> None:
+    def noting(store: EdgeStore, points: Any) -> Any:
         vectors.append(points.vectors[""])
-        submit(store, points)
+        return submit(store, points)
 
     monkeypatch.setattr(EdgeStore, "submit", noting)
     return vectors

@@ -38,7 +38,7 @@ submit, encode, made, room = EdgeStore.submit, TaskEncoder.encode, [], None
 
 def kept(store, points):
     made.extend(points.vectors.values())
-    submit(store, points)
+    return submit(store, points)
 
 
 def bounded(encoder, tokenised):

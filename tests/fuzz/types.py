@@ -88,7 +88,7 @@ def draw_type(r: random.Random, depth: int = 0) -> pa.DataType:
         return _deep(r.choice(SCALARS)(r), 30)
     if r.random() < 0.12:
         words = r.choice([pa.string(), pa.int64(), pa.date32(), pa.binary(), pa.float32()])
-        return pa.dictionary(r.choice([pa.int8(), pa.int32(), pa.uint16()]), words)
+        return pa.dictionary(r.choice([pa.int16(), pa.int32(), pa.uint16()]), words)
     inner = lambda: draw_type(r, depth + 1)  # noqa: E731
     shape = r.choice(["list", "large", "fixed", "struct", "map", "map"])
     if shape == "struct":

@@ -191,9 +191,10 @@ def _stored(kind: pa.DataType) -> pa.DataType | None:
         return pa.int64() if kind.unit == "us" else kind
     if pat.is_dictionary(kind):
         return _stored(kind.value_type)
-    if pat.is_decimal(kind) and kind.scale < 0:
-        digits = kind.precision - kind.scale
-        return pa.decimal128(digits, 0) if digits <= 38 else pa.decimal256(digits, 0) if digits <= 76 else None
+    if pat.is_decimal(kind) and not 0 <= kind.scale <= kind.precision:
+        scale = max(kind.scale, 0)
+        digits = max(kind.precision - min(kind.scale, 0), scale)
+        return pa.decimal128(digits, scale) if digits <= 38 else pa.decimal256(digits, scale) if digits <= 76 else None
     if kind == pa.month_day_nano_interval() or not _is_simple(kind):
         return None
     inner = [_stored(kind.field(i).type) for i in range(kind.num_fields)]
@@ -201,6 +202,10 @@ def _stored(kind: pa.DataType) -> pa.DataType | None:
         return None
     if pat.is_list(kind):
         return pa.list_(inner[0])
+    if pat.is_large_list(kind):
+        return pa.large_list(inner[0])
+    if pat.is_fixed_size_list(kind):
+        return pa.list_(inner[0], kind.list_size)
     if pat.is_map(kind):
         return pa.map_(_stored(kind.key_type), _stored(kind.item_type))
     return pa.struct([(kind.field(i).name, of) for i, of in enumerate(inner)]) if pat.is_struct(kind) else kind

@@ -83,6 +83,13 @@ PAST: tuple[Past, ...] = (
         {"c": (pa.list_(pa.list_(pa.float64(), 2), 2), [[[1.0, None], None], None, [[0.5, float("nan")], [1.0, 2.0]], [None, None]])},
         {**REJECT, "window_rows": 2}, tasks=[[1, 3]],
     ),
+    Past(
+        "rejects hold dictionaries and decimals of any scale also within large lists and lists of a fixed size",
+        {
+            "c": (pa.large_list(pa.dictionary(pa.int16(), pa.string())), [[b"a"], [BROKEN], None]),
+            "d": (pa.list_(pa.decimal128(28, -2), 1), [[100], None, [None]]),
+        }, REJECT,
+    ),
     # keys, twice
     Past(
         "a vector of no numbers does not take the place of an earlier row of its key",

@@ -82,14 +82,15 @@ def test_any_type_is_kept_or_left_out(tmp_path: Path) -> None:
             "words": pa.DictionaryArray.from_arrays([1, None], words),
             "lists": pa.DictionaryArray.from_arrays([0, None], pa.array([["x"]])),
             "decimal": pa.array([Decimal("1.2E+3"), None], pa.decimal128(5, -2)),
+            "small": pa.array([[Decimal("0.00012")], None], pa.large_list(pa.decimal128(2, 5))),
             "view": pa.array(["x", None], pa.string_view()),
             "runs": pa.RunEndEncodedArray.from_arrays([2], ["x"]),
         }
     )
     table = kept(tmp_path, batch, 0)
-    assert table.column_names == ["words", "lists", "decimal", "_reject_key", "_reject_reason", "_reject_message"]
+    assert table.column_names == ["words", "lists", "decimal", "small", "_reject_key", "_reject_reason", "_reject_message"]
     assert table.column("words").cast(pa.binary()).to_pylist() == [b"a\xff"]
-    assert table.select(["lists", "decimal"]).to_pylist() == [{"lists": ["x"], "decimal": Decimal(1200)}]
+    assert table.select(["lists", "decimal", "small"]).to_pylist() == [{"lists": ["x"], "decimal": Decimal(1200), "small": [Decimal("0.00012")]}]
 
 
 def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:

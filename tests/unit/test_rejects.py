@@ -77,12 +77,13 @@ def test_rows_are_as_they_came(tmp_path: Path) -> None:
 def test_any_type_is_kept_or_left_out(tmp_path: Path) -> None:
     """A dictionary as what it stands for, a decimal before its point as one that Parquet knows; what neither Arrow nor Parquet takes is not there."""
     words = pa.array([b"a", b"a\xff"], pa.binary()).view(pa.string())
+    small = pa.Array.from_buffers(pa.decimal128(2, 5), 1, [None, pa.py_buffer((12).to_bytes(16, "little"))])
     batch = pa.record_batch(
         {
             "words": pa.DictionaryArray.from_arrays([1, None], words),
             "lists": pa.DictionaryArray.from_arrays([0, None], pa.array([["x"]])),
             "decimal": pa.array([Decimal("1.2E+3"), None], pa.decimal128(5, -2)),
-            "small": pa.array([[Decimal("0.00012")], None], pa.large_list(pa.decimal128(2, 5))),
+            "small": pa.LargeListArray.from_arrays([0, 1, 1], small),
             "view": pa.array(["x", None], pa.string_view()),
             "runs": pa.RunEndEncodedArray.from_arrays([2], ["x"]),
         }

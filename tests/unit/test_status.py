@@ -77,6 +77,12 @@ def test_a_full_disk_may_be_emptied() -> None:
     assert str(error).endswith("; the server's disk is full; free some space")
 
 
+def test_a_point_that_the_server_cannot_digest_is_looked_for() -> None:
+    """Qdrant 1.18 answers so to a request with such a point, again and again; the others can be written."""
+    error = made(CODES.INTERNAL, 'Service internal error: task 17804 panicked with message "end byte index is out of bounds"')
+    assert type(error) is RefusedPointsError
+
+
 @pytest.mark.parametrize(
     ("code", "details"),
     [

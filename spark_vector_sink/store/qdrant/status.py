@@ -57,6 +57,7 @@ MEANINGS = (
     Meaning(CODES.INVALID_ARGUMENT, SPLIT, words=('for "upsert limit"',)),
     Meaning(CODES.INVALID_ARGUMENT, PARTS),
     Meaning(CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)),  # it goes on as soon as there is some
+    Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # what Qdrant 1.18 says where a point is more than it can digest
     Meaning(CODES.INTERNAL, AGAIN),
     Meaning(CODES.ABORTED, AGAIN),
     Meaning(CODES.CANCELLED, AGAIN),

@@ -22,7 +22,8 @@ class Nodes:
     def __init__(self, addresses: Sequence[Address], first: int = 0) -> None:
         self._addresses = addresses
         self._number = first % len(addresses)
-        self._channels: dict[int, grpc.Channel] = {}
+        self._made: dict[int, tuple[grpc.Channel, Any]] = {}
+        """of each node that was needed, its channel and the call on it"""
         self._lock = threading.Lock()
         self._closed = False
 
@@ -46,17 +47,18 @@ class Nodes:
         """Break off what is on its way, and take nothing more."""
         with self._lock:
             self._closed = True
-            for channel in self._channels.values():
+            for channel, _ in self._made.values():
                 channel.close()
 
     def _call(self) -> tuple[int, Any]:
         with self._lock:
-            if self._number not in self._channels:
+            if self._number not in self._made:
                 if self._closed:
                     raise ValueError("the store is closed")
-                self._channels[self._number] = open_channel(self.address)
-            channel = self._channels[self._number]
-            return self._number, channel.unary_unary("/qdrant.Points/Upsert", response_deserializer=messages.PointsOperationResponse.FromString)
+                channel = open_channel(self.address)
+                upsert = channel.unary_unary("/qdrant.Points/Upsert", response_deserializer=messages.PointsOperationResponse.FromString)
+                self._made[self._number] = channel, upsert
+            return self._number, self._made[self._number][1]
 
     def _leave(self, number: int) -> None:
         """Turn to the next node, unless another thread has done so."""

@@ -8,7 +8,7 @@ import time
 import grpc
 from qdrant_client import grpc as messages
 
-from spark_vector_sink.errors import PermanentStoreError, StoreError, TransientStoreError
+from spark_vector_sink.errors import PermanentStoreError, StoreError
 from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.requests import Request
@@ -94,22 +94,25 @@ class Sender:
         retrying(call, self._retry_max_seconds, self._count_retry, self._closing, self._trouble)
 
     def _call(self, request: Request) -> None:
-        address = self._nodes.address
-        doing = f"upsert to '{self._collection}' on {address}"
+        """Send once. Tells the limit where the server could not keep up."""
         sent, begun = self._limit.begun(), time.monotonic()
+        address = self._nodes.address
+        try:
+            self._ask(request, f"upsert to '{self._collection}' on {address}")
+        except OverloadedError:
+            self._limit.halve(sent)
+            raise
+        if time.monotonic() - begun > SLOW * address.timeout_seconds:
+            self._limit.halve(sent)
+
+    def _ask(self, request: Request, doing: str) -> None:
         try:
             status = self._nodes.upsert(request.data).result.status
         except grpc.RpcError as error:
-            meant = store_error(error, doing)
-            if isinstance(meant, OverloadedError):
-                self._limit.halve(sent)
-            raise meant from None
+            raise store_error(error, doing) from None
         if status != messages.UpdateStatus.Completed:
             # Acknowledged or WaitTimeout: queued, but not applied; the same points once more are harmless.
-            self._limit.halve(sent)
-            raise TransientStoreError(f"{doing} was not applied in time: status {messages.UpdateStatus.Name(status)}")
-        if time.monotonic() - begun > SLOW * address.timeout_seconds:
-            self._limit.halve(sent)
+            raise OverloadedError(f"{doing} was not applied in time: status {messages.UpdateStatus.Name(status)}")
 
     def _count_retry(self) -> None:
         with self._lock:

@@ -11,8 +11,9 @@ import pytest
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.report import PartitionReport
+from tests.integration.own import must_be_our_own
 from tests.jobs import numbered, points_on
-from tests.real_server import RealCluster, find_binary
+from tests.real_server import RealCluster
 
 pytestmark = pytest.mark.qdrant
 
@@ -27,8 +28,7 @@ OPTIONS = {
 
 @pytest.fixture
 def cluster() -> Iterator[RealCluster]:
-    if find_binary() is None:
-        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: nodes that are killed must be our own")
+    must_be_our_own("nodes that are killed")
     with RealCluster() as made:
         yield made
 

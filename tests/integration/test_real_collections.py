@@ -16,8 +16,9 @@ from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.store.qdrant import indexing
+from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, server_place, vectors
-from tests.real_server import RealServer, find_binary
+from tests.real_server import RealServer
 
 pytestmark = pytest.mark.qdrant
 
@@ -158,8 +159,7 @@ class TestWaitForIndex:
 
     def test_a_server_that_was_restarted_is_woken(self) -> None:
         """After a restart a server says grey and indexes nothing by itself; the job's end makes it go on, and waits."""
-        if find_binary() is None:
-            pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server that is restarted must be our own")
+        must_be_our_own("a server that is restarted")
         with RealServer() as server:
             place, plan, report = self.written(server)
             server.restart()

@@ -16,8 +16,9 @@ from qdrant_client import QdrantClient, models
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import PermanentStoreError
+from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, server_place, vectors
-from tests.real_server import RealServer, find_binary
+from tests.real_server import RealServer
 
 pytestmark = pytest.mark.qdrant
 
@@ -28,8 +29,7 @@ ROWS, WINDOW = 3000, 100
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 200 MiB."""
-    if find_binary() is None:
-        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server on a small disk must be our own")
+    must_be_our_own("a server on a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(disk)], capture_output=True, text=True)

@@ -15,8 +15,9 @@ import pytest
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.report import WriteReport
+from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, points_on, server_place, vectors
-from tests.real_server import RealServer, find_binary
+from tests.real_server import RealServer
 
 pytestmark = pytest.mark.qdrant
 
@@ -28,8 +29,7 @@ SMALL = {"vector_column": "v", "window_rows": 250, "batch_points": 100}
 @pytest.fixture
 def own_server() -> Iterator[RealServer]:
     """A server of the test's own, to be killed."""
-    if find_binary() is None:
-        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server that is killed must be our own")
+    must_be_our_own("a server that is killed")
     with RealServer() as server:
         yield server
 

@@ -21,8 +21,9 @@ import spark_vector_sink
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import CollectionError, PermanentStoreError
+from tests.integration.own import must_be_our_own
 from tests.jobs import Place, server_place, vectors
-from tests.real_server import RealServer, find_binary
+from tests.real_server import RealServer
 
 pytestmark = pytest.mark.qdrant
 
@@ -40,8 +41,7 @@ def client(qdrant_server: Any) -> Iterator[QdrantClient]:
 @pytest.fixture
 def own_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RealServer]:
     """A server of the test's own, to be killed; the marker's argument is its settings."""
-    if find_binary() is None:
-        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server that is killed must be our own")
+    must_be_our_own("a server that is killed")
     settings = getattr(request, "param", {})
     with RealServer(api_key=settings.get("api_key"), env=settings.get("env", {})) as server:
         yield server
@@ -173,8 +173,7 @@ def test_the_two_ports(qdrant_server: Any) -> None:
 
 def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
     """An https url works with the authority's file, and without it one line says that nobody answers with TLS."""
-    if find_binary() is None:
-        pytest.skip("no qdrant binary on PATH or in QDRANT_BIN: a server with TLS must be our own")
+    must_be_our_own("a server with TLS")
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files, *subject], check=True, capture_output=True)

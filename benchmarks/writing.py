@@ -25,7 +25,7 @@ UPSERT = 256
 def store(rows: int, dimension: int) -> Run:
     """`VectorStore.submit` and `flush`, as the engine calls them, without the engine. plan: of a job with ready-made vectors."""
     from spark_vector_sink import stores
-    from spark_vector_sink.store.store import PointBatch
+    from spark_vector_sink.store.points import PointBatch
 
     known = list(made(rows, dimension))
 

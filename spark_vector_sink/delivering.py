@@ -21,7 +21,8 @@ from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.rows import vectors
 from spark_vector_sink.rows.bad import REFUSED, BadRow
 from spark_vector_sink.rows.documents import Documents
-from spark_vector_sink.store.store import PointBatch, Sent, VectorStore
+from spark_vector_sink.store.points import PointBatch, Sent
+from spark_vector_sink.store.store import VectorStore
 
 
 @dataclass

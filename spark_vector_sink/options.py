@@ -33,17 +33,6 @@ SPARK_KEYS = frozenset({"path", "checkpointlocation", "queryname", "replacewhere
 """Keys that Spark puts among the options by itself."""
 
 NOT_YET = {
-    "version_column": "the version guard",
-    "op_column": "change feeds with deletes",
-    "shard_key_column": "shard keys",
-    "keep_versions": "mode('overwrite')",
-    "replace_collection": "mode('overwrite')",
-    "unchanged": "skipping unchanged documents",
-    "existing": "merging with what a point holds",
-    "delete_missing": "deleting what a full load no longer has",
-    "source": "deleting what a full load no longer has",
-    "max_delete_share": "deleting what a full load no longer has",
-    "tombstone_days": "change feeds with deletes",
     "progress_seconds": "progress lines",
 }
 """Options of versions to come, and what they belong to: refused by name, so that nobody believes them to work."""
@@ -135,6 +124,9 @@ class SinkOptions:
     id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column, or columns, of the document's key; `content` takes the text itself as key.")] = ("id",)
     id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
     tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and an `is_tenant` keyword index.")] = None
+    version_column: Annotated[str | None, Doc(COLUMNS, "Column by which rows of one key are ordered (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they come.")] = None
+    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does: the words of Delta (`insert`, `update_preimage`, `update_postimage`, `delete`), of Debezium (`c`, `r`, `u`, `d`), or `upsert`.")] = None
+    shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding.")] = None
     payload_columns: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all of them.")] = ()
     payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload.")] = ()
     payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`.")] = field(default_factory=dict)
@@ -168,6 +160,8 @@ class SinkOptions:
     collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata are the sink's.")] = field(default_factory=dict)
     payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, made before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
     dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, where the collection does not exist yet."), between(1, 65_536)] = None
+    keep_versions: Annotated[int, Doc(COLLECTION, "How many earlier versions of the collection an overwrite keeps, for `rollback()`."), between(0, 100)] = 1
+    replace_collection: Annotated[bool, Doc(COLLECTION, "Whether an overwrite may replace a plain collection, which has no alias: it is missing for a moment then.")] = False
     adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a non-empty collection that this sink has not made.")] = False
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
@@ -177,6 +171,12 @@ class SinkOptions:
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
     wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job's end waits until the server has indexed everything (status green), so that done means searchable at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
 
+    unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document that is there with the same text, model and payload is not written, and one whose payload alone has changed is not encoded.")] = "encode"
+    existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: the other payload keys and other named vectors of a point that is there stay, so that several jobs can own parts of it.")] = "replace"
+    delete_missing: Annotated[bool, Doc(BEHAVIOUR, "Whether documents of this `source` that the table no longer has are deleted at the end of the job.")] = False
+    source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that documents come from, kept in each point, for `delete_missing`.")] = None
+    max_delete_share: Annotated[float, Doc(BEHAVIOUR, "The greatest share of the source's documents that `delete_missing` may delete; where there are more, none is, and the job says so."), between(0, 1)] = 0.1
+    tombstone_days: Annotated[float, Doc(BEHAVIOUR, "How long a deletion under a `version_column` is remembered, so that a late row cannot bring the document back."), between(0, 36_500)] = 30.0
     on_bad_row: Annotated[Literal["fail", "reject"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job, or is put at `rejects_path`, with the reason, while the others are written.")] = "fail"
     rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset, on any filesystem Arrow knows, that gets rejected rows; Spark reads it, and mended rows are written from it again.")] = None
     max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; the job fails at more of them."), COUNT_OR_SHARE] = None
@@ -442,6 +442,8 @@ _ONLY_SERVER = (
     "ordering",
     "retry_max_seconds",
     "versioned",
+    "shard_key_column",
+    "replace_collection",
 )
 _ONLY_ENCODING = (
     "text_column",
@@ -491,6 +493,10 @@ _NEVER_EMPTY = (
     "rejects_path",
     "sparse_model",
     "sparse_vector_name",
+    "version_column",
+    "op_column",
+    "shard_key_column",
+    "source",
 )
 
 
@@ -523,6 +529,15 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(("chunk_tokens", "chunk_overlap_tokens"), "without long_text=chunk")
     elif options.chunk_tokens is not None and options.chunk_overlap_tokens >= options.chunk_tokens:
         problems.append(f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = {options.chunk_tokens}")
+    if options.delete_missing:
+        if options.source is None:
+            problems.append("option 'delete_missing' needs option 'source', the name of the table whose documents this job may delete")
+        if options.op_column is not None:
+            problems.append("options 'delete_missing' and 'op_column' exclude each other: a change feed is no full load")
+    else:
+        without_effect(("max_delete_share",), "without delete_missing=true")
+    if options.version_column is None or options.op_column is None:
+        without_effect(("tombstone_days",), "without 'version_column' and 'op_column'")
     if not options.rejects:
         without_effect(("rejects_path", "max_rejects"), "without on_bad_row=reject or long_text=reject")
     if options.url is not None and "https:" not in options.url.lower():

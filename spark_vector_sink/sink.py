@@ -98,15 +98,15 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
         if wrong is not None:
             raise CollectionError(wrong)
         receipts = [receipt for report in reports for receipt in report.receipts]
-        stored = collections.finish(_target(plan), plan.run, receipts)
+        finished = collections.finish(_target(plan), plan.run, receipts)
         waited = collections.wait_for_index(_target(plan)) if plan.options.wait_for_index else 0.0
     rejects.publish(plan.options, plan.run, reports)
     total = _report(plan, reports)
-    total.stored_points, total.index_seconds = stored, waited
+    total.stored_points, total.index_seconds = finished.points, waited
     if total.rejected:
         total.warnings.append(f"{total.rejected:,} rows were rejected; they are in {shown(plan.options.rejects_path or '')}, each with its reason")
     _discard_rejects(plan, total)
-    if stored is None:
+    if finished.points is None:
         total.warnings.append("the store did not tell how many points it holds")
     _save(total, plan.options.report_path)
     return total

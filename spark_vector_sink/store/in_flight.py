@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 from spark_vector_sink.store.limit import MOST, Limit
-from spark_vector_sink.store.store import PointId
+from spark_vector_sink.store.points import PointId
 
 R = TypeVar("R")
 T = TypeVar("T")

@@ -1,24 +1,16 @@
 """The seam between the engine and a database: what a store must be able to do, and the values that pass.
 
-`Collections` is used on the driver, `VectorStore` in a task. Vectors, ids and payload arrive checked: a store need not look
-for nulls, for wrong lengths or for numbers that are not finite.
+`Collections` is used on the driver, `VectorStore` in a task; what passes between them and the engine is in `points`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
-from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, Stored
 from spark_vector_sink.store.question import SparseQuery
-
-PointId = int | str
-"""An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
 
 Distance = str
 """`cosine`, `dot`, `euclid` or `manhattan`"""
@@ -26,52 +18,6 @@ Distance = str
 
 INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
 """Types of a payload index, in Qdrant's words; `tenant` is ours, for a keyword index with `is_tenant`."""
-
-
-@dataclass(frozen=True)
-class PointBatch:
-    """Points that go out together, with all their vectors: writing a point replaces it.
-
-    ids: length n, each at most once.
-    vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n, dimension), C-contiguous, or n sparse vectors.
-    payload: n rows of plain types only (see `plain`).
-    """
-
-    ids: Sequence[PointId]
-    vectors: Mapping[str, npt.NDArray[np.float32] | SparseVectors]
-    payload: pa.RecordBatch
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def slice(self, start: int, stop: int) -> PointBatch:
-        """The points start … stop-1; nothing is copied."""
-        vectors = {name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop] for name, rows in self.vectors.items()}
-        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start))
-
-    @property
-    def nbytes(self) -> int:
-        """About how many bytes the points take on the way, without ids."""
-        return int(sum(rows.nbytes for rows in self.vectors.values()) + self.payload.nbytes)
-
-
-@dataclass
-class Sent:
-    """Points that were submitted together. refused: those that the store does not take, each with its reason; complete when `is_done`."""
-
-    refused: dict[PointId, str] = field(default_factory=dict)
-    on_their_way: int = 0
-    """requests"""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is known of each point what became of it."""
-        return self.on_their_way == 0
-
-    def taken(self, refused: Mapping[PointId, str]) -> None:
-        """A request has ended."""
-        self.on_their_way -= 1
-        self.refused |= refused
 
 
 @dataclass(frozen=True)
@@ -124,6 +70,15 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """What a store knows at the end of a run. points: how many the collection holds, where known. older: points that tasks have staged and that
+    were not written, because what is there has a greater version; a server tells that to the tasks themselves."""
+
+    points: int | None
+    older: int = 0
+
+
+@dataclass(frozen=True)
 class Hit:
     """One answer of a search."""
 
@@ -133,15 +88,31 @@ class Hit:
 
 
 class VectorStore(Protocol):
-    """Takes the points of one task. Made in the task, used by one thread, closed by the task."""
+    """Takes the points of one task. Made in the task, used by one thread (but for `stored`), closed by the task.
+
+    What touches the same points is applied in the order of the calls.
+    """
 
     @property
     def retries(self) -> int:
         """Requests sent again so far."""
 
+    def stored(self, ids: Sequence[PointId]) -> Mapping[PointId, Stored]:
+        """What is there of these points; those that are not there are left out. May be called by another thread than the rest: it sees what is
+        applied, of an embedded store what was applied when the run began."""
+
+    def wait_for(self, ids: Set[PointId]) -> None:
+        """Return when nothing that touches these points is on its way."""
+
     def submit(self, points: PointBatch) -> Sent:
         """Send points soon; blocks while too many are on their way; raises the first failure of an earlier one. What it returns changes
         during later calls, and is done after `flush`."""
+
+    def delete(self, removal: Removal) -> Sent:
+        """Remove points soon, as `submit` writes them."""
+
+    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int]) -> Sent:
+        """Set these fields of `_sink` on the points that are there, and nothing else, soon."""
 
     def flush(self) -> tuple[str, ...]:
         """Return when everything is acknowledged and applied, with what the driver must still bring in (receipts)."""
@@ -159,8 +130,17 @@ class Collections(Protocol):
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Create what `resolve` announced. Calling it again changes nothing more."""
 
-    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
-        """Bring in what tasks have staged; return how many points the collection holds, where known."""
+    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
+        """Bring in what tasks have staged."""
+
+    def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
+        """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
+
+    def purge(self, target: Target, source: str, run: str) -> None:
+        """Remove the documents that `missing` counts, with all their chunks."""
+
+    def purge_tombstones(self, target: Target, before: int) -> None:
+        """Remove the tombstones of deletions before this moment, in seconds since 1970 (`_sink.deleted`)."""
 
     def wait_for_index(self, target: Target) -> float:
         """Return when everything in the collection is searchable by its index; the seconds that it took.

@@ -18,7 +18,8 @@ from spark_vector_sink import stores
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.store import CollectionSpec, Hit, PointBatch, Target
+from spark_vector_sink.store.points import PointBatch
+from spark_vector_sink.store.store import CollectionSpec, Hit, Target
 
 Entries = Mapping[int, float]
 DIMENSION = 3

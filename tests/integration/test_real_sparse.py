@@ -15,7 +15,8 @@ from qdrant_client import QdrantClient, models
 from spark_vector_sink import stores
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.store import CollectionSpec, PointBatch
+from spark_vector_sink.store.points import PointBatch
+from spark_vector_sink.store.store import CollectionSpec
 
 pytestmark = pytest.mark.qdrant
 

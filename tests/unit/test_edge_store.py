@@ -22,7 +22,8 @@ import pytest
 from spark_vector_sink.errors import CollectionError, MissingPackageError, PermanentStoreError, TransientStoreError
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
-from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, PointBatch, Target
+from spark_vector_sink.store.points import PointBatch
+from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
 
 pytest.importorskip("qdrant_edge")
 

@@ -26,7 +26,7 @@ MAY_KNOW = {
     "rows": COMMON | {"rows"},
     "encode": COMMON | {"encode"},
     "store": COMMON | {"store"},
-    "delivery": COMMON | {"delivery", "rows", "store.store"},
+    "delivery": COMMON | {"delivery", "rows", "store.store", "store.points"},
     "stores": COMMON | {"store"},
     "models": COMMON | {"encode"},
     "encoding": COMMON | {"encode", "rows"},

@@ -9,7 +9,7 @@ import pytest
 
 from spark_vector_sink.store.in_flight import InFlight
 from spark_vector_sink.store.limit import Limit
-from spark_vector_sink.store.store import PointId
+from spark_vector_sink.store.points import PointId
 
 SECONDS = 10
 

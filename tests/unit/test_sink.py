@@ -34,7 +34,7 @@ from spark_vector_sink.plan import Plan, check, plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.sink import Task
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
-from spark_vector_sink.store.store import Sent
+from spark_vector_sink.store.points import Sent
 from tests.unit.fakes import DIMENSION, HashEncoder
 
 pytest.importorskip("qdrant_edge")

@@ -20,7 +20,7 @@ from spark_vector_sink.errors import BadRowError, EncodingError, PermanentStoreE
 from spark_vector_sink.plan import Plan, plan
 from spark_vector_sink.sink import Task
 from spark_vector_sink.store.edge import EdgeStore
-from spark_vector_sink.store.store import Sent
+from spark_vector_sink.store.points import Sent
 from tests.fake_server import FakeServer
 from tests.unit.fakes import HashEncoder
 

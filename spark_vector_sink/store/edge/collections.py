@@ -16,7 +16,7 @@ from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, ne
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.question import SparseQuery, check_question
-from spark_vector_sink.store.store import CollectionSpec, Hit, Target
+from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Target
 
 _TRY_LATER = "try again when it is free, or wait longer"
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
@@ -56,7 +56,7 @@ class EdgeCollections:
             staging.sweep(directory)
         return replace(target, physical=physical, exists=True, dimension=facts.dimension, plan=(), points=facts.points)
 
-    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int:
+    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Bring in the run's staged files, and those of other runs that are pending; the number of points afterwards.
 
         When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in.
@@ -69,7 +69,7 @@ class EdgeCollections:
             staging.drop_staging(directory, run)
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
             shard.optimize()
-            return edge.count(shard)
+            return Finished(edge.count(shard))
 
     def wait_for_index(self, target: Target) -> float:
         """Nothing to wait for: `finish` builds the index itself, so everything is searchable when it returns."""

@@ -20,7 +20,7 @@ from spark_vector_sink import plain
 from spark_vector_sink.errors import PermanentStoreError, shorten
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.store import PointBatch, PointId
+from spark_vector_sink.store.points import PointBatch, PointId
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -17,7 +17,8 @@ from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.store.edge.layout import StoreDirectory, publish, read_facts
 from spark_vector_sink.store.edge.points import to_record_batch
 from spark_vector_sink.store.edge.staging import sees_run
-from spark_vector_sink.store.store import PointBatch, Sent, Target
+from spark_vector_sink.store.points import PointBatch, Sent
+from spark_vector_sink.store.store import Target
 
 
 class EdgeStore:

@@ -22,7 +22,7 @@ from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.retry import retrying
-from spark_vector_sink.store.store import CollectionSpec, Hit, Target
+from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Target
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class QdrantCollections:
         made = self._info(target.physical)
         return target if made is None else replace(target, made_by=_ours(made).get("run"), max_batch_points=_most_points(made))
 
-    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> int | None:
+    def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
         if target.made_by is not None and self.metadata(target.physical).get("run") != target.made_by:
             raise CollectionError(f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again")
@@ -96,10 +96,10 @@ class QdrantCollections:
                 return int(self._client.count(target.physical, exact=True).count)
 
         try:
-            return retrying(count, self._patience, lambda: None)
+            return Finished(retrying(count, self._patience, lambda: None))
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
-            return None
+            return Finished(None)
 
     def wait_for_index(self, target: Target) -> float:
         """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""

@@ -18,7 +18,7 @@ from qdrant_client import grpc as messages
 
 from spark_vector_sink import plain
 from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.store import PointBatch
+from spark_vector_sink.store.points import PointBatch
 
 Payload = Any
 """The payload map of one point: name → Value"""

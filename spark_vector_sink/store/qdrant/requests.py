@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from qdrant_client import grpc as messages
 
+from spark_vector_sink.store.points import PointBatch, PointId
 from spark_vector_sink.store.qdrant.messages import upsert
-from spark_vector_sink.store.store import PointBatch, PointId
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from qdrant_client import grpc as messages
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError
 from spark_vector_sink.store.limit import Limit
+from spark_vector_sink.store.points import Outcome, PointId
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.requests import Request
 from spark_vector_sink.store.qdrant.status import OverloadedError, RefusedPointsError, TooLargeError, store_error
 from spark_vector_sink.store.retry import Trouble, retrying
-from spark_vector_sink.store.store import PointId
 
 SLOW = 0.5
 """A reply that took more than this share of the deadline says that the server has too much to do."""
@@ -40,8 +40,12 @@ class Sender:
         """How many points a request should have now: fewer when the server has no time, or has said that requests are too large."""
         return max(1, int(self._most_points * self._limit.share))
 
-    def send(self, request: Request) -> dict[PointId, str]:
-        """The points that the server refuses, each with its words; all others are applied. Raises PermanentStoreError."""
+    def send(self, request: Request) -> Outcome:
+        """Send until it is known of each point what became of it. Raises PermanentStoreError."""
+        return Outcome(self._send(request))
+
+    def _send(self, request: Request) -> dict[PointId, str]:
+        """The points that the server refuses, each with its words; all others are applied."""
         try:
             self._apply(request)
         except TooLargeError as error:
@@ -55,7 +59,7 @@ class Sender:
             pass
         else:
             return {}
-        found = {point: reason for half in request.halves() for point, reason in self.send(half).items()}
+        found = {point: reason for half in request.halves() for point, reason in self._send(half).items()}
         self._trouble.over()
         return found
 

@@ -9,11 +9,12 @@ from spark_vector_sink.options import AUTO, SinkOptions
 from spark_vector_sink.store.in_flight import InFlight
 from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.pace import Pace
+from spark_vector_sink.store.points import Outcome, PointBatch, Sent
 from spark_vector_sink.store.qdrant.address import Address
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.requests import Request, requests
 from spark_vector_sink.store.qdrant.sender import Sender
-from spark_vector_sink.store.store import PointBatch, PointId, Sent, Target
+from spark_vector_sink.store.store import Target
 
 
 class QdrantStore:
@@ -28,7 +29,7 @@ class QdrantStore:
         self._pace = Pace(options.max_points_per_second, self._closing)
         most_points = self._pace.most_points(min(options.batch_points, target.max_batch_points or options.batch_points))
         self._sender = Sender(self._nodes, self._collection, limit, options.retry_max_seconds, most_points, self._closing)
-        self._in_flight: InFlight[Request, dict[PointId, str]] = InFlight(self._sender.send, limit)
+        self._in_flight: InFlight[Request, Outcome] = InFlight(self._sender.send, limit)
 
     @property
     def retries(self) -> int:

@@ -1,0 +1,127 @@
+"""What goes to a store and comes back from it: points, removals, what is there, and what became of them.
+
+Vectors, ids and payload arrive checked: a store need not look for nulls, for wrong lengths or for numbers that are not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from spark_vector_sink.plain import SparseVectors
+
+PointId = int | str
+"""An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
+
+RESERVED = "_sink"
+"""The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run, deleted`."""
+
+
+class How(Enum):
+    """What writing a point does to the one that is there."""
+
+    REPLACE = "replace"
+    """nothing of it is left"""
+    MERGE = "merge"
+    """its other payload keys, other fields of `_sink` and other named vectors stay; a point that is not there is made"""
+    PAYLOAD = "payload"
+    """its payload is replaced as a whole, its vectors stay; without a point nothing happens"""
+    PATCH = "patch"
+    """the given payload keys and fields of `_sink` are set, everything else stays; without a point nothing happens"""
+    TOMBSTONE = "tombstone"
+    """nothing of it is left, and what remains has no vector, so that no search by vectors finds it"""
+
+
+@dataclass(frozen=True)
+class PointBatch:
+    """Points that go out together.
+
+    ids: length n, each at most once.
+    vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n, dimension), C-contiguous, or n sparse vectors; empty where `how` writes none.
+    payload: n rows of plain types only (see `plain`); a struct `_sink` holds the fields of ours.
+    versions: of each point; it is written only where the one that is there has no version, or none that is greater: a tombstone only where it has
+    none that is greater or equal. None: written in any case.
+    """
+
+    ids: Sequence[PointId]
+    vectors: Mapping[str, npt.NDArray[np.float32] | SparseVectors]
+    payload: pa.RecordBatch
+    versions: npt.NDArray[np.int64] | None = None
+    how: How = How.REPLACE
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def slice(self, start: int, stop: int) -> PointBatch:
+        """The points start … stop-1; nothing is copied."""
+        vectors = {name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop] for name, rows in self.vectors.items()}
+        versions = None if self.versions is None else self.versions[start:stop]
+        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the points take on the way, without ids."""
+        return int(sum(rows.nbytes for rows in self.vectors.values()) + self.payload.nbytes)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Points that go.
+
+    ids: length n. before: of each; it goes only if its version is less, or it has none; None: in any case.
+    documents: the points of the documents they belong to, where those are others: what is written to them later waits.
+    """
+
+    ids: Sequence[PointId]
+    before: npt.NDArray[np.int64] | None = None
+    documents: Sequence[PointId] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the `_sink` of a point says. chunks: how many points its document has. deleted: whether it is a tombstone."""
+
+    fingerprint: str | None = None
+    version: int | None = None
+    chunks: int = 1
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request that came to its end: every other point of it is applied.
+
+    refused: points that the store does not take, each with its reason. older: points that are as they were, because what is there has a greater version.
+    """
+
+    refused: Mapping[PointId, str] = field(default_factory=dict)
+    older: Set[PointId] = frozenset()
+
+
+@dataclass
+class Sent:
+    """Points that were submitted together, and what became of them (see `Outcome`); complete when `is_done`."""
+
+    refused: dict[PointId, str] = field(default_factory=dict)
+    older: set[PointId] = field(default_factory=set)
+    on_their_way: int = 0
+    """requests"""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is known of each point what became of it."""
+        return self.on_their_way == 0
+
+    def taken(self, outcome: Outcome) -> None:
+        """A request has ended."""
+        self.on_their_way -= 1
+        self.refused |= outcome.refused
+        self.older |= outcome.older

@@ -4,53 +4,36 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from spark_vector_sink.delivery import rejects
+from spark_vector_sink.delivery.deciding import constant
 from spark_vector_sink.delivery.rejects import Rejects
-from spark_vector_sink.encode.encoder import Encoded, Tokenised
+from spark_vector_sink.encode.encoder import Encoded
 from spark_vector_sink.encoding import Vectors, unfit
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.plan import Plan
-from spark_vector_sink.report import PartitionReport
-from spark_vector_sink.rows import vectors
+from spark_vector_sink.reading import Beside, Window
+from spark_vector_sink.report import ROW_COUNTS, PartitionReport
+from spark_vector_sink.rows import keys, vectors
 from spark_vector_sink.rows.bad import REFUSED, BadRow
 from spark_vector_sink.rows.documents import Documents
-from spark_vector_sink.store.points import PointBatch, Sent
+from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Sent, Stored
 from spark_vector_sink.store.store import VectorStore
 
 
-@dataclass
-class Read:
-    """Rows that were read together. documents: how many of them may become points. bad: the others, by their place; what the model or the
-    store does not take joins them until it is known of the last of their points what became of it."""
-
-    rows: pa.RecordBatch
-    superseded: int
-    documents: int
-    bad: dict[int, BadRow]
-
-    def refuse(self, found: Sequence[BadRow]) -> None:
-        """Documents that cannot be written, after all."""
-        for one in found:
-            self.documents -= one.row not in self.bad
-            self.bad.setdefault(one.row, one)
-
-
 @dataclass(frozen=True)
-class Window:
-    """Texts that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where there is nothing
-    to encode. is_last: whether all points of the rows are on their way with these."""
+class Part:
+    """Points of a window that were submitted together. counts: whether they are points of documents, and not what is left of deleted ones."""
 
-    read: Read
     points: Documents
-    tokenised: Tokenised | None
-    is_last: bool = True
+    sent: Sent
+    counts: bool = True
 
 
 class Delivery:
@@ -58,26 +41,30 @@ class Delivery:
 
     def __init__(self, plan: Plan, store: VectorStore, rejected: Rejects, report: PartitionReport) -> None:
         self._plan, self._store, self._rejected, self._report = plan, store, rejected, report
-        self._sent: deque[tuple[Window, Documents, Sent]] = deque()
+        self._sent: deque[tuple[Window, list[Part]]] = deque()
 
     def deliver(self, window: Window, encoded: Encoded | None) -> None:
-        """Send the points that can be written. Of a rejected document no chunk is sent from here on."""
+        """Send what is to be sent. Of a rejected document no chunk is sent from here on."""
         points = window.points
-        sent = Sent()
+        made: dict[str, Vectors] = {}
         if len(points):
             made, points = self._fit(window, encoded)
-            if len(points):
-                begun = time.perf_counter()
-                sent = self._store.submit(PointBatch(points.ids, made, points.payload))
-                self._report.store_seconds += time.perf_counter() - begun
-        self._sent.append((window, points, sent))
+        begun = time.perf_counter()
+        parts = self._beside(window.beside) if window.beside is not None else []
+        if len(points):
+            self._shorten(points)
+            how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
+            parts.append(Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how))))
+        self._report.store_seconds += time.perf_counter() - begun
+        self._sent.append((window, parts))
         self._settle()
 
     def finish(self) -> None:
         """Return when everything is acknowledged and applied, and every row is counted."""
         begun = time.perf_counter()
-        self._report.receipts = self._store.flush()
+        self._store.flush()
         self._settle()
+        self._report.receipts = self._store.flush()  # counting may have found something left to remove
         self._report.rejects = self._rejected.flush()
         self._report.store_seconds += time.perf_counter() - begun
         self._report.retries = self._store.retries
@@ -113,24 +100,129 @@ class Delivery:
     def _scaled(self, made: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return vectors.comparable(made) if self._plan.spec.distance == "cosine" else made
 
+    def _beside(self, beside: Beside) -> list[Part]:
+        """Send what needs no vector."""
+        self._touch(beside.seen, beside.stored)
+        return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions)]
+
+    def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
+        """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its own."""
+        if not len(documents):
+            return []
+        plan = self._plan
+        if plan.options.long_text != "chunk":
+            how = How.PATCH if plan.options.existing == "merge" else How.PAYLOAD
+            batch = PointBatch(documents.ids, {}, documents.whole_payload, documents.versions, how)
+            return [Part(documents, self._store.submit(batch))]
+        counts = [stored[point].chunks for point in documents.ids]
+        points = documents.take(np.repeat(np.arange(len(documents)), counts))
+        numbers = np.concatenate([np.arange(count) for count in counts]).tolist()
+        ids = [keys.chunk_id(head, number, plan.options.id_namespace) for head, number in zip(points.ids, numbers, strict=True)]
+        text = plan.columns.text_field
+        payload = points.payload.drop_columns([text]) if text is not None else points.payload
+        points = replace(points, ids=ids, heads=points.ids, payload=payload)
+        return [Part(points, self._store.submit(PointBatch(ids, {}, points.whole_payload, points.versions, How.PATCH)))]
+
+    def _deletions(self, documents: Documents) -> list[Part]:
+        """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring one back."""
+        if not len(documents):
+            return []
+        tails, versions = self._tails(documents.ids, np.zeros(len(documents), np.int64), documents.versions)
+        if tails:
+            self._store.delete(Removal(tails, versions, documents.ids))
+        if documents.versions is None:
+            return [Part(documents, self._store.delete(Removal(documents.ids)), counts=False)]
+        left = documents.stamped(version=pa.array(documents.versions, pa.int64()), deleted=constant(int(self._plan.started), len(documents)))
+        batch = PointBatch(left.ids, {}, left.whole_payload, left.versions, How.TOMBSTONE)
+        return [Part(left, self._store.submit(batch), counts=False)]
+
+    def _shorten(self, points: Documents) -> None:
+        """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says how many there are: so
+        that a task that is killed in between finds them again."""
+        if not self._plan.has_chunks:
+            return
+        if points.heads is None:
+            heads, counts, versions = points.ids, np.ones(len(points), np.int64), points.versions
+        else:
+            first = np.array([point == head for point, head in zip(points.ids, points.heads, strict=True)], np.bool_)
+            part = points.take(np.flatnonzero(first))
+            heads, versions = part.ids, part.versions
+            counts = part.ours["chunks"].to_numpy()
+        tails, before = self._tails(heads, counts, None if versions is None else versions + 1)
+        if tails:
+            self._store.delete(Removal(tails, before, heads))
+
+    def _tails(
+        self, heads: Sequence[PointId], counts: npt.NDArray[np.int64], versions: npt.NDArray[np.int64] | None
+    ) -> tuple[list[PointId], npt.NDArray[np.int64] | None]:
+        """Chunks that are there beyond the first `counts` of each document, the document's own point never among them; and the version of each."""
+        if not self._plan.has_chunks or not heads:
+            return [], None
+        self._store.wait_for(set(heads))
+        stored = self._store.stored(heads)
+        found, before = list[PointId](), list[int]()
+        for n, head in enumerate(heads):
+            ids = self._chunks(head, stored, first=max(1, int(counts[n])))
+            found += ids
+            before += [0 if versions is None else int(versions[n])] * len(ids)
+        return found, None if versions is None else np.array(before, np.int64)
+
+    def _chunks(self, head: PointId, stored: Mapping[PointId, Stored], first: int = 1) -> list[PointId]:
+        """The chunks of a document that are there, from this number on."""
+        count = stored[head].chunks if head in stored else 1
+        return [keys.chunk_id(head, number, self._plan.options.id_namespace) for number in range(first, count)]
+
+    def _touch(self, heads: Sequence[PointId], stored: Mapping[PointId, Stored] | None = None) -> None:
+        """Mark documents as seen, for `delete_missing`."""
+        options = self._plan.options
+        if not (heads and options.delete_missing and options.source):
+            return
+        if self._plan.has_chunks:
+            known = stored if stored is not None and all(head in stored for head in heads) else self._store.stored(heads)
+            heads = [point for head in heads for point in (head, *self._chunks(head, known))]
+        self._store.touch(heads, {"run": self._plan.run, "source": options.source})
+
     def _settle(self) -> None:
         """Count the windows, in their order, of which it is known what became of all points."""
-        report = self._report
-        while self._sent and self._sent[0][2].is_done:
-            window, points, sent = self._sent.popleft()
-            read = window.read
-            if sent.refused:
-                found = [
-                    BadRow(int(points.rows[n]), points.keys[n], "", REFUSED, sent.refused[point])
-                    for n, point in enumerate(points.ids)
-                    if point in sent.refused
-                ]
-                rejects.refuse(self._plan.options, found)
-                read.refuse(found)
-            report.points += len(points) - len(sent.refused)
+        while self._sent and all(part.sent.is_done for part in self._sent[0][1]):
+            window, parts = self._sent.popleft()
+            for part in parts:
+                self._count(window, part)
+            read, report = window.read, self._report
             if window.is_last:
                 self._rejected.add(read.rows, read.bad)
                 report.rows += len(read.rows)
-                report.superseded += read.superseded
-                report.written += read.documents
-                report.rejected += len(read.bad)
+                for end, name in enumerate(ROW_COUNTS):
+                    setattr(report, name, getattr(report, name) + int(np.count_nonzero(read.ends == end)))
+
+    def _count(self, window: Window, part: Part) -> None:
+        points, sent, read = part.points, part.sent, window.read
+        refused = np.array([point in sent.refused for point in points.ids], np.bool_) if sent.refused else np.zeros(len(points), np.bool_)
+        older = np.array([point in sent.older for point in points.ids], np.bool_) if sent.older else np.zeros(len(points), np.bool_)
+        if refused.any():
+            places = np.flatnonzero(refused)
+            found = [BadRow(int(points.rows[n]), points.keys[n], "", REFUSED, sent.refused[points.ids[n]]) for n in places]
+            rejects.refuse(self._plan.options, found)
+            read.refuse(found)
+        read.are_older(points.rows[older])
+        if part.counts:
+            self._report.points += int(len(points) - refused.sum() - older.sum())
+        left_as_they_were = np.flatnonzero(refused | older)
+        if len(left_as_they_were):
+            ids = points.ids if points.heads is None else points.heads
+            self._touch(list(dict.fromkeys(ids[n] for n in left_as_they_were.tolist())))
+        if points.versions is not None and points.heads is not None:
+            self._withdraw(points)
+
+    def _withdraw(self, points: Documents) -> None:
+        """Remove chunks of ours beside a newer document: one that was written by somebody else while these were on their way."""
+        heads, versions = points.heads or points.ids, points.versions
+        stored = self._store.stored(list(dict.fromkeys(heads)))
+        ids, before = list[PointId](), list[int]()
+        for point, head, version in zip(points.ids, heads, [] if versions is None else versions.tolist(), strict=True):
+            newer = stored[head].version if head in stored else None
+            if point != head and newer is not None and newer > version:
+                ids.append(point)
+                before.append(newer)
+        if ids:
+            self._store.delete(Removal(ids, np.array(before, np.int64), list(dict.fromkeys(heads))))

@@ -67,12 +67,15 @@ class TaskEncoder:
         finally:
             self._wanted.set()
 
-    def load(self) -> None:
+    def load_for_rows(self) -> None:
         """Load the model in the calling thread, as soon as `watched` has seen a row; without any row nothing is loaded, nor imported."""
+        self._wanted.wait()
+        if self._any_rows:
+            self.load()
+
+    def load(self) -> None:
+        """Load the model in the calling thread."""
         try:
-            self._wanted.wait()
-            if not self._any_rows:
-                return
             encoder = encoders.load(self._spec, gpus=self._task.gpus, threads=self._task.cpus, files=self._task.files)
         except BaseException as error:  # whatever it is, the thread that tokenises waits for it
             self._loaded.set_exception(error)
@@ -137,7 +140,7 @@ def embedded(spec: EncoderSpec, texts: Iterable[pa.Array], task: Task, *, window
         encoder = TaskEncoder(spec, task, report)
         batches = (pa.RecordBatch.from_arrays([array], names=["text"]) for array in pipeline.until_error(texts))
         ahead = pipeline.ahead(_tokenised(windows(encoder.watched(batches), window_rows), encoder))
-        encoder.load()
+        encoder.load_for_rows()
         for there, tokenised in ahead:
             encoded = encoder.encode(tokenised)
             _refuse(encoded, fail_on_long)

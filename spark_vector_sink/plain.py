@@ -15,6 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pat
 
+RESERVED = "_sink"
+"""The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run, deleted`."""
+
 JSON_MARK = {b"vectorsink": b"json"}
 """Metadata of a string field whose text is JSON."""
 

@@ -47,6 +47,11 @@ class Plan:
     refusal: type[RefusedError] = field(default=RefusedError, repr=False)
     """the error that says them"""
 
+    @property
+    def has_chunks(self) -> bool:
+        """Whether documents may have several points: those of this job, or those that earlier ones have left in the collection."""
+        return self.options.long_text == "chunk" or (self.target is not None and bool(self.target.remembered.get("chunked")))
+
     def accepted(self) -> Plan:
         """The plan itself where nothing is wrong; else raises RefusedError, or the subclass that fits, with every problem."""
         if self.problems:

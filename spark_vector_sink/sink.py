@@ -14,30 +14,26 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from spark_vector_sink import stores
-from spark_vector_sink.delivering import Delivery, Read, Window
+from spark_vector_sink.delivering import Delivery
 from spark_vector_sink.delivery import rejects
 from spark_vector_sink.delivery.places import located, shown
 from spark_vector_sink.delivery.rejects import Rejects
-from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.encoding import Task as Task
 from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, shorten
 from spark_vector_sink.pipeline import Pipeline
 from spark_vector_sink.plan import Plan
+from spark_vector_sink.reading import ModelWanted, Reading, timed
 from spark_vector_sink.report import PartitionReport, WriteReport
-from spark_vector_sink.rows import documents, pieces
-from spark_vector_sink.rows.bad import BadRow
-from spark_vector_sink.rows.documents import Documents
 from spark_vector_sink.store.guard import other_model
 from spark_vector_sink.store.store import Target
 
@@ -64,12 +60,14 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
     with closing(store), closing(rejected), Pipeline(store.close) as pipeline:
         delivery = Delivery(plan, store, rejected, report)
         encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
-        source = pipeline.until_error(batches)
-        rows = windows(source if encoder is None else encoder.watched(source), plan.options.window_rows)
-        ahead = pipeline.ahead(_windows(plan, rows, encoder, report))
-        if encoder is not None:
-            encoder.load()
-        for window in _timed(ahead, report, "waiting_seconds"):
+        reading = Reading(plan, store, encoder, report)
+        ahead = pipeline.ahead(reading.windows(pipeline.until_error(batches)))
+        if encoder is not None and not reading.loads_late:
+            encoder.load_for_rows()
+        for window in timed(ahead, report, "waiting_seconds"):
+            if isinstance(window, ModelWanted):
+                window.encoder.load()
+                continue
             encoded = encoder.encode(window.tokenised) if encoder is not None and window.tokenised is not None else None
             pipeline.behind(partial(delivery.deliver, window, encoded))
         pipeline.wait()
@@ -139,38 +137,6 @@ def _metadata_name(plan: Plan) -> str:
     return target.name if plan.options.is_embedded else target.physical
 
 
-def _windows(plan: Plan, batches: Iterator[pa.RecordBatch], encoder: TaskEncoder | None, report: PartitionReport) -> Iterator[Window]:
-    """What there is to do before the model: documents, chunks, tokens."""
-    for rows in _timed(batches, report, "reading_seconds"):
-        found, bad = _documents(plan, rows)
-        read = Read(rows, found.superseded, len(found), {one.row: one for one in bad})
-        if encoder is None or not len(found):
-            yield Window(read, found, None)
-        elif plan.options.long_text != "chunk":
-            yield Window(read, found, encoder.tokenise(found.texts))
-        else:
-            yield from _windows_of_chunks(plan, read, found, encoder)
-
-
-def _documents(plan: Plan, rows: pa.RecordBatch) -> tuple[Documents, list[BadRow]]:
-    what = (rows, plan.columns, plan.options.id_namespace, plan.spec.dimension if plan.columns.vector else None)
-    return documents.sift(*what) if plan.options.on_bad_row == "reject" else (documents.read(*what), [])
-
-
-def _windows_of_chunks(plan: Plan, read: Read, found: Documents, encoder: TaskEncoder) -> Iterator[Window]:
-    """Long documents give more points than a window has rows, so they are spread."""
-    chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
-    counts = np.bincount(chunks.document, minlength=len(found))[chunks.document]
-    size = pieces.at_once(found, plan.columns.text_field, plan.options.window_rows)
-    for start in range(0, len(chunks.texts), size):
-        part = slice(start, start + size)
-        points = pieces.chunked(
-            found, chunks.texts[part], chunks.document[part], chunks.number[part], counts[part], chunks.start[part], chunks.stop[part],
-            namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
-        )  # fmt: skip
-        yield Window(read, points, encoder.tokenise(points.texts), start + size >= len(chunks.texts))
-
-
 def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
     total = WriteReport.of(reports, collection=_target(plan).name, run=plan.run, seconds=time.time() - plan.started)
     total.warnings = list(plan.warnings)
@@ -197,17 +163,6 @@ def _save(report: WriteReport, path: str | None) -> None:
         report.warnings.append(
             f"the report could not be written to option 'report_path' = {shorten(path.rpartition('@')[2])!r}: {type(error).__name__}"
         )
-
-
-def _timed(source: Iterator[T], report: PartitionReport, field: str) -> Iterator[T]:
-    """The items of `source`; the time to get them is added to this field of the report."""
-    while True:
-        begun = time.perf_counter()
-        item = next(source, None)
-        setattr(report, field, getattr(report, field) + time.perf_counter() - begun)
-        if item is None:
-            return
-        yield item
 
 
 def _peak_bytes() -> int:

@@ -12,10 +12,8 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from spark_vector_sink.options import CONTENT_KEY, SinkOptions
-from spark_vector_sink.rows import payload
-
-RESERVED = "_sink"
-"""The payload object that holds everything of ours."""
+from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.rows import payload, versions
 
 REJECT_COLUMNS = ("_reject_key", "_reject_reason", "_reject_message")
 """What rejects say of themselves. They are no payload unless asked for by name, so that mended rejects are written as they are."""
@@ -29,6 +27,7 @@ class Columns:
     key: columns of the document's key, the tenant first. With `content_key` the text follows them.
     payload: column and its name in the payload, in the order of the schema.
     fields: the schema's fields of the payload columns (their types decide the mapping).
+    version, operation: of a row; None where there is no such column.
     """
 
     text: tuple[str, ...]
@@ -38,6 +37,14 @@ class Columns:
     vector: str | None
     payload: tuple[tuple[str, str], ...]
     fields: tuple[pa.Field, ...]
+    version: str | None = None
+    operation: str | None = None
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        others = (name for name in (self.vector, self.version, self.operation) if name)
+        return tuple(dict.fromkeys((*self.key, *self.text, *(column for column, _ in self.payload), *others)))
 
     @property
     def text_field(self) -> str | None:
@@ -65,7 +72,8 @@ def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]
     key = tenant + (() if options.content_key else options.id_column)
 
     asked = {"text_column": text, "id_column": () if options.content_key else options.id_column, "tenant_column": tenant}
-    asked |= {"vector_column": (options.vector_column,) if options.vector_column else (), "payload_columns": options.payload_columns}
+    asked |= {"vector_column": _one(options.vector_column), "payload_columns": options.payload_columns}
+    asked |= {"version_column": _one(options.version_column), "op_column": _one(options.op_column)}
     asked |= {"payload_exclude": options.payload_exclude, "payload_rename": tuple(options.payload_rename)}
     for option, columns in asked.items():
         problems.extend(_missing(option, column, names) for column in columns if column not in names)
@@ -73,12 +81,18 @@ def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]
     present = {name: schema.field(names.index(name)) for name in names}
     problems.extend(_text_problems(options, text, present))
     problems.extend(_key_problems(key, present))
+    problems.extend(_order_problems(options, present))
     if options.vector_column in present:
         problems.extend(_vector_problems(present[options.vector_column]))
     kept, payload_problems = _payload(options, text, key, present)
     problems.extend(payload_problems)
-    chosen = Columns(text, options.text_template, key, content, options.vector_column, kept, tuple(present[column] for column, _ in kept))
+    fields = tuple(present[column] for column, _ in kept)
+    chosen = Columns(text, options.text_template, key, content, options.vector_column, kept, fields, options.version_column, options.op_column)
     return chosen, problems
+
+
+def _one(column: str | None) -> tuple[str, ...]:
+    return (column,) if column else ()
 
 
 def _missing(option: str, column: str, names: list[str]) -> str:
@@ -124,6 +138,16 @@ def _key_problems(key: Iterable[str], present: dict[str, pa.Field]) -> Iterable[
             yield f"key column '{column}' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps"
 
 
+def _order_problems(options: SinkOptions, present: dict[str, pa.Field]) -> Iterable[str]:
+    version, operation = present.get(options.version_column or ""), present.get(options.op_column or "")
+    if version is not None and (reason := versions.unusable_type(version.type)):
+        yield f"version column '{version.name}' {reason}"
+    if operation is not None and not _is_text(operation.type):
+        yield f"op column '{operation.name}' must hold the words of a change feed, it holds {operation.type}"
+    if options.op_column and options.content_key:
+        yield "id_column=content takes the text as the key, and rows of a change feed that delete have none; give option 'id_column'"
+
+
 def _vector_problems(field: pa.Field) -> Iterable[str]:
     kind = field.type
     is_list = pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind)
@@ -145,6 +169,8 @@ def _payload(
         if column in text and column not in key
     ]
     wanted = set(options.payload_columns or present.keys() - {*REJECT_COLUMNS}) - set(options.payload_exclude) - {options.vector_column}
+    if not options.payload_columns:
+        wanted -= {options.op_column}  # what happened to a document is no part of it
     if not options.vector_column:
         wanted = wanted | set(text) if options.store_text else wanted - set(text)
     wanted |= set(key)

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spark_vector_sink.rows import keys
-from spark_vector_sink.rows.columns import RESERVED
-from spark_vector_sink.rows.documents import Documents
+from spark_vector_sink.rows.documents import Documents, no_columns
 
 Integers = npt.NDArray[np.int64]
 
@@ -44,8 +43,9 @@ def chunked(
     for field, column in zip(found.payload.schema, found.payload.columns, strict=True):
         taken.append(pa.array(texts, field.type) if field.name == text_field else column.take(places))
     spans = pa.ListArray.from_arrays(pa.array(np.arange(len(rows) + 1) * 2, pa.int32()), pa.array(np.column_stack([start, stop]).ravel()))
-    names = pa.array([str(found.ids[row]) for row in rows], pa.string())
-    sink = pa.StructArray.from_arrays([names, pa.array(number), pa.array(count), spans], names=list(FIELDS))
-    schema = found.payload.schema.append(pa.field(RESERVED, sink.type))
-    payload = pa.RecordBatch.from_arrays([*taken, sink], schema=schema)
-    return Documents([found.keys[row] for row in rows], ids, list(texts), payload, None, found.rows[document], found.superseded)
+    heads = [found.ids[row] for row in rows]
+    ours = {name: values.take(places) for name, values in found.ours.items()}
+    ours |= dict(zip(FIELDS, (pa.array(map(str, heads), pa.string()), pa.array(number), pa.array(count), spans), strict=True))
+    payload = pa.RecordBatch.from_arrays(taken, schema=found.payload.schema) if taken else no_columns(len(rows))
+    versions = None if found.versions is None else found.versions[document]
+    return Documents([found.keys[row] for row in rows], ids, list(texts), payload, None, found.rows[document], versions, ours, heads)

@@ -64,8 +64,7 @@ def _columns_in_use(plan: Plan, df: DataFrame) -> tuple[DataFrame, pa.Schema]:
     Their names become numbers until the task, because Spark looks columns up by name for `mapInArrow`, and fails at a dot, a backtick, or
     two names that differ in case.
     """
-    used = {*plan.columns.text, *plan.columns.key, plan.columns.vector, *(column for column, _ in plan.columns.payload)}
-    places = [i for i, name in enumerate(df.columns) if name in used]
+    places = [i for i, name in enumerate(df.columns) if name in plan.columns.read]
     numbered = df.toDF(*(f"c{i}" for i in range(len(df.columns))))
     declared = arrow.schema(df.schema)
     return numbered.select(*(f"c{i}" for i in places)), pa.schema([declared.field(i) for i in places])

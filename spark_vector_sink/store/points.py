@@ -18,9 +18,6 @@ from spark_vector_sink.plain import SparseVectors
 PointId = int | str
 """An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
 
-RESERVED = "_sink"
-"""The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run, deleted`."""
-
 
 class How(Enum):
     """What writing a point does to the one that is there."""

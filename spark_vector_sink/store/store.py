@@ -65,6 +65,8 @@ class Target:
     """points in it before the run, where known"""
     max_batch_points: int | None = None
     """most points the server takes in one request (strict mode)"""
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    """what the sink remembers in it, as of now; empty where there is nothing yet"""
     made_by: str | None = None
     """the run that made the collection, where it is known; another one at the end means that it was made anew meanwhile"""
 

@@ -16,13 +16,18 @@ from spark_vector_sink.errors import BadRowError
 from spark_vector_sink.options import ID_NAMESPACE, SinkOptions
 from spark_vector_sink.plain import JSON_MARK
 from spark_vector_sink.rows.columns import choose
-from spark_vector_sink.rows.documents import Documents, read, sift
+from spark_vector_sink.rows.documents import Documents, Sifted
+from spark_vector_sink.rows.sifting import read, sift
 
 
-def documents(rows: pa.RecordBatch, **options: Any) -> Documents:
+def everything(rows: pa.RecordBatch, **options: Any) -> Sifted:
     columns, problems = choose(SinkOptions.from_mapping({"path": "./a", **options}), rows.schema)
     assert problems == []
     return read(rows, columns, ID_NAMESPACE)
+
+
+def documents(rows: pa.RecordBatch, **options: Any) -> Documents:
+    return everything(rows, **options).documents
 
 
 def refused(rows: pa.RecordBatch, **options: Any) -> BadRowError:
@@ -45,7 +50,7 @@ def table(ids: list[Any], texts: list[str | None], **more: Any) -> pa.RecordBatc
 def test_each_row_becomes_a_document() -> None:
     """Key, id, text and payload of a row lie at the same place."""
     found = documents(table(["a", "b"], ["one", "two"], n=[1, 2]))
-    assert (found.keys, found.texts, found.superseded, found.vectors) == (["a", "b"], ["one", "two"], 0, None)
+    assert (found.keys, found.texts, found.vectors) == (["a", "b"], ["one", "two"], None)
     assert found.ids == [str(uuid.uuid5(ID_NAMESPACE, key)) for key in "ab"]
     assert payloads(found) == [{"id": "a", "text": "one", "n": 1}, {"id": "b", "text": "two", "n": 2}]
 
@@ -132,8 +137,9 @@ def test_a_superseded_row_cannot_be_bad_payload() -> None:
 
 def test_the_last_of_a_key_wins() -> None:
     """Text and payload are the last row's, the others are counted, and the order is kept."""
-    found = documents(table(["a", "b", "a", "c", "a"], ["1", "2", "3", "4", "5"]))
-    assert (found.keys, found.texts, found.superseded) == (["b", "c", "a"], ["2", "4", "5"], 2)
+    rows = everything(table(["a", "b", "a", "c", "a"], ["1", "2", "3", "4", "5"]))
+    found = rows.documents
+    assert (found.keys, found.texts, rows.superseded.tolist()) == (["b", "c", "a"], ["2", "4", "5"], [0, 2])
     assert [row["text"] for row in payloads(found)] == ["2", "4", "5"]
 
 
@@ -141,8 +147,9 @@ def test_the_last_of_a_key_wins() -> None:
 @given(st.lists(st.integers(0, 5), max_size=20))
 def test_every_row_is_a_document_or_superseded(ids: list[int]) -> None:
     """The two counts add up to the rows, and each key's document is its last row."""
-    found = documents(pa.record_batch({"id": pa.array(ids, pa.int64()), "text": pa.array([f"t{i}" for i in range(len(ids))], pa.string())}))
-    assert len(found) + found.superseded == len(ids)
+    rows = everything(pa.record_batch({"id": pa.array(ids, pa.int64()), "text": pa.array([f"t{i}" for i in range(len(ids))], pa.string())}))
+    found = rows.documents
+    assert sorted([*found.rows, *rows.superseded]) == list(range(len(ids)))
     assert dict(zip(found.ids, found.texts, strict=True)) == {key: f"t{i}" for i, key in enumerate(ids)}
 
 
@@ -151,13 +158,13 @@ def test_vectors_follow_the_last_of_a_key() -> None:
     rows = pa.record_batch({"id": [1, 2, 1], "v": [[1.0], [2.0], [3.0]]})
     found = documents(rows, vector_column="v")
     assert found.vectors is not None
-    assert (found.ids, found.vectors.to_pylist(), found.superseded) == ([2, 1], [[2.0], [3.0]], 1)
+    assert (found.ids, found.vectors.to_pylist()) == ([2, 1], [[2.0], [3.0]])
 
 
 def test_equal_content_is_one_document() -> None:
     """With the text as key, the same text twice is the same point."""
     found = documents(pa.record_batch({"text": ["a", "b", "a"]}), id_column="content")
-    assert (found.ids, found.superseded) == ([str(uuid.uuid5(ID_NAMESPACE, text)) for text in "ba"], 1)
+    assert found.ids == [str(uuid.uuid5(ID_NAMESPACE, text)) for text in "ba"]
 
 
 def test_equal_content_of_two_tenants_is_two() -> None:
@@ -242,12 +249,12 @@ def test_bytes_that_are_no_text_are_refused(column: str, row: str) -> None:
 # --- rejected ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def sifted(rows: pa.RecordBatch, dimension: int | None = None, **options: Any) -> tuple[Documents, dict[int, tuple[str | None, str, str]]]:
-    """The documents, and of each row that is none its key, its column and the kind of its reason."""
+def sifted(rows: pa.RecordBatch, dimension: int | None = None, **options: Any) -> tuple[Sifted, dict[int, tuple[str | None, str, str]]]:
+    """What the rows are, and of each that is rejected its key, its column and the kind of its reason."""
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a", **options}), rows.schema)
-    found, bad = sift(rows, columns, ID_NAMESPACE, dimension)
-    assert len({one.row for one in bad}) == len(bad)
-    return found, {one.row: (one.key, one.column, one.kind) for one in bad}
+    found = sift(rows, columns, ID_NAMESPACE, dimension)
+    assert len({one.row for one in found.bad}) == len(found.bad)
+    return found, {one.row: (one.key, one.column, one.kind) for one in found.bad}
 
 
 def broken(*texts: bytes) -> pa.Array:
@@ -266,7 +273,8 @@ def test_bad_rows_of_every_kind_are_told_apart() -> None:
             "s": broken(b"x", b"x", b"x", b"x", b"x", b"x", b"\xff"),
         }
     )
-    found, bad = sifted(rows)
+    window, bad = sifted(rows)
+    found = window.documents
     assert bad == {
         1: (None, "id", "null key"),
         2: ("2", "text", "blank text"),
@@ -282,14 +290,14 @@ def test_a_rejected_row_does_not_supersede() -> None:
     """The window is read as if the bad row were not in it: the one before it has the key."""
     found, bad = sifted(table([1, 2, 1, 1], ["old", "b", "new", "newest"], n=[0.5, 1.0, 2.0, float("nan")]))
     assert bad == {3: ("1", "n", "payload value")}
-    assert (found.texts, found.rows.tolist(), found.superseded) == (["b", "new"], [1, 2], 1)
+    assert (found.documents.texts, found.documents.rows.tolist(), found.superseded.tolist()) == (["b", "new"], [1, 2], [0])
 
 
 def test_a_null_key_keeps_its_place_in_the_window() -> None:
     """The message counts rows that were rejected before it."""
-    rows = pa.record_batch({"id": pa.array(["a", "b", None]), "text": broken(b"\xff", b"b", b"c")})
-    columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), rows.schema)
-    _, bad = sift(rows, columns, ID_NAMESPACE)
+    rows = pa.record_batch({"id": pa.array(["a", "b", None]), "part": broken(b"\xff", b"b", b"c"), "text": ["a", "b", "c"]})
+    columns, _ = choose(SinkOptions.from_mapping({"path": "./a", "id_column": "part,id"}), rows.schema)
+    bad = sift(rows, columns, ID_NAMESPACE).bad
     assert str(bad[1].error()) == "a row cannot be written: column 'id' is null (row 3 of 3 in its window)"
 
 
@@ -298,7 +306,7 @@ def test_ready_made_vectors_that_do_not_fit_are_rejected() -> None:
     rows = pa.record_batch({"id": [1, 2, 3, 4], "v": pa.array([[1.0], [1.0, 2.0], None, [None]], pa.list_(pa.float32()))})
     found, bad = sifted(rows, dimension=1, vector_column="v")
     assert bad == {1: ("2", "v", "vector"), 2: ("3", "v", "vector"), 3: ("4", "v", "vector")}
-    assert found.ids == [1]
+    assert found.documents.ids == [1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from(["a", " ", None]), st.sampled_from([0.5, float("nan")])), max_size=12))
@@ -308,10 +316,10 @@ def test_every_row_is_a_document_or_superseded_or_rejected(rows: list[tuple[int 
     columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate((pa.int64(), pa.string(), pa.float64()))]
     batch = pa.record_batch(columns, names=["id", "text", "n"])
     found, bad = sifted(batch)
-    assert len(found) + found.superseded + len(bad) == len(rows)
+    assert sorted([*found.documents.rows, *found.superseded, *bad]) == list(range(len(rows)))
     good = [row for row in range(len(rows)) if row not in bad]
-    alone = documents(batch.take(pa.array(good, pa.int64())))
-    assert (alone.ids, alone.texts, alone.superseded) == (found.ids, found.texts, found.superseded)
+    alone = everything(batch.take(pa.array(good, pa.int64())))
+    assert (alone.documents.ids, alone.documents.texts, len(alone.superseded)) == (found.documents.ids, found.documents.texts, len(found.superseded))
 
 
 def test_columns_of_rejects_are_no_payload() -> None:
@@ -328,8 +336,8 @@ def test_a_key_without_a_text_is_refused(kind: pa.DataType) -> None:
     error = refused(pa.record_batch({"id": far, "text": ["a", "b"]}))
     assert (error.key, error.column) == (None, "id")
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), pa.schema([("id", kind), ("text", pa.string())]))
-    found, (bad,) = sift(pa.record_batch({"id": far, "text": ["a", "b"]}), columns, ID_NAMESPACE)
-    assert (found.keys, bad.row, bad.kind) == ([str(found.keys[0])], 1, "payload value")
+    found = sift(pa.record_batch({"id": far, "text": ["a", "b"]}), columns, ID_NAMESPACE)
+    assert (found.documents.rows.tolist(), [(bad.row, bad.kind) for bad in found.bad]) == ([0], [(1, "payload value")])
 
 
 def test_bad_bytes_in_a_list_are_those_of_one_row() -> None:
@@ -337,19 +345,19 @@ def test_bad_bytes_in_a_list_are_those_of_one_row() -> None:
     words = pa.array([b"a", b"caf\xe9", b"b"], pa.binary()).view(pa.string())
     rows = table([1, 2, 3], ["x", "y", "z"], tags=pa.ListArray.from_arrays([0, 1, 2, 3], words))
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), rows.schema)
-    found, bad = sift(rows, columns, ID_NAMESPACE)
-    assert (found.ids, [(one.key, one.column, one.kind) for one in bad]) == ([1, 3], [("2", "tags", "bad bytes")])
+    found = sift(rows, columns, ID_NAMESPACE)
+    assert (found.documents.ids, [(one.key, one.column, one.kind) for one in found.bad]) == ([1, 3], [("2", "tags", "bad bytes")])
 
 
 def test_a_vector_of_no_numbers_takes_no_place() -> None:
     """The row before it of the same key is the document."""
     rows = pa.record_batch({"id": [7, 7], "v": pa.array([[1.0], [float("nan")]], pa.list_(pa.float32()))})
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a", "vector_column": "v"}), rows.schema)
-    found, bad = sift(rows, columns, ID_NAMESPACE, 1)
-    assert (found.rows.tolist(), found.superseded, [one.row for one in bad]) == ([0], 0, [1])
+    found = sift(rows, columns, ID_NAMESPACE, 1)
+    assert (found.documents.rows.tolist(), found.superseded.tolist(), [one.row for one in found.bad]) == ([0], [], [1])
 
 
 def test_columns_that_nobody_reads_may_be_of_any_type() -> None:
     """Arrow cannot take single rows of every type."""
     rows = table([1, 1], ["a", "b"], other=pa.array(["x", "y"], pa.string_view()))
-    assert documents(rows, payload_exclude="other").superseded == 1
+    assert documents(rows, payload_exclude="other").rows.tolist() == [1]

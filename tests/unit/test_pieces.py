@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from spark_vector_sink.options import ID_NAMESPACE, SinkOptions
-from spark_vector_sink.rows import columns, documents, pieces
+from spark_vector_sink.rows import columns, pieces, sifting
 from spark_vector_sink.rows.documents import Documents
 
 
@@ -17,7 +17,7 @@ def read(batch: pa.RecordBatch, **options: Any) -> tuple[Documents, columns.Colu
     parsed = SinkOptions.from_mapping({"path": "./s", "long_text": "chunk", **options})
     chosen, problems = columns.choose(parsed, batch.schema)
     assert not problems
-    return documents.read(batch, chosen, ID_NAMESPACE), chosen
+    return sifting.read(batch, chosen, ID_NAMESPACE).documents, chosen
 
 
 BATCH = pa.record_batch({"id": pa.array([7, 9], pa.int64()), "text": ["one two", "three"], "tag": ["a", None]})
@@ -40,7 +40,7 @@ def test_the_first_chunk_has_the_documents_id() -> None:
 
 def test_a_chunk_says_what_it_is_of() -> None:
     """Document, number, how many there are, and where it stands in the text."""
-    assert [row["_sink"] for row in chunked().payload.to_pylist()] == [
+    assert [row["_sink"] for row in chunked().whole_payload.to_pylist()] == [
         {"document": "7", "chunk": 0, "chunks": 2, "span": [0, 3]},
         {"document": "7", "chunk": 1, "chunks": 2, "span": [4, 7]},
         {"document": "9", "chunk": 0, "chunks": 1, "span": [0, 5]},
@@ -55,7 +55,7 @@ def test_a_chunk_holds_its_own_text_and_the_documents_columns() -> None:
 
 def test_without_the_text_there_is_none() -> None:
     """store_text=false leaves the text out of chunks too."""
-    assert chunked(store_text="false").payload.schema.names == ["id", "tag", "_sink"]
+    assert chunked(store_text="false").whole_payload.schema.names == ["id", "tag", "_sink"]
 
 
 def test_messages_name_the_documents_key() -> None:
@@ -78,7 +78,7 @@ def test_several_text_columns_are_refused() -> None:
 def test_documents_can_be_cut() -> None:
     """Chunks of long documents are spread over windows."""
     part = chunked().slice(1, 3)
-    assert (part.keys, part.ids[1], part.texts, part.payload.num_rows, part.superseded) == (["7", "9"], 9, ["two", "three"], 2, 0)
+    assert (part.keys, part.ids[1], part.texts, part.payload.num_rows) == (["7", "9"], 9, ["two", "three"], 2)
 
 
 def test_large_columns_are_copied_for_few_chunks_at_a_time() -> None:

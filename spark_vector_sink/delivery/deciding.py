@@ -1,0 +1,86 @@
+"""What is to be done with each document, given what the store holds of it: the least that makes it right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from spark_vector_sink.delivery.fingerprint import same_vector
+from spark_vector_sink.rows.documents import Documents
+from spark_vector_sink.store.points import PointId, Stored
+
+WRITE, PAYLOAD, UNCHANGED, OLDER = range(4)
+"""Encode and write · write the payload alone · nothing · nothing, because what is there is newer."""
+
+
+class Changed:
+    """Which points this task has sent something for: what was stored of them before is no longer to be trusted. A bitmap of one MiB, whatever
+    the length of the partition: with many points it says yes in error now and then, which costs an encoding and nothing else."""
+
+    BITS = 1 << 23
+
+    def __init__(self) -> None:
+        self._bits = np.zeros(self.BITS, np.bool_)
+
+    def add(self, ids: Sequence[PointId]) -> None:
+        self._bits[self._places(ids)] = True
+
+    def may_have(self, ids: Sequence[PointId]) -> npt.NDArray[np.bool_]:
+        return self._bits[self._places(ids)]
+
+    def _places(self, ids: Sequence[PointId]) -> npt.NDArray[np.int64]:
+        return np.array([hash(one) % self.BITS for one in ids], np.int64)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The documents of a window, each in one of these. older, unchanged: places in the window."""
+
+    write: Documents
+    payload: Documents
+    unchanged: Documents
+    older: Documents
+
+
+def decide(found: Documents, stored: Mapping[PointId, Stored], skip: bool) -> Decided:
+    """What is to be done with each document. found: with fingerprints among `ours` where `skip` says that unchanged ones are left alone.
+    stored: what is known to be there of them."""
+    fingerprints = found.ours["fingerprint"].to_pylist() if skip else [None] * len(found)
+    versions = [None] * len(found) if found.versions is None else found.versions.tolist()
+    what = np.array(
+        [_one(stored.get(point), fingerprint, version) for point, fingerprint, version in zip(found.ids, fingerprints, versions, strict=True)],
+        np.int8,
+    )
+    write, payload, unchanged, older = (found.take(np.flatnonzero(what == one)) for one in (WRITE, PAYLOAD, UNCHANGED, OLDER))
+    return Decided(write, payload, unchanged, older)
+
+
+def older_deletions(deletions: Documents, stored: Mapping[PointId, Stored]) -> npt.NDArray[np.bool_]:
+    """Which deletions come too late: what is there is newer, or of the same version and no deletion itself."""
+    if deletions.versions is None:
+        return np.zeros(len(deletions), np.bool_)
+    late = []
+    for point, version in zip(deletions.ids, deletions.versions.tolist(), strict=True):
+        there = stored.get(point)
+        known = there.version if there is not None else None
+        late.append(there is not None and known is not None and (known > version or (known == version and not there.deleted)))
+    return np.array(late, np.bool_)
+
+
+def constant(value: str | int, rows: int) -> pa.Array:
+    """A field of `_sink` that is the same for all."""
+    return pa.repeat(pa.scalar(value), rows)
+
+
+def _one(there: Stored | None, fingerprint: str | None, version: int | None) -> int:
+    if there is None:
+        return WRITE
+    if version is not None and there.version is not None and there.version > version:
+        return OLDER
+    if fingerprint is None or there.deleted or not same_vector(there.fingerprint, fingerprint):
+        return WRITE
+    return UNCHANGED if there.fingerprint == fingerprint and there.version == version else PAYLOAD

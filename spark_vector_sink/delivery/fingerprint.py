@@ -1,0 +1,65 @@
+"""Fingerprints: what a document was made of, in a few letters that lie in its point, so that the same document is known again.
+
+The first half is that of whatever decides the vector: text, model, options. The second is that of the payload. Devices, budgets and threads
+are in neither.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from spark_vector_sink import plain
+from spark_vector_sink.rows.documents import Documents
+
+BYTES = 12
+"""Of each half: 96 bits, so that of 10⁹ documents no two share one, with a probability of 1 - 10⁻¹¹."""
+
+
+class Fingerprints:
+    """Fingerprints of one job's documents. vector, payload: what else decides the two halves, the same for all documents."""
+
+    def __init__(self, vector: Any, payload: Any) -> None:
+        self._vector, self._payload = _key(vector), _key(payload)
+
+    def of(self, documents: Documents) -> list[str]:
+        """A fingerprint for each document, as ASCII text."""
+        names = json.dumps(documents.payload.schema.names, ensure_ascii=False).encode()
+        payload_key = hashlib.blake2b(names, key=self._payload).digest()
+        contents: Iterable[bytes] = (text.encode() for text in documents.texts)
+        if documents.vectors is not None:
+            contents = _vector_bytes(documents.vectors)
+        return [
+            f"{_digest(content, self._vector)}{_digest(row, payload_key)}" for content, row in zip(contents, _rows(documents.payload), strict=True)
+        ]
+
+
+def same_vector(one: str | None, other: str) -> bool:
+    """Whether both were made of the same text by the same model."""
+    return one is not None and one[: len(one) // 2] == other[: len(other) // 2]
+
+
+def _key(what: Any) -> bytes:
+    return hashlib.blake2b(json.dumps(what, sort_keys=True, default=str).encode()).digest()
+
+
+def _digest(content: bytes, key: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.blake2b(content, digest_size=BYTES, key=key).digest()).decode()
+
+
+def _rows(payload: pa.RecordBatch) -> Iterable[bytes]:
+    """The payload of each row as bytes: the same for the same values."""
+    columns: Sequence[list[Any]] = [plain.values(column, field) for field, column in zip(payload.schema, payload.columns, strict=True)]
+    if not columns:
+        return (b"" for _ in range(len(payload)))
+    encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+    return (encode(row).encode() for row in zip(*columns, strict=True))
+
+
+def _vector_bytes(column: pa.Array) -> Iterable[bytes]:
+    return (json.dumps(vector).encode() for vector in column.to_pylist())

@@ -1,0 +1,147 @@
+"""What is looked at in the rows of a window before they are documents: each check finds all rows that do not pass it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from spark_vector_sink.rows import bad, keys, operations, payload, vectors, versions
+from spark_vector_sink.rows.bad import BadRow
+from spark_vector_sink.rows.columns import Columns
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Left:
+    """The rows of a window that nothing was found against so far. places: where each was in the window. total: rows of the window.
+    operations: what each does (see `operations`)."""
+
+    rows: pa.RecordBatch
+    columns: Columns
+    places: Integers
+    total: int
+    operations: npt.NDArray[np.int8]
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Left:
+        return self if mask.all() else self.take(np.flatnonzero(mask))
+
+    def take(self, chosen: Integers) -> Left:
+        return Left(self.rows.take(pa.array(chosen, pa.int64())), self.columns, self.places[chosen], self.total, self.operations[chosen])
+
+    def bad(self, row: int, key: str | None, column: str, kind: str, reason: str) -> BadRow:
+        return BadRow(int(self.places[row]), key, column, kind, reason)
+
+
+def unknown_words(left: Left) -> list[BadRow]:
+    """Words that no change feed has."""
+    column = left.columns.operation
+    rows = np.flatnonzero(left.operations == operations.UNKNOWN).tolist()
+    if column is None or not rows:
+        return []
+    words = left.rows.column(column).to_pylist()
+    return [left.bad(row, _key(left, row), column, bad.OPERATION, operations.unknown(words[row])) for row in rows]
+
+
+def unversioned(left: Left, shown: list[str]) -> list[BadRow]:
+    """Rows without a version, or with one that cannot be compared."""
+    name = left.columns.version
+    if name is None:
+        return []
+    column, found = left.rows.column(name), []
+    try:
+        versions.versions(column)
+    except ValueError:
+        for row in range(len(column)):
+            try:
+                versions.versions(column.slice(row, 1))
+            except ValueError as error:
+                found.append(left.bad(row, shown[row], name, bad.VERSION, str(error)))
+    return found
+
+
+def bad_bytes(left: Left, names: Iterable[str]) -> list[BadRow]:
+    """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store."""
+    columns, found = left.columns, dict[int, BadRow]()
+    for name in dict.fromkeys(names):
+        column = left.rows.column(name)
+        if payload.is_text(column):
+            continue
+        for row in range(len(column)):
+            if row not in found and not payload.is_text(column.slice(row, 1)):
+                key = None if name in columns.key or columns.content_key else _key(left, row)
+                found[row] = left.bad(row, key, name, bad.BAD_BYTES, "holds bytes that are no UTF-8")
+    return list(found.values())
+
+
+def _key(left: Left, row: int) -> str | None:
+    """The key of one row, as text; None where a part of it is null, or has no text."""
+    try:
+        values = [keys.key_values(left.rows.column(name).slice(row, 1))[0] for name in left.columns.key]
+    except ValueError:
+        return None
+    return None if None in values else keys.key_text(values)
+
+
+def unwritten_keys(left: Left) -> list[BadRow]:
+    """Dates and timestamps that have no text."""
+    found: dict[int, BadRow] = {}
+    for name in left.columns.key:
+        column = left.rows.column(name)
+        for row in range(len(column)):
+            try:
+                keys.key_values(column.slice(row, 1))
+            except ValueError as error:
+                found.setdefault(row, left.bad(row, None, name, bad.PAYLOAD_VALUE, str(error)))
+    return list(found.values())
+
+
+def null_keys(left: Left, key_columns: list[list[Any]]) -> list[BadRow]:
+    found: dict[int, BadRow] = {}
+    for name, column in zip(left.columns.key, key_columns, strict=True):
+        if None in column:
+            for row, value in enumerate(column):
+                if value is None and row not in found:
+                    reason = f"is null (row {left.places[row] + 1:,} of {left.total:,} in its window)"
+                    found[row] = left.bad(row, None, name, bad.NULL_KEY, reason)
+    return list(found.values())
+
+
+def blank_texts(left: Left, texts: list[Any], shown: list[str]) -> list[BadRow]:
+    found, column = [], ", ".join(left.columns.text)
+    for row, text in enumerate(texts):
+        if text is None or not text.strip():
+            reason = "is null" if text is None else "holds only blanks"
+            key = None if left.columns.content_key else shown[row]
+            found.append(left.bad(row, key, column, bad.BLANK_TEXT, reason + "; there is no text to encode"))
+    return found
+
+
+def misfits(left: Left, shown: list[str], dimension: int | None) -> list[BadRow]:
+    """Ready-made vectors of another length, or with nulls."""
+    name = left.columns.vector
+    if name is None or dimension is None:
+        return []
+    column = left.rows.column(name)
+    if vectors.misfit(column, dimension) is None:
+        return []
+    reasons = bad.each(len(column), lambda row: vectors.misfit(column.slice(row, 1), dimension))
+    return [left.bad(row, shown[row], name, bad.VECTOR, reason) for row, reason in reasons.items()]
+
+
+def unmapped(left: Left, field: pa.Field, shown: list[str]) -> dict[int, BadRow]:
+    """The rows whose value in a column has no plain form."""
+    array, found = left.rows.column(field.name), dict[int, BadRow]()
+    for row in range(len(array)):
+        try:
+            payload.to_plain(array.slice(row, 1), field)
+        except ValueError as error:
+            found[row] = left.bad(row, shown[row], field.name, bad.PAYLOAD_VALUE, str(error))
+    if not found:
+        raise AssertionError("a column that fails as a whole has a row that fails")
+    return found

@@ -1,0 +1,142 @@
+"""A window of Arrow rows → documents: key, id, text and payload of each, checked, each key once; and the rows that cannot be documents."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from spark_vector_sink.rows import checks, keys, operations, payload, versions
+from spark_vector_sink.rows.bad import BadRow
+from spark_vector_sink.rows.checks import Left
+from spark_vector_sink.rows.columns import Columns
+from spark_vector_sink.rows.documents import Documents, Integers, Sifted, no_columns
+from spark_vector_sink.rows.texts import texts_of
+
+
+def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> Sifted:
+    """What the rows of a window are. Raises BadRowError for the first that cannot become a point. dimension: as for `sift`."""
+    left, ignored = _begin(rows, columns)
+    made = _sifted(left, namespace, dimension)
+    if isinstance(made, Sifted):
+        return replace(made, ignored=ignored)
+    raise min(made, key=lambda found: found.row).error()
+
+
+def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> Sifted:
+    """What the rows of a window are, as if those that cannot become points were not in it.
+
+    dimension: the length that ready-made vectors must have; None where they are not to be looked at.
+    """
+    left, ignored = _begin(rows, columns)
+    refused = list[BadRow]()
+    while not isinstance(made := _sifted(left, namespace, dimension), Sifted):
+        refused += made  # one row at least, so this ends; a window without bad rows is gone through once
+        left = left.where(~np.isin(left.places, [found.row for found in made]))
+    return replace(made, ignored=ignored, bad=refused)
+
+
+def known_ids(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> list[int | str]:
+    """The point ids of the rows that have a key, whatever else is wrong with them."""
+    found = []
+    for row in range(len(rows)):
+        try:
+            key = tuple(keys.key_values(rows.column(name).slice(row, 1))[0] for name in columns.key)
+        except (ValueError, UnicodeDecodeError):
+            continue
+        if key and None not in key and not columns.content_key:
+            found.append(key)
+    return keys.point_ids(found, namespace)
+
+
+def _begin(rows: pa.RecordBatch, columns: Columns) -> tuple[Left, Integers]:
+    """The rows that say something, with the columns that are read: of the others Arrow may not even be able to take some rows; and the places of
+    those that say nothing."""
+    every = np.arange(len(rows))
+    chosen = rows.select(list(columns.read))
+    if columns.operation is None:
+        return Left(chosen, columns, every, len(rows), np.zeros(len(rows), np.int8)), every[:0]
+    what = operations.operations(rows.column(columns.operation))
+    left = Left(chosen, columns, every, len(rows), what)
+    return left.where(what != operations.IGNORE), np.flatnonzero(what == operations.IGNORE)
+
+
+def _sifted(left: Left, namespace: uuid.UUID, dimension: int | None) -> Sifted | list[BadRow]:
+    """The documents; or all rows that do not pass the first check that any of them does not pass."""
+    columns = left.columns
+    if found := checks.unknown_words(left) or checks.bad_bytes(left, columns.key):
+        return found
+    try:
+        key_columns = [keys.key_values(left.rows.column(name)) for name in columns.key]
+    except ValueError:
+        return checks.unwritten_keys(left)
+    if found := checks.null_keys(left, key_columns):
+        return found
+    writes = left.where(left.operations == operations.UPSERT)
+    if found := checks.bad_bytes(writes, (*columns.text, *(column for column, _ in columns.payload))):
+        return found
+    texts = texts_of(writes.rows, columns)
+    if columns.content_key:  # then there are no deletions
+        key_columns.append([text if text is not None else "" for text in texts])
+    tuples: list[tuple[Any, ...]] = list(zip(*key_columns, strict=True))
+    shown = [keys.key_text(key) for key in tuples]
+    places_of_writes = np.flatnonzero(left.operations == operations.UPSERT)
+    shown_writes = shown if len(writes.places) == len(shown) else [shown[i] for i in places_of_writes]
+    if found := checks.blank_texts(writes, texts, shown_writes) or checks.misfits(writes, shown_writes, dimension) or checks.unversioned(left, shown):
+        return found
+
+    ids = keys.point_ids(tuples, namespace)
+    order = versions.versions(left.rows.column(columns.version)) if columns.version else None
+    kept = _kept(ids, order, left.operations)
+    text_of = dict(zip(places_of_writes.tolist(), texts, strict=True)) if texts else {}
+
+    def documents(chosen: Integers, with_payload: bool) -> Documents | list[BadRow]:
+        part = left if len(chosen) == len(left.places) else left.take(chosen)
+        mine = [shown[i] for i in chosen]
+        made = _payload(part, mine, all_of_it=with_payload)
+        if isinstance(made, list):
+            return made
+        vectors = part.rows.column(columns.vector) if columns.vector and with_payload else None
+        texts = [text_of[i] for i in chosen.tolist()] if text_of and with_payload else []
+        return Documents(mine, [ids[i] for i in chosen], texts, made, vectors, part.places, None if order is None else order[chosen])
+
+    is_write = left.operations[kept] == operations.UPSERT
+    written, deleted = documents(kept[is_write], True), documents(kept[~is_write], False)
+    if isinstance(written, list) or isinstance(deleted, list):
+        return [bad for found in (written, deleted) if isinstance(found, list) for bad in found]
+    superseded = np.delete(left.places, kept)
+    return Sifted(written, deleted, superseded, left.places[:0])
+
+
+def _kept(ids: list[int | str], order: Integers | None, what: npt.NDArray[np.int8]) -> Integers:
+    """The places of the rows that win, each id once, in order: the one of the greatest version, else the last. At one version an upsert wins over
+    a delete, whichever comes first: a document that was deleted and inserted again in one commit is there."""
+    last: dict[int | str, int] = {}
+    for row, point in enumerate(ids):
+        before = last.get(point)
+        if before is None or order is None or (order[row], -what[row]) >= (order[before], -what[before]):
+            last[point] = row
+    return np.array(sorted(last.values()), np.int64)
+
+
+def _payload(left: Left, shown: list[str], all_of_it: bool) -> pa.RecordBatch | list[BadRow]:
+    """The payload of each row, as plain types under the payload's names; or the rows that have a value without a plain form.
+    all_of_it: else the key columns alone."""
+    arrays, fields = [], []
+    found: dict[int, BadRow] = {}
+    for (column, name), field in zip(left.columns.payload, left.columns.fields, strict=True):
+        if not all_of_it and column not in left.columns.key:
+            continue
+        plain = payload.plain_field(field)
+        fields.append(pa.field(name, plain.type, metadata=plain.metadata))
+        try:
+            arrays.append(payload.to_plain(left.rows.column(column), field))
+        except ValueError:
+            found = {**checks.unmapped(left, field, shown), **found}
+    if found:
+        return list(found.values())
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)) if arrays else no_columns(len(left.rows))

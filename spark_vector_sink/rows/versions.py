@@ -1,0 +1,43 @@
+"""The version column → integers that a store compares."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+LARGEST = 2**53 - 1
+"""Qdrant compares numbers as float64, which has every integer up to here."""
+
+
+def unusable_type(kind: pa.DataType) -> str | None:
+    """Why a column of this type is no version, or None."""
+    if pat.is_integer(kind) or pat.is_date(kind) or pat.is_timestamp(kind):
+        return None
+    if pat.is_decimal(kind) and kind.scale == 0:
+        return None
+    return f"holds {kind}; a version is an integer, a date or a timestamp"
+
+
+def versions(column: pa.Array) -> npt.NDArray[np.int64]:
+    """Integers as they are, dates and timestamps as microseconds since 1970 (UTC). Raises ValueError for a null, and for what is beyond 2^53."""
+    if column.null_count:
+        raise ValueError("is null; a row without a version cannot be ordered")
+    kind = column.type
+    try:
+        if pat.is_date(kind):
+            column = column.cast(pa.timestamp("s")).cast(pa.timestamp("us"))
+        if pat.is_timestamp(column.type):
+            # what is finer than a microsecond is cut; Spark has none of it
+            column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
+        found: npt.NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        raise ValueError(_BEYOND) from None
+    if len(found) and (found.max() > LARGEST or found.min() < -LARGEST):
+        raise ValueError(_BEYOND)
+    return found
+
+
+_BEYOND = "is a version beyond 2^53, which a store cannot compare exactly; take a smaller number, or a timestamp of the years 1684 to 2255"

@@ -22,6 +22,10 @@ RESERVED = "_sink"
 """The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run, deleted`."""
 
 
+LARGEST_VERSION = 2**53
+"""No version is greater, or less than its negative: a server compares them as doubles. Microseconds since 1970 get there in the year 2255."""
+
+
 class How(Enum):
     """What writing a point does to the one that is there."""
 

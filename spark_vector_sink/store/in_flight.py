@@ -28,10 +28,14 @@ class InFlight(Generic[R, T]):
         self._take([future for future in self._pending if future.done()], has_waited=False)
         while len(self._pending) >= self._limit.now:
             self._wait(has_waited=True)
-        while any(not ids.isdisjoint(others) for others, _, _ in self._pending.values()):
-            self._wait()
+        self.wait_for(ids)
         mark = self._limit.begun()
         self._pending[self._threads.submit(self._send, request)] = ids, done, mark
+
+    def wait_for(self, ids: Set[PointId]) -> None:
+        """Return when nothing that touches these points is on its way. Raises the first failure."""
+        while any(not ids.isdisjoint(others) for others, _, _ in self._pending.values()):
+            self._wait()
 
     def drain(self) -> None:
         """Return when nothing is on its way any more. Raises the first failure."""

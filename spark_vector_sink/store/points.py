@@ -19,6 +19,10 @@ PointId = int | str
 """An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
 
 
+LARGEST_VERSION = 2**53
+"""No version is greater, or less than its negative: a server compares them as doubles. Microseconds since 1970 get there in the year 2255."""
+
+
 class How(Enum):
     """What writing a point does to the one that is there."""
 

@@ -189,17 +189,27 @@ def test_vectors_are_kept_as_they_were_sent(server: FakeServer) -> None:
 
 
 def test_what_the_fake_does_not_know_it_says(server: FakeServer) -> None:
-    """Filters and conditional upserts are UNIMPLEMENTED, not ignored."""
-    has_id = q.Filter(must=[q.Condition(has_id=q.HasIdCondition(has_id=[q.PointId(num=1)]))])
+    """Conditions and calls that it has no answer to are UNIMPLEMENTED, with their name, and never ignored."""
     points = q.PointsStub(server.channel)
-    for call in (
-        lambda: points.Count(q.CountPoints(collection_name="c", filter=has_id)),
-        lambda: points.Scroll(q.ScrollPoints(collection_name="c", filter=has_id)),
-        lambda: points.Delete(q.DeletePoints(collection_name="c", points=q.PointsSelector(filter=has_id))),
-        lambda: points.Upsert(q.UpsertPoints(collection_name="c", update_filter=has_id)),
-        lambda: points.SetPayload(q.SetPayloadPoints(collection_name="c")),
-    ):
-        assert failure(call).code() == grpc.StatusCode.UNIMPLEMENTED
+
+    def having(**what: Any) -> Any:
+        return q.Filter(must=[q.Condition(field=q.FieldCondition(key="x", **what))])
+
+    def words(call: Callable[[], Any]) -> str:
+        error = failure(call)
+        assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+        return str(error.details()).removeprefix("the fake server knows no ")
+
+    text, place, listed = having(match=q.Match(text="y")), having(geo_radius=q.GeoRadius()), having(is_null=True)
+    listed.must[0].field.key = "x[]"
+    unknown = q.Filter(should=[q.Condition(filter=q.Filter(must_not=[q.Condition(slice=q.SliceCondition(total=2))]))])
+    assert words(lambda: points.Count(q.CountPoints(collection_name="c", filter=text))) == "match text"
+    assert words(lambda: points.Scroll(q.ScrollPoints(collection_name="c", filter=place))) == "field condition geo_radius"
+    assert words(lambda: points.Delete(q.DeletePoints(collection_name="c", points=q.PointsSelector(filter=unknown)))) == "condition slice"
+    assert words(lambda: points.Upsert(q.UpsertPoints(collection_name="c", update_filter=listed))) == "payload paths into lists"
+    assert words(lambda: points.DeletePayload(q.DeletePayloadPoints(collection_name="c"))) == "Points/DeletePayload"
+    emptying = q.PointsUpdateOperation(clear_payload=q.PointsUpdateOperation.ClearPayload())
+    assert words(lambda: points.UpdateBatch(q.UpdateBatchPoints(collection_name="c", operations=[emptying]))) == "operation clear_payload"
 
 
 def test_large_messages_pass(server: FakeServer) -> None:

@@ -18,6 +18,7 @@ from spark_vector_sink.store.guard import guard_problems, other_model
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, one_that_answers
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
+from spark_vector_sink.store.qdrant.missing import count_missing, delete_missing, delete_tombstones
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.question import SparseQuery
@@ -100,6 +101,15 @@ class QdrantCollections:
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return Finished(None)
+
+    def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
+        return self._patiently(f"counting the documents of '{target.name}'", lambda: count_missing(self._client, target.physical, source, run))
+
+    def purge(self, target: Target, source: str, run: str) -> None:
+        self._patiently(f"deleting from '{target.name}'", lambda: delete_missing(self._client, target.physical, source, run))
+
+    def purge_tombstones(self, target: Target, before: int) -> None:
+        self._patiently(f"deleting tombstones from '{target.name}'", lambda: delete_tombstones(self._client, target.physical, before))
 
     def wait_for_index(self, target: Target) -> float:
         """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""
@@ -232,9 +242,18 @@ class QdrantCollections:
             return name
         return next((alias.collection_name for alias in aliases if alias.alias_name == name), name)
 
+    def _patiently(self, doing: str, ask: Callable[[], T]) -> T:
+        """Ask for what can be asked again to the same effect."""
+
+        def asked() -> T:
+            with self._asking(doing):
+                return ask()
+
+        return retrying(asked, self._patience, lambda: None)
+
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Turn the client's errors into ours. Who may ask again (`_info`, `finish`) does so around this; the rest is asked once."""
+        """Turn the client's errors into ours. Who may ask again (`_info`, `_patiently`) does so around this; the rest is asked once."""
         where = f"{doing} on {self._address}"
         try:
             yield

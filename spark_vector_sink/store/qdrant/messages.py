@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from spark_vector_sink.store.points import PointBatch
 Payload = Any
 """The payload map of one point: name → Value"""
 
+R = TypeVar("R")
+"""A request with a write ordering"""
+
 Buffer = bytes | memoryview
 """Bytes that are joined in the end."""
 
@@ -32,32 +35,44 @@ Setter = Callable[[Sequence[Payload], str, list[Any]], None]
 ORDERINGS = {"weak": messages.WriteOrderingType.Weak, "medium": messages.WriteOrderingType.Medium, "strong": messages.WriteOrderingType.Strong}
 
 
-def upsert(collection: str, points: PointBatch, ordering: str) -> bytes:
-    """A serialised `UpsertPoints` that waits until it is applied."""
-    request = messages.UpsertPoints(collection_name=collection, wait=True)
+def ordered(request: R, ordering: str) -> R:
+    """The request with this write ordering; `weak` is what goes without saying."""
     if ordering != "weak":
-        request.ordering.type = ORDERINGS[ordering]
+        request.ordering.type = ORDERINGS[ordering]  # type: ignore[attr-defined]
+    return request
+
+
+def upsert(collection: str, points: PointBatch, ordering: str, update_filter: messages.Filter | None = None) -> bytes:
+    """A serialised `UpsertPoints` that waits until it is applied. update_filter: which of the points that are there may be replaced."""
+    request = ordered(messages.UpsertPoints(collection_name=collection, wait=True, update_filter=update_filter), ordering)
     made = [messages.PointStruct() for _ in points.ids]
     for point, identifier in zip(made, points.ids, strict=True):
         if isinstance(identifier, int):
             point.id.num = identifier
         else:
             point.id.uuid = identifier
-    payloads = [point.payload for point in made]
-    for field, column in zip(points.payload.schema, points.payload.columns, strict=True):
-        _setter(field)(payloads, field.name, plain.values(column, field))
+    fill([point.payload for point in made], points.payload)
     pieces: list[Buffer] = [request.SerializeToString()]
-    for point, vectors in zip(made, _vectors(points.vectors), strict=True):
+    for point, vectors in zip(made, _vectors(points.vectors, len(made)), strict=True):
         rest: bytes = point.SerializeToString()
         pieces += (_begin(POINT, len(rest) + sum(map(len, vectors))), rest, *vectors)
     return b"".join(pieces)
 
 
-def _vectors(named: Mapping[str, npt.NDArray[np.float32] | SparseVectors]) -> Iterator[Sequence[Buffer]]:
+def fill(payloads: Sequence[Payload], rows: pa.RecordBatch) -> None:
+    """Set the columns on the payloads, of each row on its own."""
+    for field, column in zip(rows.schema, rows.columns, strict=True):
+        _setter(field)(payloads, field.name, plain.values(column, field))
+
+
+def _vectors(named: Mapping[str, npt.NDArray[np.float32] | SparseVectors], points: int) -> Iterator[Sequence[Buffer]]:
     """Of each point the field `PointStruct.vectors`, in pieces, the numbers as they lie in memory.
 
-    A set of one unnamed vector is written as such; in a set with names the unnamed one has the name "".
+    A set of one unnamed vector is written as such; in a set with names the unnamed one has the name "". No vectors are a set, too: servers want one.
     """
+    if not named:
+        yield from [(_begin(NAMED, 0),)] * points
+        return
     columns = [_sparse(rows) if isinstance(rows, SparseVectors) else _dense(rows) for rows in named.values()]
     if set(named) == {""}:
         for vector, data in columns[0]:

@@ -15,6 +15,17 @@ GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 """What a node says, or does not say, that another one may do better."""
 
 
+REPLIES = {
+    "Points/Upsert": messages.PointsOperationResponse,
+    "Points/UpdateBatch": messages.UpdateBatchResponse,
+    "Points/Delete": messages.PointsOperationResponse,
+    "Points/SetPayload": messages.PointsOperationResponse,
+    "Points/Get": messages.GetResponse,
+    "Collections/Get": messages.GetCollectionInfoResponse,
+}
+"""What a task may call, and what it is answered."""
+
+
 class Nodes:
     """A channel to each node that was needed; used by several threads. first: the node to begin with, counted round, so that tasks spread
     over them."""
@@ -22,8 +33,8 @@ class Nodes:
     def __init__(self, addresses: Sequence[Address], first: int = 0) -> None:
         self._addresses = addresses
         self._number = first % len(addresses)
-        self._made: dict[int, tuple[grpc.Channel, Any]] = {}
-        """of each node that was needed, its channel and the call on it"""
+        self._made: dict[int, tuple[grpc.Channel, dict[str, Any]]] = {}
+        """of each node that was needed, its channel and the calls on it"""
         self._lock = threading.Lock()
         self._closed = False
 
@@ -32,9 +43,9 @@ class Nodes:
         """The node in use."""
         return self._addresses[self._number]
 
-    def upsert(self, request: bytes) -> Any:
-        """The reply, a PointsOperationResponse. Raises grpc.RpcError; where this node is gone the next call goes to the next one."""
-        number, call = self._call()
+    def call(self, method: str, request: bytes) -> Any:
+        """The reply, see `REPLIES`. Raises grpc.RpcError; where this node is gone the next call goes to the next one."""
+        number, call = self._call(method)
         address = self._addresses[number]
         try:
             return call(request, timeout=address.timeout_seconds, metadata=address.metadata)
@@ -50,15 +61,15 @@ class Nodes:
             for channel, _ in self._made.values():
                 channel.close()
 
-    def _call(self) -> tuple[int, Any]:
+    def _call(self, method: str) -> tuple[int, Any]:
         with self._lock:
             if self._number not in self._made:
                 if self._closed:
                     raise ValueError("the store is closed")
                 channel = open_channel(self.address)
-                upsert = channel.unary_unary("/qdrant.Points/Upsert", response_deserializer=messages.PointsOperationResponse.FromString)
-                self._made[self._number] = channel, upsert
-            return self._number, self._made[self._number][1]
+                calls = {name: channel.unary_unary(f"/qdrant.{name}", response_deserializer=reply.FromString) for name, reply in REPLIES.items()}
+                self._made[self._number] = channel, calls
+            return self._number, self._made[self._number][1][method]
 
     def _leave(self, number: int) -> None:
         """Turn to the next node, unless another thread has done so."""

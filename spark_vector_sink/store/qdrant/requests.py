@@ -1,42 +1,54 @@
-"""Points → requests of bounded size, and a request → its halves."""
+"""Operations → requests of bounded size, and a request → its halves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qdrant_client import grpc as messages
-
-from spark_vector_sink.store.points import PointBatch, PointId
-from spark_vector_sink.store.qdrant.messages import upsert
+from spark_vector_sink.store.points import PointId
+from spark_vector_sink.store.qdrant.operations import Operation
 
 
 @dataclass(frozen=True)
 class Request:
-    """A serialised `UpsertPoints`, which can be sent again as it is, and the ids of its points."""
+    """An operation on its points start … stop-1, serialised: it can be sent again as it is."""
 
+    operation: Operation
+    start: int
+    stop: int
     data: bytes
-    ids: Sequence[PointId]
+
+    @classmethod
+    def of(cls, operation: Operation, start: int, stop: int) -> Request:
+        return cls(operation, start, stop, operation.make(start, stop))
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return self.stop - self.start
+
+    @property
+    def ids(self) -> Sequence[PointId]:
+        return self.operation.ids[self.start : self.stop]
+
+    @property
+    def versions(self) -> Sequence[int] | None:
+        versions = self.operation.versions
+        return None if versions is None else versions[self.start : self.stop]
 
     def halves(self) -> tuple[Request, Request]:
         """The points in two requests; of two points at least."""
-        middle = len(self) // 2
-        first, second = (messages.UpsertPoints.FromString(self.data) for _ in range(2))
-        del first.points[middle:], second.points[:middle]
-        return Request(first.SerializeToString(), self.ids[:middle]), Request(second.SerializeToString(), self.ids[middle:])
+        middle = self.start + len(self) // 2
+        return Request.of(self.operation, self.start, middle), Request.of(self.operation, middle, self.stop)
 
 
-def requests(points: PointBatch, collection: str, ordering: str, most_points: Callable[[], int], most_bytes: int) -> Iterator[Request]:
+def requests(operation: Operation, most_points: Callable[[], int], most_bytes: int) -> Iterator[Request]:
     """Requests of at most so many points and bytes; a single point may be larger. most_points: asked before each, since it changes."""
-    average = max(1, points.nbytes // max(1, len(points)))
+    points = len(operation.ids)
+    most = min(operation.most_points or points, most_bytes // max(1, operation.nbytes // max(1, points)))
     start = 0
-    while start < len(points):
-        part = points.slice(start, min(start + max(1, min(most_points(), most_bytes // average)), len(points)))
-        start += len(part)
-        yield from _bounded(Request(upsert(collection, part, ordering), part.ids), most_bytes)
+    while start < points:
+        stop = min(start + max(1, min(most_points(), most)), points)
+        yield from _bounded(Request.of(operation, start, stop), most_bytes)
+        start = stop
 
 
 def _bounded(request: Request, most_bytes: int) -> Iterator[Request]:

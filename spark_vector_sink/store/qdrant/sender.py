@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import grpc
 from qdrant_client import grpc as messages
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError
 from spark_vector_sink.store.limit import Limit
-from spark_vector_sink.store.points import Outcome, PointId
+from spark_vector_sink.store.points import Outcome, PointId, Stored
 from spark_vector_sink.store.qdrant.nodes import Nodes
+from spark_vector_sink.store.qdrant.reading import IDS_AT_ONCE, found, names, reading, structure
 from spark_vector_sink.store.qdrant.requests import Request
 from spark_vector_sink.store.qdrant.status import OverloadedError, RefusedPointsError, TooLargeError, store_error
 from spark_vector_sink.store.retry import Trouble, retrying
 
 SLOW = 0.5
 """A reply that took more than this share of the deadline says that the server has too much to do."""
+
+
+DOING = {"Points/Upsert": "upsert to", "Points/UpdateBatch": "update of", "Points/SetPayload": "update of", "Points/Delete": "delete from"}
+"""What a call is called; every other one reads."""
+
+T = TypeVar("T")
 
 
 class _SmallerError(StoreError):
@@ -42,7 +51,25 @@ class Sender:
 
     def send(self, request: Request) -> Outcome:
         """Send until it is known of each point what became of it. Raises PermanentStoreError."""
-        return Outcome(self._send(request))
+        refused = self._send(request)
+        return Outcome(refused, self._older(request, refused)) if request.versions is not None else Outcome(refused)
+
+    def stored(self, ids: Sequence[PointId]) -> dict[PointId, Stored]:
+        """What is there of these points. Raises PermanentStoreError."""
+        there: dict[PointId, Stored] = {}
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            there.update(found(self._read("Points/Get", reading(self._collection, ids[start : start + IDS_AT_ONCE]))))
+        return there
+
+    def vector_names(self) -> list[str]:
+        """The collection's vectors, dense and sparse; "" is the unnamed one. Raises PermanentStoreError."""
+        return names(self._read("Collections/Get", structure(self._collection)))
+
+    def _older(self, request: Request, refused: Mapping[PointId, str]) -> frozenset[PointId]:
+        """The points that are as they were: the server does not tell, so it is asked what is there."""
+        ours = {point: version for point, version in zip(request.ids, request.versions or (), strict=True) if point not in refused}
+        there = self.stored(list(ours))
+        return frozenset(point for point, stored in there.items() if request.operation.has_lost(stored, ours[point]))
 
     def _send(self, request: Request) -> dict[PointId, str]:
         """The points that the server refuses, each with its words; all others are applied."""
@@ -93,30 +120,41 @@ class Sender:
             if tries and not whole and 1 < len(request) > self.points_at_once():
                 raise _SmallerError
             tries += 1
-            self._call(request)
+            self._call(request.operation.method, request.data)
 
-        retrying(call, self._retry_max_seconds, self._count_retry, self._closing, self._trouble)
+        self._retrying(call)
 
-    def _call(self, request: Request) -> None:
-        """Send once. Tells the limit where the server could not keep up."""
+    def _read(self, method: str, data: bytes) -> Any:
+        return self._retrying(lambda: self._call(method, data))
+
+    def _retrying(self, call: Callable[[], T]) -> T:
+        return retrying(call, self._retry_max_seconds, self._count_retry, self._closing, self._trouble)
+
+    def _call(self, method: str, data: bytes) -> Any:
+        """Send once; the reply. Tells the limit where the server could not keep up."""
         sent, begun = self._limit.begun(), time.monotonic()
         address = self._nodes.address
         try:
-            self._ask(request, f"upsert to '{self._collection}' on {address}")
+            reply = self._ask(method, data, f"{DOING.get(method, 'reading')} '{self._collection}' on {address}")
         except OverloadedError:
             self._limit.halve(sent)
             raise
         if time.monotonic() - begun > SLOW * address.timeout_seconds:
             self._limit.halve(sent)
+        return reply
 
-    def _ask(self, request: Request, doing: str) -> None:
+    def _ask(self, method: str, data: bytes, doing: str) -> Any:
         try:
-            status = self._nodes.upsert(request.data).result.status
+            reply = self._nodes.call(method, data)
         except grpc.RpcError as error:
             raise store_error(error, doing) from None
-        if status != messages.UpdateStatus.Completed:
-            # Acknowledged or WaitTimeout: queued, but not applied; the same points once more are harmless.
-            raise OverloadedError(f"{doing} was not applied in time: status {messages.UpdateStatus.Name(status)}")
+        if method not in DOING:
+            return reply
+        for result in reply.result if method == "Points/UpdateBatch" else (reply.result,):
+            if result.status != messages.UpdateStatus.Completed:
+                # Acknowledged or WaitTimeout: queued, but not applied; the same points once more are harmless.
+                raise OverloadedError(f"{doing} was not applied in time: status {messages.UpdateStatus.Name(result.status)}")
+        return reply
 
     def _count_retry(self) -> None:
         with self._lock:

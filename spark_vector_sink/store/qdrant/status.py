@@ -19,13 +19,14 @@ class TooLargeError(PermanentStoreError):
 
 
 class RefusedPointsError(PermanentStoreError):
-    """The request is wrong in itself, as far as the server can tell. Nothing of it was applied; a part of it may be right."""
+    """The request is wrong in itself, as far as the server can tell. A part of it may be right. Nothing of it was applied, or, of
+    several operations, those before the wrong one."""
 
 
 AGAIN, LESS, SPLIT, PARTS, END = TransientStoreError, OverloadedError, TooLargeError, RefusedPointsError, PermanentStoreError
 """Try again with growing waits · the same, with fewer requests at once · send the halves · look for the points that are refused · fail at once.
 
-An upsert that is sent again writes the same points, so whatever may heal is tried again."""
+Every request of a task can be sent again to the same effect, so whatever may heal is tried again."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ MEANINGS = (
     Meaning(CODES.RESOURCE_EXHAUSTED, END, "the server is out of storage; add some, and run the job again", header="qdrant-insufficient-storage"),
     Meaning(CODES.RESOURCE_EXHAUSTED, SPLIT, words=("split your request", "larger than max")),
     Meaning(CODES.RESOURCE_EXHAUSTED, LESS),  # a rate limit, with or without `retry-after`
-    Meaning(CODES.INVALID_ARGUMENT, SPLIT, words=('for "upsert limit"',)),
+    Meaning(CODES.INVALID_ARGUMENT, SPLIT, words=('for "upsert limit"', 'for "update limit"', "Condition size limit reached")),
+    Meaning(CODES.INVALID_ARGUMENT, END, "create that payload index, or let strict mode take updates without one", ("Index required but not found",)),
     Meaning(CODES.INVALID_ARGUMENT, PARTS),
     Meaning(CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)),  # it goes on as soon as there is some
     Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # what Qdrant 1.18 says where a point is more than it can digest
@@ -62,6 +64,7 @@ MEANINGS = (
     Meaning(CODES.ABORTED, AGAIN),
     Meaning(CODES.CANCELLED, AGAIN),
     Meaning(CODES.UNKNOWN, AGAIN),
+    Meaning(CODES.NOT_FOUND, AGAIN, words=("No point with id",)),  # somebody has removed it between two operations of a request
     Meaning(CODES.NOT_FOUND, END, "somebody has removed it since the job began; run the job again"),
     Meaning(CODES.UNAUTHENTICATED, END, "check the API key (options 'api_key_env', 'api_key_file')"),
     Meaning(CODES.PERMISSION_DENIED, END, "the API key has no right to do this"),

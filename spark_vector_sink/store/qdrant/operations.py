@@ -1,0 +1,195 @@
+"""What a task asks of a collection, as messages for any part of its points.
+
+A request of several operations is applied in their order, but not as a whole: another writer may come in between, and the server may stop there. So
+the first operation settles, point by point, who has won, later ones ask for what it has left, and all of them can be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from qdrant_client import grpc as messages
+
+from spark_vector_sink.store.points import RESERVED, How, PointBatch, PointId, Removal, Stored
+from spark_vector_sink.store.qdrant import filters
+from spark_vector_sink.store.qdrant.messages import fill, ordered, set_value, upsert
+
+Change: TypeAlias = messages.PointsUpdateOperation
+
+OPERATIONS_AT_ONCE = 128
+"""Most points of a request that has an operation for each: the server takes 0.3 to 2 ms for one, however many come together."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One kind of change to n points.
+
+    method: of the server, see `nodes.REPLIES`. ids: length n. make: the serialised request for the points start … stop-1. nbytes: about, of all.
+    versions: of each point, where what is there is compared with them; `has_lost` says of a point that is there whether ours has lost against it.
+    most_points: of one request, beside the limits of the server.
+    """
+
+    method: str
+    ids: Sequence[PointId]
+    make: Callable[[int, int], bytes]
+    nbytes: int
+    versions: Sequence[int] | None = None
+    has_lost: Callable[[Stored, int], bool] = lambda there, version: there.version is not None and there.version > version
+    most_points: int | None = None
+
+
+def writing(collection: str, points: PointBatch, ordering: str, vector_names: Callable[[], Sequence[str]]) -> Operation:
+    """As `points.how` says. vector_names: asked for all vectors of the collection, where that is needed."""
+    versions = None if points.versions is None else points.versions.tolist()
+    if points.how is How.REPLACE:
+
+        def replaced(start: int, stop: int) -> bytes:
+            part = points.slice(start, stop)
+            return upsert(collection, part, ordering, _older(part, "lte"))
+
+        return Operation("Points/Upsert", points.ids, replaced, points.nbytes, versions)
+    changes = {How.MERGE: _merged, How.PAYLOAD: _overwritten, How.PATCH: _patched}
+    names = vector_names() if points.how is How.TOMBSTONE else ()
+
+    def changed(start: int, stop: int) -> bytes:
+        part = points.slice(start, stop)
+        made = changes[part.how](part) if part.how in changes else _buried(part, names)
+        request = messages.UpdateBatchPoints(collection_name=collection, wait=True, operations=made)
+        return bytes(ordered(request, ordering).SerializeToString())
+
+    if points.how is How.TOMBSTONE:
+        return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, _has_buried)
+    return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, most_points=OPERATIONS_AT_ONCE)
+
+
+def removing(collection: str, removal: Removal, ordering: str) -> Operation:
+    """By ids where there is nothing to compare: a filter makes the server apply everything before it first."""
+    versions = None if removal.before is None else removal.before.tolist()
+
+    def make(start: int, stop: int) -> bytes:
+        ids = removal.ids[start:stop]
+        if versions is None:
+            which = messages.PointsSelector(points=messages.PointsIdsList(ids=map(filters.point_id, ids)))
+        else:
+            which = messages.PointsSelector(filter=filters.by_version(ids, versions[start:stop], "lt"))
+        return bytes(ordered(messages.DeletePoints(collection_name=collection, wait=True, points=which), ordering).SerializeToString())
+
+    nbytes = 16 * len(removal)
+    return Operation(
+        "Points/Delete", removal.ids, make, nbytes, versions, lambda there, before: there.version is not None and there.version >= before
+    )
+
+
+def touching(collection: str, ids: Sequence[PointId], fields: Mapping[str, str | int], ordering: str) -> Operation:
+    """Set these fields of `_sink`."""
+
+    def make(start: int, stop: int) -> bytes:
+        request = messages.SetPayloadPoints(collection_name=collection, wait=True, key=RESERVED, points_selector=_these(ids[start:stop]))
+        for name, value in fields.items():
+            set_value(request.payload[name], value)
+        return bytes(ordered(request, ordering).SerializeToString())
+
+    return Operation("Points/SetPayload", ids, make, 16 * len(ids))
+
+
+def _has_buried(there: Stored, version: int) -> bool:
+    """Whether a tombstone has lost. One of its own version is the one that was written."""
+    return there.version is not None and (there.version > version or (there.version == version and not there.deleted))
+
+
+def _older(points: PointBatch, comparison: Literal["lt", "lte"]) -> messages.Filter | None:
+    """Which of the points that are there may be replaced; None: all."""
+    return None if points.versions is None else filters.by_version(points.ids, points.versions.tolist(), comparison)
+
+
+def _structs(points: PointBatch) -> Sequence[messages.PointStruct]:
+    return list(messages.UpsertPoints.FromString(upsert("", points, "weak")).points)
+
+
+def _these(ids: Sequence[PointId], versions: Sequence[int] | None = None, *, settled: bool = False) -> messages.PointsSelector:
+    """These points, where they are there; with versions, those with none that is greater; settled: those with just these."""
+    if versions is None:
+        return messages.PointsSelector(filter=filters.by_id(ids))
+    return messages.PointsSelector(filter=filters.with_version(ids, versions) if settled else filters.by_version(ids, versions, "lte"))
+
+
+def _buried(points: PointBatch, vector_names: Sequence[str]) -> Iterator[Change]:
+    """A point without vectors, and then what an upsert leaves in a segment that the server has optimised: the vectors that it does not name."""
+    yield Change(upsert=Change.PointStructList(points=_structs(points), update_filter=_older(points, "lt")))
+    which = messages.PointsSelector(filter=filters.tombstones(points.ids))
+    yield Change(delete_vectors=Change.DeleteVectors(points_selector=which, vectors=messages.VectorsSelector(names=vector_names)))
+
+
+def _overwritten(points: PointBatch) -> Iterator[Change]:
+    """One operation for each point, and nothing else would do: the server overwrites with one payload."""
+    versions = [None] * len(points) if points.versions is None else [[version] for version in points.versions.tolist()]
+    made = [
+        Change(overwrite_payload=Change.OverwritePayload(points_selector=_these([identifier], version)))
+        for identifier, version in zip(points.ids, versions, strict=True)
+    ]
+    fill([change.overwrite_payload.payload for change in made], points.payload)
+    yield from made
+
+
+def _patched(points: PointBatch) -> Iterator[Change]:
+    """Our fields, with the version, and then the user's keys; points with the same values in one operation."""
+    ours, users = _parted(points)
+    yield from _set_fields(points, ours)
+    yield from _set_keys(points, users)
+
+
+def _merged(points: PointBatch) -> Iterator[Change]:
+    """New ids come in whole; of those that are there our fields are set, with the version, then the vectors, then the user's keys."""
+    structs = _structs(points)
+    ours, users = _parted(points)
+    versions = None if points.versions is None else points.versions.tolist()
+    settled = _these(points.ids, versions, settled=True)
+    yield Change(upsert=Change.PointStructList(points=structs, update_mode=messages.InsertOnly))
+    yield from _set_fields(points, ours)
+    yield Change(delete_payload=Change.DeletePayload(keys=[filters.DELETED], points_selector=settled))
+    if points.vectors:
+        moved = [messages.PointVectors(id=struct.id, vectors=struct.vectors) for struct in structs]
+        yield Change(update_vectors=Change.UpdateVectors(points=moved, update_filter=None if versions is None else settled.filter))
+    yield from _set_keys(points, users)
+
+
+def _set_fields(points: PointBatch, fields: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:
+    """Set fields of `_sink`; this settles which points are ours to write."""
+    for values, ids, versions in _alike(points, fields):
+        if values:
+            yield Change(set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions), key=RESERVED))
+
+
+def _set_keys(points: PointBatch, keys: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:
+    for values, ids, versions in _alike(points, keys):
+        if values:
+            yield Change(set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions, settled=True)))
+
+
+def _parted(points: PointBatch) -> tuple[list[dict[str, messages.Value]], list[dict[str, messages.Value]]]:
+    """Of each point the fields of `_sink`, always with the version where there is one, and the user's keys."""
+    holders = [messages.PointStruct() for _ in points.ids]
+    fill([holder.payload for holder in holders], points.payload)
+    users = [dict(holder.payload) for holder in holders]
+    ours = [dict(row.pop(RESERVED).struct_value.fields) if RESERVED in row else {} for row in users]
+    if points.versions is not None:
+        for row, version in zip(ours, points.versions.tolist(), strict=True):
+            row["version"] = messages.Value(integer_value=version)
+    return ours, users
+
+
+def _alike(
+    points: PointBatch, rows: Iterable[dict[str, messages.Value]]
+) -> Iterator[tuple[dict[str, messages.Value], list[PointId], list[int] | None]]:
+    """The points in groups of the same values: the values, the ids and the versions."""
+    versions: Sequence[int | None] = [None] * len(points) if points.versions is None else points.versions.tolist()
+    groups: dict[Any, tuple[dict[str, messages.Value], list[PointId], list[Any]]] = {}
+    for identifier, version, row in zip(points.ids, versions, rows, strict=True):
+        same = tuple((name, row[name].SerializeToString(deterministic=True)) for name in sorted(row))
+        _, ids, theirs = groups.setdefault(same, (row, [], []))
+        ids.append(identifier)
+        theirs.append(version)
+    for row, ids, theirs in groups.values():
+        yield row, ids, None if points.versions is None else theirs

@@ -43,6 +43,8 @@ class CollectionSpec:
     """None: points have no sparse vector"""
     dense: bool = True
     """False: points have the sparse vector only, and `vector_name`, `dimension` and `distance` mean nothing"""
+    reads: bool = False
+    """whether tasks will ask what is stored: an embedded store writes that down for them when the run begins"""
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,14 @@ def prepare(name: Path, run: str = "run1", wanted: CollectionSpec = SPEC, second
     return collections.prepare(collections.resolve(str(name), wanted), wanted, run)
 
 
-def append(name: Path, ids: Sequence[int | str], run: str = "run1") -> int:
+def finish(target: Target, run: str, receipts: Sequence[str]) -> int | None:
+    """How many points there are afterwards."""
+    return EdgeCollections(5).finish(target, run, receipts).points
+
+
+def append(name: Path, ids: Sequence[int | str], run: str = "run1") -> int | None:
     target = prepare(name, run)
-    return EdgeCollections(5).finish(target, run, stage(target, run, ids))
+    return finish(target, run, stage(target, run, ids))
 
 
 def found(name: Path, limit: int = 1000, dimension: int = DIMENSION) -> dict[int | str, dict[str, Any]]:
@@ -170,7 +175,7 @@ class TestRoundTrip:
         store = EdgeStore(target, "run1", 0, 0)
         store.submit(batch(ids, payload).slice(3, 1207))
         store.submit(batch(ids, payload).slice(1500, 1502))
-        assert EdgeCollections(5).finish(target, "run1", store.flush()) == 1206
+        assert finish(target, "run1", store.flush()) == 1206
         answers = found(tmp_path / "s", 3000)
         assert set(answers) == {*range(3, 1207), 1500, 1501}
         assert all(answer == {"l": [id], "m": {str(id): id}, "s": {"x": id / 2}} for id, answer in answers.items() if isinstance(id, int))
@@ -213,7 +218,7 @@ class TestRoundTrip:
             store = EdgeStore(target, "run1", partition, 0)
             store.submit(batch([partition], pa.record_batch({"x": column})))
             receipts += store.flush()
-        assert EdgeCollections(5).finish(target, "run1", receipts) == 2
+        assert finish(target, "run1", receipts) == 2
         assert found(tmp_path / "s") == {0: {"x": 1}, 1: {"x": "one"}}
 
     def test_payload_indexes(self, tmp_path: Path) -> None:
@@ -240,12 +245,12 @@ class TestRoundTrip:
         store = EdgeStore(target, "run1", 7, 3)
         assert store.flush() == ()
         store.submit(batch([1]))
-        assert store.flush() == ("7-3.arrow",)
-        assert store.flush() == ("7-3.arrow",)
+        assert store.flush() == ("000007-3-000000.arrow",)
+        assert store.flush() == ("000007-3-000000.arrow",)
         store.submit(batch([2]))
         receipts = store.flush()
         assert len(receipts) == 2
-        assert EdgeCollections(5).finish(target, "run1", receipts) == 2
+        assert finish(target, "run1", receipts) == 2
 
 
 def sparse(*rows: dict[int, float]) -> SparseVectors:
@@ -271,7 +276,7 @@ class TestSparse:
         store = EdgeStore(target, "run1", 0, 0)
         store.submit(with_sparse(ids, *rows, dense=dense).slice(4, 1207))
         store.submit(with_sparse(ids, *rows, dense=dense).slice(1500, 1502))
-        assert EdgeCollections(5).finish(target, "run1", store.flush()) == 1205
+        assert finish(target, "run1", store.flush()) == 1205
         for id in (4, 1001, 1501):
             own = EdgeCollections(5).search(str(tmp_path / "s"), None, 5, sparse=([2 * id + 1], [2.0]))
             assert [(hit.id, hit.score) for hit in own if hit.score == 2.0] == ([(id, 2.0)] if id % 3 else [])
@@ -304,7 +309,7 @@ class TestSparse:
         """Only within a row is an index there once."""
         store = EdgeStore(prepare(tmp_path / "s", wanted=self.ALONE), "run1", 0, 0)
         store.submit(with_sparse([1, 2], {5: 1.0, 2: 1.0}, {5: 1.0, 2: 1.0}, dense=False))
-        assert store.flush() == ("0-0.arrow",)
+        assert store.flush() == ("000000-0-000000.arrow",)
 
     def test_a_store_of_before(self, tmp_path: Path) -> None:
         """A store that was made when there were no sparse vectors is one without them."""
@@ -489,15 +494,15 @@ class TestCrashes:
         receipts = [name for partition in range(3) for name in stage(target, "run1", range(partition * 1000, partition * 1000 + 1500), partition)]
         code = """
             import os, signal, sys
-            from spark_vector_sink.store.edge import EdgeCollections, shard
+            from spark_vector_sink.store.edge import EdgeCollections, ingest
             from spark_vector_sink.store.store import Target
-            calls, convert = [], shard.to_edge_points
+            calls, convert = [], ingest.to_edge_points
             def killed_at_the_fifth(*arguments):
                 calls.append(1)
                 if len(calls) == 5:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return convert(*arguments)
-            shard.to_edge_points = killed_at_the_fifth
+            ingest.to_edge_points = killed_at_the_fifth
             EdgeCollections(5).finish(Target(sys.argv[1], "v1", exists=True), "run1", sys.argv[2:])
         """
         process = in_another_process(code, tmp_path / "s", *receipts)
@@ -547,8 +552,8 @@ class TestCrashes:
         """Runs that stage at the same time both come in, whichever ends first; for the same id the later one to end wins."""
         first, second = prepare(tmp_path / "s", "a"), prepare(tmp_path / "s", "b")
         receipts = {run: stage(target, run, ids) for run, target, ids in (("a", first, [1, 2]), ("b", second, [2, 3]))}
-        assert EdgeCollections(5).finish(second, "b", receipts["b"]) == 2
-        assert EdgeCollections(5).finish(first, "a", receipts["a"]) == 3
+        assert finish(second, "b", receipts["b"]) == 2
+        assert finish(first, "a", receipts["a"]) == 3
 
     def test_order_of_pending_runs(self, tmp_path: Path) -> None:
         """Pending runs come in in the order in which they ended, also when the clock went backwards."""
@@ -576,7 +581,7 @@ class TestCrashes:
         write_manifest(StoreDirectory(tmp_path / "s"), "run1", "v1", receipts)
         with pytest.raises(PermanentStoreError, match="already waits"):
             EdgeCollections(5).finish(target, "run1", (*receipts, "9-9.arrow"))
-        assert EdgeCollections(5).finish(target, "run1", receipts) == 1
+        assert finish(target, "run1", receipts) == 1
 
 
 class TestLocks:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, shorten
+from spark_vector_sink.store.edge import purge, staging, state
 from spark_vector_sink.store.edge import shard as edge
-from spark_vector_sink.store.edge import staging
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
+from spark_vector_sink.store.edge.ingest import ingest
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.question import SparseQuery, check_question
@@ -53,6 +54,8 @@ class EdgeCollections:
                 physical = _create(directory, spec)
             facts = self._update(directory, physical, spec, deadline)
             staging.begin_run(directory, run)
+            if spec.reads:
+                _export(directory, physical, run, deadline)
             staging.sweep(directory)
         return replace(target, physical=physical, exists=True, dimension=facts.dimension, plan=(), points=facts.points)
 
@@ -65,11 +68,28 @@ class EdgeCollections:
         if receipts:
             staging.write_manifest(directory, run, target.physical, receipts)
         with self._locked(directory, _ROWS_ARE_SAFE) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
-            _roll_forward(directory, target.physical, shard)
+            older = _roll_forward(directory, target.physical, shard)
             staging.drop_staging(directory, run)
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
             shard.optimize()
-            return Finished(edge.count(shard))
+            return Finished(edge.count(shard), older.get(run, 0))
+
+    def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
+        """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
+        with self._opened(target) as shard:
+            return purge.missing(shard, source, run)
+
+    def purge(self, target: Target, source: str, run: str) -> None:
+        """Remove the documents that `missing` counts, with all their chunks."""
+        with self._opened(target) as shard:
+            purge.purge(shard, source, run)
+            _remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
+
+    def purge_tombstones(self, target: Target, before: int) -> None:
+        """Remove the tombstones of deletions before this moment, in seconds since 1970."""
+        with self._opened(target) as shard:
+            purge.purge_tombstones(shard, before)
+            _remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
     def wait_for_index(self, target: Target) -> float:
         """Nothing to wait for: `finish` builds the index itself, so everything is searchable when it returns."""
@@ -103,6 +123,14 @@ class EdgeCollections:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    @contextmanager
+    def _opened(self, target: Target) -> Iterator[Any]:
+        """The index of a run's target, after bringing in what is pending."""
+        directory = StoreDirectory(Path(target.name))
+        with self._locked(directory, _TRY_LATER) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
+            _roll_forward(directory, target.physical, shard)
+            yield shard
 
     @contextmanager
     def _locked(self, directory: StoreDirectory, advice: str) -> Iterator[float]:
@@ -191,19 +219,38 @@ def _create(directory: StoreDirectory, spec: CollectionSpec) -> str:
     return FIRST_VERSION
 
 
-def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> None:
-    """Bring in every pending run, the earliest first. Killed anywhere in it, the next one does it again."""
+def _export(directory: StoreDirectory, physical: str, run: str, deadline: float) -> None:
+    """Write down what is there, for the tasks of the run."""
+    path, module = directory.state_file(run), edge.qdrant_edge()
+    if read_facts(directory, physical).points == 0:
+        state.export(module, None, path)
+    else:
+        with edge.opened(directory.shard(physical), deadline) as shard:
+            state.export(module, shard, path)
+
+
+def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[str, int]:
+    """Bring in every pending run, the earliest first: of each, how many of its points were older than what is there.
+
+    Killed anywhere in it, the next one does it again.
+    """
+    older = {}
     for manifest in staging.manifests(directory):
         if manifest.version != physical:
             continue
         facts = read_facts(directory, physical)
         try:
-            edge.ingest(shard, staging.staged_files(directory, manifest), facts)
+            older[manifest.run] = ingest(shard, staging.staged_files(directory, manifest), facts, directory.decisions_file(manifest.run))
         except Exception as error:
             path = directory.manifest(manifest.run)
             raise PermanentStoreError(
                 f"the staged rows of run {manifest.run} cannot be brought into {directory.root}: {shorten(str(error), 200)}; "
                 f"put right what is wrong there, or remove {path} to give up those rows and write them again"
             ) from error
-        write_facts(directory, physical, replace(facts, points=edge.count(shard)))
+        _remember_points(directory, physical, shard)
         staging.end_run(directory, manifest.run)
+    return older
+
+
+def _remember_points(directory: StoreDirectory, physical: str, shard: Any) -> None:
+    write_facts(directory, physical, replace(read_facts(directory, physical), points=edge.count(shard)))

@@ -4,7 +4,7 @@ CURRENT               name of the version that searches see, e.g. v1
 LOCK                  held by whoever opens the index; says who that is
 v1/sink.json          what the sink remembers (`StoreFacts`)
 v1/shard/             the index, Qdrant Edge's own files
-staging/<run>/        RUN, and the files of the run's tasks
+staging/<run>/        RUN, STATE (what was there when the run began), the files of the run's tasks, and DECIDED while they are brought in
 pending/<run>.json    the run's manifest: its files are to be brought in
 """
 
@@ -51,6 +51,12 @@ class StoreDirectory:
 
     def run_token(self, run: str) -> Path:
         return self.staging(run) / "RUN"
+
+    def state_file(self, run: str) -> Path:
+        return self.staging(run) / "STATE"
+
+    def decisions_file(self, run: str) -> Path:
+        return self.staging(run) / "DECIDED"
 
     def manifest(self, run: str) -> Path:
         return self.pending / f"{run}.json"

@@ -1,15 +1,14 @@
 """The staged form of points: a PointBatch as an Arrow record batch, and from there to Qdrant Edge's `Point`.
 
-Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, as the store has them; and `payload`,
-an object with the user's columns, so that no name collides.
+Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, as the store has them and the batch
+writes them; `version`, where it has versions; and `payload`, an object with the user's columns and `_sink`, so that no name collides.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,48 +19,47 @@ from spark_vector_sink import plain
 from spark_vector_sink.errors import PermanentStoreError, shorten
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.points import PointBatch, PointId
+from spark_vector_sink.store.points import How, PointBatch, PointId
 
+_WITH_VECTORS = (How.REPLACE, How.MERGE)
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def to_record_batch(points: PointBatch, facts: StoreFacts) -> pa.RecordBatch:
     """The staged form of a batch; PermanentStoreError for an id or a vector that the index would refuse later."""
-    numbers, uuids = _id_columns(points.ids)
-    columns = {"id_number": numbers, "id_uuid": uuids, **_vector_columns(points, facts)}
+    columns = {**id_columns(points.ids), **_vector_columns(points, facts)}
+    if points.versions is not None:
+        columns["version"] = pa.array(points.versions, pa.int64())
     if points.payload.num_columns:
         columns["payload"] = pa.StructArray.from_arrays(points.payload.columns, fields=list(points.payload.schema))
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
-def read_batches(path: Path, dimension: int | None, most: int) -> Iterator[pa.RecordBatch]:
-    """The points of a staged file, at most `most` at a time; the file is mapped, not read as a whole."""
-    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-        staged = file.schema.field("vector").type.list_size if "vector" in file.schema.names else None
-        if staged != dimension:
-            raise PermanentStoreError(
-                f"staged file {path} holds vectors of {staged or 'no'} dimensions, but the store those of {dimension or 'none'}"
-            )
-        for index in range(file.num_record_batches):
-            batch = file.get_batch(index)
-            for start in range(0, batch.num_rows, most):
-                yield batch.slice(start, most)
+def id_columns(ids: Sequence[PointId]) -> dict[str, pa.Array]:
+    """The columns `id_number` and `id_uuid`; PermanentStoreError for what is no id."""
+    for id in ids:
+        if not (_UUID.fullmatch(id) if isinstance(id, str) else 0 <= id < 2**64):
+            raise PermanentStoreError(f"{shorten(str(id))!r} is no point id: an unsigned 64-bit integer or a lower-case UUID is")
+    numbers = pa.array([None if isinstance(id, str) else id for id in ids], pa.uint64())
+    uuids = pa.array([id if isinstance(id, str) else None for id in ids], pa.string())
+    return {"id_number": numbers, "id_uuid": uuids}
+
+
+def point_ids(batch: pa.RecordBatch) -> list[PointId]:
+    """The ids of a staged record batch."""
+    pairs = zip(batch.column("id_number").to_pylist(), batch.column("id_uuid").to_pylist(), strict=True)
+    return [uuid if number is None else number for number, uuid in pairs]
 
 
 def to_edge_points(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
-    """Qdrant Edge's points of one staged record batch."""
-    vectors: list[Any] = [{} for _ in range(batch.num_rows)]
-    if facts.dense:
-        column = batch.column("vector")
-        # lists: given numpy rows, Qdrant Edge takes twice as long
-        rows = column.flatten().to_numpy().reshape(len(column), -1).tolist()
-        vectors = [{facts.vector_name: row} for row in rows] if facts.vector_name or facts.sparse_vector_name else rows
-    if facts.sparse_vector_name:
-        # a row without entries has an empty vector, as on a server
-        indices, values = _lists(batch.column("sparse_indices")), _lists(batch.column("sparse_values"))
-        for named, mine, weights in zip(vectors, indices, values, strict=True):
-            named[facts.sparse_vector_name] = edge.SparseVector(mine, weights)
-    return [edge.Point(id, vector, payload) for id, vector, payload in zip(_ids(batch), vectors, payloads(batch), strict=True)]
+    """Qdrant Edge's points of one staged record batch; without vectors where it has none."""
+    vectors = _vectors(edge, batch, facts)
+    return [edge.Point(id, vector, payload) for id, vector, payload in zip(point_ids(batch), vectors, payloads(batch), strict=True)]
+
+
+def to_edge_vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
+    """Qdrant Edge's `PointVectors` of one staged record batch."""
+    return [edge.PointVectors(id, vector) for id, vector in zip(point_ids(batch), _vectors(edge, batch, facts), strict=True)]
 
 
 def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -71,6 +69,21 @@ def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return plain.values(batch.column("payload"), batch.schema.field("payload"))
 
 
+def _vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
+    vectors: list[Any] = [{} for _ in range(batch.num_rows)]
+    if "vector" in batch.schema.names:
+        column = batch.column("vector")
+        # lists: given numpy rows, Qdrant Edge takes twice as long
+        rows = column.flatten().to_numpy().reshape(len(column), -1).tolist()
+        vectors = [{facts.vector_name: row} for row in rows] if facts.vector_name or facts.sparse_vector_name else rows
+    if "sparse_indices" in batch.schema.names:
+        # a row without entries has an empty vector, as on a server
+        indices, values = _lists(batch.column("sparse_indices")), _lists(batch.column("sparse_values"))
+        for named, mine, weights in zip(vectors, indices, values, strict=True):
+            named[facts.sparse_vector_name] = edge.SparseVector(mine, weights)
+    return vectors
+
+
 def _lists(column: pa.LargeListArray) -> list[list[Any]]:
     """A column of lists of numbers as Python's, by way of numpy: quick in every version of Arrow."""
     entries, offsets = column.flatten().to_numpy().tolist(), column.offsets.to_numpy()
@@ -78,25 +91,15 @@ def _lists(column: pa.LargeListArray) -> list[list[Any]]:
     return [entries[start:stop] for start, stop in itertools.pairwise(ends)]
 
 
-def _ids(batch: pa.RecordBatch) -> list[PointId]:
-    pairs = zip(batch.column("id_number").to_pylist(), batch.column("id_uuid").to_pylist(), strict=True)
-    return [uuid if number is None else number for number, uuid in pairs]
-
-
-def _id_columns(ids: Sequence[PointId]) -> tuple[pa.Array, pa.Array]:
-    for id in ids:
-        if not (_UUID.fullmatch(id) if isinstance(id, str) else 0 <= id < 2**64):
-            raise PermanentStoreError(f"{shorten(str(id))!r} is no point id: an unsigned 64-bit integer or a lower-case UUID is")
-    numbers = pa.array([None if isinstance(id, str) else id for id in ids], pa.uint64())
-    uuids = pa.array([id if isinstance(id, str) else None for id in ids], pa.string())
-    return numbers, uuids
-
-
 def _vector_columns(points: PointBatch, facts: StoreFacts) -> dict[str, pa.Array]:
     wanted = ([facts.vector_name] if facts.dense else []) + ([facts.sparse_vector_name] if facts.sparse_vector_name else [])
+    if points.how not in _WITH_VECTORS:
+        wanted = []
+    elif points.how is How.MERGE:  # what it does not write stays
+        wanted = [name for name in wanted if name in points.vectors] or wanted
     if set(points.vectors) != set(wanted):
         raise PermanentStoreError(
-            f"the embedded store takes the vector {' and '.join(map(repr, wanted))}, but got {', '.join(map(repr, points.vectors)) or 'none'}; write to another directory"
+            f"the embedded store takes the vector {' and '.join(map(repr, wanted)) or 'none'}, but got {', '.join(map(repr, points.vectors)) or 'none'}; write to another directory"
         )
     columns: dict[str, pa.Array] = {}
     for name in wanted:

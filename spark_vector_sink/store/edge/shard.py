@@ -1,4 +1,4 @@
-"""All calls of Qdrant Edge: make an index, open it, write points, ask it.
+"""Qdrant Edge: make an index, open it, ask it. How points are written is in `ingest`.
 
 An index is opened and closed within one call, because an open one hangs in a forked child, and Spark forks its workers.
 """
@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, shorten
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.edge.points import read_batches, to_edge_points
 from spark_vector_sink.store.question import RRF_K, SparseQuery, candidates
 from spark_vector_sink.store.store import INDEX_TYPES, Hit
-
-_BATCH_POINTS = 500
-_FLUSH_POINTS = 10_000
-"""The log is cut only by a flush; without one it would grow by as much as comes in."""
 
 _INDEXING_THRESHOLD_KB = 64_000
 """Below 64 MB of vectors (42,000 of 384 dimensions) a search compares them all: exact, in 4 ms, and an append costs no rebuilding of the graph (which takes
@@ -85,20 +80,6 @@ def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
             except ValueError as error:
                 raise PermanentStoreError(f"the payload index {field}:{kind} cannot be made: {error}; correct option 'payload_indexes'") from None
             shard.update(operation)
-    shard.flush()
-
-
-def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts) -> None:
-    """Upsert the points of staged files, durably. Doing it again changes nothing."""
-    edge = qdrant_edge()
-    unflushed = 0
-    for path in files:
-        for batch in read_batches(path, facts.dimension, _BATCH_POINTS):
-            shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, batch, facts)))
-            unflushed += batch.num_rows
-            if unflushed >= _FLUSH_POINTS:
-                shard.flush()
-                unflushed = 0
     shard.flush()
 
 

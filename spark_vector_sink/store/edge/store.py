@@ -1,28 +1,28 @@
-"""EdgeStore: a task's points become one file beside the index. Nothing here needs Qdrant Edge."""
+"""EdgeStore: what a task writes becomes one file beside the index. Nothing here needs Qdrant Edge."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
 import pyarrow as pa
 
 from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.store.edge.layout import StoreDirectory, publish, read_facts
-from spark_vector_sink.store.edge.points import to_record_batch
+from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
+from spark_vector_sink.store.edge.points import id_columns, to_record_batch
+from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, StagedFile
 from spark_vector_sink.store.edge.staging import sees_run
-from spark_vector_sink.store.points import PointBatch, Sent
+from spark_vector_sink.store.edge.state import State
+from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, Stored
 from spark_vector_sink.store.store import Target
 
 
 class EdgeStore:
-    """Stages the points of one attempt of one task; the driver brings in the files of the attempts that won."""
+    """Stages what one attempt of one task writes, in order; the driver brings in the files of the attempts that won."""
 
     retries = 0
 
@@ -35,28 +35,49 @@ class EdgeStore:
             )
         self._facts = read_facts(directory, target.physical)
         self._folder = directory.staging(run)
-        self._name = f"{partition}-{attempt}"
+        self._state_file = directory.state_file(run)
+        self._state: State | None = None
+        self._name = f"{partition:06d}-{attempt}"
         self._receipts: list[str] = []
-        self._file: _StageFile | None = None
+        self._file: StagedFile | None = None
         self._lock = threading.Lock()  # a task that fails closes the store while another of its threads may be writing
+
+    def stored(self, ids: Sequence[PointId]) -> Mapping[PointId, Stored]:
+        """What was there of these points when the run began. Only in a job that has said that it will ask (`CollectionSpec.reads`)."""
+        with self._disk_errors("read"):
+            state = self._state or State(self._state_file)
+        self._state = state
+        return state.of(ids)
+
+    def wait_for(self, ids: Set[PointId]) -> None:
+        """Nothing is ever on its way: the driver brings in what was staged in this order."""
 
     def submit(self, points: PointBatch) -> Sent:
         """Append the points to the task's file, after a look at ids and lengths: one point that the index refuses would stand in the way of every later run."""
-        if len(points) == 0:
-            return Sent()
-        batch = to_record_batch(points, self._facts)
-        with self._lock, self._disk_errors():
-            if self._file is None:
-                self._file = _StageFile(self._folder / f".{self._name}.{os.getpid()}.tmp", batch.schema)
-            self._file.write(batch)
+        if len(points):
+            self._stage(Operation(points.how.value, to_record_batch(points, self._facts)))
+        return Sent()
+
+    def delete(self, removal: Removal) -> Sent:
+        """Append the removal to the task's file."""
+        if len(removal):
+            columns = id_columns(removal.ids)
+            if removal.before is not None:
+                columns["version"] = pa.array(removal.before, pa.int64())
+            self._stage(Operation(REMOVE, pa.record_batch(columns)))
+        return Sent()
+
+    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int]) -> Sent:
+        """Append the touch to the task's file."""
+        if len(ids) and fields:
+            self._stage(Operation(TOUCH, pa.record_batch(id_columns(ids)), fields))
         return Sent()
 
     def flush(self) -> tuple[str, ...]:
-        """Make durable what was submitted; the names of all files of this task so far."""
+        """Make durable what was submitted; the names of all files of this task so far, in order."""
         if self._file is not None:
-            more = f".{len(self._receipts)}" if self._receipts else ""
-            name = f"{self._name}{more}.arrow"
-            with self._disk_errors():
+            name = f"{self._name}-{len(self._receipts):06d}.arrow"
+            with self._disk_errors("staged"):
                 self._file.publish_as(self._folder / name)
             self._file = None
             self._receipts.append(name)
@@ -69,38 +90,17 @@ class EdgeStore:
                 self._file.drop()
                 self._file = None
 
+    def _stage(self, operation: Operation) -> None:
+        with self._lock, self._disk_errors("staged"):
+            if self._file is None:
+                self._file = StagedFile(self._folder / f".{self._name}.{os.getpid()}.tmp")
+            self._file.write(operation)
+
     @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def _disk_errors(self, done: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise PermanentStoreError(
-                f"points cannot be staged in {self._folder} on host {socket.gethostname()}: {error.strerror or error}"
+                f"points cannot be {done} in {self._folder} on host {socket.gethostname()}: {error.strerror or error}"
             ) from error
-
-
-class _StageFile:
-    """An Arrow file under a temporary name."""
-
-    def __init__(self, temporary: Path, schema: pa.Schema) -> None:
-        self._temporary = temporary
-        self._file: IO[bytes] = temporary.open("wb")
-        self._writer: Any = pa.ipc.new_file(self._file, schema)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write_batch(batch)
-
-    def publish_as(self, path: Path) -> None:
-        self._writer.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        publish(self._temporary, path)
-
-    def drop(self) -> None:
-        with contextlib.suppress(OSError, pa.ArrowException):
-            self._writer.close()
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink()

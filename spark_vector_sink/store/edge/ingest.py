@@ -1,0 +1,143 @@
+"""Brings staged operations into the index, in order. Doing it again, also after it was killed half-way, ends in the same points.
+
+Every batch is looked up first: what is there decides what is done (`decisions`). Qdrant Edge keeps an operation that fails in its log and repeats it
+with every opening, so none is called that could: one on a point that is not there does fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spark_vector_sink.store.edge.chunks import first_point, remove_chunks
+from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide
+from spark_vector_sink.store.edge.layout import StoreFacts
+from spark_vector_sink.store.edge.points import payloads, point_ids, to_edge_points, to_edge_vectors
+from spark_vector_sink.store.edge.shard import qdrant_edge
+from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, read_operations
+from spark_vector_sink.store.edge.state import as_point_id, sink_fields, stored
+from spark_vector_sink.store.points import RESERVED, How, PointId
+
+_BATCH_POINTS = 500
+_FLUSH_POINTS = 10_000
+"""The log is cut only by a flush; without one it would grow by as much as comes in."""
+
+_LOOKED_AT = [f"{RESERVED}.{name}" for name in ("version", "document", "chunks", "deleted")]
+_WITHOUT_CONDITION = (How.REPLACE.value, REMOVE)
+
+
+def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> int:
+    """Do what the files say, durably; how many points were left as they are, because what is there has a greater version.
+
+    log: where this run's decisions are, or will be, written down.
+    """
+    edge, decisions = qdrant_edge(), Decisions(log)
+    unflushed = older = 0
+    for path in files:
+        for operation in read_operations(path, facts.dimension, _BATCH_POINTS):
+            older += _apply(edge, shard, operation, facts, decisions)
+            unflushed += operation.rows.num_rows
+            if unflushed >= _FLUSH_POINTS:
+                shard.flush()
+                unflushed = 0
+    shard.flush()
+    return older
+
+
+def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> int:
+    kind = operation.kind
+    staged, there = _look(shard, operation)
+    if kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names:
+        made = decide(kind, staged, there)
+    else:
+        made = decisions.of(len(staged), lambda: decide(kind, staged, there))
+    # before the head is written, which says how many there were: killed in between, it still does
+    vanishing = [(row.id, chunks_left(kind, row) or 1) for row, decision in zip(staged, made, strict=True) if decision & SHRINK]
+    remove_chunks(edge, shard, vanishing)
+    chosen = [place for place, decision in enumerate(made) if decision & ~SHRINK == WRITE]
+    if kind in (How.REPLACE.value, How.TOMBSTONE.value, How.MERGE.value):
+        # what was there is gone with an upsert, other vectors and payload keys too
+        _update(shard, edge.UpdateOperation.upsert_points, _some(to_edge_points, edge, operation, facts, chosen))
+        # a point that is gone by now was removed by this run, before it was killed: it will be again
+        into = [place for place, decision in enumerate(made) if decision & ~SHRINK == INTO and staged[place].id in there]
+        _update(shard, edge.UpdateOperation.update_vectors, _some(to_edge_vectors, edge, operation, facts, into))
+        _set_payloads(edge, shard, operation, into)
+    else:
+        chosen = [place for place in chosen if staged[place].id in there]
+        _change(edge, shard, operation, chosen, [staged[place].id for place in chosen])
+    return sum(decision == OLDER for decision in made)
+
+
+def _change(edge: Any, shard: Any, operation: Operation, chosen: Sequence[int], ids: list[PointId]) -> None:
+    """What leaves the vectors alone, or removes points; of points that are there."""
+    if operation.kind == REMOVE:
+        _update(shard, edge.UpdateOperation.delete_points, ids)
+    elif operation.kind == TOUCH:
+        _update(shard, lambda ids: edge.UpdateOperation.set_payload(ids, dict(operation.fields), RESERVED), ids)
+    elif operation.kind == How.PATCH.value:
+        _set_payloads(edge, shard, operation, chosen)
+    else:
+        rows = payloads(operation.rows) if chosen else []
+        for place, id in zip(chosen, ids, strict=True):
+            shard.update(edge.UpdateOperation.overwrite_payload([id], rows[place]))
+
+
+def _set_payloads(edge: Any, shard: Any, operation: Operation, chosen: Sequence[int]) -> None:
+    """Set the keys of the payload, and within `_sink` its fields; of points that are there."""
+    ids, rows = (point_ids(operation.rows), payloads(operation.rows)) if chosen else ([], [])
+    for place in chosen:
+        ours = rows[place].pop(RESERVED, None)
+        for payload, key in ((rows[place], None), (ours, RESERVED)):
+            if payload:
+                shard.update(edge.UpdateOperation.set_payload([ids[place]], payload, key))
+
+
+def _some(make: Any, edge: Any, operation: Operation, facts: StoreFacts, chosen: Sequence[int]) -> list[Any]:
+    """Qdrant Edge's form of some of the rows."""
+    made = make(edge, operation.rows, facts) if chosen else []
+    return made if len(chosen) == len(made) else [made[place] for place in chosen]
+
+
+def _update(shard: Any, operation: Any, items: list[Any]) -> None:
+    if items:
+        shard.update(operation(items))
+
+
+def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId, There]]:
+    """What is staged, and what is there of it and of its documents."""
+    rows, ids = operation.rows, point_ids(operation.rows)
+    ours = _sink_column(operation)
+    documents = {first_point(fields["document"]) for fields in ours if fields.get("document")}
+    there = _retrieve(shard, list({*ids, *documents}))
+    there |= _retrieve(shard, list({point.document for point in there.values()} - there.keys()))
+    versions = rows.column("version").to_pylist() if "version" in rows.schema.names else [None] * len(ids)
+    staged = []
+    for id, fields, version in zip(ids, ours, versions, strict=True):
+        document = first_point(fields["document"]) if fields.get("document") else there[id].document if _is_partial(operation) and id in there else id
+        staged.append(Staged(id, document, version, fields.get("chunks")))
+    return staged, there
+
+
+def _is_partial(operation: Operation) -> bool:
+    """Whether a point stays the chunk that it is where nothing is said about that."""
+    return operation.kind not in (How.REPLACE.value, How.TOMBSTONE.value)
+
+
+def _sink_column(operation: Operation) -> list[Mapping[str, Any]]:
+    """The fields of `_sink` that decide."""
+    rows = operation.rows
+    kind = rows.schema.field("payload").type if "payload" in rows.schema.names else None
+    if kind is None or kind.get_field_index(RESERVED) < 0:
+        return [{} for _ in range(rows.num_rows)]
+    return [fields or {} for fields in rows.column("payload").field(RESERVED).to_pylist()]
+
+
+def _retrieve(shard: Any, ids: list[PointId]) -> dict[PointId, There]:
+    found = {}
+    for record in shard.retrieve(ids, _LOOKED_AT, False) if ids else []:
+        fields, id = sink_fields(record.payload), as_point_id(record.id)
+        ours = stored(fields)
+        document = first_point(fields["document"]) if fields.get("document") else id
+        found[id] = There(document, ours.version, ours.chunks, ours.deleted)
+    return found

@@ -22,6 +22,7 @@ from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
 from spark_vector_sink.options import SinkOptions, place_problems
+from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
@@ -125,7 +126,7 @@ def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str
             with stores.collections(parsed, place) as collections:
                 target = collections.resolve(place.name(parsed), spec)
             found.add(CollectionError, target.problems)
-            spec = replace(spec, dimension=spec.dimension or target.dimension)
+            spec = replace(spec, dimension=spec.dimension or target.dimension, reads=spec.reads or bool(target.remembered.get("chunked")))
             if parsed.vector_column and spec.dimension is None:
                 found.add(
                     OptionError,
@@ -196,17 +197,37 @@ def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpe
         "distance": options.distance,
         "key": list(columns.payload_keys),
         "id_namespace": str(options.id_namespace),
+        "text": columns.text_field,
+        "chunked": options.long_text == "chunk",
     }
     names = dict(columns.payload)
     roots = set(names.values())
     indexes = {_index_path(name, roots): kind for name, kind in options.payload_indexes.items()}
     if options.tenant_column in names:
         indexes[_index_path(names[options.tenant_column], roots)] = "tenant"
+    indexes |= _own_indexes(options)
     return CollectionSpec(
         options.vector_name, dimension if dense else None, options.distance, metadata, indexes, options.collection_config,
         options.versioned, options.create_collection, options.adopt_collection,
-        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense,
+        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options),
     )  # fmt: skip
+
+
+def _reads(options: SinkOptions) -> bool:
+    """Whether tasks ask what is there of their documents."""
+    return options.unchanged == "skip" or options.long_text == "chunk" or options.delete_missing or options.version_column is not None
+
+
+def _own_indexes(options: SinkOptions) -> dict[str, str]:
+    """Indexes of the fields of `_sink` that points are chosen by; a server in strict mode asks for them."""
+    indexes = {}
+    if options.version_column is not None:
+        indexes[f"{RESERVED}.version"] = "integer"
+        if options.op_column is not None:
+            indexes[f"{RESERVED}.deleted"] = "integer"
+    if options.delete_missing:
+        indexes |= {f"{RESERVED}.source": "keyword", f"{RESERVED}.run": "keyword"}
+    return indexes
 
 
 def _version() -> str:

@@ -110,6 +110,8 @@ class WriteReport(Counts):
     """why the job failed; None when it did not"""
     stored_points: int | None = None
     """points in the collection afterwards, where the store could tell"""
+    missing_deleted: int = 0
+    """documents that the table no longer had (option `delete_missing`)"""
     index_seconds: float = 0.0
     """how long the end of the job waited for the index (option `wait_for_index`)"""
     warnings: list[str] = field(default_factory=list)
@@ -143,6 +145,8 @@ class WriteReport(Counts):
             parts.append(f"{_rate(self.tokens, self.seconds)} tokens/s")
         parts.append(f"{self.rejected:,} rejected")
         parts += [f"{getattr(self, name):,} {name}" for name in ("unchanged", "older", "superseded", "deleted", "ignored") if getattr(self, name)]
+        if self.missing_deleted:
+            parts.append(f"{self.missing_deleted:,} deleted that the table no longer has")
         parts.append(f"{self.truncated:,} truncated" + (f" ({self.tokens_cut:,} tokens)" if self.truncated else ""))
         parts.append(f"{self.retries:,} retries")
         if self.halvings:

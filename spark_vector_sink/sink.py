@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from spark_vector_sink import stores
 from spark_vector_sink.delivering import Delivery
+from spark_vector_sink.delivery import missing as missing_documents
 from spark_vector_sink.delivery import rejects
 from spark_vector_sink.delivery.places import located, shown
 from spark_vector_sink.delivery.rejects import Rejects
@@ -97,10 +98,16 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
             raise CollectionError(wrong)
         receipts = [receipt for report in reports for receipt in report.receipts]
         finished = collections.finish(_target(plan), plan.run, receipts)
+        unseen = missing_documents.delete(plan.options, collections, _target(plan), plan.run)
+        if plan.options.version_column and plan.options.op_column:
+            collections.purge_tombstones(_target(plan), int(plan.started - plan.options.tombstone_days * 86_400))
         waited = collections.wait_for_index(_target(plan)) if plan.options.wait_for_index else 0.0
     rejects.publish(plan.options, plan.run, reports)
     total = _report(plan, reports)
     total.stored_points, total.index_seconds = finished.points, waited
+    total.written, total.deleted = total.written - finished.older, total.deleted - finished.older_deletions
+    total.older += finished.older + finished.older_deletions
+    total.missing_deleted, total.warnings = unseen.deleted, [*total.warnings, *unseen.warnings]
     if total.rejected:
         total.warnings.append(f"{total.rejected:,} rows were rejected; they are in {shown(plan.options.rejects_path or '')}, each with its reason")
     _discard_rejects(plan, total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,3 +28,13 @@ class Named(Four):
     """An encoder that says which model it is."""
 
     identity = "m1"
+
+
+class Counting(Four):
+    """Remembers the texts that it has encoded."""
+
+    texts: ClassVar[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        self.texts.extend(texts)
+        return super().encode(texts)

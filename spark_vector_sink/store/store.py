@@ -75,11 +75,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a store knows at the end of a run. points: how many the collection holds, where known. older: points that tasks have staged and that
-    were not written, because what is there has a greater version; a server tells that to the tasks themselves."""
+    """What a store knows at the end of a run. points: how many the collection holds, where known.
+
+    older, older_deletions: staged documents, and staged deletions, that were left out because what is there has a greater version; a server tells
+    that to the tasks themselves.
+    """
 
     points: int | None
     older: int = 0
+    older_deletions: int = 0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ PACKAGE = "spark_vector_sink"
 
 COMMON = {"errors", "options", "report", "plain", "pipeline"}
 WINGS = {"rows", "encode", "store", "delivery"}
-JOINTS = {"stores", "models", "encoding", "plan", "delivering", "sink", "admin"}
+JOINTS = {"stores", "models", "encoding", "plan", "reading", "delivering", "sink", "admin"}
 MAY_KNOW = {
     **dict.fromkeys(COMMON, COMMON),
     "rows": COMMON | {"rows"},
@@ -31,8 +31,9 @@ MAY_KNOW = {
     "models": COMMON | {"encode"},
     "encoding": COMMON | {"encode", "rows"},
     "plan": COMMON | WINGS | {"stores", "models"},
-    "delivering": COMMON | WINGS | {"encoding", "plan"},
-    "sink": COMMON | WINGS | {"stores", "encoding", "plan", "delivering"},
+    "reading": COMMON | WINGS | {"encoding", "plan"},
+    "delivering": COMMON | WINGS | {"encoding", "plan", "reading"},
+    "sink": COMMON | WINGS | {"stores", "encoding", "plan", "reading", "delivering"},
     "admin": COMMON | WINGS | {"stores", "models", "plan", "sink"},
     "spark": COMMON | {"spark", "plan", "sink", "admin", "models", "encoding"},
     "__init__": COMMON | JOINTS,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.edge.state import as_point_id
-from spark_vector_sink.store.points import RESERVED, PointId
+from spark_vector_sink.store.points import PointId
 
 DOCUMENT, CHUNK = f"{RESERVED}.document", f"{RESERVED}.chunk"
 _AT_ONCE = 1000

@@ -13,7 +13,7 @@ from spark_vector_sink.errors import CollectionError, PermanentStoreError, Store
 from spark_vector_sink.store.edge import purge, staging, state
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
-from spark_vector_sink.store.edge.ingest import ingest
+from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.question import SparseQuery, check_question
@@ -72,7 +72,8 @@ class EdgeCollections:
             staging.drop_staging(directory, run)
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
             shard.optimize()
-            return Finished(edge.count(shard), older.get(run, 0))
+            mine = older.get(run, Older())
+            return Finished(edge.count(shard), mine.documents, mine.deletions)
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
@@ -151,7 +152,9 @@ class EdgeCollections:
                 _roll_forward(directory, physical, shard)
                 edge.create_indexes(shard, wanted)
             facts = read_facts(directory, physical)
-        metadata = {**facts.metadata, **spec.metadata} if facts.points == 0 else facts.metadata
+        metadata = {**facts.metadata, **spec.metadata} if facts.points == 0 else dict(facts.metadata)
+        if spec.metadata.get("chunked"):
+            metadata["chunked"] = True
         updated = replace(facts, payload_indexes={**facts.payload_indexes, **wanted}, metadata=metadata)
         if updated != facts:
             write_facts(directory, physical, updated)
@@ -171,7 +174,16 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
     plan.insert(0, f"write to the existing embedded store {name}")
     problems = tuple(facts_problems(directory, facts, spec))
     points = None if waiting else facts.points
-    return Target(name, physical, exists=True, dimension=facts.dimension, problems=problems, plan=() if problems else tuple(plan), points=points)
+    return Target(
+        name,
+        physical,
+        exists=True,
+        dimension=facts.dimension,
+        problems=problems,
+        plan=() if problems else tuple(plan),
+        points=points,
+        remembered=facts.metadata,
+    )
 
 
 def _creation(name: str, spec: CollectionSpec) -> str:
@@ -229,7 +241,7 @@ def _export(directory: StoreDirectory, physical: str, run: str, deadline: float)
             state.export(module, shard, path)
 
 
-def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[str, int]:
+def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[str, Older]:
     """Bring in every pending run, the earliest first: of each, how many of its points were older than what is there.
 
     Killed anywhere in it, the next one does it again.

@@ -7,9 +7,11 @@ with every opening, so none is called that could: one on a point that is not the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.edge.chunks import first_point, remove_chunks
 from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide
 from spark_vector_sink.store.edge.layout import StoreFacts
@@ -17,7 +19,7 @@ from spark_vector_sink.store.edge.points import payloads, point_ids, to_edge_poi
 from spark_vector_sink.store.edge.shard import qdrant_edge
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, read_operations
 from spark_vector_sink.store.edge.state import as_point_id, sink_fields, stored
-from spark_vector_sink.store.points import RESERVED, How, PointId
+from spark_vector_sink.store.points import How, PointId
 
 _BATCH_POINTS = 500
 _FLUSH_POINTS = 10_000
@@ -27,13 +29,24 @@ _LOOKED_AT = [f"{RESERVED}.{name}" for name in ("version", "document", "chunks",
 _WITHOUT_CONDITION = (How.REPLACE.value, REMOVE)
 
 
-def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> int:
-    """Do what the files say, durably; how many points were left as they are, because what is there has a greater version.
+@dataclass(frozen=True)
+class Older:
+    """What was left as it is, because something of a greater version is there."""
+
+    documents: int = 0
+    deletions: int = 0
+
+    def __add__(self, other: Older) -> Older:
+        return Older(self.documents + other.documents, self.deletions + other.deletions)
+
+
+def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> Older:
+    """Do what the files say, durably.
 
     log: where this run's decisions are, or will be, written down.
     """
     edge, decisions = qdrant_edge(), Decisions(log)
-    unflushed = older = 0
+    unflushed, older = 0, Older()
     for path in files:
         for operation in read_operations(path, facts.dimension, _BATCH_POINTS):
             older += _apply(edge, shard, operation, facts, decisions)
@@ -45,7 +58,7 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> i
     return older
 
 
-def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> int:
+def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> Older:
     kind = operation.kind
     staged, there = _look(shard, operation)
     if kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names:
@@ -66,7 +79,13 @@ def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decis
     else:
         chosen = [place for place in chosen if staged[place].id in there]
         _change(edge, shard, operation, chosen, [staged[place].id for place in chosen])
-    return sum(decision == OLDER for decision in made)
+    return _older(kind, sum(decision == OLDER and row.is_head for row, decision in zip(staged, made, strict=True)))
+
+
+def _older(kind: str, documents: int) -> Older:
+    if kind == How.TOMBSTONE.value:
+        return Older(deletions=documents)
+    return Older() if kind in (REMOVE, TOUCH) else Older(documents)
 
 
 def _change(edge: Any, shard: Any, operation: Operation, chosen: Sequence[int], ids: list[PointId]) -> None:

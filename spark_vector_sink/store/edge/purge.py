@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.edge.chunks import CHUNK, pages, remove_chunks
 from spark_vector_sink.store.edge.shard import qdrant_edge
-from spark_vector_sink.store.points import RESERVED
 
 SOURCE, RUN, DELETED = (f"{RESERVED}.{name}" for name in ("source", "run", "deleted"))
 

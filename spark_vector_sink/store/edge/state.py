@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.edge.layout import publish
-from spark_vector_sink.store.points import RESERVED, PointId, Stored
+from spark_vector_sink.store.points import PointId, Stored
 
 _POINTS = 10_000
 """of one record batch: what the driver holds at a time"""

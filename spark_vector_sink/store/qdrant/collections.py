@@ -74,8 +74,10 @@ class QdrantCollections:
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         if not target.exists:
             self._create(target, spec, run)
-        elif not target.points or not self.metadata(target.physical):
-            self._remember(target, spec, run)
+        elif not target.points or not target.remembered:
+            self._remember(target, spec.metadata, run)
+        elif spec.metadata.get("chunked") and not target.remembered.get("chunked"):
+            self._remember(target, {**target.remembered, "chunked": True}, run)
         self._make_indexes(target, spec)
         if target.physical != target.name and self._info(target.name) is None:
             with self._asking(f"pointing the alias '{target.name}' at '{target.physical}'"):
@@ -170,14 +172,20 @@ class QdrantCollections:
         vector = dense_vectors(info).get(spec.vector_name)
         dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
         return replace(
-            target, dimension=dimension, problems=tuple(problems), plan=tuple(plan), points=info.points_count, max_batch_points=_most_points(info)
+            target,
+            dimension=dimension,
+            problems=tuple(problems),
+            plan=tuple(plan),
+            points=info.points_count,
+            max_batch_points=_most_points(info),
+            remembered=_ours(info),
         )
 
     def _create(self, target: Target, spec: CollectionSpec, run: str) -> None:
         arguments = creation(spec)
         try:
             with self._asking(f"creating the collection '{target.physical}'"):
-                self._client.create_collection(target.physical, metadata=_remembered(spec, run), **arguments)
+                self._client.create_collection(target.physical, metadata=_remembered(spec.metadata, run), **arguments)
         except CollectionError:
             # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
             theirs = self._info(target.physical)
@@ -187,11 +195,11 @@ class QdrantCollections:
             if any(wrong):
                 raise CollectionError([problem for problem in wrong if problem]) from None
 
-    def _remember(self, target: Target, spec: CollectionSpec, run: str) -> None:
+    def _remember(self, target: Target, metadata: Mapping[str, Any], run: str) -> None:
         """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not."""
         try:
             with self._asking(f"adopting '{target.name}'"):
-                self._client.update_collection(target.physical, metadata=_remembered(spec, self.metadata(target.physical).get("run", run)))
+                self._client.update_collection(target.physical, metadata=_remembered(metadata, self.metadata(target.physical).get("run", run)))
         except _DeniedError:
             return
 
@@ -277,9 +285,9 @@ class _DeniedError(CollectionError):
     """The API key has no right to do this."""
 
 
-def _remembered(spec: CollectionSpec, run: str) -> dict[str, Any]:
+def _remembered(metadata: Mapping[str, Any], run: str) -> dict[str, Any]:
     """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
-    return {METADATA_KEY: {**spec.metadata, "run": run}}
+    return {METADATA_KEY: {**metadata, "run": run}}
 
 
 def _most_points(info: models.CollectionInfo) -> int | None:

@@ -11,7 +11,8 @@ from typing import Literal
 from qdrant_client import grpc as messages
 
 from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.store.points import LARGEST_VERSION, RESERVED, PointId
+from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.store.points import LARGEST_VERSION, PointId
 
 VERSION, DELETED, SOURCE, RUN, CHUNK = (f"{RESERVED}.{name}" for name in ("version", "deleted", "source", "run", "chunk"))
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 from qdrant_client import grpc as messages
 
-from spark_vector_sink.store.points import RESERVED, How, PointBatch, PointId, Removal, Stored
+from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Stored
 from spark_vector_sink.store.qdrant import filters
 from spark_vector_sink.store.qdrant.messages import fill, ordered, set_value, upsert
 

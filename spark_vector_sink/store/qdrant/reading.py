@@ -7,7 +7,8 @@ from typing import Any
 
 from qdrant_client import grpc as messages
 
-from spark_vector_sink.store.points import RESERVED, PointId, Stored
+from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.store.points import PointId, Stored
 from spark_vector_sink.store.qdrant.filters import point_id
 
 IDS_AT_ONCE = 1000

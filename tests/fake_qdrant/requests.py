@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from qdrant_client import grpc as q
 
@@ -27,9 +27,14 @@ def wrong_in_query(where: str, request: Message) -> list[str]:
     return [f"{where}{wrong}" for wrong in (*wrong_limit(request), *wrong_in_sparse("query.variant.variant", sparse))]
 
 
-def wrong_in_point(where: str, vectors: Message) -> list[str]:
-    named = [(f"{where}.vectors.[]", vector) for vector in vectors.vectors.vectors.values()] or [(where, vectors.vector)]
-    return [wrong for place, vector in named for wrong in wrong_in_sparse(place, vector.sparse)]
+def check_vectors(points: Iterable[Message]) -> None:
+    """Sparse vectors in the points of an Upsert or an UpdateVectors; operations of a batch are not looked at in this way."""
+    wrong = []
+    for n, point in enumerate(points):
+        where, vectors = f"points[{n}].vectors.vectors_options", point.vectors
+        named = [(f"{where}.vectors.[]", vector) for vector in vectors.vectors.vectors.values()] or [(where, vectors.vector)]
+        wrong += [words for place, vector in named for words in wrong_in_sparse(place, vector.sparse)]
+    check_body(wrong)
 
 
 def wrong_in_sparse(where: str, vector: Message) -> list[str]:
@@ -66,10 +71,12 @@ def named_in(request: Message) -> list[PointKey]:
 
 
 def _ids(request: Message) -> list[Message]:
+    if isinstance(request, q.PointsSelector):
+        return list(request.points.ids)
     for name in ("points", "points_selector"):
         points = getattr(request, name, ())
         if isinstance(points, q.PointsSelector):
-            return list(points.points.ids)
+            return _ids(points)
         if points:
             return [point.id for point in points]
     return list(getattr(request, "ids", ()))

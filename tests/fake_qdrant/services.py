@@ -7,7 +7,7 @@ from qdrant_client import grpc as q
 
 from tests.fake_qdrant.filters import chosen
 from tests.fake_qdrant.ranking import answer
-from tests.fake_qdrant.requests import check_body, limit_of, wrong_in_query, wrong_limit, wrong_vector_name
+from tests.fake_qdrant.requests import check_body, check_vectors, limit_of, wrong_in_query, wrong_limit, wrong_vector_name
 from tests.fake_qdrant.store import Store
 from tests.fake_qdrant.updates import UPDATES
 from tests.fake_qdrant.values import Message, id_of, invalid, key_of, order_of, unimplemented
@@ -74,6 +74,7 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         return q.PointsOperationResponse(result=done)
 
     def Upsert(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
+        check_vectors(request.points)
         return self._update("upsert", request)
 
     def Delete(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
@@ -86,6 +87,7 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         return self._update("overwrite_payload", request)
 
     def UpdateVectors(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
+        check_vectors(request.points)
         return self._update("update_vectors", request)
 
     def DeleteVectors(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802

@@ -14,7 +14,7 @@ from tests.fake_qdrant.collection import Collection
 from tests.fake_qdrant.filters import chosen, judge_of
 from tests.fake_qdrant.payload import merge, steps
 from tests.fake_qdrant.points import Point
-from tests.fake_qdrant.requests import check_body, wrong_in_point
+from tests.fake_qdrant.requests import wrong_in_sparse
 from tests.fake_qdrant.values import Message, PointKey, UnheardError, check_payload, invalid, key_of, not_found, vectors_by_name
 
 Find: TypeAlias = Callable[[], Collection]
@@ -22,16 +22,16 @@ Find: TypeAlias = Callable[[], Collection]
 
 def upsert(request: Message, find: Find, wait: bool) -> Message:
     """All of the points or none, but for those that the condition leaves alone."""
-    where = "points[{}].vectors.vectors_options"
-    check_body([wrong for n, point in enumerate(request.points) for wrong in wrong_in_point(where.format(n), point.vectors)])
     if not all(point.HasField("id") for point in request.points):
         raise invalid("Empty ID is not allowed")
     points = {key_of(point.id): Point.of(point) for point in request.points}
     for n, point in enumerate(request.points):
         for vector in vectors_by_name(point.vectors).values():
+            place = f"points[{n}].vector" + ".?" * point.vectors.HasField("vectors")
+            for wrong in wrong_in_sparse(place, vector.sparse):
+                raise invalid(f"Wrong input: {wrong}")
             if vector.HasField("dense") and not vector.dense.data:
-                place = "vector.?.vector" if point.vectors.HasField("vectors") else "vector.vector"
-                raise invalid(f"Wrong input: points[{n}].{place}: dense vector must not be empty")
+                raise invalid(f"Wrong input: {place}.vector: dense vector must not be empty")
     matches = judge_of(request.update_filter)
     collection = find()
     collection.check_batch_size(len(request.points))
@@ -83,7 +83,8 @@ def overwrite_payload(request: Message, find: Find, wait: bool) -> Message:
     def overwrite(payload: Message) -> None:
         for name in list(payload):
             del payload[name]
-        merge(payload, [], request.payload)
+        for name, value in request.payload.items():
+            payload[name].CopyFrom(value)
 
     return _on_payload(request, find, wait, overwrite)
 

@@ -19,6 +19,9 @@ from spark_vector_sink.store.qdrant.messages import fill, ordered, set_value, up
 
 Change: TypeAlias = messages.PointsUpdateOperation
 
+_NOTHING = messages.Value(null_value=messages.NULL_VALUE)
+"""Takes a field out, where it is set; so a tombstone is one no more."""
+
 OPERATIONS_AT_ONCE = 128
 """Most points of a request that has an operation for each: the server takes 0.3 to 2 ms for one, however many come together."""
 
@@ -148,8 +151,7 @@ def _merged(points: PointBatch) -> Iterator[Change]:
     versions = None if points.versions is None else points.versions.tolist()
     settled = _these(points.ids, versions, settled=True)
     yield Change(upsert=Change.PointStructList(points=structs, update_mode=messages.InsertOnly))
-    yield from _set_fields(points, ours)
-    yield Change(delete_payload=Change.DeletePayload(keys=[filters.DELETED], points_selector=settled))
+    yield from _set_fields(points, [{**row, "deleted": _NOTHING} for row in ours])
     if points.vectors:
         moved = [messages.PointVectors(id=struct.id, vectors=struct.vectors) for struct in structs]
         yield Change(update_vectors=Change.UpdateVectors(points=moved, update_filter=None if versions is None else settled.filter))

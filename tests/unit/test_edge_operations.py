@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -12,15 +13,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, collections, shard, state
+from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, shard, state
+from spark_vector_sink.store.edge.ingest import ingest
+from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
 from spark_vector_sink.store.edge.staged import read_operations
+from spark_vector_sink.store.edge.staging import begin_run, write_manifest
 from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Stored
-from spark_vector_sink.store.store import CollectionSpec, Finished, Target
+from spark_vector_sink.store.store import CollectionSpec, Target
 
 pytest.importorskip("qdrant_edge")
 
@@ -399,7 +403,8 @@ class TestPurge:
 
     def test_tombstones(self, place: Place) -> None:
         """Those of before the moment go, and nothing else."""
-        place.job(*submit(document(1, 1), *(tombstone(id, 1, deleted=id) for id in range(2, 2500))))
+        rows = [{"_sink": {"version": 1, "deleted": id}} for id in range(2, 2500)]
+        place.job(*submit(document(1, 1), points(range(2, 2500), rows, How.TOMBSTONE, versions=[1] * 2498)))
         target = place.collections.resolve(str(place.name), SPEC)
         place.collections.purge_tombstones(target, 2400)
         assert set(place.payloads()) == {1, *range(2400, 2500)}
@@ -431,9 +436,6 @@ class TestState:
 
     def test_pending_rows_are_there(self, place: Place) -> None:
         """What an earlier run has left pending is brought in before it is written down what there is."""
-        from spark_vector_sink.store.edge.layout import StoreDirectory
-        from spark_vector_sink.store.edge.staging import write_manifest
-
         target, run = place.prepare()
         write_manifest(StoreDirectory(place.name), run, "v1", staged(target, run, *submit(document(1, 8))))
         target, run = place.prepare()
@@ -573,10 +575,13 @@ class KilledError(Exception):
 
 
 class Dying:
-    """An index whose process ends at a write."""
+    """An index whose process ends at a write. It does not flush, which takes long."""
 
-    def __init__(self, index: Any, writes: int) -> None:
+    def __init__(self, index: Any, writes: int = -1) -> None:
         self._index, self._writes = index, writes
+
+    def flush(self) -> None:
+        pass
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._index, name)
@@ -596,58 +601,86 @@ STEPS = st.builds(
 VERSIONED = st.builds(
     Step, what=st.sampled_from(["replace", "tombstone"]), id=st.integers(1, 2), version=st.integers(1, 4), chunks=st.integers(1, 3), split=st.booleans(),
 )  # fmt: skip
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=60, deadline=None)
+
+
+class Index:
+    """An index that stays open, and is emptied before each example: making one takes long."""
+
+    def __init__(self, root: Path) -> None:
+        self.target, _ = Place(root).prepare()
+        self.directory, self.runs = StoreDirectory(root / "store"), 0
+        self.facts = read_facts(self.directory, "v1")
+
+    def open(self) -> Any:
+        return shard.opened(self.directory.shard("v1"), 5)
+
+    def emptied(self, index: Any) -> None:
+        edge = shard.qdrant_edge()
+        index.update(edge.UpdateOperation.delete_points(list(self.there(index))))
+
+    def job(self, index: Any, steps: Sequence[Step], deaths: Sequence[int] = ()) -> int:
+        """Bring in what a task does, after processes that did so were killed at a write; how many points were older."""
+        self.runs += 1
+        run = f"any{self.runs}"
+        begin_run(self.directory, run)
+        names = staged(self.target, run, *(write for step in steps for write in step.writes()))
+        files, log = [self.directory.staging(run) / name for name in names], self.directory.decisions_file(run)
+        for writes in deaths:
+            with contextlib.suppress(KilledError):
+                return ingest(Dying(index, writes), files, self.facts, log)
+        return ingest(Dying(index), files, self.facts, log)
+
+    def there(self, index: Any) -> dict[PointId, tuple[Any, dict[str, Any]]]:
+        records, _ = index.scroll(shard.qdrant_edge().ScrollRequest(limit=1000, with_payload=True, with_vector=True))
+        return {state.as_point_id(record.id): (record.vector or None, record.payload) for record in records}
 
 
 class TestAnySequence:
-    @SLOW
-    @given(first=st.lists(STEPS, max_size=6), second=st.lists(STEPS, min_size=1, max_size=8), deaths=st.lists(st.integers(0, 12), max_size=2))
-    def test_as_the_model_says(self, tmp_path_factory: pytest.TempPathFactory, first: list[Step], second: list[Step], deaths: list[int]) -> None:
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No power is lost here."""
+        monkeypatch.setattr("os.fsync", lambda _: None)
+
+    def test_as_the_model_says(self, tmp_path: Path) -> None:
         """Two runs of any operations end as they should, wherever the bringing in of the second one was killed, and what was older is counted once."""
-        place, model = Place(tmp_path_factory.mktemp("any")), Model()
-        place.job(*(write for step in first for write in step.writes()))
-        for step in first:
-            model.do(step)
-        model.older = 0
-        target, run = place.prepare()
-        receipts = staged(target, run, *(write for step in second for write in step.writes()))
-        for writes in deaths:
-            if (finished := die_after(writes, lambda: place.collections.finish(target, run, receipts))) is not None:
-                break
-        else:
-            finished = place.collections.finish(target, run, receipts)
-        for step in second:
-            model.do(step)
-        assert place.there() == model.there
-        assert finished.older == model.older
+        mine = Index(tmp_path)
+        with mine.open() as index:
 
-    @SLOW
-    @given(steps=st.lists(VERSIONED, min_size=1, max_size=8), order=st.randoms(use_true_random=False))
-    def test_in_any_order(self, tmp_path_factory: pytest.TempPathFactory, steps: list[Step], order: Any) -> None:
+            @MANY
+            @given(first=st.lists(STEPS, max_size=6), second=st.lists(STEPS, min_size=1, max_size=8), deaths=st.lists(st.integers(0, 12), max_size=2))
+            def holds(first: list[Step], second: list[Step], deaths: list[int]) -> None:
+                mine.emptied(index)
+                model, older = Model(), 0
+                for steps, killed in ((first, []), (second, deaths)):
+                    model.older, older = 0, mine.job(index, steps, killed)
+                    for step in steps:
+                        model.do(step)
+                assert mine.there(index) == model.there
+                assert older == model.older
+
+            holds()
+
+    def test_in_any_order(self, tmp_path: Path) -> None:
         """Under versions, two runs in any order end with the greatest version of each document, which stands before a tombstone of the same one."""
-        best: dict[int, tuple[int, bool]] = {}
-        for step in steps:
-            best[step.id] = max(best.get(step.id, (0, False)), (step.version or 0, step.what == "replace"))
-        order.shuffle(steps)
-        cut, place = len(steps) // 2, Place(tmp_path_factory.mktemp("order"))
-        for run in (steps[:cut], steps[cut:]):
-            place.job(*(write for step in run for write in step.writes()))
-        heads = {id: payload["_sink"] for id, payload in place.payloads().items() if isinstance(id, int) and id < 100}
-        assert {id: (ours["version"], "deleted" not in ours) for id, ours in heads.items()} == best
-        for id, payload in place.payloads().items():
-            head = heads[int(payload["_sink"].get("document", id))]
-            assert (payload["_sink"]["version"], payload["_sink"].get("chunks", 1)) == (head["version"], head.get("chunks", 1))
-        assert len(place.payloads()) == sum(ours.get("chunks", 1) for ours in heads.values())
+        mine = Index(tmp_path)
+        with mine.open() as index:
 
+            @MANY
+            @given(steps=st.lists(VERSIONED, min_size=1, max_size=8), cut=st.integers(0, 8))
+            def holds(steps: list[Step], cut: int) -> None:
+                mine.emptied(index)
+                best: dict[int, tuple[int, bool]] = {}
+                for step in steps:
+                    best[step.id] = max(best.get(step.id, (0, False)), (step.version or 0, step.what == "replace"))
+                mine.job(index, steps[:cut])
+                mine.job(index, steps[cut:])
+                ours = {id: payload["_sink"] for id, (_, payload) in mine.there(index).items()}
+                heads = {id: fields for id, fields in ours.items() if isinstance(id, int) and id < 100}
+                assert {id: (fields["version"], "deleted" not in fields) for id, fields in heads.items()} == best
+                for id, fields in ours.items():
+                    head = heads[int(fields.get("document", id))]
+                    assert (fields["version"], fields.get("chunks", 1)) == (head["version"], head.get("chunks", 1))
+                assert len(ours) == sum(fields.get("chunks", 1) for fields in heads.values())
 
-def die_after(writes: int, finish: Callable[[], Finished]) -> Finished | None:
-    """Bring in with a process that ends after so many writes to the index; None if it came to that."""
-    ingest = collections.ingest
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collections, "ingest", lambda index, *rest: ingest(Dying(index, writes), *rest))
-        try:
-            return finish()
-        except PermanentStoreError as error:
-            if not isinstance(error.__cause__, KilledError):
-                raise
-            return None
+            holds()

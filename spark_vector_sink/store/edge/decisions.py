@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spark_vector_sink.errors import PermanentStoreError
+from spark_vector_sink.store.edge.layout import sync_directory
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH
 from spark_vector_sink.store.points import How, PointId
 
@@ -94,9 +95,10 @@ class Decisions:
         self._path = path
         self._made = _records(path)
         self._next = 0
+        self._unsynced = False
 
     def of(self, rows: int, decide: Callable[[], bytes]) -> bytes:
-        """The decisions of the next batch, which has so many rows: as they were made, or made now and durable."""
+        """The decisions of the next batch, which has so many rows: as they were made, or made now and written down."""
         if self._next == len(self._made):
             made = decide()
             self._append(made)
@@ -107,13 +109,18 @@ class Decisions:
             raise PermanentStoreError(f"{self._path} does not fit the staged files: a batch of {rows} points has {len(made)} decisions")
         return made
 
+    def sync(self) -> None:
+        """Make durable what was decided. To be called before what was done by it is made durable."""
+        if self._unsynced:
+            with self._path.open("ab") as file:
+                os.fsync(file.fileno())
+            sync_directory(self._path.parent)
+            self._unsynced = False
+
     def _append(self, made: bytes) -> None:
         with self._path.open("ab") as file:
-            if self._next == 0:
-                file.truncate(0)
             file.write(_LENGTH.pack(len(made)) + made)
-            file.flush()
-            os.fsync(file.fileno())
+        self._unsynced = True
 
 
 def _records(path: Path) -> list[bytes]:

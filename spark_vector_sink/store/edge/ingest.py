@@ -52,8 +52,10 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> O
             older += _apply(edge, shard, operation, facts, decisions)
             unflushed += operation.rows.num_rows
             if unflushed >= _FLUSH_POINTS:
+                decisions.sync()
                 shard.flush()
                 unflushed = 0
+    decisions.sync()
     shard.flush()
     return older
 

@@ -143,8 +143,13 @@ def write_atomically(path: Path, text: str) -> None:
 def publish(temporary: Path, path: Path) -> None:
     """Give a file that was fsynced its final name, durably."""
     temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make durable which files there are: a new name is durable only when its directory is."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)  # a rename is durable only when its directory is
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

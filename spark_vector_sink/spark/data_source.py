@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyspark
 from pyspark.sql import datasource
-from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterCommitMessage
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader, WriterCommitMessage
 from pyspark.sql.types import StructType
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import OptionError, VectorSinkError
+from spark_vector_sink.options import SPARK_KEYS
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.spark import arrow
@@ -41,10 +42,17 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return NAME
 
     def schema(self) -> StructType:
+        raise OptionError(
+            "the format 'vectorsink' only writes, so a view or table of it must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING "
+            "vectorsink OPTIONS (…); spark_vector_sink.search() asks a collection a question"
+        )
+
+    def reader(self, schema: StructType) -> DataSourceReader:
         raise OptionError("the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question")
 
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
         """Checks the job and creates the collection, on the driver, before any task."""
+        _must_have_options(self.options)
         if overwrite:
             raise OptionError("mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key")
         declared = arrow.schema(schema)
@@ -54,6 +62,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> StreamWriter:  # noqa: N802
         """Checks a micro-batch and creates the collection, on the driver, before any of its tasks."""
+        _must_have_options(self.options)
         if not hasattr(datasource, "DataSourceStreamArrowWriter"):
             raise OptionError(
                 f"a stream to format('vectorsink') needs Spark 4.1 or newer, and this is Spark {pyspark.__version__}; {_foreach_batch()}"
@@ -83,6 +92,16 @@ class CommittingDataSource(VectorSinkDataSource):
         from spark_vector_sink.spark.stream import StreamCommitter
 
         return StreamCommitter()
+
+
+def _must_have_options(options: Mapping[str, str]) -> None:
+    """Refuse a write that came without any option of ours, as those into a table of a catalog do: no default can be meant then."""
+    if options.keys() <= SPARK_KEYS - {"path"}:
+        raise OptionError(
+            "no collection is named, and no option has come with this write: Spark does not hand on the options of a catalog's table (CREATE TABLE, "
+            "saveAsTable, insertInto, toTable); write with .format('vectorsink').option('url', …).save('articles') or, in SQL, CREATE TEMPORARY VIEW v "
+            "(id BIGINT, text STRING) USING vectorsink OPTIONS (url '…', collection 'articles') and INSERT INTO v SELECT …"
+        )
 
 
 def _foreach_batch(mode: str = "append") -> str:

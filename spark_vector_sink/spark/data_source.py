@@ -22,7 +22,7 @@ from spark_vector_sink.options import SPARK_KEYS
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.spark import arrow
-from spark_vector_sink.spark.micro_batch import say, say_once
+from spark_vector_sink.spark.micro_batch import must_fit_a_stream, say, say_once
 from spark_vector_sink.spark.task import current_task, shipped_files
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
 
         declared = arrow.schema(schema)
         checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files()).accepted()
+        must_fit_a_stream(checked.options)
         for warning in checked.warnings:
             say_once(warning)
         return StreamWriter(sink.prepare(checked), declared)

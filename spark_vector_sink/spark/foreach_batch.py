@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.spark.micro_batch import numbered, say
+from spark_vector_sink.spark.micro_batch import must_fit_a_stream, numbered, say
 from spark_vector_sink.spark.write import write
 
 
@@ -22,7 +22,7 @@ def vector_sink(name: str | None = None, *, profile: Any = None, **options: Any)
     the first batch.
     """
     named = {**options, "path": name} if name is not None else dict(options)
-    SinkOptions.from_mapping(named)
+    must_fit_a_stream(SinkOptions.from_mapping(named))
     return _EachBatch(named, profile)
 
 

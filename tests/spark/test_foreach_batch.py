@@ -76,6 +76,12 @@ def test_wrong_options_are_refused_where_they_are_written() -> None:
         vector_sink("articles", batch_point=1)
 
 
+def test_deleting_what_is_missing_is_refused() -> None:
+    """A micro-batch is no full load: everything else would be deleted."""
+    with pytest.raises(OptionError, match="'delete_missing' would delete all documents that are not in the micro-batch"):
+        vector_sink("articles", url="http://localhost:6333", delete_missing=True, source="articles")
+
+
 def test_the_function_pickles_and_shows_no_key(server: Server) -> None:
     """Spark Connect sends it to another process; in a log it is no leak."""
     sink = vector_sink(server.name, url=server.server.url, api_key="a-secret-5e1f")

@@ -85,15 +85,13 @@ def test_options_with_write_to(one: DataFrame, server: Server, table: str) -> No
 
 def test_a_view_says_what_is_wrong(spark: SparkSession, server: Server) -> None:
     """A wrong option of a view is named at the insert, like any other."""
-    spark.sql(
-        f"CREATE OR REPLACE TEMPORARY VIEW wrong_view (id BIGINT, body STRING) USING vectorsink OPTIONS (url '{server.server.url}', colection 'a')"
-    )
+    options = f"OPTIONS (url '{server.server.url}', encoder '{HASH}', colection 'articles')"
+    spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW wrong_view (id BIGINT, text STRING) USING vectorsink {options}")
     with pytest.raises(Exception, match="colection") as caught:
         spark.sql("INSERT INTO wrong_view SELECT 5L, 'five'")
     said = our_line(caught.value)
     assert "unknown option 'colection'; did you mean 'collection'?" in said
     assert "no collection is named" in said
-    assert "column 'text' of option 'text_column' is missing; there are: id, body" in said
 
 
 # --- routes on which Spark drops the options --------------------------------------------------------------------------------------------------
@@ -125,7 +123,7 @@ def test_a_catalog_s_table_is_refused(spark: SparkSession, one: DataFrame, serve
     said = our_line(caught.value)
     assert said.startswith("no collection is named, and no option has come with this write: Spark does not hand on the options of a catalog's table")
     assert "CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING vectorsink OPTIONS (url '…', collection 'articles')" in said
-    assert server.server.stats().calls == {}
+    assert "Collections/Create" not in server.server.stats().calls
 
 
 def test_to_table_without_options_is_refused(spark: SparkSession, server: Server, table: str, tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ def test_wrong_options_end_the_stream_before_its_first_batch(spark: SparkSession
 
 
 @native
+def test_deleting_what_is_missing_is_refused(spark: SparkSession, server: Server, tmp_path: Path) -> None:
+    """A micro-batch is no full load: everything else would be deleted."""
+    put_rows(tmp_path / "in", "a", range(3))
+    writer = to_place(rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint", delete_missing=True, source="articles")
+    with pytest.raises(Exception, match="would delete all documents that are not in the micro-batch"):
+        run_to_end(writer, server.name)
+    assert "Collections/Create" not in server.server.stats().calls
+
+
+@native
 def test_complete_mode_is_refused(spark: SparkSession, server: Server, tmp_path: Path) -> None:
     """The line names the mode and the line that works for an aggregation."""
     put_rows(tmp_path / "in", "a", range(3))

@@ -181,7 +181,7 @@ class SinkOptions:
     rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset, on any filesystem Arrow knows, that gets rejected rows; Spark reads it, and mended rows are written from it again.")] = None
     max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; the job fails at more of them."), COUNT_OR_SHARE] = None
     retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), between(0, 604_800)] = 600.0
-    report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure.")] = None
+    report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure; in a stream each micro-batch has its own (`report-17.json`).")] = None
     # fmt: on
 
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -578,7 +578,8 @@ def place_problems(options: SinkOptions) -> list[str]:
     where = options.collection
     if not where:
         return [
-            "no collection is named: end with .save(\"articles\"), or give option 'collection' (Spark does not hand on the options of a catalog table)"
+            "no collection is named: end with .save(\"articles\"), or give option 'collection'; Spark does not hand on the options of a catalog's table, "
+            "but those of CREATE TEMPORARY VIEW … USING vectorsink OPTIONS (…)"
         ]
     if HALF_CHARACTER.search(where):
         return [f"half a character of UTF-16 is no text, and cannot be in the name of a collection or directory: {_shown(where)}"]

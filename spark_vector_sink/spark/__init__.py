@@ -1,6 +1,7 @@
-"""Spark: `write()`, `check()` and `embed()`, and the data source "vectorsink" (`data_source`, Spark 4.0 or newer)."""
+"""Spark: `write()`, `check()`, `embed()` and `vector_sink()`, and the data source "vectorsink" (`data_source`, Spark 4.0 or newer)."""
 
+from spark_vector_sink.spark.foreach_batch import vector_sink
 from spark_vector_sink.spark.functions import embed
 from spark_vector_sink.spark.write import check, write
 
-__all__ = ["check", "embed", "write"]
+__all__ = ["check", "embed", "vector_sink", "write"]

@@ -5,27 +5,34 @@ The planner, the tasks and the committer are separate processes: only the plan a
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, WriterCommitMessage
+import pyspark
+from pyspark.sql import datasource
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader, WriterCommitMessage
 from pyspark.sql.types import StructType
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import OptionError, VectorSinkError
+from spark_vector_sink.options import SPARK_KEYS
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.spark import arrow
+from spark_vector_sink.spark.micro_batch import must_fit_a_stream, say, say_once
 from spark_vector_sink.spark.task import current_task, shipped_files
+
+if TYPE_CHECKING:
+    from spark_vector_sink.spark.stream import StreamCommitter, StreamWriter
 
 NAME = "vectorsink"
 
 
 class VectorSinkDataSource(DataSource):  # type: ignore[misc]
-    """The format "vectorsink". Write-only; append only in this version."""
+    """The format "vectorsink". Write-only."""
 
     def __init__(self, options: Mapping[str, str]) -> None:  # Spark calls it with this name
         self.options = dict(options)
@@ -35,21 +42,73 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return NAME
 
     def schema(self) -> StructType:
+        raise OptionError(
+            "the format 'vectorsink' only writes, so a view or table of it must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING "
+            "vectorsink OPTIONS (…); spark_vector_sink.search() asks a collection a question"
+        )
+
+    def reader(self, schema: StructType) -> DataSourceReader:
         raise OptionError("the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question")
 
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
         """Checks the job and creates the collection, on the driver, before any task."""
+        _must_have_options(self.options)
         if overwrite:
             raise OptionError("mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key")
         declared = arrow.schema(schema)
         checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files()).accepted()
-        _say(*checked.warnings)
+        say(*checked.warnings)
         return VectorSinkWriter(sink.prepare(checked), declared)
 
-    def streamWriter(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:  # noqa: N802
+    def streamWriter(self, schema: StructType, overwrite: bool) -> StreamWriter:  # noqa: N802
+        """Checks a micro-batch and creates the collection, on the driver, before any of its tasks."""
+        _must_have_options(self.options)
+        if not hasattr(datasource, "DataSourceStreamArrowWriter"):
+            raise OptionError(
+                f"a stream to format('vectorsink') needs Spark 4.1 or newer, and this is Spark {pyspark.__version__}; {_foreach_batch()}"
+            )
+        if overwrite:
+            raise OptionError(
+                "outputMode('complete') would replace the whole collection with each micro-batch; use outputMode('append'), or for an aggregation "
+                f"outputMode('update'), which hands over the rows that have changed: {_foreach_batch('update')}"
+            )
+        from spark_vector_sink.spark.stream import StreamWriter
+
+        declared = arrow.schema(schema)
+        checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files()).accepted()
+        must_fit_a_stream(checked.options)
+        for warning in checked.warnings:
+            say_once(warning)
+        return StreamWriter(sink.prepare(checked), declared)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Where Spark plans a write, it makes the data source from its class. The one that travels, Spark keeps to commit micro-batches with."""
+        return CommittingDataSource, (self.options,)
+
+
+class CommittingDataSource(VectorSinkDataSource):
+    """The data source in the process that ends a micro-batch, where nothing is to be prepared again."""
+
+    def streamWriter(self, schema: StructType, overwrite: bool) -> StreamCommitter:  # noqa: N802
+        from spark_vector_sink.spark.stream import StreamCommitter
+
+        return StreamCommitter()
+
+
+def _must_have_options(options: Mapping[str, str]) -> None:
+    """Refuse a write that came without any option of ours, as those into a table of a catalog do: no default can be meant then."""
+    if options.keys() <= SPARK_KEYS - {"path"}:
         raise OptionError(
-            "streaming is not available in this version; write each micro-batch with foreachBatch and df.write.format('vectorsink').mode('append')"
+            "no collection is named, and no option has come with this write: Spark does not hand on the options of a catalog's table (CREATE TABLE, "
+            "saveAsTable, insertInto, toTable); write with .format('vectorsink').option('url', …).save('articles') or, in SQL, CREATE TEMPORARY VIEW v "
+            "(id BIGINT, text STRING) USING vectorsink OPTIONS (url '…', collection 'articles') and INSERT INTO v SELECT …"
         )
+
+
+def _foreach_batch(mode: str = "append") -> str:
+    """The line that writes a stream on every Spark, and in update mode."""
+    how = "" if mode == "append" else f".outputMode('{mode}')"
+    return f"from spark_vector_sink.spark import vector_sink; df.writeStream{how}.foreachBatch(vector_sink(url=…, collection=…)).start()"
 
 
 @dataclass
@@ -75,17 +134,11 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
             report = sink.finish(self.plan, reports, len(messages))
         except VectorSinkError as error:
             # Spark calls `abort` next, in which nobody knows the reason
-            _say(str(sink.abandon(self.plan, reports, len(messages), str(error))))
+            say(str(sink.abandon(self.plan, reports, len(messages), str(error))))
             raise
-        _say(*(warning for warning in report.warnings if warning not in self.plan.warnings), str(report))
+        say(*(warning for warning in report.warnings if warning not in self.plan.warnings), str(report))
 
     def abort(self, messages: Sequence[Written | None]) -> None:
         reports = [message.report for message in messages if message is not None]
         if len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
-            _say(str(sink.abandon(self.plan, reports, len(messages))))
-
-
-def _say(*lines: str) -> None:
-    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well."""
-    for line in lines:
-        print(f"vectorsink: {line}", file=sys.stderr, flush=True)
+            say(str(sink.abandon(self.plan, reports, len(messages))))

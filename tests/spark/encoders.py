@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,10 @@ import numpy.typing as npt
 HASH = "tests.spark.encoders:HashEncoder"
 KILLERS = [f"tests.spark.encoders:{name}" for name in ("KillOnce", "KillOnceMore", "KillOnceAgain")]
 """Each kills one worker."""
+
+GATED = "tests.spark.encoders:Gated"
+GATE = "TEST_GATE"
+"""Environment variable with the folder in which `Gated` leaves a file for each window that waits, while the file `closed` is there."""
 
 ON_DEVICE = "tests.spark.encoders:OnDevice"
 FAKE_GPUS = "TEST_FAKE_GPUS"
@@ -57,6 +63,18 @@ class KillOnceMore(KillOnce):
 
 class KillOnceAgain(KillOnce):
     """For a third job."""
+
+
+class Gated(HashEncoder):
+    """Stops at texts that begin with "gated" until somebody opens the gate: so a test can act between two steps of a job."""
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        gate = Path(os.environ[GATE])
+        if any(text.startswith("gated") for text in texts) and (gate / "closed").exists():
+            (gate / f"waits-{uuid.uuid4().hex}").touch()
+            while (gate / "closed").exists():
+                time.sleep(0.01)
+        return super().encode(texts)
 
 
 class OnDevice(HashEncoder):

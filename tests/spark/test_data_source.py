@@ -99,16 +99,6 @@ def test_any_name_of_a_column(spark: SparkSession, server: Server) -> None:
     assert (vector, payload) == (hashed("one"), dict(zip(names, row, strict=True)))
 
 
-def test_options_of_an_insert_statement(spark: SparkSession, server: Server) -> None:
-    """A temporary view carries the options, which a table of a catalog does not."""
-    spark.sql(
-        "CREATE OR REPLACE TEMPORARY VIEW sink_view (id BIGINT, text STRING) USING vectorsink "
-        f"OPTIONS (url '{server.server.url}', collection 'articles', encoder '{HASH}', distance 'dot')"
-    )
-    spark.sql("INSERT INTO sink_view SELECT 5L, 'five'")
-    assert server.points() == {5: (hashed("five"), {"id": 5, "text": "five"})}
-
-
 def test_a_name_in_another_case(spark: SparkSession, server: Server) -> None:
     """Spark finds the format whatever its case."""
     df = spark.sql("SELECT 1 AS id, 'one' AS text")
@@ -147,20 +137,6 @@ def test_overwrite_is_refused(spark: SparkSession, server: Server) -> None:
     assert said == "mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key"
 
 
-@pytest.mark.parametrize("output_mode", ["append", "complete"])
-def test_a_stream_is_refused(spark: SparkSession, server: Server, tmp_path: Path, output_mode: str) -> None:
-    """A stream ends with one line that names foreachBatch."""
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.json").write_text('{"id": 1, "text": "one"}', encoding="utf-8")
-    rows = spark.readStream.schema("id bigint, text string").json(f"{tmp_path}/in")
-    if output_mode == "complete":
-        rows = rows.groupBy("text").count().withColumnRenamed("count", "id")
-    writer = rows.writeStream.format("vectorsink").options(**server.options, encoder=HASH, checkpointLocation=f"{tmp_path}/checkpoint")
-    with pytest.raises(Exception, match="streaming is not available in this version; write each micro-batch with foreachBatch"):
-        writer.outputMode(output_mode).start("articles").awaitTermination(60)
-    assert server.server.stats().upserts == []
-
-
 def test_everything_wrong_is_said_at_once(spark: SparkSession, server: Server) -> None:
     """An unknown option and a missing column stand in one line, each with a way out."""
     said = refusal(spark, server, text_colum="text", text_column="body", batch_points="none")
@@ -178,17 +154,6 @@ def test_a_bare_name_is_refused(spark: SparkSession, tmp_path: Path, monkeypatch
     assert "option 'url'" in said
     assert '.save("./articles")' in said
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_catalog_table_is_refused(spark: SparkSession, server: Server) -> None:
-    """saveAsTable names no collection, and the message says what Spark does with the options of a table."""
-    writer = spark.sql("SELECT 1 AS id, 'one' AS text").write.format("vectorsink").options(**server.options, encoder=HASH).mode("append")
-    try:
-        with pytest.raises(Exception, match="no collection is named") as caught:
-            writer.saveAsTable("articles_table")
-    finally:
-        spark.sql("DROP TABLE IF EXISTS articles_table")
-    assert "Spark does not hand on the options of a catalog table" in our_line(caught.value)
 
 
 def test_no_collection(spark: SparkSession, server: Server) -> None:

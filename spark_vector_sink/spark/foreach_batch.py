@@ -1,0 +1,38 @@
+"""`df.writeStream.foreachBatch(vector_sink(…))`: a stream by way of `write()`, on Spark 3.5 too, and in update mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.spark.micro_batch import must_fit_a_stream, numbered, say
+from spark_vector_sink.spark.write import write
+
+
+def vector_sink(name: str | None = None, *, profile: Any = None, **options: Any) -> Callable[[DataFrame, int], None]:
+    """The function to give to `foreachBatch`: writes each micro-batch with `write()`, and says its report with the batch's number.
+
+    name, profile, options: as for `write()`; of `report_path`, each batch has a file of its own (`report.json` → `report-17.json`).
+    Output modes append and update. What it returns pickles, for Spark Connect.
+    Raises OptionError here, before the stream starts, where the options themselves are wrong; what only the rows or the server can show ends
+    the first batch.
+    """
+    named = {**options, "path": name} if name is not None else dict(options)
+    must_fit_a_stream(SinkOptions.from_mapping(named))
+    return _EachBatch(named, profile)
+
+
+@dataclass(frozen=True)
+class _EachBatch:
+    """Writes a micro-batch."""
+
+    options: Mapping[str, Any] = field(repr=False)
+    profile: Any = None
+
+    def __call__(self, df: DataFrame, batch_id: int) -> None:
+        options = {name: numbered(str(value), batch_id) if name.lower() == "report_path" else value for name, value in self.options.items()}
+        say(f"batch {batch_id}: {write(df, profile=self.profile, **options)}")

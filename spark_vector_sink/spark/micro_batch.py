@@ -1,0 +1,39 @@
+"""What both doors of a stream say and save for each micro-batch."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+
+from spark_vector_sink.errors import OptionError
+from spark_vector_sink.options import SinkOptions
+
+
+def say(*lines: str) -> None:
+    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well, and neither has a stream."""
+    for line in lines:
+        print(f"vectorsink: {line}", file=sys.stderr, flush=True)
+
+
+@lru_cache(maxsize=64)
+def say_once(line: str) -> None:
+    """The same, once in a process: what is true of every micro-batch need not be said with each."""
+    say(line)
+
+
+def numbered(path: str, batch: int) -> str:
+    """The report's file of one micro-batch: `out/report.json` → `out/report-17.json`. The query of a URL stays at its end."""
+    place, mark, query = path.partition("?") if "://" in path else (path, "", "")
+    folder, slash, name = place.rpartition("/")
+    stem, dot, ending = name.rpartition(".")
+    named = f"{stem}-{batch}{dot}{ending}" if stem else f"{name}-{batch}"
+    return f"{folder}{slash}{named}{mark}{query}"
+
+
+def must_fit_a_stream(options: SinkOptions) -> None:
+    """Raise OptionError where an option means the whole table, which no micro-batch is."""
+    if options.delete_missing:
+        raise OptionError(
+            "option 'delete_missing' would delete all documents that are not in the micro-batch; leave it out in a stream: deletes come as rows, by option "
+            "'op_column', or from a job now and then that writes the whole table"
+        )

@@ -1,0 +1,78 @@
+"""`df.writeStream.format("vectorsink")` (Spark 4.1 or newer): one run of the engine for each micro-batch.
+
+Spark makes a writer twice for each batch: where the batch is planned, and once more, from a data source that has travelled, where it is committed
+or aborted. So there are two classes. The plan of the batch goes to tasks inside the first, and on to the second in the messages of tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSourceStreamArrowWriter, WriterCommitMessage
+
+from spark_vector_sink import sink
+from spark_vector_sink.errors import VectorSinkError
+from spark_vector_sink.plan import Plan
+from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.spark import arrow
+from spark_vector_sink.spark.micro_batch import numbered, say
+from spark_vector_sink.spark.task import current_task
+
+
+@dataclass
+class WrittenOfBatch(WriterCommitMessage):  # type: ignore[misc]
+    """What a task says to the committer, which knows the options only."""
+
+    report: PartitionReport
+    plan: Plan
+
+
+class StreamWriter(DataSourceStreamArrowWriter):  # type: ignore[misc]
+    """The writer where a micro-batch is planned, and in its tasks. Holds nothing but what pickles."""
+
+    def __init__(self, plan: Plan, schema: pa.Schema) -> None:
+        self.plan = plan
+        self.schema = schema
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> WrittenOfBatch:
+        return WrittenOfBatch(sink.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()), self.plan)
+
+
+class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
+    """The writer where a micro-batch is committed: prepares nothing, since its batch was prepared where it was planned."""
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> NoReturn:
+        raise TypeError("this version of Spark plans a micro-batch with a data source that has travelled; write the stream with foreachBatch instead")
+
+    def commit(self, messages: Sequence[WrittenOfBatch | None], batchId: int) -> None:  # noqa: N803 - Spark's name
+        reports, plan = _told(messages, batchId)
+        if plan is None:
+            return  # a batch without a single task
+        try:
+            report = sink.finish(plan, reports, len(messages))
+        except VectorSinkError as error:
+            # Spark calls `abort` next, in which nobody knows the reason
+            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages), str(error))}")
+            raise
+        say(*(warning for warning in report.warnings if warning not in plan.warnings), f"batch {batchId}: {report}")
+
+    def abort(self, messages: Sequence[WrittenOfBatch | None], batchId: int) -> None:  # noqa: N803 - Spark's name
+        reports, plan = _told(messages, batchId)
+        if plan is None:  # what the batch has staged, nobody here can name; it is swept by a later one
+            say(f"batch {batchId}: failed before any of its tasks had ended; start the query again, it writes the same points")
+        elif len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
+            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages))}")
+
+
+def _told(messages: Sequence[WrittenOfBatch | None], batch: int) -> tuple[list[PartitionReport], Plan | None]:
+    """The reports of the tasks that ended, and the plan of their batch, whose report has a file of its own."""
+    told = [message for message in messages if message is not None]
+    if not told:
+        return [], None
+    plan = told[0].plan
+    if plan.options.report_path is not None:
+        plan = replace(plan, options=replace(plan.options, report_path=numbered(plan.options.report_path, batch)))
+    return [message.report for message in told], plan

@@ -26,8 +26,10 @@ import pyarrow as pa
 from spark_vector_sink import stores
 from spark_vector_sink.delivering import Delivery, Read, Window
 from spark_vector_sink.delivery import rejects
+from spark_vector_sink.delivery import replace as replacing
 from spark_vector_sink.delivery.places import located, shown
 from spark_vector_sink.delivery.rejects import Rejects
+from spark_vector_sink.delivery.replace import Ended
 from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.encoding import Task as Task
 from spark_vector_sink.encoding import TaskEncoder
@@ -39,7 +41,7 @@ from spark_vector_sink.rows import documents, pieces
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.documents import Documents
 from spark_vector_sink.store.guard import other_model
-from spark_vector_sink.store.store import Target
+from spark_vector_sink.store.store import Collections, Target
 
 T = TypeVar("T")
 
@@ -94,22 +96,33 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
         raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")
     rejects.check(plan.options, plan.run, reports)
     with stores.collections(plan.options, plan.place, patient=True) as collections:
-        wrong = other_model(_target(plan).name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
-        if wrong is not None:
-            raise CollectionError(wrong)
-        receipts = [receipt for report in reports for receipt in report.receipts]
-        finished = collections.finish(_target(plan), plan.run, receipts)
-        waited = collections.wait_for_index(_target(plan)) if plan.options.wait_for_index else 0.0
-    rejects.publish(plan.options, plan.run, reports)
+        ended = _replace(plan, collections, reports) if plan.spec.overwrite else _append(plan, collections, reports)
     total = _report(plan, reports)
-    total.stored_points, total.index_seconds = finished.points, waited
+    total.stored_points, total.index_seconds = ended.finished.points, ended.waited
+    total.warnings += ended.warnings
     if total.rejected:
         total.warnings.append(f"{total.rejected:,} rows were rejected; they are in {shown(plan.options.rejects_path or '')}, each with its reason")
     _discard_rejects(plan, total)
-    if finished.points is None:
+    if ended.finished.points is None:
         total.warnings.append("the store did not tell how many points it holds")
     _save(total, plan.options.report_path)
     return total
+
+
+def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
+    target = _target(plan)
+    wrong = other_model(target.name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
+    if wrong is not None:
+        raise CollectionError(wrong)
+    finished = collections.finish(target, plan.run, [receipt for report in reports for receipt in report.receipts])
+    waited = collections.wait_for_index(target) if plan.options.wait_for_index else 0.0
+    rejects.publish(plan.options, plan.run, reports)
+    return Ended(finished, waited)
+
+
+def _replace(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
+    publish_rejects = partial(rejects.publish, plan.options, plan.run, reports)
+    return replacing.replace(collections, _target(plan), plan.spec, plan.run, reports, plan.options.keep_versions, publish_rejects)
 
 
 def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None, error: str = "") -> WriteReport:
@@ -122,7 +135,8 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     total = _report(plan, reports)
     _discard_rejects(plan, total)
     done = f"{len(reports)} of {partitions} partitions had ended well; " if partitions is not None else ""
-    total.error = f"{error + '; ' if error else ''}{done}run the job again, it writes the same points"
+    again = f"'{_target(plan).name}' is as it was; run the job again" if plan.spec.overwrite else "run the job again, it writes the same points"
+    total.error = f"{error + '; ' if error else ''}{done}{again}"
     _save(total, plan.options.report_path)
     return total
 

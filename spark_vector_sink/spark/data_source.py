@@ -25,7 +25,7 @@ NAME = "vectorsink"
 
 
 class VectorSinkDataSource(DataSource):  # type: ignore[misc]
-    """The format "vectorsink". Write-only; append only in this version."""
+    """The format "vectorsink". Write-only."""
 
     def __init__(self, options: Mapping[str, str]) -> None:  # Spark calls it with this name
         self.options = dict(options)
@@ -39,10 +39,9 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
 
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
         """Checks the job and creates the collection, on the driver, before any task."""
-        if overwrite:
-            raise OptionError("mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key")
+        mode = planning.OVERWRITE if overwrite else planning.APPEND
         declared = arrow.schema(schema)
-        checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files()).accepted()
+        checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files(), mode).accepted()
         _say(*checked.warnings)
         return VectorSinkWriter(sink.prepare(checked), declared)
 

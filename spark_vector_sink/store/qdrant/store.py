@@ -11,6 +11,7 @@ from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.pace import Pace
 from spark_vector_sink.store.points import Outcome, PointBatch, Sent
 from spark_vector_sink.store.qdrant.address import Address
+from spark_vector_sink.store.qdrant.heart import Heart
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.requests import Request, requests
 from spark_vector_sink.store.qdrant.sender import Sender
@@ -24,6 +25,7 @@ class QdrantStore:
         self._collection = target.physical
         self._options = options
         self._closing = threading.Event()
+        self._heart = Heart(addresses, target, partition)
         self._nodes = Nodes(addresses, first=partition)
         limit = Limit(None if options.max_in_flight == AUTO else int(options.max_in_flight))
         self._pace = Pace(options.max_points_per_second, self._closing)
@@ -36,6 +38,7 @@ class QdrantStore:
         return self._sender.retries
 
     def submit(self, points: PointBatch) -> Sent:
+        self._heart.beat()
         sent = Sent()
         options = self._options
         for request in requests(points, self._collection, options.ordering, self._sender.points_at_once, options.batch_bytes):

@@ -773,6 +773,13 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         _check_body([wrong for where, part in parts for wrong in _wrong_in_query(where, part)])
         return self.store.find(request.collection_name).query(request)
 
+    def QueryBatch(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
+        reply = q.QueryBatchResponse()
+        for one in request.query_points:
+            one.collection_name = request.collection_name
+            reply.result.add(result=self.Query(one, context).result)
+        return reply
+
     def Scroll(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         for name in ("filter", "order_by"):
             if request.HasField(name):

@@ -39,8 +39,9 @@ def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND
     """
     if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
         raise OptionError("a resource profile needs Spark 4.0 or newer")
-    plan = sink.prepare(check(df, name, mode=mode, **options).accepted())
-    rows, declared = _columns_in_use(plan, df)
+    checked = check(df, name, mode=mode, **options).accepted()
+    rows, declared = _columns_in_use(checked, df)
+    plan = sink.prepare(checked)
     reports: list[PartitionReport] = []
     try:
         told = rows.mapInArrow(_writer(plan, declared), "report string", **({} if profile is None else {"profile": profile})).collect()

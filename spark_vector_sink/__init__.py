@@ -3,7 +3,7 @@
 Importing this package imports neither pyspark nor torch. `spark_vector_sink.spark` holds `write()` and `check()`.
 """
 
-from spark_vector_sink.admin import Answer, search
+from spark_vector_sink.admin import Answer, rollback, search
 from spark_vector_sink.errors import (
     BadRowError,
     CollectionError,
@@ -40,5 +40,6 @@ __all__ = [
     "TransientStoreError",
     "VectorSinkError",
     "WriteReport",
+    "rollback",
     "search",
 ]

@@ -1,4 +1,4 @@
-"""What people do between jobs: ask a collection a question."""
+"""What people do between jobs: ask a collection a question, go back to the version before."""
 
 from __future__ import annotations
 
@@ -54,6 +54,20 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
     return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id) for hit in hits]
 
 
+def rollback(where: str, **options: Any) -> str:
+    """Let a collection stand for the version that served before the last overwrite, in one step; that version's name.
+
+    where, options: as for `search`. The version it went away from is dropped by the next overwrite. A second rollback goes one version further back,
+    as far as `keep_versions` has kept them. Raises CollectionError where there is none.
+    """
+    parsed = SinkOptions.from_mapping({**_place(where), **options})
+    place, warnings = stores.find(parsed)
+    for warning in warnings:
+        log.warning(warning)
+    with stores.collections(parsed, place) as collections:
+        return collections.rollback(place.name(parsed))
+
+
 def _place(where: str) -> dict[str, str]:
     """Options `url` and `collection` of a place in one text."""
     if "://" not in where or where.startswith("file:"):
@@ -61,7 +75,7 @@ def _place(where: str) -> dict[str, str]:
     try:
         url = urlsplit(where)
     except ValueError:
-        raise OptionError("the address to search is no URL; write http://host:6333/collection") from None
+        raise OptionError("the address of the collection is no URL; write http://host:6333/collection") from None
     server, _, collection = url.path.strip("/").rpartition("/")
     if not collection:
         raise OptionError(

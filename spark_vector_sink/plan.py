@@ -27,6 +27,18 @@ from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
 
+APPEND, OVERWRITE = "append", "overwrite"
+
+_OVERWRITE_IGNORES = (
+    ("unchanged", "skip", "every document is written into a fresh collection"),
+    ("existing", "merge", "a fresh collection has no points to merge with"),
+    ("delete_missing", True, "a fresh collection has only what the table has"),
+    ("adopt_collection", True, "what is there is replaced as a whole"),
+    ("versioned", False, "the new version needs the alias"),
+    ("create_collection", False, "it fills a collection of its own"),
+)
+"""Of options, the values that an overwrite cannot follow, and why."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -80,14 +92,16 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(options: Mapping[str, Any], schema: pa.Schema) -> Plan:
+def plan(options: Mapping[str, Any], schema: pa.Schema, mode: str = APPEND) -> Plan:
     """The plan of a job that can run. Raises RefusedError, or the subclass that fits, with every problem in one line."""
-    return check(options, schema).accepted()
+    return check(options, schema, mode=mode).accepted()
 
 
-def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str, str] | None = None, shipped: Path | None = None) -> Plan:
+def check(
+    options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str, str] | None = None, shipped: Path | None = None, mode: str = APPEND
+) -> Plan:
     """The plan of a job, with its problems instead of an error. unreadable: columns that never reach a task, each with a sentence.
-    shipped: the folder, here on the driver, of the files that Spark ships to tasks.
+    shipped: the folder, here on the driver, of the files that Spark ships to tasks. mode: `append` or `overwrite`.
 
     Looks at the server or the directory, and changes nothing there.
     """
@@ -96,7 +110,9 @@ def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str
     columns, misfits = column_rules.choose(parsed, schema)
     if parsed.rejects_path:
         parsed = replace(parsed, rejects_path=places.absolute(parsed.rejects_path))
-    found.add(OptionError, [*wrong, *_report_problems(parsed), *rejects.problems(parsed), *_index_problems(parsed, columns)])
+    found.add(
+        OptionError, [*wrong, *_mode_problems(parsed, mode), *_report_problems(parsed), *rejects.problems(parsed), *_index_problems(parsed, columns)]
+    )
     found.add(SchemaError, (unreadable or {}).values())
     found.add(
         SchemaError, (text for text in misfits if not any(text.startswith(f"column '{name}' cannot become payload") for name in unreadable or ()))
@@ -119,13 +135,14 @@ def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str
                 loaded = encoders.load(replace(encoder, device="cpu"), files=str(shipped) if shipped else None)
                 encoder, dimension = replace(encoder, identity=loaded.identity), loaded.dimension
                 encoders.unload()
-    spec = _collection_spec(parsed, columns, encoder, dimension)
+    spec = replace(_collection_spec(parsed, columns, encoder, dimension), overwrite=mode == OVERWRITE, replace_plain=parsed.replace_collection)
 
     if reachable:
         with found.catching(CollectionError):
             with stores.collections(parsed, place) as collections:
                 target = collections.resolve(place.name(parsed), spec)
             found.add(CollectionError, target.problems)
+            warnings += target.warnings
             spec = replace(spec, dimension=spec.dimension or target.dimension, reads=spec.reads or bool(target.remembered.get("chunked")))
             if parsed.vector_column and spec.dimension is None:
                 found.add(
@@ -139,6 +156,17 @@ def check(options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str
         parsed, columns, encoder, spec, place, target, run=uuid.uuid4().hex, started=time.time(),
         problems=found.texts, warnings=tuple(warnings), refusal=found.kind,
     )  # fmt: skip
+
+
+def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
+    """Options that say nothing in this mode."""
+    if mode not in (APPEND, OVERWRITE):
+        yield f"mode must be 'append' or 'overwrite', got {mode!r}"
+    if mode != OVERWRITE:
+        return
+    for name, value, why in _OVERWRITE_IGNORES:
+        if getattr(options, name) == value:
+            yield f"option '{name}' = '{str(value).lower()}' has no effect with mode('overwrite'): {why}; leave it out, or use mode('append')"
 
 
 class _Found:

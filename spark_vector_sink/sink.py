@@ -26,8 +26,10 @@ from spark_vector_sink import stores
 from spark_vector_sink.delivering import Delivery
 from spark_vector_sink.delivery import missing as missing_documents
 from spark_vector_sink.delivery import rejects
+from spark_vector_sink.delivery import replace as replacing
 from spark_vector_sink.delivery.places import located, shown
 from spark_vector_sink.delivery.rejects import Rejects
+from spark_vector_sink.delivery.replace import Ended
 from spark_vector_sink.encoding import Task as Task
 from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, shorten
@@ -36,7 +38,7 @@ from spark_vector_sink.plan import Plan
 from spark_vector_sink.reading import ModelWanted, Reading, timed
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.store.guard import other_model
-from spark_vector_sink.store.store import Target
+from spark_vector_sink.store.store import Collections, Target
 
 T = TypeVar("T")
 
@@ -93,28 +95,39 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
         raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")
     rejects.check(plan.options, plan.run, reports)
     with stores.collections(plan.options, plan.place, patient=True) as collections:
-        wrong = other_model(_target(plan).name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
-        if wrong is not None:
-            raise CollectionError(wrong)
-        receipts = [receipt for report in reports for receipt in report.receipts]
-        finished = collections.finish(_target(plan), plan.run, receipts)
-        unseen = missing_documents.delete(plan.options, collections, _target(plan), plan.run)
-        if plan.options.version_column and plan.options.op_column:
-            collections.purge_tombstones(_target(plan), int(plan.started - plan.options.tombstone_days * 86_400))
-        waited = collections.wait_for_index(_target(plan)) if plan.options.wait_for_index else 0.0
-    rejects.publish(plan.options, plan.run, reports)
+        ended = _replace(plan, collections, reports) if plan.spec.overwrite else _append(plan, collections, reports)
     total = _report(plan, reports)
-    total.stored_points, total.index_seconds = finished.points, waited
-    total.written, total.deleted = total.written - finished.older, total.deleted - finished.older_deletions
-    total.older += finished.older + finished.older_deletions
-    total.missing_deleted, total.warnings = unseen.deleted, [*total.warnings, *unseen.warnings]
+    total.stored_points, total.index_seconds = ended.finished.points, ended.waited
+    total.written, total.deleted = total.written - ended.finished.older, total.deleted - ended.finished.older_deletions
+    total.older += ended.finished.older + ended.finished.older_deletions
+    total.missing_deleted = ended.missing_deleted
+    total.warnings += ended.warnings
     if total.rejected:
         total.warnings.append(f"{total.rejected:,} rows were rejected; they are in {shown(plan.options.rejects_path or '')}, each with its reason")
     _discard_rejects(plan, total)
-    if finished.points is None:
+    if ended.finished.points is None:
         total.warnings.append("the store did not tell how many points it holds")
     _save(total, plan.options.report_path)
     return total
+
+
+def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
+    target = _target(plan)
+    wrong = other_model(target.name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
+    if wrong is not None:
+        raise CollectionError(wrong)
+    finished = collections.finish(target, plan.run, [receipt for report in reports for receipt in report.receipts])
+    unseen = missing_documents.delete(plan.options, collections, target, plan.run)
+    if plan.options.version_column and plan.options.op_column:
+        collections.purge_tombstones(target, int(plan.started - plan.options.tombstone_days * 86_400))
+    waited = collections.wait_for_index(target) if plan.options.wait_for_index else 0.0
+    rejects.publish(plan.options, plan.run, reports)
+    return Ended(finished, waited, unseen.warnings, unseen.deleted)
+
+
+def _replace(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
+    publish_rejects = partial(rejects.publish, plan.options, plan.run, reports)
+    return replacing.replace(collections, _target(plan), plan.spec, plan.run, reports, plan.options.keep_versions, publish_rejects)
 
 
 def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None, error: str = "") -> WriteReport:
@@ -127,7 +140,8 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     total = _report(plan, reports)
     _discard_rejects(plan, total)
     done = f"{len(reports)} of {partitions} partitions had ended well; " if partitions is not None else ""
-    total.error = f"{error + '; ' if error else ''}{done}run the job again, it writes the same points"
+    again = f"'{_target(plan).name}' is as it was; run the job again" if plan.spec.overwrite else "run the job again, it writes the same points"
+    total.error = f"{error + '; ' if error else ''}{done}{again}"
     _save(total, plan.options.report_path)
     return total
 

@@ -28,9 +28,9 @@ class Place:
 
     options: dict[str, Any]
 
-    def write(self, *partitions: pa.Table, **options: Any) -> WriteReport:
+    def write(self, *partitions: pa.Table, mode: str = "append", **options: Any) -> WriteReport:
         """A job with one task for each table."""
-        plan = sink.prepare(planning.plan({**self.options, **options}, partitions[0].schema))
+        plan = sink.prepare(planning.plan({**self.options, **options}, partitions[0].schema, mode))
         return sink.finish(plan, [sink.write_partition(plan, table.to_batches(), sink.Task(partition=i)) for i, table in enumerate(partitions)])
 
     def check(self, table: pa.Table, **options: Any) -> planning.Plan:

@@ -53,10 +53,9 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
         """Checks the job and creates the collection, on the driver, before any task."""
         _must_have_options(self.options)
-        if overwrite:
-            raise OptionError("mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key")
+        mode = planning.OVERWRITE if overwrite else planning.APPEND
         declared = arrow.schema(schema)
-        checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files()).accepted()
+        checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files(), mode).accepted()
         say(*checked.warnings)
         return VectorSinkWriter(sink.prepare(checked), declared)
 

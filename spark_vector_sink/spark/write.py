@@ -24,22 +24,24 @@ REPORTS = pa.schema([("report", pa.string())])
 log = logging.getLogger("spark_vector_sink")
 
 
-def check(df: DataFrame, name: str | None = None, **options: Any) -> Plan:
+def check(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND, **options: Any) -> Plan:
     """What `write` would do, with every problem, and nothing done: columns, key, model, collection. `print` it."""
-    return planning.check(_named(name, options), arrow.schema(df.schema), shipped=shipped_files())
+    return planning.check(_named(name, options), arrow.schema(df.schema), shipped=shipped_files(), mode=mode)
 
 
-def write(df: DataFrame, name: str | None = None, *, profile: Any = None, **options: Any) -> WriteReport:
+def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND, profile: Any = None, **options: Any) -> WriteReport:
     """Write a DataFrame and return the report.
 
-    name: the collection, or the directory of an embedded store. options: as for `format("vectorsink")`, as Python values or text.
+    name: the collection, or the directory of an embedded store. mode: `append` updates documents by their key, `overwrite` replaces all of them at
+    once. options: as for `format("vectorsink")`, as Python values or text.
     profile: a `pyspark.resource.ResourceProfile` for the tasks that encode, e.g. one GPU each (Spark 4.0 or newer).
     Raises RefusedError before anything is written, else what Spark raises for a failed job.
     """
     if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
         raise OptionError("a resource profile needs Spark 4.0 or newer")
-    plan = sink.prepare(check(df, name, **options).accepted())
-    rows, declared = _columns_in_use(plan, df)
+    checked = check(df, name, mode=mode, **options).accepted()
+    rows, declared = _columns_in_use(checked, df)
+    plan = sink.prepare(checked)
     reports: list[PartitionReport] = []
     try:
         told = rows.mapInArrow(_writer(plan, declared), "report string", **({} if profile is None else {"profile": profile})).collect()

@@ -45,6 +45,10 @@ class CollectionSpec:
     """False: points have the sparse vector only, and `vector_name`, `dimension` and `distance` mean nothing"""
     reads: bool = False
     """whether tasks will ask what is stored: an embedded store writes that down for them when the run begins"""
+    overwrite: bool = False
+    """the points go into a fresh version beside what the name stands for; `publish` moves the name"""
+    replace_plain: bool = False
+    """an overwrite may put a version in the place of a collection that has no versions"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ class Target:
     """what the sink remembers in it, as of now; empty where there is nothing yet"""
     made_by: str | None = None
     """the run that made the collection, where it is known; another one at the end means that it was made anew meanwhile"""
+    overwrites: bool = False
+    """`physical` is a version of this run alone, and no search sees it before `publish`"""
+    replaces: str | None = None
+    """of an overwrite: what the name stood for when it was planned (its own name: a plain collection); None: there was nothing"""
+    warnings: tuple[str, ...] = ()
+    """what the user should know before the job runs"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,17 @@ class Finished:
     points: int | None
     older: int = 0
     older_deletions: int = 0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A point as the store gives it back. vectors: the length of each, by name; 0 where it holds none, or something else than finite numbers.
+    fields: the keys of its payload. found: whether a search by its own vector answers."""
+
+    id: PointId
+    vectors: Mapping[str, int]
+    fields: Set[str]
+    found: bool
 
 
 @dataclass(frozen=True)
@@ -140,6 +161,16 @@ class Collections(Protocol):
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Bring in what tasks have staged."""
+
+    def probe(self, target: Target, most: int) -> Sequence[Probe]:
+        """Up to `most` points read back from the version that an overwrite has filled, in no order, and whether a search finds them."""
+
+    def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
+        """Let the name stand for the version of this overwrite, in one step, then drop what is older than the `keep` versions before it;
+        warnings. Calling it again changes nothing more. Raises CollectionError where the name no longer stands for `target.replaces`."""
+
+    def rollback(self, name: str) -> str:
+        """Let the name stand for the version that served before; that version. Raises CollectionError where there is none."""
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""

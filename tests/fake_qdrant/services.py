@@ -134,6 +134,13 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         check_body([wrong for where, part in parts for wrong in wrong_in_query(where, part)])
         return answer(self.store.find(request.collection_name), request)
 
+    def QueryBatch(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
+        reply = q.QueryBatchResponse()
+        for one in request.query_points:
+            one.collection_name = request.collection_name
+            reply.result.add(result=self.Query(one, context).result)
+        return reply
+
     def Scroll(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         if request.HasField("order_by"):
             raise unimplemented("order_by")

@@ -12,6 +12,7 @@ import numpy as np
 import pyspark
 import qdrant_edge
 from pyspark.sql import DataFrame
+from qdrant_client import grpc as q
 
 from spark_vector_sink.store.edge.layout import StoreDirectory
 from tests.fake_server import FakeServer
@@ -46,6 +47,10 @@ class Embedded:
         finally:
             shard.close()
 
+    def versions(self) -> list[str]:
+        """The versions that are there."""
+        return sorted(path.name for path in Path(self.name).glob("v*"))
+
 
 @dataclass(frozen=True)
 class Server:
@@ -60,6 +65,11 @@ class Server:
 
     def points(self) -> Points:
         return {key: (point.vectors[""].tolist(), point.payload) for key, point in self.server.points(self.name).items()}
+
+    def versions(self) -> list[str]:
+        """The versions that are there."""
+        listed = q.CollectionsStub(self.server.channel).List(q.ListCollectionsRequest()).collections
+        return sorted(one.name.removeprefix(f"{self.name}__") for one in listed)
 
 
 Place = Embedded | Server

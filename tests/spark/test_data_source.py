@@ -122,6 +122,22 @@ df.write.format("vectorsink").option("url", {fake_server.url!r}).option("encoder
     assert len(fake_server.points("articles")) == 30
 
 
+def test_overwrite_replaces_all_rows(spark: SparkSession, place: Place) -> None:
+    """What the table no longer has is gone afterwards, in a version of its own: Spark asks for one writer, so there is one version more."""
+    save(spark.createDataFrame(ARTICLES, "id bigint, text string, topic string"), place)
+    save(spark.sql("SELECT 7 AS id, 'seven' AS text"), place, "overwrite")
+    assert place.points() == {7: (hashed("seven"), {"id": 7, "text": "seven"})}
+    assert place.versions() == ["v1", "v2"]
+
+
+def test_an_overwrite_whose_task_fails_changes_nothing(spark: SparkSession, place: Place) -> None:
+    """The old rows serve, and the line says why the new ones do not."""
+    save(spark.createDataFrame(ARTICLES, "id bigint, text string, topic string"), place)
+    before = place.points()
+    assert "column 'text' is null" in refusal(spark, place, "SELECT 7 AS id, CAST(NULL AS string) AS text", "overwrite")
+    assert place.points() == before
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -129,12 +145,6 @@ def test_without_a_mode_spark_says_what_to_write(spark: SparkSession, server: Se
     """Spark's default mode never reaches the sink; the message is Spark's own."""
     with pytest.raises(Exception, match=r'"vectorsink" cannot be written in the "ErrorIfExists" mode.*"Append"'):
         save(spark.sql("SELECT 1 AS id, 'one' AS text"), server, mode=None)
-
-
-def test_overwrite_is_refused(spark: SparkSession, server: Server) -> None:
-    """Overwrite would lose what is there, so it is not silently an append."""
-    said = refusal(spark, server, mode="overwrite")
-    assert said == "mode('overwrite') is not available in this version; use mode('append'), which updates documents by their key"
 
 
 def test_everything_wrong_is_said_at_once(spark: SparkSession, server: Server) -> None:

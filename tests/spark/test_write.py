@@ -14,7 +14,7 @@ from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
 from pyspark.sql import DataFrame, SparkSession
 from sentence_transformers import SentenceTransformer
 
-from spark_vector_sink import IncompleteError, OptionError, RefusedError, SchemaError, WriteReport
+from spark_vector_sink import IncompleteError, OptionError, RefusedError, SchemaError, WriteReport, rollback
 from spark_vector_sink.report import ROW_COUNTS
 from spark_vector_sink.spark import check, write
 from tests.fake_server import FakeServer
@@ -59,6 +59,22 @@ def test_every_row_is_in_one_count(spark: SparkSession, place: Place) -> None:
     assert (report.rows, report.written, report.superseded, report.points) == (90, 80, 10, 80)
     assert sum(getattr(report, name) for name in ROW_COUNTS) == report.rows
     assert len(place.points()) == 80
+
+
+def test_overwrite_replaces_all_rows(spark: SparkSession, place: Place) -> None:
+    """mode="overwrite" leaves only the rows of this table; rollback() brings the others back."""
+    put(spark.sql("SELECT * FROM VALUES (1, 'one'), (2, 'two') AS t(id, text)"), place)
+    report = put(spark.sql("SELECT * FROM VALUES (2, 'zwei'), (3, 'drei') AS t(id, text)"), place, mode="overwrite")
+    assert (report.points, report.stored_points) == (2, 2)
+    assert place.points() == {2: (hashed("zwei"), {"id": 2, "text": "zwei"}), 3: (hashed("drei"), {"id": 3, "text": "drei"})}
+    rollback(place.name, **{name: value for name, value in place.options.items() if name == "url"})
+    assert place.points().keys() == {1, 2}
+
+
+def test_a_mode_that_is_none(spark: SparkSession, place: Place) -> None:
+    """Only two words are modes."""
+    with pytest.raises(OptionError, match=r"mode must be 'append' or 'overwrite', got 'replace'"):
+        put(spark.sql("SELECT 1 AS id, 'one' AS text"), place, mode="replace")
 
 
 def test_of_one_key_the_last_row_wins(spark: SparkSession, server: Server) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,17 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, shorten
-from spark_vector_sink.store.edge import purge, staging, state
+from spark_vector_sink.store.edge import purge, staging, state, versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
+from spark_vector_sink.store.edge.making import create, creation, index_plan, make_root, resolve_overwrite
+from spark_vector_sink.store.edge.probe import probe
 from spark_vector_sink.store.question import SparseQuery, check_question
-from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Target
+from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
+from spark_vector_sink.store.versions import replaced_meanwhile
 
 _TRY_LATER = "try again when it is free, or wait longer"
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
+
+
+log = logging.getLogger("spark_vector_sink")
 
 
 class EdgeCollections:
@@ -34,12 +42,14 @@ class EdgeCollections:
         edge.qdrant_edge()
         directory = StoreDirectory(Path(name))
         problems = place_problems(directory)
+        if spec.overwrite:
+            return resolve_overwrite(directory, spec, tuple(problems))
         physical = None if problems else directory.current()
         if physical is not None:
             return _resolve_existing(directory, physical, spec)
         if not spec.create:
             problems.append(missing_problem(directory))
-        plan = () if problems else (_creation(name, spec), *_index_plan(spec.payload_indexes))
+        plan = () if problems else (creation(name, spec), *index_plan(spec.payload_indexes))
         return Target(name, FIRST_VERSION, exists=False, dimension=spec.dimension if spec.dense else None, problems=tuple(problems), plan=plan)
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
@@ -47,11 +57,13 @@ class EdgeCollections:
         if target.problems:
             raise CollectionError(target.problems)
         directory = StoreDirectory(Path(target.name))
-        _make_root(directory)
+        make_root(directory)
         with self._locked(directory, _TRY_LATER) as deadline:
-            physical = directory.current()
-            if physical is None:
-                physical = _create(directory, spec)
+            if target.overwrites:
+                physical = versions.begin(directory, run, target.replaces)
+                create(directory, spec, physical)
+            else:
+                physical = directory.current() or _create_current(directory, spec)
             facts = self._update(directory, physical, spec, deadline)
             staging.begin_run(directory, run)
             if spec.reads:
@@ -65,9 +77,19 @@ class EdgeCollections:
         When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in.
         """
         directory = StoreDirectory(Path(target.name))
+        if target.overwrites:
+            return versions.fill(directory, target.physical, run, receipts, time.monotonic() + self._seconds)
+        _check_serves(directory, target)
         if receipts:
             staging.write_manifest(directory, run, target.physical, receipts)
-        with self._locked(directory, _ROWS_ARE_SAFE) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
+        with self._locked(directory, _ROWS_ARE_SAFE) as deadline:
+            if directory.current() not in (None, target.physical):  # replaced since the look before: nobody can have those rows any more
+                staging.end_run(directory, run)
+                _check_serves(directory, target)
+            return self._bring_in(directory, target, run, deadline)
+
+    def _bring_in(self, directory: StoreDirectory, target: Target, run: str, deadline: float) -> Finished:
+        with edge.opened(directory.shard(target.physical), deadline) as shard:
             older = _roll_forward(directory, target.physical, shard)
             staging.drop_staging(directory, run)
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
@@ -97,28 +119,55 @@ class EdgeCollections:
         return 0.0
 
     def abandon(self, target: Target, run: str) -> None:
-        """Remove what the failed run has staged, unless it is pending already."""
-        staging.drop_staging(StoreDirectory(Path(target.name)), run)
+        """Remove what the failed run has staged, unless it is pending already, and the version that it was to fill."""
+        directory = StoreDirectory(Path(target.name))
+        if target.overwrites:
+            versions.abandon(directory, target.physical, run)
+        staging.drop_staging(directory, run)
+
+    def probe(self, target: Target, most: int) -> Sequence[Probe]:
+        directory = StoreDirectory(Path(target.name))
+        with edge.opened(directory.shard(target.physical), time.monotonic() + self._seconds) as shard:
+            return probe(shard, most)
+
+    def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
+        directory = StoreDirectory(Path(target.name))
+        with self._locked(directory, _TRY_LATER) as deadline:
+            versions.switch(directory, target.physical, run, target.replaces, keep, lambda current: _settle(directory, current, deadline))
+            staging.drop_staging(directory, run)
+        return []
+
+    def rollback(self, name: str) -> str:
+        directory = StoreDirectory(Path(name))
+        if directory.current() is None:  # said before a lock is left behind
+            raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
+        with self._locked(directory, _TRY_LATER) as deadline:
+            return versions.roll_back(directory, lambda current: _settle(directory, current, deadline))
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the store; empty where there is none."""
-        directory = StoreDirectory(Path(name))
-        physical = directory.current()
-        return {} if physical is None else read_facts(directory, physical).metadata
+        facts = versions.facts_of_current(StoreDirectory(Path(name)))
+        return {} if facts is None else facts.metadata
 
     def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
         """The nearest points, best first, after bringing in what is pending."""
         directory = StoreDirectory(Path(name))
-        physical = directory.current()
-        if physical is None:
+        if directory.current() is None:
             raise CollectionError(f"there is no embedded store at {name}; write to it first, or name the directory of one")
+        with self._locked(directory, _TRY_LATER) as deadline:
+            return self._search(directory, vector, limit, sparse, deadline)
+
+    def _search(
+        self, directory: StoreDirectory, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, deadline: float
+    ) -> list[Hit]:
+        name, physical = directory.root, directory.current() or FIRST_VERSION
         facts = read_facts(directory, physical)
-        check_question(name, vector, sparse, facts.dense, bool(facts.sparse_vector_name))
+        check_question(str(name), vector, sparse, facts.dense, bool(facts.sparse_vector_name))
         if vector is not None and len(vector) not in (0, facts.dimension):
             raise CollectionError(
                 f"{name} holds vectors of {facts.dimension} dimensions, but the one to search for has {len(vector)}; use the model that made the store"
             )
-        with self._locked(directory, _TRY_LATER) as deadline, edge.opened(directory.shard(physical), deadline) as shard:
+        with edge.opened(directory.shard(physical), deadline) as shard:
             _roll_forward(directory, physical, shard)
             return edge.nearest(shard, facts, vector, limit, sparse)
 
@@ -168,7 +217,7 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
         waiting = len(staging.manifests(directory))
     except StoreError as error:
         return Target(name, physical, exists=True, problems=(str(error),))
-    plan = list(_index_plan(new_indexes(facts, spec)))
+    plan = list(index_plan(new_indexes(facts, spec)))
     if waiting:
         plan.insert(0, f"bring in the rows of {waiting} earlier {'run' if waiting == 1 else 'runs'}")
     plan.insert(0, f"write to the existing embedded store {name}")
@@ -186,49 +235,26 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
     )
 
 
-def _creation(name: str, spec: CollectionSpec) -> str:
-    vectors = [f"vectors of {spec.dimension or 'unknown'} dimensions, {spec.distance}"] if spec.dense else []
-    vectors += [f"sparse vector '{spec.sparse_vector_name}'"] if spec.sparse_vector_name else []
-    return f"create the embedded store {name}: {'; '.join(vectors)}"
+def _create_current(directory: StoreDirectory, spec: CollectionSpec) -> str:
+    """Make an empty store; its version. What a process that was killed here has left is no store, and is made anew; what an overwrite fills is not touched."""
+    physical = versions.next_name(directory) if versions.is_aside(directory, FIRST_VERSION) else FIRST_VERSION
+    shutil.rmtree(directory.version(physical), ignore_errors=True)
+    create(directory, spec, physical)
+    write_atomically(directory.current_file, f"{physical}\n")
+    return physical
 
 
-def _index_plan(indexes: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(f"create the payload index {field}:{kind}" for field, kind in indexes.items())
+def _check_serves(directory: StoreDirectory, target: Target) -> None:
+    current = directory.current()
+    if current not in (None, target.physical):
+        raise replaced_meanwhile(target.name, current, target.physical)
 
 
-def _make_root(directory: StoreDirectory) -> None:
-    """Make the directory, after looking once more that nobody else's things lie there."""
-    if problems := place_problems(directory):
-        raise CollectionError(problems)
-    try:
-        directory.root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CollectionError(f"{directory.root} cannot be made: {error.strerror}; name another path") from error
-
-
-def _create(directory: StoreDirectory, spec: CollectionSpec) -> str:
-    """Make an empty store. CURRENT comes last: without it the store does not exist, and is made anew."""
-    if not spec.create:
-        raise CollectionError(missing_problem(directory))
-    if spec.dense and spec.dimension is None:
-        raise CollectionError(
-            f"the embedded store {directory.root} cannot be made, because the length of its vectors is not known; give option 'dimension'"
-        )
-    facts = StoreFacts(
-        spec.vector_name,
-        spec.dimension if spec.dense else None,
-        spec.distance,
-        points=0,
-        metadata=spec.metadata,
-        sparse_vector_name=spec.sparse_vector_name,
-    )
-    shutil.rmtree(directory.version(FIRST_VERSION), ignore_errors=True)
-    edge.create_shard(directory.shard(FIRST_VERSION), facts)
-    write_facts(directory, FIRST_VERSION, facts)
-    directory.pending.mkdir(exist_ok=True)
-    directory.all_staging.mkdir(exist_ok=True)
-    write_atomically(directory.current_file, f"{FIRST_VERSION}\n")
-    return FIRST_VERSION
+def _settle(directory: StoreDirectory, physical: str, deadline: float) -> None:
+    """Bring in what is pending, where something is."""
+    if staging.manifests(directory):
+        with edge.opened(directory.shard(physical), deadline) as shard:
+            _roll_forward(directory, physical, shard)
 
 
 def _export(directory: StoreDirectory, physical: str, run: str, deadline: float) -> None:
@@ -249,6 +275,11 @@ def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[
     older = {}
     for manifest in staging.manifests(directory):
         if manifest.version != physical:
+            if manifest.version != directory.current():  # of an append that was killed just when its version was replaced: as if it had ended before
+                log.warning(
+                    f"the rows of run {manifest.run} are dropped: they were for {manifest.version} of {directory.root}, which has been replaced"
+                )
+                staging.end_run(directory, manifest.run)
             continue
         facts = read_facts(directory, physical)
         try:

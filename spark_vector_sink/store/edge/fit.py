@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spark_vector_sink.errors import shorten
-from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts
+from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
+from spark_vector_sink.store.edge.versions import found
 from spark_vector_sink.store.guard import guard_problems
 from spark_vector_sink.store.store import CollectionSpec
+from spark_vector_sink.store.versions import READY
 
 
 def place_problems(directory: StoreDirectory) -> list[str]:
@@ -20,10 +22,11 @@ def place_problems(directory: StoreDirectory) -> list[str]:
             return [f"{root} is a file, but an embedded store is a directory; name another path"]
         if directory.is_foreign():
             return [f"{root} is not empty and holds no embedded store of this sink; name an empty directory, or one that does not exist yet"]
-        if directory.current() is None and directory.facts_file(FIRST_VERSION).is_file() and (points := read_facts(directory, FIRST_VERSION).points):
-            return [
-                f"{root} holds {points:,} points but no file CURRENT; write a file CURRENT with the line {FIRST_VERSION} into it, or name another directory"
-            ]
+        for version in reversed(found(directory)) if directory.current() is None else ():
+            if version.state == READY and (points := read_facts(directory, version.name).points):
+                return [
+                    f"{root} holds {points:,} points but no file CURRENT; write a file CURRENT with the line {version.name} into it, or name another directory"
+                ]
         place = _nearest_directory(root)
     except (ValueError, RuntimeError) as error:
         return [f"{str(root)!r} is no path of this system ({error}); name another one"]

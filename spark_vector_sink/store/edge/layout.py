@@ -3,6 +3,7 @@
 CURRENT               name of the version that searches see, e.g. v1
 LOCK                  held by whoever opens the index; says who that is
 v1/sink.json          what the sink remembers (`StoreFacts`)
+v2/version.json       of a version that an overwrite has made: whether it is whole, and what it replaced
 v1/shard/             the index, Qdrant Edge's own files
 staging/<run>/        RUN, STATE (what was there when the run began), the files of the run's tasks, and DECIDED while they are brought in
 pending/<run>.json    the run's manifest: its files are to be brought in
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from typing import Any
 from spark_vector_sink.errors import PermanentStoreError
 
 FIRST_VERSION = "v1"
+VERSION = r"v[1-9][0-9]{0,8}"
+"""How the directory of a version is called."""
 LOCK_MARK = "spark_vector_sink: "
 """How a LOCK file of ours begins."""
 
@@ -70,6 +74,9 @@ class StoreDirectory:
     def facts_file(self, physical: str) -> Path:
         return self.version(physical) / "sink.json"
 
+    def version_file(self, physical: str) -> Path:
+        return self.version(physical) / "version.json"
+
     def current(self) -> str | None:
         """The version that searches see; None where there is no store, or none that was finished."""
         try:
@@ -83,10 +90,11 @@ class StoreDirectory:
         """Whether something lies here that is neither a store of ours nor one whose making was cut short."""
         if self.current() is not None or not self.root.is_dir():
             return False
-        names = {path.name for path in self.root.iterdir() if not path.name.startswith(".CURRENT.")}
+        names = {path.name for path in self.root.iterdir() if not path.name.startswith((".CURRENT.", ".v"))}
         if names <= {"LOCK"}:
             return bool(names) and not self._lock_is_ours()
-        return not (names <= {"LOCK", "staging", "pending", FIRST_VERSION} and self._lock_is_ours())
+        others = {name for name in names if not re.fullmatch(VERSION, name)}
+        return not (others <= {"LOCK", "staging", "pending"} and self._lock_is_ours())
 
     def _lock_is_ours(self) -> bool:
         """An empty one is that of a process killed between making and marking it."""

@@ -54,14 +54,19 @@ def write_manifest(directory: StoreDirectory, run: str, version: str, files: Seq
             raise PermanentStoreError(
                 f"run {run} already waits in {directory.manifest(run)} with other files; open the store first, e.g. with a search, to bring them in"
             )
-    missing = [name for name in distinct if not (directory.staging(run) / name).is_file()]
-    if missing:
-        raise PermanentStoreError(
-            f"{len(missing)} of {len(distinct)} staged files are not in {directory.staging(run)}, e.g. {missing[0]}: an embedded store needs one directory that the driver and all executors see"
-        )
+    check_staged(directory, run, distinct)
     newest = max((manifest.created for manifest in pending), default=0)
     manifest = Manifest(run, version, max(time.time_ns(), newest + 1), distinct)
     write_atomically(directory.manifest(run), json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def check_staged(directory: StoreDirectory, run: str, names: Sequence[str]) -> None:
+    """PermanentStoreError where the driver does not see what the tasks have staged."""
+    missing = [name for name in names if not (directory.staging(run) / name).is_file()]
+    if missing:
+        raise PermanentStoreError(
+            f"{len(missing)} of {len(names)} staged files are not in {directory.staging(run)}, e.g. {missing[0]}: an embedded store needs one directory that the driver and all executors see"
+        )
 
 
 def manifests(directory: StoreDirectory) -> list[Manifest]:
@@ -89,11 +94,12 @@ def drop_staging(directory: StoreDirectory, run: str) -> None:
 def sweep(directory: StoreDirectory) -> None:
     """Remove what jobs that died have left: folders that nobody has written to for a day."""
     for folder in directory.all_staging.glob("*"):
-        if folder.is_dir() and time.time() - _last_change(folder) > _STALE_SECONDS:
+        if folder.is_dir() and time.time() - last_change(folder) > _STALE_SECONDS:
             drop_staging(directory, folder.name)
 
 
-def _last_change(folder: Path) -> float:
+def last_change(folder: Path) -> float:
+    """When a file was last written here, in seconds since 1970."""
     times = []
     for path in (folder, *folder.iterdir()):
         try:

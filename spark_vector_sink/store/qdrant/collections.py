@@ -3,66 +3,52 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import grpc
-from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
+from spark_vector_sink.store import versions
 from spark_vector_sink.store.guard import guard_problems, other_model
-from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, one_that_answers
+from spark_vector_sink.store.qdrant.address import Address, answers
+from spark_vector_sink.store.qdrant.connection import METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.missing import count_missing, delete_missing, delete_tombstones
+from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.search import query
-from spark_vector_sink.store.qdrant.status import store_error
+from spark_vector_sink.store.qdrant.versions import Versions, state_of
 from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.retry import retrying
-from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Target
+from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
 
 T = TypeVar("T")
-
-METADATA_KEY = "spark_vector_sink"
-"""Our part of a collection's metadata."""
-
-PATIENCE_SECONDS = 10.0
-"""How long a question about a collection is asked again before a job: the server answers with errors while jobs beside this one create it."""
 
 log = logging.getLogger("spark_vector_sink")
 
 
-class QdrantCollections:
-    """Uses the official client for everything that happens once in a job. See `Collections` for what each method promises."""
-
-    def __init__(self, addresses: Sequence[Address], patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._addresses = addresses
-        self._patience = patience_seconds
-        self._address = address = one_that_answers(addresses)
-        options: dict[str, Any] = dict(CHANNEL_OPTIONS)
-        if address.tls:
-            options["root_certificates"] = address.ca
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the key goes without TLS: `address.find` says it where it matters
-            self._client = QdrantClient(
-                host=address.host, grpc_port=address.port, prefer_grpc=True, https=address.tls, grpc_options=options, check_compatibility=False,
-                api_key=address.api_key.reveal() if address.api_key else None, timeout=max(1, round(address.timeout_seconds)),
-            )  # fmt: skip
+class QdrantCollections(Versions):
+    """See `Collections` for what each method promises."""
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
+        if spec.overwrite:
+            return self._resolve_overwrite(name, spec)
         problems = list(config_problems(spec))
         found = self._info(name)
         if found is not None:
             return self._existing(Target(name, self._behind(name), True, problems=tuple(problems)), found, spec)
-        physical = f"{name}__v1" if spec.versioned else name
-        left_over = self._info(physical) if spec.versioned else None
-        if left_over is not None:  # an earlier job ended between the collection and its alias
-            target = self._existing(Target(name, physical, True, problems=tuple(problems)), left_over, spec)
-            return replace(target, plan=(*target.plan, f"point the alias '{name}' at '{physical}'"))
+        physical = name
+        if spec.versioned:
+            there = self._versions(name)
+            physical = f"{name}__v{versions.next_number(there)}"
+            left_over = versions.latest_whole(there)
+            info = self._info(left_over) if left_over is not None else None
+            if left_over is not None and info is not None:  # an earlier job ended between the collection and its alias
+                target = self._existing(Target(name, left_over, True, problems=tuple(problems)), info, spec)
+                return replace(target, plan=(*target.plan, f"point the alias '{name}' at '{left_over}'"))
         if not spec.create:
             problems.append(
                 f"the collection '{name}' does not exist on {self._address}, and create_collection=false; create it, or leave that option out"
@@ -72,14 +58,26 @@ class QdrantCollections:
         )
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
-        if not target.exists:
+        if not target.overwrites:
+            return self._prepare(target, spec, run)
+        target = self._create_aside(target, spec, run)
+        try:
+            return self._prepare(target, spec, run)
+        except BaseException:
+            self._abandon_version(target, run)
+            raise
+
+    def _prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
+        if target.overwrites:
+            pass
+        elif not target.exists:
             self._create(target, spec, run)
         elif not target.points or not target.remembered:
             self._remember(target, spec.metadata, run)
         elif spec.metadata.get("chunked") and not target.remembered.get("chunked"):
             self._remember(target, {**target.remembered, "chunked": True}, run)
         self._make_indexes(target, spec)
-        if target.physical != target.name and self._info(target.name) is None:
+        if not target.overwrites and target.physical != target.name and self._info(target.name) is None:
             with self._asking(f"pointing the alias '{target.name}' at '{target.physical}'"):
                 alias = models.CreateAlias(collection_name=target.physical, alias_name=target.name)
                 self._client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
@@ -87,12 +85,16 @@ class QdrantCollections:
             if address != self._address:
                 self._same_on(address, target)
         made = self._info(target.physical)
-        return target if made is None else replace(target, made_by=_ours(made).get("run"), max_batch_points=_most_points(made))
+        return target if made is None else replace(target, made_by=our_metadata(made).get("run"), max_batch_points=_most_points(made))
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
         if target.made_by is not None and self.metadata(target.physical).get("run") != target.made_by:
             raise CollectionError(f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again")
+        if not target.overwrites and target.physical != target.name:
+            standing = retrying(lambda: self._behind(target.name), self._patience, lambda: None)
+            if standing not in (target.physical, target.name):  # the name itself: the key may not list aliases
+                raise versions.replaced_meanwhile(target.name, standing, target.physical)
 
         def count() -> int:
             with self._asking(f"counting '{target.name}'"):
@@ -105,13 +107,13 @@ class QdrantCollections:
             return Finished(None)
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
-        return self._patiently(f"counting the documents of '{target.name}'", lambda: count_missing(self._client, target.physical, source, run))
+        return self._asking_again(f"counting the documents of '{target.name}'", lambda: count_missing(self._client, target.physical, source, run))
 
     def purge(self, target: Target, source: str, run: str) -> None:
-        self._patiently(f"deleting from '{target.name}'", lambda: delete_missing(self._client, target.physical, source, run))
+        self._asking_again(f"deleting from '{target.name}'", lambda: delete_missing(self._client, target.physical, source, run))
 
     def purge_tombstones(self, target: Target, before: int) -> None:
-        self._patiently(f"deleting tombstones from '{target.name}'", lambda: delete_tombstones(self._client, target.physical, before))
+        self._asking_again(f"deleting tombstones from '{target.name}'", lambda: delete_tombstones(self._client, target.physical, before))
 
     def wait_for_index(self, target: Target) -> float:
         """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""
@@ -126,6 +128,8 @@ class QdrantCollections:
         """Wait for green. The job is done by now, so a server that is away is asked again."""
 
         def look() -> IndexState:
+            if target.overwrites:
+                self._beat(target.physical)
             with self._asking(f"reading '{target.name}'"):
                 return IndexState.of(self._client.get_collection(target.physical))
 
@@ -142,11 +146,20 @@ class QdrantCollections:
         return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), self._patience)
 
     def abandon(self, target: Target, run: str) -> None:
-        """Nothing to clean: points that were written are right, and the next run writes them again."""
+        """Nothing to clean of an append: points that were written are right, and the next run writes them again."""
+        if target.overwrites:
+            self._abandon_version(target, run)
+
+    def probe(self, target: Target, most: int) -> Sequence[Probe]:
+        def ask() -> Sequence[Probe]:
+            with self._asking(f"reading points of '{target.physical}'"):
+                return probe(self._client, target.physical, most)
+
+        return retrying(ask, self._patience, lambda: None)
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         info = self._info(name)
-        return {} if info is None else _ours(info)
+        return {} if info is None else our_metadata(info)
 
     def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
         asked = query(name, self.metadata(name), vector, limit, sparse)
@@ -154,16 +167,13 @@ class QdrantCollections:
             found = self._client.query_points(name, **asked, with_payload=True)
         return [Hit(point.id if isinstance(point.id, int) else str(point.id), point.score, point.payload or {}) for point in found.points]
 
-    def close(self) -> None:
-        self._client.close()
-
     def _existing(self, target: Target, info: models.CollectionInfo, spec: CollectionSpec) -> Target:
         """The target of a collection that is there, with everything that does not fit."""
         problems = [
             *target.problems,
             *vector_problems(target.name, info, spec),
-            *left_out(target.name, _ours(info), spec, info.points_count or 0),
-            *guard_problems(target.name, _ours(info), spec, info.points_count or 0),
+            *left_out(target.name, our_metadata(info), spec, info.points_count or 0),
+            *guard_problems(target.name, our_metadata(info), spec, info.points_count or 0),
         ]
         problems += index_problems(target.name, info, spec)
         missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
@@ -178,7 +188,7 @@ class QdrantCollections:
             plan=tuple(plan),
             points=info.points_count,
             max_batch_points=_most_points(info),
-            remembered=_ours(info),
+            remembered=our_metadata(info),
         )
 
     def _create(self, target: Target, spec: CollectionSpec, run: str) -> None:
@@ -191,7 +201,11 @@ class QdrantCollections:
             theirs = self._info(target.physical)
             if theirs is None:
                 raise
-            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, _ours(theirs), spec.metadata))
+            if state_of(theirs) == versions.LOADING:
+                raise CollectionError(
+                    f"a job in mode('overwrite') is just filling '{target.physical}', the first version of '{target.name}'; run this job again when that one has ended"
+                ) from None
+            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, our_metadata(theirs), spec.metadata))
             if any(wrong):
                 raise CollectionError([problem for problem in wrong if problem]) from None
 
@@ -200,7 +214,7 @@ class QdrantCollections:
         try:
             with self._asking(f"adopting '{target.name}'"):
                 self._client.update_collection(target.physical, metadata=_remembered(metadata, self.metadata(target.physical).get("run", run)))
-        except _DeniedError:
+        except DeniedError:
             return
 
     def _same_on(self, address: Address, target: Target) -> None:
@@ -229,61 +243,6 @@ class QdrantCollections:
             with self._asking(f"creating the payload index {field}:{kind} of '{target.name}'"):
                 self._client.create_payload_index(target.physical, field, tenant if kind == "tenant" else models.PayloadSchemaType(kind), wait=True)
 
-    def _info(self, name: str) -> models.CollectionInfo | None:
-        """A collection, by its own name or an alias; None where there is none."""
-
-        def info() -> models.CollectionInfo:
-            with self._asking(f"reading '{name}'"):
-                return self._client.get_collection(name)
-
-        try:
-            return retrying(info, self._patience, lambda: None)
-        except _NotFoundError:
-            return None
-
-    def _behind(self, name: str) -> str:
-        """The collection that an alias stands for; the name itself where it is no alias, or where the key may not list aliases."""
-        try:
-            with self._asking("listing aliases"):
-                aliases = self._client.get_aliases().aliases
-        except _DeniedError:
-            return name
-        return next((alias.collection_name for alias in aliases if alias.alias_name == name), name)
-
-    def _patiently(self, doing: str, ask: Callable[[], T]) -> T:
-        """Ask for what can be asked again to the same effect."""
-
-        def asked() -> T:
-            with self._asking(doing):
-                return ask()
-
-        return retrying(asked, self._patience, lambda: None)
-
-    @contextmanager
-    def _asking(self, doing: str) -> Iterator[None]:
-        """Turn the client's errors into ours. Who may ask again (`_info`, `_patiently`) does so around this; the rest is asked once."""
-        where = f"{doing} on {self._address}"
-        try:
-            yield
-        except ResourceExhaustedResponse as error:
-            raise TransientStoreError(
-                f"{where} failed: the server limits the rate; try again in {error.retry_after_s} s", error.retry_after_s
-            ) from None
-        except grpc.RpcError as error:
-            meant = store_error(error, where)
-            if isinstance(meant, TransientStoreError):
-                raise meant from None
-            kind = {grpc.StatusCode.NOT_FOUND: _NotFoundError, grpc.StatusCode.PERMISSION_DENIED: _DeniedError}.get(error.code(), CollectionError)
-            raise kind(str(meant)) from None
-
-
-class _NotFoundError(CollectionError):
-    """The server has no collection of that name."""
-
-
-class _DeniedError(CollectionError):
-    """The API key has no right to do this."""
-
 
 def _remembered(metadata: Mapping[str, Any], run: str) -> dict[str, Any]:
     """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
@@ -294,8 +253,3 @@ def _most_points(info: models.CollectionInfo) -> int | None:
     """Most points that the server takes in one request (strict mode)."""
     strict = info.config.strict_mode_config
     return strict.upsert_max_batchsize if strict is not None and strict.enabled else None
-
-
-def _ours(info: models.CollectionInfo) -> dict[str, Any]:
-    ours = (info.config.metadata or {}).get(METADATA_KEY)
-    return ours if isinstance(ours, dict) else {}

@@ -11,6 +11,7 @@ from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.pace import Pace
 from spark_vector_sink.store.points import Outcome, PointBatch, PointId, Removal, Sent, Stored
 from spark_vector_sink.store.qdrant.address import Address
+from spark_vector_sink.store.qdrant.heart import Heart
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.operations import Operation, removing, touching, writing
 from spark_vector_sink.store.qdrant.requests import Request, requests
@@ -25,6 +26,7 @@ class QdrantStore:
         self._collection = target.physical
         self._options = options
         self._closing = threading.Event()
+        self._heart = Heart(addresses, target, partition)
         self._nodes = Nodes(addresses, first=partition)
         limit = Limit(None if options.max_in_flight == AUTO else int(options.max_in_flight))
         self._pace = Pace(options.max_points_per_second, self._closing)
@@ -63,6 +65,7 @@ class QdrantStore:
 
     def _soon(self, operation: Operation, others: frozenset[PointId] = frozenset()) -> Sent:
         """others: points beside those of a request for which later requests wait, too."""
+        self._heart.beat()
         sent = Sent()
         for request in requests(operation, self._sender.points_at_once, self._options.batch_bytes):
             self._pace.wait(len(request))

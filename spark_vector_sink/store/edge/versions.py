@@ -1,0 +1,180 @@
+"""The versions of an embedded store: a directory for each, filled aside by an overwrite, and CURRENT, which is replaced atomically.
+
+What a version that an overwrite makes is worth stands in its `version.json`; the last change of that file, and of the run's staged files, is its sign of life.
+Only `switch`, `roll_back` and making a version need the store's lock: filling one keeps no reader waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spark_vector_sink.errors import CollectionError, PermanentStoreError
+from spark_vector_sink.store import versions
+from spark_vector_sink.store.edge import shard as edge
+from spark_vector_sink.store.edge import staging
+from spark_vector_sink.store.edge.ingest import ingest
+from spark_vector_sink.store.edge.layout import VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
+from spark_vector_sink.store.store import Finished
+from spark_vector_sink.store.versions import ABANDONED, CHECKED, LOADING, READY, ROLLED_BACK, Version
+
+
+@dataclass(frozen=True)
+class Note:
+    """What an overwrite notes of its version."""
+
+    state: str
+    run: str
+    replaced: str | None
+
+
+def found(directory: StoreDirectory) -> list[Version]:
+    """Every version that is there."""
+    names = [path.name for path in directory.root.glob("v*") if re.fullmatch(VERSION, path.name)] if directory.root.is_dir() else []
+    return sorted((_version(directory, name) for name in names), key=lambda version: version.number)
+
+
+def next_name(directory: StoreDirectory) -> str:
+    return f"v{versions.next_number(found(directory))}"
+
+
+def begin(directory: StoreDirectory, run: str, replaced: str | None) -> str:
+    """Make the directory of a version that this run will fill, after removing what dead jobs have left; its name. The caller holds the lock."""
+    physical = next_name(directory)
+    drop(directory, versions.left_overs(found(directory), directory.current(), time.time()))
+    directory.version(physical).mkdir(parents=True)
+    _note(directory, physical, Note(LOADING, run, replaced))
+    return physical
+
+
+def fill(directory: StoreDirectory, physical: str, run: str, names: Sequence[str], deadline: float) -> Finished:
+    """Bring the run's staged files into its own version. Doing it again changes nothing."""
+    check_is_ours(directory, physical, run)
+    staging.check_staged(directory, run, names)
+    facts = read_facts(directory, physical)
+    with edge.opened(directory.shard(physical), deadline) as shard:
+        older = ingest(shard, _with_signs_of_life(directory, physical, run, names), facts, directory.decisions_file(run))
+        shard.optimize()
+        points = edge.count(shard)
+    write_facts(directory, physical, replace(facts, points=points))
+    return Finished(points, older.documents, older.deletions)
+
+
+def _with_signs_of_life(directory: StoreDirectory, physical: str, run: str, names: Sequence[str]) -> Iterator[Path]:
+    for name in dict.fromkeys(names):
+        os.utime(directory.version_file(physical))
+        yield directory.staging(run) / name
+
+
+def switch(directory: StoreDirectory, physical: str, run: str, replaced: str | None, keep: int, settle: Callable[[str], None]) -> None:
+    """Let CURRENT name this version, if it still names `replaced`, and remove versions that have had their time. The caller holds the lock.
+
+    settle: brings in what is pending in a version; a rollback to it shall find it.
+    """
+    check_is_ours(directory, physical, run)
+    current = directory.current()
+    if current != physical:
+        if current != replaced:
+            raise versions.overtaken(str(directory.root), current, replaced)
+        _set_state(directory, physical, CHECKED)
+        if current is not None:
+            settle(current)
+            _set_state(directory, current, READY)  # it serves; a job that was killed between two steps may have noted less
+        write_atomically(directory.current_file, f"{physical}\n")
+    _set_state(directory, physical, READY)
+    drop(directory, versions.outlived(found(directory), physical, keep, time.time()))
+
+
+def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> str:
+    """Let CURRENT name the version that served before; its name. The caller holds the lock."""
+    current = directory.current()
+    if current is None:
+        raise CollectionError(f"there is no embedded store at {directory.root}")
+    goal = versions.earlier(found(directory), current)
+    if goal is None:
+        raise versions.nothing_earlier(str(directory.root), current)
+    settle(current)
+    write_atomically(directory.current_file, f"{goal}\n")
+    _set_state(directory, current, ROLLED_BACK, "")
+    return goal
+
+
+def abandon(directory: StoreDirectory, physical: str, run: str) -> None:
+    """Remove the version of a run that failed; its tasks write nothing here."""
+    note = _read_note(directory, physical)
+    if note is not None and note.run == run and directory.current() != physical:
+        drop(directory, [physical])
+
+
+def is_aside(directory: StoreDirectory, physical: str) -> bool:
+    """Whether an overwrite has made this version."""
+    return directory.version_file(physical).exists()
+
+
+def check_is_ours(directory: StoreDirectory, physical: str, run: str) -> None:
+    note = _read_note(directory, physical)
+    if note is None or note.run != run:
+        raise CollectionError(f"{directory.version(physical)}, which this job fills, was removed, or made anew, meanwhile; run the job again")
+
+
+def drop(directory: StoreDirectory, names: Sequence[str]) -> None:
+    """Remove versions: under another name first, so that none is ever seen half."""
+    for name in names:
+        if name != directory.current():
+            gone = directory.root / f".{name}.{time.time_ns()}.gone"
+            directory.version(name).rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+    for gone in directory.root.glob(".v*.gone"):
+        shutil.rmtree(gone, ignore_errors=True)  # of a process that was killed here
+
+
+def facts_of_current(directory: StoreDirectory) -> StoreFacts | None:
+    """The facts of the version that serves, also while an overwrite takes it away."""
+    while (physical := directory.current()) is not None:
+        try:
+            return read_facts(directory, physical)
+        except PermanentStoreError:
+            if directory.current() == physical:
+                raise
+    return None
+
+
+def _set_state(directory: StoreDirectory, physical: str, state: str, run: str | None = None) -> None:
+    """Note what a version is worth; one that an append has made has no note, and needs one only when it is rolled back."""
+    note = _read_note(directory, physical)
+    if note is not None:
+        _note(directory, physical, replace(note, state=state))
+    elif run is not None:
+        _note(directory, physical, Note(state, run, None))
+
+
+def _note(directory: StoreDirectory, physical: str, note: Note) -> None:
+    write_atomically(directory.version_file(physical), json.dumps(asdict(note)) + "\n")
+
+
+def _read_note(directory: StoreDirectory, physical: str) -> Note | None:
+    path = directory.version_file(physical)
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        return Note(**values)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise PermanentStoreError(f"{path} cannot be read ({type(error).__name__}); remove it if {physical} is whole, or else {physical}") from None
+
+
+def _version(directory: StoreDirectory, name: str) -> Version:
+    number, note = int(name[1:]), _read_note(directory, name)
+    if note is None:
+        return Version(name, number, READY if directory.facts_file(name).exists() else ABANDONED)  # its making was cut short
+    beat = directory.version_file(name).stat().st_mtime
+    if directory.staging(note.run).is_dir():
+        beat = max(beat, staging.last_change(directory.staging(note.run)))
+    return Version(name, number, note.state, beat, note.replaced)

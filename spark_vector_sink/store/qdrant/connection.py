@@ -1,0 +1,107 @@
+"""One connection of the driver to a server: what a name stands for, and errors in our words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import grpc
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+
+from spark_vector_sink.errors import CollectionError, TransientStoreError
+from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, one_that_answers
+from spark_vector_sink.store.qdrant.status import store_error
+from spark_vector_sink.store.retry import retrying
+
+T = TypeVar("T")
+
+METADATA_KEY = "spark_vector_sink"
+"""Our part of a collection's metadata."""
+
+PATIENCE_SECONDS = 10.0
+"""How long a question about a collection is asked again before a job: the server answers with errors while jobs beside this one create it."""
+
+
+class Connection:
+    """Uses the official client for everything that happens once in a job."""
+
+    def __init__(self, addresses: Sequence[Address], patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._addresses = addresses
+        self._patience = patience_seconds
+        self._address = address = one_that_answers(addresses)
+        options: dict[str, Any] = dict(CHANNEL_OPTIONS)
+        if address.tls:
+            options["root_certificates"] = address.ca
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the key goes without TLS: `address.find` says it where it matters
+            self._client = QdrantClient(
+                host=address.host, grpc_port=address.port, prefer_grpc=True, https=address.tls, grpc_options=options, check_compatibility=False,
+                api_key=address.api_key.reveal() if address.api_key else None, timeout=max(1, round(address.timeout_seconds)),
+            )  # fmt: skip
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _info(self, name: str) -> models.CollectionInfo | None:
+        """A collection, by its own name or an alias; None where there is none."""
+
+        def info() -> models.CollectionInfo:
+            with self._asking(f"reading '{name}'"):
+                return self._client.get_collection(name)
+
+        try:
+            return retrying(info, self._patience, lambda: None)
+        except NotFoundError:
+            return None
+
+    def _behind(self, name: str) -> str:
+        """The collection that an alias stands for; the name itself where it is no alias, or where the key may not list aliases."""
+        try:
+            with self._asking("listing aliases"):
+                aliases = self._client.get_aliases().aliases
+        except DeniedError:
+            return name
+        return next((alias.collection_name for alias in aliases if alias.alias_name == name), name)
+
+    def _asking_again(self, doing: str, ask: Callable[[], T]) -> T:
+        """Ask for what can be asked again to the same effect."""
+
+        def asked() -> T:
+            with self._asking(doing):
+                return ask()
+
+        return retrying(asked, self._patience, lambda: None)
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        """Turn the client's errors into ours. Who may ask again (`_info`, `_asking_again`) does so around this; the rest is asked once."""
+        where = f"{doing} on {self._address}"
+        try:
+            yield
+        except ResourceExhaustedResponse as error:
+            raise TransientStoreError(
+                f"{where} failed: the server limits the rate; try again in {error.retry_after_s} s", error.retry_after_s
+            ) from None
+        except grpc.RpcError as error:
+            meant = store_error(error, where)
+            if isinstance(meant, TransientStoreError):
+                raise meant from None
+            kind = {grpc.StatusCode.NOT_FOUND: NotFoundError, grpc.StatusCode.PERMISSION_DENIED: DeniedError}.get(error.code(), CollectionError)
+            raise kind(str(meant)) from None
+
+
+class NotFoundError(CollectionError):
+    """The server has no collection of that name."""
+
+
+class DeniedError(CollectionError):
+    """The API key has no right to do this."""
+
+
+def our_metadata(info: models.CollectionInfo) -> dict[str, Any]:
+    """What the sink remembers in a collection."""
+    found = (info.config.metadata or {}).get(METADATA_KEY)
+    return found if isinstance(found, dict) else {}

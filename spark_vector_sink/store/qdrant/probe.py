@@ -1,0 +1,46 @@
+"""Some points of a collection, read back: do they have what they should, and does a search find them?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qdrant_client import QdrantClient, models
+
+from spark_vector_sink.store.store import Probe
+
+
+def probe(client: QdrantClient, collection: str, most: int) -> Sequence[Probe]:
+    """Up to `most` points, and one search for each of them that has a vector, all in one request."""
+    records, _ = client.scroll(collection, limit=most, with_payload=True, with_vectors=True)
+    asked = [(record.id, request) for record in records if (request := _search(record.vector)) is not None]
+    answers = client.query_batch_points(collection, [request for _, request in asked]) if asked else []
+    silent = {point for (point, _), answer in zip(asked, answers, strict=True) if not answer.points}
+    return [
+        Probe(
+            record.id if isinstance(record.id, int) else str(record.id),
+            {name: _length(vector) for name, vector in _named(record.vector).items()},
+            frozenset(record.payload or {}),
+            record.id not in silent,
+        )
+        for record in records
+    ]
+
+
+def _named(vectors: Any) -> dict[str, Any]:
+    """Vectors by name; "" is the unnamed one."""
+    return vectors if isinstance(vectors, dict) else {"": vectors} if vectors is not None else {}
+
+
+def _length(vector: Any) -> int:
+    numbers = vector.values if isinstance(vector, models.SparseVector) else vector
+    return len(numbers) if all(isinstance(number, float | int) and math.isfinite(number) for number in numbers) else 0
+
+
+def _search(vectors: Any) -> models.QueryRequest | None:
+    """A search by a vector of the point; None where it has none with numbers."""
+    for name, vector in _named(vectors).items():
+        if _length(vector):
+            return models.QueryRequest(query=vector, using=name or None, limit=1)
+    return None

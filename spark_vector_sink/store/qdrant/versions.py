@@ -1,0 +1,236 @@
+"""Overwriting on a server: a collection aside, then the alias. What each collection `name__v<n>` is worth stands in its metadata."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from qdrant_client import models
+
+from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError
+from spark_vector_sink.store import versions
+from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata
+from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors
+from spark_vector_sink.store.qdrant.heart import HEARTBEAT_KEY, STATE_KEY
+from spark_vector_sink.store.retry import retrying
+from spark_vector_sink.store.store import CollectionSpec, Target
+from spark_vector_sink.store.versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
+
+T = TypeVar("T")
+
+GUARD = "__switch"
+"""Ends the name of the alias that a switch uses up. Of several switches that begin at one version only one finds it."""
+
+log = logging.getLogger("spark_vector_sink")
+
+
+class Versions(Connection):
+    """What a name stands for, the versions behind it, and the switch."""
+
+    _beaten = float("-inf")
+    """when the driver gave its last sign of life"""
+
+    def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
+        self._patiently(lambda: self._publish(target, run))
+        try:
+            self._drop(versions.outlived(self._versions(target.name), target.physical, keep, time.time()), target.name)
+        except (CollectionError, StoreError) as error:
+            return [f"'{target.name}' is replaced, but earlier versions could not be dropped, the next overwrite tries again: {error}"]
+        return []
+
+    def rollback(self, name: str) -> str:
+        standing = self._standing(name)
+        if standing == name:
+            raise CollectionError(f"'{name}' is a plain collection, no alias, so there is no version to go back to")
+        there = self._versions(name)
+        goal = versions.latest_whole(there) if standing is None else versions.earlier(there, standing)
+        if goal is None:
+            raise versions.nothing_earlier(name, standing)
+        self._patiently(lambda: self._switch(name, standing, goal))
+        if standing is not None and self._is_version(standing, name):
+            self._patiently(lambda: self._note(standing, ROLLED_BACK))
+        return goal
+
+    def _resolve_overwrite(self, name: str, spec: CollectionSpec) -> Target:
+        """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way, whatever it holds."""
+        problems, warnings = list(config_problems(spec)), []
+        standing, there = self._standing(name), self._versions(name)
+        physical = f"{name}__v{versions.next_number(there)}"
+        steps = [*announced(name, physical, spec), f"count and look at what was written, wait for its index, then point the alias '{name}' at it"]
+        old = None if standing is None else self._info(standing)
+        if standing == name:
+            steps[-1] = f"count and look at what was written, wait for its index, then drop the collection '{name}' and create the alias '{name}'"
+            warnings.append(f"'{name}' is a plain collection: between dropping it and creating the alias it is missing for a moment")
+            if not spec.replace_plain:
+                problems.append(
+                    f"'{name}' is a plain collection, which mode('overwrite') replaces only with replace_collection=true (it is dropped, and missing for a moment)"
+                )
+        if old is not None and (lost := sorted(set(old.payload_schema) - set(spec.payload_indexes))):
+            warnings.append(
+                f"'{name}' has payload indexes that the new version will not have, because option 'payload_indexes' does not name them: {', '.join(lost)}"
+            )
+        dimension = spec.dimension
+        if dimension is None and spec.dense and old is not None and (vector := dense_vectors(old).get(spec.vector_name)) is not None:
+            dimension = vector.size
+        return Target(
+            name, physical, False, dimension if spec.dense else None, tuple(problems), tuple(steps), points=0,
+            overwrites=True, replaces=standing, warnings=tuple(warnings),
+        )  # fmt: skip
+
+    def _create_aside(self, target: Target, spec: CollectionSpec, run: str) -> Target:
+        """Make the collection that nobody sees yet; another number where a job beside this one has just taken it."""
+        there = self._versions(target.name)
+        self._drop(versions.left_overs(there, target.replaces, time.time()), target.name)
+        number = max(versions.next_number(there), int(target.physical.rpartition("__v")[2]))
+        note = {STATE_KEY: {"state": LOADING, "replaced": target.replaces}, HEARTBEAT_KEY: time.time()}
+        metadata = {METADATA_KEY: {**spec.metadata, "run": run}, **note}
+        while True:
+            physical = f"{target.name}__v{number}"
+            try:
+                with self._asking(f"creating the collection '{physical}'"):
+                    self._client.create_collection(physical, metadata=metadata, **creation(spec))
+            except (CollectionError, TransientStoreError):
+                made = self._info(physical)
+                if made is None:
+                    raise
+                if our_metadata(made).get("run") != run:  # else only the reply was lost
+                    number += 1
+                    continue
+            return replace(target, physical=physical)
+
+    def _publish(self, target: Target, run: str) -> None:
+        self._check_is_ours(target, run)
+        standing = self._standing(target.name)
+        if standing != target.physical:
+            if standing != target.replaces:
+                raise versions.overtaken(target.name, standing, target.replaces)
+            self._note(target.physical, CHECKED)
+            if standing == target.name:
+                with self._asking(f"dropping the plain collection '{target.name}'"):
+                    self._client.delete_collection(target.name)
+                standing = None
+            elif standing is not None and self._is_version(standing, target.name):
+                self._note(standing, READY)  # it serves; a job that was killed between two steps may have noted less
+            self._switch(target.name, standing, target.physical)
+        self._note(target.physical, READY)
+
+    def _beat(self, physical: str) -> None:
+        """A sign of life from the driver, at most once a minute."""
+        if time.monotonic() - self._beaten > versions.BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            with self._asking(f"giving a sign of life of '{physical}'"):
+                self._client.update_collection(physical, metadata={HEARTBEAT_KEY: time.time()})
+
+    def _check_is_ours(self, target: Target, run: str) -> None:
+        found = self._info(target.physical)
+        if found is None or our_metadata(found).get("run") != run:
+            raise CollectionError(f"'{target.physical}', which this job has filled, was deleted, or made anew, meanwhile; run the job again")
+
+    def _switch(self, name: str, standing: str | None, goal: str) -> None:
+        """Point the alias at `goal`, if it stands for `standing`. The server looks and moves in one request: it refuses to rename an alias that is
+        not there, and the guard is used up by the first to come. (Of three jobs within a millisecond two could come through; the last one serves.)
+        """
+        now = self._standing(name)
+        if now == goal:
+            return
+        if now != standing:
+            raise versions.overtaken(name, now, standing)
+        guard = f"{standing or name}{GUARD}"
+        self._alias(_created(standing or goal, guard))
+        if self._standing(name) != standing:
+            raise versions.overtaken(name, self._standing(name), standing)
+        rename = models.RenameAliasOperation(rename_alias=models.RenameAlias(old_alias_name=guard, new_alias_name=name))
+        try:
+            self._alias(rename, _created(goal, name))
+        except NotFoundError as error:  # somebody was quicker: the next look tells who
+            raise TransientStoreError(str(error)) from None
+
+    def _alias(self, *actions: Any) -> None:
+        with self._asking("changing aliases"):
+            self._client.update_collection_aliases(list(actions))
+
+    def _abandon_version(self, target: Target, run: str) -> None:
+        """Say that nobody will finish this version. It is dropped by a later job: tasks of this one may still be writing."""
+        try:
+            found = self._info(target.physical)
+            if found is None or our_metadata(found).get("run") != run or self._standing(target.name) == target.physical:
+                return
+            self._note(target.physical, ABANDONED)
+        except (CollectionError, StoreError) as error:
+            hour = round(versions.STALE_SECONDS / 60)
+            log.warning(f"'{target.physical}' is left behind, and dropped by an overwrite that begins {hour} minutes from now or later: {error}")
+
+    def _note(self, physical: str, state: str) -> None:
+        """Write what a version is worth into its metadata. A collection that somebody else made is left as it is."""
+        found = self._info(physical)
+        if found is None or state_of(found) in (FOREIGN, state):
+            return
+        with self._asking(f"noting that '{physical}' is {state}"):
+            self._client.update_collection(physical, metadata={STATE_KEY: {**_noted(found), "state": state}})
+
+    def _drop(self, names: Sequence[str], name: str) -> None:
+        """Drop these versions, but for those that an alias stands for, whosever it is."""
+        for physical in names:
+            in_use = {alias.collection_name for alias in self._aliases() if not alias.alias_name.endswith(GUARD)}
+            if physical not in in_use and self._is_version(physical, name):
+                with self._asking(f"dropping '{physical}'"):
+                    self._client.delete_collection(physical)
+
+    def _versions(self, name: str) -> list[Version]:
+        """The collections `name__v<n>`, and others that such a one has replaced."""
+        with self._asking("listing collections"):
+            listed = [collection.name for collection in self._client.get_collections().collections]
+        found = []
+        for physical in listed:
+            number = re.fullmatch(rf"{re.escape(name)}__v([0-9]{{1,9}})", physical)
+            info = self._info(physical) if number else None
+            if number and info is not None:
+                found.append(_version(physical, int(number[1]), info))
+        others = {v.replaced for v in found if v.replaced in listed} - {name} - {v.name for v in found}
+        found += (Version(other, 0, FOREIGN) for other in others if other is not None)
+        return sorted(found, key=lambda version: version.number)
+
+    def _is_version(self, physical: str, name: str) -> bool:
+        return re.fullmatch(rf"{re.escape(name)}__v[0-9]{{1,9}}", physical) is not None
+
+    def _standing(self, name: str) -> str | None:
+        """What the name stands for: a collection behind the alias, the name itself where it is a plain collection, None where there is nothing."""
+
+        def look() -> str | None:
+            behind = next((alias.collection_name for alias in self._aliases() if alias.alias_name == name), None)
+            return behind if behind is not None else name if self._info(name) is not None else None
+
+        return self._patiently(look)
+
+    def _aliases(self) -> list[models.AliasDescription]:
+        try:
+            with self._asking("listing aliases"):
+                return list(self._client.get_aliases().aliases)
+        except DeniedError as error:
+            raise CollectionError(f"{error}; mode('overwrite') and rollback() need an API key that may manage collections and aliases") from None
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        return retrying(ask, self._patience, lambda: None)
+
+
+def _created(collection: str, alias: str) -> models.CreateAliasOperation:
+    return models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
+
+
+def state_of(info: models.CollectionInfo) -> str:
+    """What a version is worth; one that an append has made says nothing, and serves."""
+    return str(_noted(info).get("state", READY)) if our_metadata(info) else FOREIGN
+
+
+def _noted(info: models.CollectionInfo) -> dict[str, Any]:
+    noted = (info.config.metadata or {}).get(STATE_KEY)
+    return noted if isinstance(noted, dict) else {}
+
+
+def _version(name: str, number: int, info: models.CollectionInfo) -> Version:
+    beat = (info.config.metadata or {}).get(HEARTBEAT_KEY)
+    return Version(name, number, state_of(info), float(beat) if isinstance(beat, int | float) else 0.0, _noted(info).get("replaced"))

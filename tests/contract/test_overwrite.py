@@ -1,0 +1,262 @@
+"""What an overwrite promises, on the embedded store, on the in-test server and on a real Qdrant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from spark_vector_sink import plan as planning
+from spark_vector_sink import rollback, sink, stores
+from spark_vector_sink.errors import CollectionError, IncompleteError, OptionError
+from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.plan import Plan
+from spark_vector_sink.report import WriteReport
+from spark_vector_sink.store import versions
+from spark_vector_sink.store.qdrant import indexing
+from tests.jobs import Place, place, vectors
+
+__all__ = ["place"]
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small index is there at once; three looks at it need not take a second and a half."""
+    monkeypatch.setattr(indexing, "LOOK_SECONDS", 0.01)
+
+
+def begun(place: Place, rows: pa.Table, mode: str = "overwrite", **options: Any) -> Plan:
+    """A job up to its tasks."""
+    return sink.prepare(planning.plan({**place.options, **options}, rows.schema, mode))
+
+
+def ended(plan: Plan, *partitions: pa.Table) -> WriteReport:
+    """The tasks, and the end."""
+    return sink.finish(plan, [sink.write_partition(plan, rows.to_batches(), sink.Task(partition=i)) for i, rows in enumerate(partitions)])
+
+
+def back(place: Place) -> str:
+    return rollback(place.options["path"], **{name: value for name, value in place.options.items() if name in ("url", "grpc_port")})
+
+
+def there(place: Place) -> dict[str, str]:
+    """The versions that exist, each with its state."""
+    options = SinkOptions.from_mapping(place.options)
+    found, _ = stores.find(options)
+    if options.is_embedded:
+        from spark_vector_sink.store.edge.layout import StoreDirectory
+        from spark_vector_sink.store.edge.versions import found as versions_of
+
+        return {version.name: version.state for version in versions_of(StoreDirectory(options.directory))}
+    with stores.collections(options, found) as collections:
+        return {version.name.rpartition("__")[2]: version.state for version in collections._versions(found.name(options))}  # type: ignore[attr-defined]
+
+
+def test_it_replaces_everything(place: Place) -> None:
+    """Afterwards only the new rows are there, whatever was before."""
+    place.write(vectors(5, old=["x"] * 5))
+    report = place.write(vectors(2, start=3), vectors(1, start=10), mode="overwrite")
+    assert (report.points, report.stored_points, report.warnings) == (3, 3, [])
+    assert place.stored() == {3: {"id": 3}, 4: {"id": 4}, 10: {"id": 10}}
+
+
+def test_it_makes_what_is_not_there(place: Place) -> None:
+    """The first job may be an overwrite; an append goes on from it."""
+    place.write(vectors(2), mode="overwrite")
+    place.write(vectors(1, start=7))
+    assert place.stored().keys() == {0, 1, 7}
+    assert there(place) == {"v1": "ready"}
+
+
+def test_readers_see_the_old_version_until_the_end(place: Place) -> None:
+    """While an overwrite runs, searches see all of the old version and nothing of the new one."""
+    place.write(vectors(3))
+    plan = begun(place, vectors(2, start=10))
+    reports = [sink.write_partition(plan, vectors(2, start=10).to_batches(), sink.Task())]
+    assert place.stored().keys() == {0, 1, 2}
+    sink.finish(plan, reports)
+    assert place.stored().keys() == {10, 11}
+
+
+def test_the_version_before_is_kept_and_older_ones_go(place: Place) -> None:
+    """keep_versions=1 is the default: the last but one stays for a rollback."""
+    for start in (0, 10, 20):
+        place.write(vectors(1, start=start), mode="overwrite")
+    assert there(place) == {"v2": "ready", "v3": "ready"}
+    place.write(vectors(1), mode="overwrite", keep_versions=0)
+    assert there(place) == {"v4": "ready"}
+    place.write(vectors(1), mode="overwrite", keep_versions=5)
+    place.write(vectors(1), mode="overwrite", keep_versions=5)
+    assert there(place) == dict.fromkeys(("v4", "v5", "v6"), "ready")
+
+
+def test_rollback_goes_one_version_back(place: Place) -> None:
+    """It returns what the name stands for now; the next overwrite takes a fresh number, and drops what was rolled back."""
+    for start in (0, 10, 20):
+        place.write(vectors(1, start=start), mode="overwrite", keep_versions=2)
+    assert back(place).endswith("v2")
+    assert place.stored().keys() == {10}
+    assert back(place).endswith("v1")
+    assert place.stored().keys() == {0}
+    with pytest.raises(CollectionError, match=r"there is no earlier version to go back to; option 'keep_versions'"):
+        back(place)
+    place.write(vectors(1, start=30), mode="overwrite")
+    assert there(place) == {"v1": "ready", "v4": "ready"}
+    assert back(place).endswith("v1")
+
+
+def test_a_rollback_needs_something_there(place: Place) -> None:
+    """Of a name that was never written to there is no version."""
+    with pytest.raises(CollectionError, match=r"there is no "):
+        back(place)
+
+
+def test_of_two_at_once_one_wins_and_the_other_says_so(place: Place) -> None:
+    """Both fill versions of their own; the name moves to the one that is first to end, and the other's is dropped by the next job."""
+    place.write(vectors(1))
+    first, second = begun(place, vectors(1, start=10)), begun(place, vectors(1, start=20))
+    ended(second, vectors(1, start=20))
+    with pytest.raises(
+        CollectionError, match=r"another job has replaced '.*' meanwhile \(it stands for .*v3 now, not for .*v1 as it did when this one began\)"
+    ) as told:
+        ended(first, vectors(1, start=10))
+    sink.abandon(first, [], 1, str(told.value))
+    assert place.stored().keys() == {20}
+    place.write(vectors(1, start=30), mode="overwrite")
+    assert there(place) == {"v3": "ready", "v4": "ready"}
+
+
+def test_of_two_first_ones_at_once_one_wins(place: Place) -> None:
+    """Also where there is nothing yet."""
+    first, second = begun(place, vectors(1, start=10)), begun(place, vectors(1, start=20))
+    ended(first, vectors(1, start=10))
+    with pytest.raises(
+        CollectionError, match=r"another job has replaced '.*' meanwhile \(it stands for .*v1 now, and there was nothing of that name"
+    ):
+        ended(second, vectors(1, start=20))
+    assert place.stored().keys() == {10}
+
+
+def test_an_append_beside_an_overwrite_says_that_its_rows_are_gone(place: Place) -> None:
+    """What it wrote went to a version that no longer serves."""
+    place.write(vectors(1))
+    append = begun(place, vectors(1, start=5), mode="append")
+    place.write(vectors(1, start=10), mode="overwrite")
+    with pytest.raises(
+        CollectionError, match=r"was replaced while this job wrote to the version before \(it stands for .*v2 now, not for .*v1\); run the job again"
+    ):
+        ended(append, vectors(1, start=5))
+    assert place.stored().keys() == {10}
+
+
+def test_an_append_before_the_first_overwrite_has_ended(place: Place) -> None:
+    """It does not write into the version that the overwrite fills; the overwrite comes too late then."""
+    overwrite = begun(place, vectors(1, start=10))
+    place.write(vectors(1))
+    assert place.stored().keys() == {0}
+    with pytest.raises(CollectionError, match=r"another job has replaced"):
+        ended(overwrite, vectors(1, start=10))
+    assert place.stored().keys() == {0}
+
+
+def test_a_failed_job_leaves_the_old_version_serving(place: Place) -> None:
+    """Its own version goes with the next overwrite."""
+    place.write(vectors(2))
+    plan = begun(place, vectors(3, start=10))
+    sink.write_partition(plan, vectors(3, start=10).to_batches(), sink.Task())
+    report = sink.abandon(plan, [], 2, "a task failed")
+    assert (report.error or "").endswith("is as it was; run the job again")
+    assert place.stored().keys() == {0, 1}
+    place.write(vectors(1, start=20), mode="overwrite")
+    left = there(place)
+    assert len(left) == 2
+    assert set(left.values()) == {"ready"}
+
+
+def test_a_version_that_a_living_job_fills_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another overwrite drops it only when its job has given no sign of life for an hour."""
+    place.write(vectors(1))
+    plan = begun(place, vectors(1, start=10))
+    number = "v2"
+    place.write(vectors(1, start=20), mode="overwrite")
+    assert there(place)[number] == "loading"
+    monkeypatch.setattr(versions, "STALE_SECONDS", -1.0)
+    place.write(vectors(1, start=30), mode="overwrite")
+    assert number not in there(place)
+    with pytest.raises(Exception, match=r"run the job again|cannot be read"):
+        ended(plan, vectors(1, start=10))
+
+
+def test_points_that_are_missing_keep_the_name_where_it_is(place: Place) -> None:
+    """A task that says it wrote more than is there: every id distinct, or fewer; none, or more than written, is an error."""
+    place.write(vectors(1))
+    plan = begun(place, vectors(2, start=10))
+    report = sink.write_partition(plan, vectors(2, start=10).to_batches(), sink.Task())
+    report.points = 1
+    with pytest.raises(
+        IncompleteError, match=r"holds 2 points, and the tasks that counted have written 1: another attempt of a task has read other rows"
+    ):
+        sink.finish(plan, [report])
+    assert place.stored().keys() == {0}
+
+
+def test_keys_that_come_twice_are_said(place: Place) -> None:
+    """One key in two partitions is one point; the report says that there are fewer points than were written."""
+    report = place.write(vectors(3), vectors(2, start=2), mode="overwrite")
+    assert report.warnings == ["5 points were written and 4 are there: 1 times a key came again, in another window or partition"]
+
+
+def test_an_empty_table_empties_the_collection_and_says_so(place: Place) -> None:
+    """As it does with tables; the version before is there for a rollback."""
+    place.write(vectors(2))
+    report = place.write(vectors(0), mode="overwrite")
+    assert place.stored() == {}
+    assert report.warnings == [f"there were no rows, so '{report.collection}' is empty now; rollback() brings the version before back"]
+
+
+def test_rows_of_which_none_becomes_a_point_replace_nothing(place: Place, tmp_path: Path) -> None:
+    """A table whose every row is rejected is no new version."""
+    place.write(vectors(1))
+    rows = vectors(2).set_column(0, "id", pa.array([None, None], pa.int64()))
+    with pytest.raises(IncompleteError, match=r"none of 2 rows became a point"):
+        place.write(rows, mode="overwrite", on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+    assert place.stored().keys() == {0}
+
+
+def test_another_shape_of_vectors_replaces_the_old_one(place: Place) -> None:
+    """Neither the length nor the model nor the distance of the old version stands in the way."""
+    place.write(vectors(3))
+    wide = pa.table({"id": [1], "v": pa.array([[1.0, 0.0, 0.0]], pa.list_(pa.float32(), 3))})
+    place.write(wide, mode="overwrite", distance="dot")
+    assert [hit.id for hit in place.nearest([1.0, 0.0, 0.0])] == [1]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("unchanged", "skip"),
+        ("existing", "merge"),
+        ("delete_missing", "true"),
+        ("versioned", "false"),
+        ("create_collection", "false"),
+        ("adopt_collection", "true"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(place: Place, option: str, value: str) -> None:
+    """Each names itself, and the mode that does not know it."""
+    if "url" not in place.options and option in ("versioned", "adopt_collection"):
+        pytest.skip("an option of servers only")
+    more = {"source": "t"} if option == "delete_missing" else {}
+    with pytest.raises(OptionError, match=rf"option '{option}' = '{value}' has no effect with mode\('overwrite'\)"):
+        planning.plan({**place.options, option: value, **more}, vectors(1).schema, "overwrite")
+
+
+def test_the_plan_says_what_will_happen(place: Place) -> None:
+    """The steps stand in the plan that `check` prints, and nothing is changed by it."""
+    place.write(vectors(1))
+    text = str(planning.check(place.options, vectors(1).schema, mode="overwrite"))
+    assert "count and look at what was written" in text
+    assert "v2" in text
+    assert there(place) == {"v1": "ready"}

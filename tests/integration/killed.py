@@ -1,0 +1,86 @@
+"""An overwrite in a process of its own, which ends by SIGKILL just before a step: `python -m tests.integration.killed STEP OPTIONS`.
+
+A step is `method n`: the n-th call of that function. Nothing of the package knows of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from spark_vector_sink import plan as planning
+from spark_vector_sink import sink
+from spark_vector_sink.store.edge import collections as edge_collections
+from spark_vector_sink.store.edge import versions as edge_versions
+from spark_vector_sink.store.qdrant import indexing
+from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from tests.jobs import vectors
+
+LOADING, CHECKED, OVER = ({"v1": "ready", "v2": state} for state in ("loading", "checked", "ready"))
+
+STEPS: dict[str, tuple[int, dict[str, str]]] = {
+    "_create_aside 1": (0, {"v1": "ready"}),
+    "_make_indexes 1": (0, LOADING),
+    "write_partition 1": (0, LOADING),
+    "write_partition 2": (0, LOADING),
+    "finish 1": (0, LOADING),
+    "probe 1": (0, LOADING),
+    "wait_for_index 1": (0, LOADING),
+    "publish 1": (0, LOADING),
+    "_note 1": (0, LOADING),
+    "_note 2": (0, CHECKED),
+    "_switch 1": (0, CHECKED),
+    "_alias 1": (0, CHECKED),
+    "_alias 2": (0, CHECKED),
+    "_note 3": (1, CHECKED),
+    "_drop 2": (1, OVER),
+}
+"""On a server, before each step: the edition that serves then, and what the versions' metadata says."""
+
+STEPS_EMBEDDED = {
+    "create 1": 0,
+    "write_partition 1": 0,
+    "write_partition 2": 0,
+    "fill 1": 0,
+    "write_facts 1": 0,
+    "probe 1": 0,
+    "switch 1": 0,
+    "write_atomically 2": 0,
+    "write_atomically 3": 0,
+    "write_atomically 4": 1,
+    "drop 2": 1,
+    "drop_staging 1": 1,
+}
+"""On an embedded store, before each step: the edition that serves then."""
+
+
+def main() -> None:
+    """Kill this process before the step; exit with 0 where the step never comes."""
+    name, _, number = sys.argv[1].partition(" ")
+    options: dict[str, Any] = json.loads(sys.argv[2])
+    indexing.LOOK_SECONDS = 0.02
+    embedded = [edge_versions, edge_collections, edge_collections.staging]
+    owner: Any = next(
+        place for place in ([sink, QdrantCollections] if "url" in options else [sink, *embedded]) if name in vars(place) or name in dir(place)
+    )
+    original, calls = getattr(owner, name), 0
+
+    def counted(*args: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **keywords)
+
+    setattr(owner, name, counted)
+    rows = vectors(201, edition=[1] * 201)
+    plan = sink.prepare(planning.plan(options, rows.schema, "overwrite"))
+    reports = [sink.write_partition(plan, part.to_batches(), sink.Task(partition=i)) for i, part in enumerate((rows.slice(0, 100), rows.slice(100)))]
+    sink.finish(plan, reports)
+
+
+if __name__ == "__main__":
+    main()

@@ -103,7 +103,13 @@ class Delivery:
     def _beside(self, beside: Beside) -> list[Part]:
         """Send what needs no vector."""
         self._touch(beside.seen, beside.stored)
-        return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions)]
+        return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions), *self._tombstones(beside.tombstones)]
+
+    def _tombstones(self, points: Documents | None) -> list[Part]:
+        """Write tombstones that were others' before."""
+        if points is None or not len(points):
+            return []
+        return [Part(points, self._store.submit(PointBatch(points.ids, {}, points.whole_payload, points.versions, How.TOMBSTONE)))]
 
     def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
         """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its own."""

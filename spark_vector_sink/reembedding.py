@@ -186,15 +186,10 @@ class Rereading:
         text = payload.get(field)
         if isinstance(text, str) and text.strip():
             return None
-        what = (
-            "is not in its payload"
-            if field not in payload
-            else "is null"
-            if text is None
-            else "holds only blanks"
-            if text == "" or isinstance(text, str)
-            else "is no text"
-        )
+        if field not in payload:
+            what = "is not in its payload"
+        else:
+            what = "is null" if text is None else "holds only blanks" if isinstance(text, str) else "is no text"
         return f"{what}; there is no text to encode"
 
     def _text(self, payload: Mapping[str, Any]) -> str:

@@ -226,7 +226,7 @@ def test_what_is_no_collection_of_ours_is_refused(place: Place) -> None:
 
 def test_options_of_a_table_are_refused(place: Place) -> None:
     """All of them in one message, and a missing model."""
-    with pytest.raises(OptionError, match="option 'id_column' has no effect in reembed.*option 'unchanged' has no effect in reembed"):
+    with pytest.raises(OptionError, match=r"option 'id_column' has no effect in reembed.*option 'unchanged' has no effect in reembed"):
         again(place, id_column="x", unchanged="skip")
     with pytest.raises(OptionError, match=r"reembed\(\) needs the new model"):
         reembed(place.options["path"], **{name: value for name, value in place.options.items() if name not in ("path", "vector_column")})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,12 +18,12 @@ from spark_vector_sink.encode.encoder import Encoded
 from spark_vector_sink.encoding import Vectors, unfit
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.plan import Plan
-from spark_vector_sink.reading import Beside, Window
+from spark_vector_sink.reading import Beside, Window, in_shards, shard_keys_of, shard_keys_or_none
 from spark_vector_sink.report import ROW_COUNTS, PartitionReport
 from spark_vector_sink.rows import keys, vectors
 from spark_vector_sink.rows.bad import REFUSED, BadRow
 from spark_vector_sink.rows.documents import Documents
-from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Sent, Stored
+from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Sent, ShardKey, Stored
 from spark_vector_sink.store.store import VectorStore
 
 
@@ -54,7 +54,9 @@ class Delivery:
         if len(points):
             self._shorten(points)
             how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
-            parts.append(Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how))))
+            parts.append(
+                Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how, points.shard_keys)))
+            )
         self._report.store_seconds += time.perf_counter() - begun
         self._sent.append((window, parts))
         self._settle()
@@ -109,7 +111,7 @@ class Delivery:
         """Write tombstones that were others' before."""
         if points is None or not len(points):
             return []
-        return [Part(points, self._store.submit(PointBatch(points.ids, {}, points.whole_payload, points.versions, How.TOMBSTONE)))]
+        return [Part(points, self._store.submit(PointBatch(points.ids, {}, points.whole_payload, points.versions, How.TOMBSTONE, points.shard_keys)))]
 
     def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
         """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its own."""
@@ -118,7 +120,7 @@ class Delivery:
         plan = self._plan
         if plan.options.long_text != "chunk":
             how = How.PATCH if plan.options.existing == "merge" else How.PAYLOAD
-            batch = PointBatch(documents.ids, {}, documents.whole_payload, documents.versions, how)
+            batch = PointBatch(documents.ids, {}, documents.whole_payload, documents.versions, how, documents.shard_keys)
             return [Part(documents, self._store.submit(batch))]
         counts = [stored[point].chunks for point in documents.ids]
         points = documents.take(np.repeat(np.arange(len(documents)), counts))
@@ -127,19 +129,19 @@ class Delivery:
         text = plan.columns.text_field
         payload = points.payload.drop_columns([text]) if text is not None else points.payload
         points = replace(points, ids=ids, heads=points.ids, payload=payload)
-        return [Part(points, self._store.submit(PointBatch(ids, {}, points.whole_payload, points.versions, How.PATCH)))]
+        return [Part(points, self._store.submit(PointBatch(ids, {}, points.whole_payload, points.versions, How.PATCH, points.shard_keys)))]
 
     def _deletions(self, documents: Documents) -> list[Part]:
         """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring one back."""
         if not len(documents):
             return []
-        tails, versions = self._tails(documents.ids, np.zeros(len(documents), np.int64), documents.versions)
+        tails = self._tails(shard_keys_of(documents), np.zeros(len(documents), np.int64), documents.versions)
         if tails:
-            self._store.delete(Removal(tails, versions, documents.ids))
+            self._store.delete(tails)
         if documents.versions is None:
-            return [Part(documents, self._store.delete(Removal(documents.ids)), counts=False)]
+            return [Part(documents, self._store.delete(Removal(documents.ids, shard_keys=documents.shard_keys)), counts=False)]
         left = documents.stamped(version=pa.array(documents.versions, pa.int64()), deleted=constant(int(self._plan.started), len(documents)))
-        batch = PointBatch(left.ids, {}, left.whole_payload, left.versions, How.TOMBSTONE)
+        batch = PointBatch(left.ids, {}, left.whole_payload, left.versions, How.TOMBSTONE, left.shard_keys)
         return [Part(left, self._store.submit(batch), counts=False)]
 
     def _shorten(self, points: Documents) -> None:
@@ -148,45 +150,51 @@ class Delivery:
         if not self._plan.has_chunks:
             return
         if points.heads is None:
-            heads, counts, versions = points.ids, np.ones(len(points), np.int64), points.versions
+            heads, counts, versions = shard_keys_of(points), np.ones(len(points), np.int64), points.versions
         else:
             first = np.array([point == head for point, head in zip(points.ids, points.heads, strict=True)], np.bool_)
             part = points.take(np.flatnonzero(first))
-            heads, versions = part.ids, part.versions
+            heads, versions = shard_keys_of(part), part.versions
             counts = part.ours["chunks"].to_numpy()
-        tails, before = self._tails(heads, counts, None if versions is None else versions + 1)
+        tails = self._tails(heads, counts, None if versions is None else versions + 1)
         if tails:
-            self._store.delete(Removal(tails, before, heads))
+            self._store.delete(tails)
 
     def _tails(
-        self, heads: Sequence[PointId], counts: npt.NDArray[np.int64], versions: npt.NDArray[np.int64] | None
-    ) -> tuple[list[PointId], npt.NDArray[np.int64] | None]:
-        """Chunks that are there beyond the first `counts` of each document, the document's own point never among them; and the version of each."""
+        self, heads: Mapping[PointId, ShardKey | None], counts: npt.NDArray[np.int64], versions: npt.NDArray[np.int64] | None
+    ) -> Removal | None:
+        """Chunks that are there beyond the first `counts` of each document, the document's own point never among them, and those of its version only
+        that are older. heads: with their shard keys."""
         if not self._plan.has_chunks or not heads:
-            return [], None
+            return None
         self._store.wait_for(set(heads))
-        stored = self._store.stored(heads)
-        found, before = list[PointId](), list[int]()
+        stored = self._store.stored(list(heads), in_shards(heads, heads))
+        found, before, owners = list[PointId](), list[int](), list[PointId]()
         for n, head in enumerate(heads):
             ids = self._chunks(head, stored, first=max(1, int(counts[n])))
             found += ids
             before += [0 if versions is None else int(versions[n])] * len(ids)
-        return found, None if versions is None else np.array(before, np.int64)
+            owners += [head] * len(ids)
+        if not found:
+            return None
+        return Removal(found, None if versions is None else np.array(before, np.int64), list(heads), in_shards(heads, owners))
 
     def _chunks(self, head: PointId, stored: Mapping[PointId, Stored], first: int = 1) -> list[PointId]:
         """The chunks of a document that are there, from this number on."""
         count = stored[head].chunks if head in stored else 1
         return [keys.chunk_id(head, number, self._plan.options.id_namespace) for number in range(first, count)]
 
-    def _touch(self, heads: Sequence[PointId], stored: Mapping[PointId, Stored] | None = None) -> None:
-        """Mark documents as seen, for `delete_missing`."""
+    def _touch(self, heads: Mapping[PointId, ShardKey | None], stored: Mapping[PointId, Stored] | None = None) -> None:
+        """Mark documents as seen, for `delete_missing`. heads: with their shard keys."""
         options = self._plan.options
         if not (heads and options.delete_missing and options.source):
             return
+        owners, points = list(heads), list(heads)
         if self._plan.has_chunks:
-            known = stored if stored is not None and all(head in stored for head in heads) else self._store.stored(heads)
-            heads = [point for head in heads for point in (head, *self._chunks(head, known))]
-        self._store.touch(heads, {"run": self._plan.run, "source": options.source})
+            known = stored if stored is not None and all(head in stored for head in heads) else self._store.stored(owners, in_shards(heads, owners))
+            pairs = [(head, point) for head in heads for point in (head, *self._chunks(head, known))]
+            owners, points = [head for head, _ in pairs], [point for _, point in pairs]
+        self._store.touch(points, {"run": self._plan.run, "source": options.source}, in_shards(heads, owners))
 
     def _settle(self) -> None:
         """Count the windows, in their order, of which it is known what became of all points."""
@@ -215,20 +223,26 @@ class Delivery:
             self._report.points += int(len(points) - refused.sum() - older.sum())
         left_as_they_were = np.flatnonzero(refused | older)
         if len(left_as_they_were):
-            ids = points.ids if points.heads is None else points.heads
-            self._touch(list(dict.fromkeys(ids[n] for n in left_as_they_were.tolist())))
+            self._touch(_heads(points.take(left_as_they_were)))
         if points.versions is not None and points.heads is not None:
             self._withdraw(points)
 
     def _withdraw(self, points: Documents) -> None:
         """Remove chunks of ours beside a newer document: one that was written by somebody else while these were on their way."""
         heads, versions = points.heads or points.ids, points.versions
-        stored = self._store.stored(list(dict.fromkeys(heads)))
-        ids, before = list[PointId](), list[int]()
+        documents = _heads(points)
+        stored = self._store.stored(list(documents), in_shards(documents, documents))
+        ids, before, owners = list[PointId](), list[int](), list[PointId]()
         for point, head, version in zip(points.ids, heads, [] if versions is None else versions.tolist(), strict=True):
             newer = stored[head].version if head in stored else None
             if point != head and newer is not None and newer > version:
                 ids.append(point)
                 before.append(newer)
+                owners.append(head)
         if ids:
-            self._store.delete(Removal(ids, np.array(before, np.int64), list(dict.fromkeys(heads))))
+            self._store.delete(Removal(ids, np.array(before, np.int64), list(documents), in_shards(documents, owners)))
+
+
+def _heads(points: Documents) -> dict[PointId, ShardKey | None]:
+    """The documents that points belong to, with their shard keys."""
+    return dict(zip(points.ids if points.heads is None else points.heads, shard_keys_or_none(points), strict=True))

@@ -243,7 +243,7 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
     return CollectionSpec(
         options.vector_name, dimension if dense else None, options.distance, metadata, indexes, options.collection_config,
         options.versioned, options.create_collection, options.adopt_collection,
-        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options),
+        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options), sharded=options.shard_key_column is not None,
     )  # fmt: skip
 
 

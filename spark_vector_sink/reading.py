@@ -22,7 +22,7 @@ from spark_vector_sink.report import ROW_COUNTS, PartitionReport
 from spark_vector_sink.rows import keys, pieces, sifting
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.documents import Documents, Sifted
-from spark_vector_sink.store.points import PointId, Stored
+from spark_vector_sink.store.points import PointId, ShardKey, Stored
 from spark_vector_sink.store.store import VectorStore
 
 T = TypeVar("T")
@@ -65,13 +65,13 @@ class Read:
 class Beside:
     """What is to be done beside the model: documents of which the payload alone is written, those to be deleted, and those that are only seen.
 
-    stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though nothing of them is written.
+    stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though nothing of them is written; with their shard keys.
     tombstones: points to be written as they are, without vectors; they count as points.
     """
 
     payload: Documents
     deletions: Documents
-    seen: Sequence[PointId]
+    seen: Mapping[PointId, ShardKey | None]
     stored: Mapping[PointId, Stored]
     tombstones: Documents | None = None
 
@@ -153,7 +153,7 @@ class Reading:
         found, deletions = self._stamped(sifted.documents), sifted.deletions
         if not (self._skip or options.version_column or options.op_column or options.delete_missing):
             return found, None
-        stored = self._stored([*found.ids, *deletions.ids]) if self._skip or options.version_column else {}
+        stored = self._stored(shard_keys_of(found, deletions)) if self._skip or options.version_column else {}
         decided = deciding.decide(found, stored, self._skip)
         late = deciding.older_deletions(deletions, stored)
         read.ends[decided.unchanged.rows] = UNCHANGED
@@ -161,20 +161,22 @@ class Reading:
         read.ends[deletions.rows[late]] = OLDER
         deletions = deletions.take(np.flatnonzero(~late))
         self._changed.add([*decided.write.ids, *decided.payload.ids, *deletions.ids])
-        seen: list[PointId] = []
+        seen: dict[PointId, ShardKey | None] = {}
         if options.delete_missing:
             rejected = read.rows.take(pa.array(sorted(read.bad), pa.int64()))
-            seen = [*decided.unchanged.ids, *decided.older.ids, *sifting.known_ids(rejected, self._plan.columns, options.id_namespace)]
+            seen = {**shard_keys_of(decided.unchanged, decided.older), **sifting.known_ids(rejected, self._plan.columns, options.id_namespace)}
         return decided.write, Beside(decided.payload, deletions, seen, stored)
 
-    def _stored(self, ids: Sequence[PointId]) -> Mapping[PointId, Stored]:
-        """What is there of documents that this task has not changed; of chunked ones the fingerprint only where each chunk has the same."""
+    def _stored(self, documents: Mapping[PointId, ShardKey | None]) -> Mapping[PointId, Stored]:
+        """documents: with their shard keys. What is there of documents that this task has not changed; of chunked ones the fingerprint only where each chunk has the same."""
+        ids = list(documents)
         unchanged = [point for point, changed in zip(ids, self._changed.may_have(ids).tolist(), strict=True) if not changed]
-        stored = dict(self._store.stored(unchanged))
+        stored = dict(self._store.stored(unchanged, in_shards(documents, unchanged)))
         if not self._skip:
             return stored
         chunks = {point: self._chunks(point, there.chunks) for point, there in stored.items() if there.chunks > 1 and there.fingerprint}
-        others = self._store.stored([chunk for ids_of_one in chunks.values() for chunk in ids_of_one]) if chunks else {}
+        pairs = [(chunk, point) for point, ids_of_one in chunks.items() for chunk in ids_of_one]
+        others = self._store.stored([chunk for chunk, _ in pairs], in_shards(documents, [point for _, point in pairs])) if pairs else {}
         for point, ids_of_one in chunks.items():
             if any((other := others.get(chunk)) is None or other.fingerprint != stored[point].fingerprint for chunk in ids_of_one):
                 stored[point] = replace(stored[point], fingerprint=None)
@@ -207,6 +209,22 @@ class Reading:
                 namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
             )  # fmt: skip
             yield Window(read, points, encoder.tokenise(points.texts), beside if start == 0 else None, start + size >= len(chunks.texts))
+
+
+def in_shards(documents: Mapping[PointId, ShardKey | None], points: Iterable[PointId]) -> list[ShardKey] | None:
+    """The shard keys of these documents; None where they have none."""
+    found = [documents[point] for point in points]
+    return None if not found or None in found else [key for key in found if key is not None]
+
+
+def shard_keys_or_none(points: Documents) -> Sequence[ShardKey | None]:
+    """The shard key of each point."""
+    return points.shard_keys if points.shard_keys is not None else [None] * len(points)
+
+
+def shard_keys_of(*parts: Documents) -> dict[PointId, ShardKey | None]:
+    """The points of documents with their shard keys."""
+    return {point: key for part in parts for point, key in zip(part.ids, shard_keys_or_none(part), strict=True)}
 
 
 def what_decides(plan: Plan) -> tuple[object, object]:

@@ -35,7 +35,7 @@ from spark_vector_sink.rows import bad
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.documents import Documents
-from spark_vector_sink.store.pages import Page, point_id
+from spark_vector_sink.store.pages import Page, point_id, shard_keys
 from spark_vector_sink.store.store import VectorStore
 
 PAGE_POINTS = 4096
@@ -170,7 +170,7 @@ class Rereading:
         points = self._documents(rows, payloads, list(texts))
         points = replace(points, texts=list(texts.values()))
         nothing = points.slice(0, 0)
-        beside = Beside(nothing, nothing, (), {}, self._documents(rows, payloads, tombstones))
+        beside = Beside(nothing, nothing, {}, {}, self._documents(rows, payloads, tombstones))
         return Window(read, points, self._encoder.tokenise(points.texts) if len(points) else None, beside)
 
     def _documents(self, rows: pa.RecordBatch, payloads: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> Documents:
@@ -179,7 +179,9 @@ class Rereading:
         json_texts = pa.array([json.dumps(payloads[place], ensure_ascii=False) for place in chosen], pa.string())
         payload = pa.RecordBatch.from_arrays([json_texts], schema=pa.schema([pa.field("payload", pa.string(), metadata=SPREAD_MARK)]))
         shown = [self._key(payloads[place], ids[place]) for place in chosen]
-        return Documents(shown, [point_id(ids[place]) for place in chosen], [], payload, None, np.array(chosen, np.int64))
+        points, keys = [point_id(ids[place]) for place in chosen], shard_keys(rows)
+        mine = None if keys is None else [keys[place] for place in chosen]
+        return Documents(shown, points, [], payload, None, np.array(chosen, np.int64), shard_keys=mine)
 
     def _no_text(self, payload: Mapping[str, Any]) -> str | None:
         field = self._plan.columns.text[0]

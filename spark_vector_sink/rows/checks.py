@@ -65,6 +65,19 @@ def unversioned(left: Left, shown: list[str]) -> list[BadRow]:
     return found
 
 
+def unsharded(left: Left, shown: list[str]) -> list[BadRow]:
+    """Rows without a shard key, or with a number that is none."""
+    name = left.columns.shard_key
+    if name is None:
+        return []
+    reasons = (
+        (row, "is null; a point of this collection needs a shard key" if key is None else f"is {key}; a shard key is a text or an integer from 0 on")
+        for row, key in enumerate(left.rows.column(name).to_pylist())
+        if key is None or (isinstance(key, int) and key < 0)
+    )
+    return [left.bad(row, shown[row], name, bad.SHARD_KEY, reason) for row, reason in reasons]
+
+
 def bad_bytes(left: Left, names: Iterable[str]) -> list[BadRow]:
     """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store."""
     columns, found = left.columns, dict[int, BadRow]()

@@ -27,7 +27,7 @@ class Columns:
     key: columns of the document's key, the tenant first. With `content_key` the text follows them.
     payload: column and its name in the payload, in the order of the schema.
     fields: the schema's fields of the payload columns (their types decide the mapping).
-    version, operation: of a row; None where there is no such column.
+    version, operation, shard_key: of a row; None where there is no such column.
     """
 
     text: tuple[str, ...]
@@ -39,11 +39,12 @@ class Columns:
     fields: tuple[pa.Field, ...]
     version: str | None = None
     operation: str | None = None
+    shard_key: str | None = None
 
     @property
     def read(self) -> tuple[str, ...]:
         """Every column that is read."""
-        others = (name for name in (self.vector, self.version, self.operation) if name)
+        others = (name for name in (self.vector, self.version, self.operation, self.shard_key) if name)
         return tuple(dict.fromkeys((*self.key, *self.text, *(column for column, _ in self.payload), *others)))
 
     @property
@@ -74,6 +75,7 @@ def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]
     asked = {"text_column": text, "id_column": () if options.content_key else options.id_column, "tenant_column": tenant}
     asked |= {"vector_column": _one(options.vector_column), "payload_columns": options.payload_columns}
     asked |= {"version_column": _one(options.version_column), "op_column": _one(options.op_column)}
+    asked |= {"shard_key_column": _one(options.shard_key_column)}
     asked |= {"payload_exclude": options.payload_exclude, "payload_rename": tuple(options.payload_rename)}
     for option, columns in asked.items():
         problems.extend(_missing(option, column, names) for column in columns if column not in names)
@@ -87,7 +89,8 @@ def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]
     kept, payload_problems = _payload(options, text, key, present)
     problems.extend(payload_problems)
     fields = tuple(present[column] for column, _ in kept)
-    chosen = Columns(text, options.text_template, key, content, options.vector_column, kept, fields, options.version_column, options.op_column)
+    others = options.version_column, options.op_column, options.shard_key_column
+    chosen = Columns(text, options.text_template, key, content, options.vector_column, kept, fields, *others)
     return chosen, problems
 
 
@@ -144,6 +147,9 @@ def _order_problems(options: SinkOptions, present: dict[str, pa.Field]) -> Itera
         yield f"version column '{version.name}' {reason}"
     if operation is not None and not _is_text(operation.type):
         yield f"op column '{operation.name}' must hold the words of a change feed, it holds {operation.type}"
+    shard_key = present.get(options.shard_key_column or "")
+    if shard_key is not None and not (_is_text(shard_key.type) or pat.is_integer(shard_key.type)):
+        yield f"shard key column '{shard_key.name}' must hold strings or integers, it holds {shard_key.type}; cast it to string"
     if options.op_column and options.content_key:
         yield "id_column=content takes the text as the key, and rows of a change feed that delete have none; give option 'id_column'"
 

@@ -21,7 +21,7 @@ class Documents:
 
     keys: the key's text, for messages. ids: see `keys`. texts: empty where vectors exist already, then `vectors` is the column.
     rows: the place of each in its window. versions: None where rows have none. ours: the fields of `_sink`, by name.
-    heads: where these are chunks, the id of each one's document; else None.
+    heads: where these are chunks, the id of each one's document; else None. shard_keys: None where rows have none.
     """
 
     keys: list[str]
@@ -33,6 +33,7 @@ class Documents:
     versions: Integers | None = None
     ours: Mapping[str, pa.Array] = field(default_factory=dict)
     heads: Sequence[int | str] | None = None
+    shard_keys: Sequence[int | str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,6 +58,7 @@ class Documents:
             None if self.versions is None else self.versions[places],
             {name: values.take(taken) for name, values in self.ours.items()},
             None if self.heads is None else [self.heads[i] for i in places],
+            None if self.shard_keys is None else [self.shard_keys[i] for i in places],
         )
 
     def stamped(self, **ours: pa.Array) -> Documents:

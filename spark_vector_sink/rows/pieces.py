@@ -48,4 +48,5 @@ def chunked(
     ours |= dict(zip(FIELDS, (pa.array(map(str, heads), pa.string()), pa.array(number), pa.array(count), spans), strict=True))
     payload = pa.RecordBatch.from_arrays(taken, schema=found.payload.schema) if taken else no_columns(len(rows))
     versions = None if found.versions is None else found.versions[document]
-    return Documents([found.keys[row] for row in rows], ids, list(texts), payload, None, found.rows[document], versions, ours, heads)
+    shard_keys = None if found.shard_keys is None else [found.shard_keys[row] for row in rows]
+    return Documents([found.keys[row] for row in rows], ids, list(texts), payload, None, found.rows[document], versions, ours, heads, shard_keys)

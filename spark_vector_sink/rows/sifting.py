@@ -40,17 +40,23 @@ def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension
     return replace(made, ignored=ignored, bad=refused)
 
 
-def known_ids(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> list[int | str]:
-    """The point ids of the rows that have a key, whatever else is wrong with them."""
-    found = []
+def known_ids(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> dict[int | str, int | str | None]:
+    """The point ids of the rows that have a key, whatever else is wrong with them, with their shard keys."""
+    found, shard_keys = [], list[int | str | None]()
     for row in range(len(rows)):
         try:
             key = tuple(keys.key_values(rows.column(name).slice(row, 1))[0] for name in columns.key)
+            shard_key = rows.column(columns.shard_key)[row].as_py() if columns.shard_key else None
         except (ValueError, UnicodeDecodeError):
             continue
-        if key and None not in key and not columns.content_key:
+        if key and None not in key and not columns.content_key and not (columns.shard_key and not _is_shard_key(shard_key)):
             found.append(key)
-    return keys.point_ids(found, namespace)
+            shard_keys.append(shard_key)
+    return dict(zip(keys.point_ids(found, namespace), shard_keys, strict=True))
+
+
+def _is_shard_key(value: int | str | None) -> bool:
+    return isinstance(value, str) or (value is not None and value >= 0)
 
 
 def _begin(rows: pa.RecordBatch, columns: Columns) -> tuple[Left, Integers]:
@@ -68,7 +74,7 @@ def _begin(rows: pa.RecordBatch, columns: Columns) -> tuple[Left, Integers]:
 def _sifted(left: Left, namespace: uuid.UUID, dimension: int | None) -> Sifted | list[BadRow]:
     """The documents; or all rows that do not pass the first check that any of them does not pass."""
     columns = left.columns
-    if found := checks.unknown_words(left) or checks.bad_bytes(left, columns.key):
+    if found := checks.unknown_words(left) or checks.bad_bytes(left, (*columns.key, *([columns.shard_key] if columns.shard_key else []))):
         return found
     try:
         key_columns = [keys.key_values(left.rows.column(name)) for name in columns.key]
@@ -88,6 +94,8 @@ def _sifted(left: Left, namespace: uuid.UUID, dimension: int | None) -> Sifted |
     shown_writes = shown if len(writes.places) == len(shown) else [shown[i] for i in places_of_writes]
     if found := checks.blank_texts(writes, texts, shown_writes) or checks.misfits(writes, shown_writes, dimension) or checks.unversioned(left, shown):
         return found
+    if found := checks.unsharded(left, shown):
+        return found
 
     ids = keys.point_ids(tuples, namespace)
     order = versions.versions(left.rows.column(columns.version)) if columns.version else None
@@ -102,7 +110,9 @@ def _sifted(left: Left, namespace: uuid.UUID, dimension: int | None) -> Sifted |
             return made
         vectors = part.rows.column(columns.vector) if columns.vector and with_payload else None
         texts = [text_of[i] for i in chosen.tolist()] if text_of and with_payload else []
-        return Documents(mine, [ids[i] for i in chosen], texts, made, vectors, part.places, None if order is None else order[chosen])
+        shard_keys = part.rows.column(columns.shard_key).to_pylist() if columns.shard_key else None
+        versions = None if order is None else order[chosen]
+        return Documents(mine, [ids[i] for i in chosen], texts, made, vectors, part.places, versions, shard_keys=shard_keys)
 
     is_write = left.operations[kept] == operations.UPSERT
     written, deleted = documents(kept[is_write], True), documents(kept[~is_write], False)

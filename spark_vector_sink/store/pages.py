@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from spark_vector_sink.store.points import PointId
+from spark_vector_sink.store.points import PointId, ShardKey
 
-POINTS = pa.schema([("id", pa.string()), ("payload", pa.string())])
-"""Points as they are read: the id as text, the payload as JSON."""
+POINTS = pa.schema([("id", pa.string()), ("payload", pa.string()), ("shard_key", pa.string())])
+"""Points as they are read: the id as text, the payload as JSON, and so the shard key, or null."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,18 @@ def order(point: PointId) -> tuple[bool, PointId]:
     return isinstance(point, str), point
 
 
-def batch(points: Iterable[tuple[PointId, Mapping[str, Any] | None]]) -> pa.RecordBatch:
-    """Points with their payloads, as they are read."""
+def batch(points: Iterable[tuple[PointId, Mapping[str, Any] | None, ShardKey | None]]) -> pa.RecordBatch:
+    """Points with their payloads and shard keys, as they are read."""
     there = list(points)
-    columns = [str(point) for point, _ in there], [json.dumps(payload or {}, ensure_ascii=False) for _, payload in there]
+    columns = (
+        [str(point) for point, _, _ in there],
+        [json.dumps(payload or {}, ensure_ascii=False) for _, payload, _ in there],
+        [None if key is None else json.dumps(key, ensure_ascii=False) for _, _, key in there],
+    )
     return pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=POINTS)
+
+
+def shard_keys(rows: pa.RecordBatch) -> list[ShardKey] | None:
+    """The shard keys of points that were read; None where they have none."""
+    column = rows.column("shard_key")
+    return None if column.null_count else [json.loads(text) for text in column.to_pylist()]

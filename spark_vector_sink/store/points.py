@@ -5,7 +5,7 @@ Vectors, ids and payload arrive checked: a store need not look for nulls, for wr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -19,6 +19,9 @@ from spark_vector_sink.plain import RESERVED, SparseVectors
 PointId = int | str
 """An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
 
+
+ShardKey = int | str
+"""In a collection with custom sharding, the name of the shards that a point is in: a text, or an unsigned 64-bit integer."""
 
 LARGEST_VERSION = 2**53
 """No version is greater, or less than its negative: a server compares them as doubles. Microseconds since 1970 get there in the year 2255."""
@@ -48,6 +51,7 @@ class PointBatch:
     payload: n rows of plain types only (see `plain`); a struct `_sink` holds the fields of ours.
     versions: of each point; it is written only where the one that is there has no version, or none that is greater: a tombstone only where it has
     none that is greater or equal. None: written in any case.
+    shard_keys: of each point; None where the server finds the shard by itself.
     """
 
     ids: Sequence[PointId]
@@ -55,6 +59,7 @@ class PointBatch:
     payload: pa.RecordBatch
     versions: npt.NDArray[np.int64] | None = None
     how: How = How.REPLACE
+    shard_keys: Sequence[ShardKey] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,7 +68,20 @@ class PointBatch:
         """The points start … stop-1; nothing is copied."""
         vectors = {name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop] for name, rows in self.vectors.items()}
         versions = None if self.versions is None else self.versions[start:stop]
-        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how)
+        shard_keys = None if self.shard_keys is None else self.shard_keys[start:stop]
+        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how, shard_keys)
+
+    def by_shard(self) -> Iterator[PointBatch]:
+        """The points of each shard key, in their order; all of them where they have none."""
+        for places in in_shards(self.shard_keys, len(self)):
+            if len(places) == len(self):
+                yield self
+                continue
+            vectors = {name: rows.take(places) if isinstance(rows, SparseVectors) else rows[places] for name, rows in self.vectors.items()}
+            versions = None if self.versions is None else self.versions[places]
+            shard_keys = None if self.shard_keys is None else [self.shard_keys[place] for place in places.tolist()]
+            payload = self.payload.take(pa.array(places)) if self.payload.num_columns else self.payload.slice(0, len(places))
+            yield PointBatch([self.ids[place] for place in places.tolist()], vectors, payload, versions, self.how, shard_keys)
 
     @property
     def nbytes(self) -> int:
@@ -77,14 +95,33 @@ class Removal:
 
     ids: length n. before: of each; it goes only if its version is less, or it has none; None: in any case.
     documents: the points of the documents they belong to, where those are others: what is written to them later waits.
+    shard_keys: of each; None where the server finds the shard by itself.
     """
 
     ids: Sequence[PointId]
     before: npt.NDArray[np.int64] | None = None
     documents: Sequence[PointId] = ()
+    shard_keys: Sequence[ShardKey] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def by_shard(self) -> Iterator[Removal]:
+        """The points of each shard key, in their order; all of them where they have none."""
+        for places in in_shards(self.shard_keys, len(self)):
+            if len(places) == len(self) or self.shard_keys is None:
+                yield self
+                continue
+            before, chosen = None if self.before is None else self.before[places], places.tolist()
+            yield Removal([self.ids[place] for place in chosen], before, self.documents, [self.shard_keys[place] for place in chosen])
+
+
+def in_shards(shard_keys: Sequence[ShardKey] | None, points: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The places of each shard key among so many points; all of them where there are no keys."""
+    groups: dict[ShardKey | None, list[int]] = {}
+    for place, key in enumerate([None] * points if shard_keys is None else shard_keys):
+        groups.setdefault(key, []).append(place)
+    yield from (np.array(places, np.int64) for places in groups.values())
 
 
 @dataclass(frozen=True)

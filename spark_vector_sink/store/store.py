@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from spark_vector_sink.store.pages import Page
-from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, Stored
+from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, ShardKey, Stored
 from spark_vector_sink.store.question import SparseQuery
 
 Distance = str
@@ -52,6 +52,8 @@ class CollectionSpec:
     """the points go into a fresh version beside what the name stands for; `publish` moves the name"""
     inherits: bool = False
     """of an overwrite: what is left open here (`config`, `payload_indexes`) is as in the version that it replaces"""
+    sharded: bool = False
+    """points come with shard keys"""
     replace_plain: bool = False
     """an overwrite may put a version in the place of a collection that has no versions"""
 
@@ -132,8 +134,8 @@ class VectorStore(Protocol):
     def retries(self) -> int:
         """Requests sent again so far."""
 
-    def stored(self, ids: Sequence[PointId]) -> Mapping[PointId, Stored]:
-        """What is there of these points; those that are not there are left out. May be called by another thread than the rest: it sees what is
+    def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> Mapping[PointId, Stored]:
+        """What is there of these points, each under its shard key; those that are not there are left out. May be called by another thread than the rest: it sees what is
         applied, of an embedded store what was applied when the run began."""
 
     def wait_for(self, ids: Set[PointId]) -> None:
@@ -146,7 +148,7 @@ class VectorStore(Protocol):
     def delete(self, removal: Removal) -> Sent:
         """Remove points soon, as `submit` writes them."""
 
-    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int]) -> Sent:
+    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None) -> Sent:
         """Set these fields of `_sink` on the points that are there, and nothing else, soon."""
 
     def flush(self) -> tuple[str, ...]:

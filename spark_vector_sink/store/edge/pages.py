@@ -29,7 +29,7 @@ def export(shard: Any, path: Path, size: int) -> list[Page]:
                 wanted = edge.ScrollRequest(offset=offset, limit=min(size, _POINTS), with_payload=True, with_vector=False)
                 records, offset = shard.scroll(wanted)
                 if records:
-                    writer.write_batch(batch((as_point_id(record.id), record.payload) for record in records))
+                    writer.write_batch(batch((as_point_id(record.id), record.payload, None) for record in records))
                     pages.append(Page(str(path), len(pages)))
                 more = offset is not None
         file.flush()

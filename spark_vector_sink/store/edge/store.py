@@ -17,7 +17,7 @@ from spark_vector_sink.store.edge.points import id_columns, to_record_batch
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, StagedFile
 from spark_vector_sink.store.edge.staging import sees_run
 from spark_vector_sink.store.edge.state import State
-from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, Stored
+from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, ShardKey, Stored
 from spark_vector_sink.store.store import Target
 
 
@@ -42,7 +42,7 @@ class EdgeStore:
         self._file: StagedFile | None = None
         self._lock = threading.Lock()  # a task that fails closes the store while another of its threads may be writing
 
-    def stored(self, ids: Sequence[PointId]) -> Mapping[PointId, Stored]:
+    def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> Mapping[PointId, Stored]:
         """What was there of these points when the run began. Only in a job that has said that it will ask (`CollectionSpec.reads`)."""
         with self._disk_errors("read"):
             state = self._state or State(self._state_file)
@@ -67,7 +67,7 @@ class EdgeStore:
             self._stage(Operation(REMOVE, pa.record_batch(columns)))
         return Sent()
 
-    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int]) -> Sent:
+    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None) -> Sent:
         """Append the touch to the task's file."""
         if len(ids) and fields:
             self._stage(Operation(TOUCH, pa.record_batch(id_columns(ids)), fields))

@@ -25,6 +25,7 @@ from spark_vector_sink.store.qdrant.missing import count_missing, delete_missing
 from spark_vector_sink.store.qdrant.pages import list_pages, read_page
 from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.search import query
+from spark_vector_sink.store.qdrant.sharding import sharding_problems
 from spark_vector_sink.store.qdrant.versions import Versions, state_of
 from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.retry import retrying
@@ -54,6 +55,7 @@ class QdrantCollections(Versions):
             if left_over is not None and info is not None:  # an earlier job ended between the collection and its alias
                 target = self._existing(Target(name, left_over, True, problems=tuple(problems)), info, spec)
                 return replace(target, plan=(*target.plan, f"point the alias '{name}' at '{left_over}'"))
+        problems += sharding_problems(name, None, spec)
         if not spec.create:
             problems.append(
                 f"the collection '{name}' does not exist on {self._address}, and create_collection=false; create it, or leave that option out"
@@ -68,6 +70,7 @@ class QdrantCollections(Versions):
         spec = self._inherited(target, spec)
         target = self._create_aside(target, spec, run)
         try:
+            self._copy_shard_keys(target, spec)
             return self._prepare(target, spec, run)
         except BaseException:
             self._abandon_version(target, run)
@@ -191,6 +194,7 @@ class QdrantCollections(Versions):
             *guard_problems(target.name, our_metadata(info), spec, info.points_count or 0),
         ]
         problems += index_problems(target.name, info, spec)
+        problems += sharding_problems(target.name, info, spec)
         missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
         plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
         plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]

@@ -9,6 +9,7 @@ from typing import Any
 from qdrant_client import models
 
 from spark_vector_sink.store.qdrant.fit import dense_vectors
+from spark_vector_sink.store.qdrant.sharding import is_custom
 from spark_vector_sink.store.store import CollectionSpec
 
 _OF_PARAMS = ("shard_number", "sharding_method", "replication_factor", "write_consistency_factor", "on_disk_payload")
@@ -25,14 +26,14 @@ _OF_CONFIG = {
 def inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
     """The spec with what it leaves open as `old` has it."""
     params = old.config.params
-    config = {name: value for name in _OF_PARAMS if (value := getattr(params, name)) is not None}
+    config = {name: getattr(value, "value", value) for name in _OF_PARAMS if (value := getattr(params, name)) is not None}
     config |= {ours: _json(there) for ours, theirs in _OF_CONFIG.items() if (there := getattr(old.config, theirs)) is not None}
     dense, sparse = _vectors(old, spec)
     if spec.dense and dense is not None:
         config["vectors"] = {name: value for name, value in _json(dense).items() if name not in ("size", "distance")}
     if spec.sparse_vector_name and sparse is not None:
         config["sparse_vectors"] = _json(sparse)
-    return replace(spec, config={**config, **spec.config}, payload_indexes={**_indexes(old), **spec.payload_indexes})
+    return replace(spec, config={**config, **spec.config}, payload_indexes={**_indexes(old), **spec.payload_indexes}, sharded=is_custom(old))
 
 
 def index_schema(old: models.CollectionInfo | None, field: str) -> Any:

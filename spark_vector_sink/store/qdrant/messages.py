@@ -18,7 +18,7 @@ from qdrant_client import grpc as messages
 
 from spark_vector_sink import plain
 from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.points import PointBatch
+from spark_vector_sink.store.points import PointBatch, ShardKey
 
 Payload = Any
 """The payload map of one point: name → Value"""
@@ -42,9 +42,20 @@ def ordered(request: R, ordering: str) -> R:
     return request
 
 
+def sharded(request: R, shard_keys: Sequence[ShardKey] | None) -> R:
+    """The request for the shards of this key; all points of a request have the same."""
+    if shard_keys:
+        key = shard_keys[0]
+        request.shard_key_selector.shard_keys.append(  # type: ignore[attr-defined]
+            messages.ShardKey(keyword=key) if isinstance(key, str) else messages.ShardKey(number=key)
+        )
+    return request
+
+
 def upsert(collection: str, points: PointBatch, ordering: str, update_filter: messages.Filter | None = None) -> bytes:
     """A serialised `UpsertPoints` that waits until it is applied. update_filter: which of the points that are there may be replaced."""
     request = ordered(messages.UpsertPoints(collection_name=collection, wait=True, update_filter=update_filter), ordering)
+    sharded(request, points.shard_keys)
     made = [messages.PointStruct() for _ in points.ids]
     for point, identifier in zip(made, points.ids, strict=True):
         if isinstance(identifier, int):

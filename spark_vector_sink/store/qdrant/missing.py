@@ -5,6 +5,7 @@ from __future__ import annotations
 from qdrant_client import QdrantClient, models
 
 from spark_vector_sink.store.qdrant.filters import CHUNK, DELETED, RUN, SOURCE
+from spark_vector_sink.store.qdrant.sharding import selector
 
 INDEXES = {SOURCE: "keyword", RUN: "keyword", DELETED: "integer"}
 """What makes these filters fast, and lets a server in strict mode take them."""
@@ -20,13 +21,19 @@ def count_missing(client: QdrantClient, collection: str, source: str, run: str) 
 
 def delete_missing(client: QdrantClient, collection: str, source: str, run: str) -> None:
     """All points of those documents, tombstones excepted; applied when this returns."""
-    client.delete(collection, models.FilterSelector(filter=_unseen(source, run)), wait=True)
+    _delete(client, collection, _unseen(source, run))
 
 
 def delete_tombstones(client: QdrantClient, collection: str, before: int) -> None:
     """Those of deletions before this moment, in seconds since 1970; applied when this returns."""
     old = models.FieldCondition(key=DELETED, range=models.Range(lt=before))
-    client.delete(collection, models.FilterSelector(filter=models.Filter(must=[old])), wait=True)
+    _delete(client, collection, models.Filter(must=[old]))
+
+
+def _delete(client: QdrantClient, collection: str, which: models.Filter) -> None:
+    shards = selector(client, collection)
+    if shards is not None:
+        client.delete(collection, models.FilterSelector(filter=which), wait=True, **shards)
 
 
 def _of(source: str) -> models.Filter:

@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeAlias
 from qdrant_client import grpc as messages
 
 from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Stored
+from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, ShardKey, Stored
 from spark_vector_sink.store.qdrant import filters
-from spark_vector_sink.store.qdrant.messages import fill, ordered, set_value, upsert
+from spark_vector_sink.store.qdrant.messages import fill, ordered, set_value, sharded, upsert
 
 Change: TypeAlias = messages.PointsUpdateOperation
 
@@ -32,7 +32,7 @@ class Operation:
 
     method: of the server, see `nodes.REPLIES`. ids: length n. make: the serialised request for the points start … stop-1. nbytes: about, of all.
     versions: of each point, where what is there is compared with them; `has_lost` says of a point that is there whether ours has lost against it.
-    most_points: of one request, beside the limits of the server.
+    most_points: of one request, beside the limits of the server. shard_keys: of each point, all the same; None where they have none.
     """
 
     method: str
@@ -42,6 +42,7 @@ class Operation:
     versions: Sequence[int] | None = None
     has_lost: Callable[[Stored, int], bool] = lambda there, version: there.version is not None and there.version > version
     most_points: int | None = None
+    shard_keys: Sequence[ShardKey] | None = None
 
 
 def writing(collection: str, points: PointBatch, ordering: str, vector_names: Callable[[], Sequence[str]]) -> Operation:
@@ -53,19 +54,21 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
             part = points.slice(start, stop)
             return upsert(collection, part, ordering, _older(part, "lte"))
 
-        return Operation("Points/Upsert", points.ids, replaced, points.nbytes, versions)
+        return Operation("Points/Upsert", points.ids, replaced, points.nbytes, versions, shard_keys=points.shard_keys)
     changes = {How.MERGE: _merged, How.PAYLOAD: _overwritten, How.PATCH: _patched}
     names = vector_names() if points.how is How.TOMBSTONE else ()
 
     def changed(start: int, stop: int) -> bytes:
         part = points.slice(start, stop)
-        made = changes[part.how](part) if part.how in changes else _buried(part, names)
+        made = list(changes[part.how](part) if part.how in changes else _buried(part, names))
+        for change in made:
+            sharded(getattr(change, str(change.WhichOneof("operation"))), part.shard_keys)
         request = messages.UpdateBatchPoints(collection_name=collection, wait=True, operations=made)
         return bytes(ordered(request, ordering).SerializeToString())
 
     if points.how is How.TOMBSTONE:
-        return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, _has_buried)
-    return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, most_points=OPERATIONS_AT_ONCE)
+        return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, _has_buried, shard_keys=points.shard_keys)
+    return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, most_points=OPERATIONS_AT_ONCE, shard_keys=points.shard_keys)
 
 
 def removing(collection: str, removal: Removal, ordering: str) -> Operation:
@@ -78,24 +81,27 @@ def removing(collection: str, removal: Removal, ordering: str) -> Operation:
             which = messages.PointsSelector(points=messages.PointsIdsList(ids=map(filters.point_id, ids)))
         else:
             which = messages.PointsSelector(filter=filters.by_version(ids, versions[start:stop], "lt"))
-        return bytes(ordered(messages.DeletePoints(collection_name=collection, wait=True, points=which), ordering).SerializeToString())
+        request = sharded(messages.DeletePoints(collection_name=collection, wait=True, points=which), removal.shard_keys)
+        return bytes(ordered(request, ordering).SerializeToString())
 
-    nbytes = 16 * len(removal)
-    return Operation(
-        "Points/Delete", removal.ids, make, nbytes, versions, lambda there, before: there.version is not None and there.version >= before
-    )
+    def has_lost(there: Stored, before: int) -> bool:
+        return there.version is not None and there.version >= before
+
+    return Operation("Points/Delete", removal.ids, make, 16 * len(removal), versions, has_lost, shard_keys=removal.shard_keys)
 
 
-def touching(collection: str, ids: Sequence[PointId], fields: Mapping[str, str | int], ordering: str) -> Operation:
+def touching(
+    collection: str, ids: Sequence[PointId], fields: Mapping[str, str | int], ordering: str, shard_keys: Sequence[ShardKey] | None = None
+) -> Operation:
     """Set these fields of `_sink`."""
 
     def make(start: int, stop: int) -> bytes:
         request = messages.SetPayloadPoints(collection_name=collection, wait=True, key=RESERVED, points_selector=_these(ids[start:stop]))
         for name, value in fields.items():
             set_value(request.payload[name], value)
-        return bytes(ordered(request, ordering).SerializeToString())
+        return bytes(ordered(sharded(request, shard_keys), ordering).SerializeToString())
 
-    return Operation("Points/SetPayload", ids, make, 16 * len(ids))
+    return Operation("Points/SetPayload", ids, make, 16 * len(ids), shard_keys=shard_keys)
 
 
 def _has_buried(there: Stored, version: int) -> bool:

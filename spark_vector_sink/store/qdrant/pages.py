@@ -39,8 +39,8 @@ def read_page(client: QdrantClient, page: Page, most: int, ask: Ask[tuple[list[A
     offset: Any = page.first
     while offset is not None and (page.stop is None or order(as_id(offset)) < order(page.stop)):
         records, offset = ask(lambda offset=offset: client.scroll(page.place, limit=min(most, READ_POINTS), offset=offset, with_vectors=False))  # type: ignore[misc]
-        within = [(as_id(record.id), record.payload) for record in records]
-        yield batch((point, payload) for point, payload in within if page.stop is None or order(point) < order(page.stop))
+        within = [(as_id(record.id), record.payload, record.shard_key) for record in records]
+        yield batch(one for one in within if page.stop is None or order(one[0]) < order(page.stop))
 
 
 def as_id(found: Any) -> PointId:

@@ -8,8 +8,9 @@ from typing import Any
 from qdrant_client import grpc as messages
 
 from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.store.points import PointId, Stored
+from spark_vector_sink.store.points import PointId, ShardKey, Stored
 from spark_vector_sink.store.qdrant.filters import point_id
+from spark_vector_sink.store.qdrant.messages import sharded
 
 IDS_AT_ONCE = 1000
 
@@ -18,9 +19,10 @@ _FIELDS = messages.WithPayloadSelector(
 )
 
 
-def reading(collection: str, ids: Sequence[PointId]) -> bytes:
-    """A serialised `GetPoints` for what `Stored` holds."""
-    return bytes(messages.GetPoints(collection_name=collection, ids=map(point_id, ids), with_payload=_FIELDS).SerializeToString())
+def reading(collection: str, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> bytes:
+    """A serialised `GetPoints` for what `Stored` holds; of one shard key."""
+    request = messages.GetPoints(collection_name=collection, ids=map(point_id, ids), with_payload=_FIELDS)
+    return bytes(sharded(request, shard_keys).SerializeToString())
 
 
 def found(reply: messages.GetResponse) -> Iterator[tuple[PointId, Stored]]:

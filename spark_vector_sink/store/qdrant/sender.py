@@ -12,7 +12,7 @@ from qdrant_client import grpc as messages
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError
 from spark_vector_sink.store.limit import Limit
-from spark_vector_sink.store.points import Outcome, PointId, Stored
+from spark_vector_sink.store.points import Outcome, PointId, ShardKey, Stored, in_shards
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.reading import IDS_AT_ONCE, found, names, reading, structure
 from spark_vector_sink.store.qdrant.requests import Request
@@ -54,11 +54,13 @@ class Sender:
         refused = self._send(request)
         return Outcome(refused, self._older(request, refused)) if request.versions is not None else Outcome(refused)
 
-    def stored(self, ids: Sequence[PointId]) -> dict[PointId, Stored]:
-        """What is there of these points. Raises PermanentStoreError."""
+    def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> dict[PointId, Stored]:
+        """What is there of these points, each under its shard key. Raises PermanentStoreError."""
         there: dict[PointId, Stored] = {}
-        for start in range(0, len(ids), IDS_AT_ONCE):
-            there.update(found(self._read("Points/Get", reading(self._collection, ids[start : start + IDS_AT_ONCE]))))
+        for places in in_shards(shard_keys, len(ids)):
+            those, keys = [ids[place] for place in places.tolist()], None if shard_keys is None else [shard_keys[places[0]]]
+            for start in range(0, len(those), IDS_AT_ONCE):
+                there.update(found(self._read("Points/Get", reading(self._collection, those[start : start + IDS_AT_ONCE], keys))))
         return there
 
     def vector_names(self) -> list[str]:
@@ -68,7 +70,8 @@ class Sender:
     def _older(self, request: Request, refused: Mapping[PointId, str]) -> frozenset[PointId]:
         """The points that are as they were: the server does not tell, so it is asked what is there."""
         ours = {point: version for point, version in zip(request.ids, request.versions or (), strict=True) if point not in refused}
-        there = self.stored(list(ours))
+        keys = request.operation.shard_keys
+        there = self.stored(list(ours), None if keys is None else [keys[0]] * len(ours))
         return frozenset(point for point, stored in there.items() if request.operation.has_lost(stored, ours[point]))
 
     def _send(self, request: Request) -> dict[PointId, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from spark_vector_sink.options import AUTO, SinkOptions
 from spark_vector_sink.store.in_flight import InFlight
 from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.pace import Pace
-from spark_vector_sink.store.points import Outcome, PointBatch, PointId, Removal, Sent, Stored
+from spark_vector_sink.store.points import Outcome, PointBatch, PointId, Removal, Sent, ShardKey, Stored, in_shards
 from spark_vector_sink.store.qdrant.address import Address
 from spark_vector_sink.store.qdrant.heart import Heart
 from spark_vector_sink.store.qdrant.nodes import Nodes
@@ -39,20 +39,26 @@ class QdrantStore:
     def retries(self) -> int:
         return self._sender.retries
 
-    def stored(self, ids: Sequence[PointId]) -> Mapping[PointId, Stored]:
-        return self._sender.stored(ids)
+    def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> Mapping[PointId, Stored]:
+        return self._sender.stored(ids, shard_keys)
 
     def wait_for(self, ids: Set[PointId]) -> None:
         self._in_flight.wait_for(ids)
 
     def submit(self, points: PointBatch) -> Sent:
-        return self._soon(writing(self._collection, points, self._options.ordering, self._names))
+        return self._soon(writing(self._collection, part, self._options.ordering, self._names) for part in points.by_shard())
 
     def delete(self, removal: Removal) -> Sent:
-        return self._soon(removing(self._collection, removal, self._options.ordering), frozenset(removal.documents))
+        operations = (removing(self._collection, part, self._options.ordering) for part in removal.by_shard())
+        return self._soon(operations, frozenset(removal.documents))
 
-    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int]) -> Sent:
-        return self._soon(touching(self._collection, ids, fields, self._options.ordering))
+    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None) -> Sent:
+        def operations() -> Iterator[Operation]:
+            for places in in_shards(shard_keys, len(ids)):
+                keys = None if shard_keys is None else [shard_keys[place] for place in places.tolist()]
+                yield touching(self._collection, [ids[place] for place in places.tolist()], fields, self._options.ordering, keys)
+
+        return self._soon(operations())
 
     def flush(self) -> tuple[str, ...]:
         self._in_flight.drain()
@@ -63,14 +69,15 @@ class QdrantStore:
         self._nodes.close()  # and this the calls that threads still wait for
         self._in_flight.close()
 
-    def _soon(self, operation: Operation, others: frozenset[PointId] = frozenset()) -> Sent:
-        """others: points beside those of a request for which later requests wait, too."""
+    def _soon(self, operations: Iterable[Operation], others: frozenset[PointId] = frozenset()) -> Sent:
+        """One for each shard key. others: points beside those of a request for which later requests wait, too."""
         self._heart.beat()
         sent = Sent()
-        for request in requests(operation, self._sender.points_at_once, self._options.batch_bytes):
-            self._pace.wait(len(request))
-            sent.on_their_way += 1
-            self._in_flight.submit(request, others.union(request.ids), sent.taken)
+        for operation in operations:
+            for request in requests(operation, self._sender.points_at_once, self._options.batch_bytes):
+                self._pace.wait(len(request))
+                sent.on_their_way += 1
+                self._in_flight.submit(request, others.union(request.ids), sent.taken)
         return sent
 
     def _names(self) -> list[str]:

@@ -17,6 +17,7 @@ from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, 
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors
 from spark_vector_sink.store.qdrant.heart import HEARTBEAT_KEY, STATE_KEY
 from spark_vector_sink.store.qdrant.inheriting import inherited, other_vectors
+from spark_vector_sink.store.qdrant.sharding import copy_keys, sharding_problems
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import CollectionSpec, Target
 from spark_vector_sink.store.versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
@@ -62,7 +63,7 @@ class Versions(Connection):
         old = None if standing is None else self._info(standing)
         if spec.inherits and old is not None:
             spec = inherited(spec, old)
-        problems, warnings = list(config_problems(spec)), []
+        problems, warnings = [*config_problems(spec), *sharding_problems(name, None, spec)], []
         if spec.inherits and old is not None:
             problems += other_vectors(name, old, our_metadata(old))
         physical = f"{name}__v{versions.next_number(there)}"
@@ -89,6 +90,11 @@ class Versions(Connection):
     def _inherited(self, target: Target, spec: CollectionSpec) -> CollectionSpec:
         old = self._info(target.replaces) if spec.inherits and target.replaces is not None else None
         return spec if old is None else inherited(spec, old)
+
+    def _copy_shard_keys(self, target: Target, spec: CollectionSpec) -> None:
+        if spec.sharded and target.replaces is not None:
+            with self._asking(f"creating the shard keys of '{target.physical}'"):
+                copy_keys(self._client, target.replaces, target.physical)
 
     def _create_aside(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Make the collection that nobody sees yet; another number where a job beside this one has just taken it."""

@@ -28,6 +28,11 @@ from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
 
 APPEND, OVERWRITE = "append", "overwrite"
 
+_SETTINGS = (
+    "text_template", "prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text", "chunk_tokens", "chunk_overlap_tokens",
+)  # fmt: skip
+"""Options that say how texts became vectors, kept in the collection where they are given."""
+
 _OVERWRITE_IGNORES = (
     ("unchanged", "skip", "every document is written into a fresh collection"),
     ("existing", "merge", "a fresh collection has no points to merge with"),
@@ -211,17 +216,7 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
         "source": models.source(options, encoder) if encoder else None,
         "settings": {
             name: value
-            for name in (
-                "text_template",
-                "prompt",
-                "prompt_name",
-                "normalize",
-                "truncate_dim",
-                "max_tokens",
-                "long_text",
-                "chunk_tokens",
-                "chunk_overlap_tokens",
-            )
+            for name in _SETTINGS
             if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or not name.startswith("chunk_"))
         },
         "vector_name": options.vector_name,

@@ -25,6 +25,12 @@ class Collection:
     indexes: dict[str, Message] = field(default_factory=dict)
     """field → PayloadSchemaInfo"""
     operations: int = 0
+    shards: dict[int | str, dict[PointKey, Point]] = field(default_factory=dict)
+    """with custom sharding, the points of each shard key, in the place of `points`"""
+
+    @property
+    def is_custom(self) -> bool:
+        return bool(self.config.params.sharding_method == q.ShardingMethod.Custom)
 
     @classmethod
     def of(cls, request: Message) -> Collection:
@@ -90,7 +96,11 @@ class Collection:
 
     def info(self) -> Message:
         info = q.CollectionInfo(
-            status=q.CollectionStatus.Green, segments_count=2, config=self.config, points_count=len(self.points), indexed_vectors_count=0
+            status=q.CollectionStatus.Green,
+            segments_count=2,
+            config=self.config,
+            points_count=len(self.points) + sum(map(len, self.shards.values())),
+            indexed_vectors_count=0,
         )
         info.optimizer_status.ok = True
         info.update_queue.SetInParent()

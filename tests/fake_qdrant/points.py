@@ -18,6 +18,7 @@ class Point:
     payload: Message
     """a PointStruct with the payload alone: a map of protobuf values lives only inside a message"""
     version: int = 0
+    shard_key: Message | None = None
     optimised: bool = False
     """whether it lies where a real server's optimiser has been: there an upsert is no full replacement"""
 
@@ -42,6 +43,8 @@ class Point:
     def fill(self, reply: Message, with_payload: Message, with_vectors: Message) -> None:
         """Put into a RetrievedPoint or ScoredPoint what was asked for."""
         select(self.payload.payload, with_payload, reply.payload)
+        if self.shard_key is not None:
+            reply.shard_key.CopyFrom(self.shard_key)
         selected = with_vectors.WhichOneof("selector_options")
         if selected is None or (selected == "enable" and not with_vectors.enable):
             return

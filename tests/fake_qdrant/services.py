@@ -5,9 +5,11 @@ from __future__ import annotations
 import grpc
 from qdrant_client import grpc as q
 
+from tests.fake_qdrant.collection import Collection
 from tests.fake_qdrant.filters import chosen
 from tests.fake_qdrant.ranking import answer
 from tests.fake_qdrant.requests import check_body, check_vectors, limit_of, wrong_in_query, wrong_limit, wrong_vector_name
+from tests.fake_qdrant.sharding import create_key, message_of, named, part, shard_key, whole
 from tests.fake_qdrant.store import Store
 from tests.fake_qdrant.updates import UPDATES
 from tests.fake_qdrant.values import Message, id_of, invalid, key_of, order_of, unimplemented
@@ -43,6 +45,14 @@ class Collections(q.CollectionsServicer):  # type: ignore[misc]
     def Delete(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         return q.CollectionOperationResponse(result=self.store.delete(request.collection_name))
 
+    def CreateShardKey(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
+        create_key(self.store.find(request.collection_name), request.collection_name, shard_key(request.request.shard_key))
+        return q.CreateShardKeyResponse(result=True)
+
+    def ListShardKeys(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
+        keys = self.store.find(request.collection_name).shards
+        return q.ListShardKeysResponse(shard_keys=[q.ShardKeyDescription(key=message_of(key)) for key in keys])
+
     def CollectionExists(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         name = self.store.aliases.get(request.collection_name, request.collection_name)
         return q.CollectionExistsResponse(result=q.CollectionExists(exists=name in self.store.collections))
@@ -70,8 +80,17 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         self.store = store
 
     def _update(self, kind: str, request: Message) -> Message:
-        done = UPDATES[kind](request, lambda: self.store.find(request.collection_name), request.wait)
-        return q.PointsOperationResponse(result=done)
+        return q.PointsOperationResponse(result=self._change(kind, request, request.collection_name, request.wait))
+
+    def _change(self, kind: str, operation: Message, collection: str, wait: bool) -> Message:
+        """In each of the shards that it names."""
+        update = UPDATES[kind]
+        done = [update(operation, lambda key=key: part(self.store.find(collection), key), wait) for key in named(operation) or [None]]  # type: ignore[misc]
+        return done[-1]
+
+    def _asked(self, request: Message) -> Collection:
+        """The collection, so far as a question is about it."""
+        return whole(self.store.find(request.collection_name), named(request))
 
     def Upsert(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         check_vectors(request.points)
@@ -104,20 +123,19 @@ class Points(q.PointsServicer):  # type: ignore[misc]
                 raise invalid("Operation is missing")
             if kind not in UPDATES:
                 raise unimplemented(f"operation {kind}")
-            update = UPDATES[kind]
-            reply.result.append(update(getattr(operation, kind), lambda: self.store.find(request.collection_name), request.wait))
+            reply.result.append(self._change(kind, getattr(operation, kind), request.collection_name, request.wait))
         return reply
 
     def Get(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         keys, reply = dict.fromkeys(map(key_of, request.ids)), q.GetResponse()
-        points = self.store.find(request.collection_name).points
+        points = self._asked(request).points
         for key in keys:
             if key in points:
                 points[key].fill(reply.result.add(id=id_of(key)), request.with_payload, request.with_vectors)
         return reply
 
     def Count(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
-        found = chosen(request.filter, self.store.find(request.collection_name).points)
+        found = chosen(request.filter, self._asked(request).points)
         return q.CountResponse(result=q.CountResult(count=len(found)))
 
     def Query(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
@@ -132,7 +150,7 @@ class Points(q.PointsServicer):  # type: ignore[misc]
             raise unimplemented("query other than `nearest` and `fusion`")
         parts = [(f"prefetch[{n}].", part) for n, part in enumerate(request.prefetch)] + [("", request)]
         check_body([wrong for where, part in parts for wrong in wrong_in_query(where, part)])
-        return answer(self.store.find(request.collection_name), request)
+        return answer(self._asked(request), request)
 
     def QueryBatch(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         reply = q.QueryBatchResponse()
@@ -145,7 +163,7 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         if request.HasField("order_by"):
             raise unimplemented("order_by")
         check_body(wrong_limit(request))
-        points = self.store.find(request.collection_name).points
+        points = self._asked(request).points
         keys = sorted(chosen(request.filter, points), key=order_of)
         if request.HasField("offset"):
             first = order_of(key_of(request.offset))

@@ -135,9 +135,8 @@ class EdgeCollections:
             return probe(shard, most)
 
     def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
-        directory = StoreDirectory(Path(target.name))
         with self._opened(replace(target, physical=target.replaces or target.physical)) as shard:
-            return pages.export(shard, directory.staging(run) / "POINTS", size)
+            return pages.export(shard, StoreDirectory(Path(target.name)).staging(run) / "POINTS", size)
 
     def read(self, page: Page) -> Iterator[pa.RecordBatch]:
         return pages.read(page)

@@ -57,13 +57,8 @@ MEANINGS = (
     Meaning(CODES.RESOURCE_EXHAUSTED, LESS),  # a rate limit, with or without `retry-after`
     Meaning(CODES.INVALID_ARGUMENT, SPLIT, words=('for "upsert limit"', 'for "update limit"', "Condition size limit reached")),
     Meaning(CODES.INVALID_ARGUMENT, END, "create that payload index, or let strict mode take updates without one", ("Index required but not found",)),
-    Meaning(
-        CODES.INVALID_ARGUMENT,
-        END,
-        "create it with the server's own client, create_shard_key(collection, key), and run the job again",
-        ('Shard key "',),
-    ),
     Meaning(CODES.INVALID_ARGUMENT, END, "the collection has custom sharding: give option 'shard_key_column'", ("Shard key not specified",)),
+    Meaning(CODES.INVALID_ARGUMENT, END, "create it with Qdrant's client, create_shard_key(collection, key), and run the job again", ("Shard key ",)),
     Meaning(CODES.INVALID_ARGUMENT, PARTS),
     Meaning(CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)),  # it goes on as soon as there is some
     Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # what Qdrant 1.18 says where a point is more than it can digest

@@ -1,8 +1,10 @@
-"""Custom sharding on a real Qdrant in cluster mode: each row goes to the shards of its key, and everything that a job can do works there."""
+"""Custom sharding, on the in-test server and on a real Qdrant in cluster mode: each row goes to the shards of its key, and whatever a job can do works
+there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,36 +13,44 @@ from qdrant_client import QdrantClient
 
 from spark_vector_sink import reembed, search
 from spark_vector_sink.encode import encoder as encoders
-from spark_vector_sink.errors import BadRowError, CollectionError, PermanentStoreError
+from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, PermanentStoreError
+from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place
 from tests.real_server import NoServerError, RealServer, find_binary, free_port_pair
 
-pytestmark = pytest.mark.qdrant
-
 OURS: dict[str, Any] = {"encoder": "tests.fakes:Counting", "shard_key_column": "region", "collection_config": {"sharding_method": "custom"}}
-KEYS = ("eu", "us", 7)
+
+
+Server = FakeServer | RealServer
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RealServer]:
-    """One node in cluster mode."""
+def node() -> Iterator[RealServer]:
+    """A real node in cluster mode."""
     if find_binary() is None:
         pytest.skip("custom sharding needs a `qdrant` binary, to start it in cluster mode")
     port = free_port_pair()[0]
-    node = RealServer(env={"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": str(port)})
-    node.arguments = ("--uri", f"http://{node.host}:{port}")
+    made = RealServer(env={"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": str(port)})
+    made.arguments = ("--uri", f"http://{made.host}:{port}")
     try:
-        node.start()
+        made.start()
     except NoServerError as error:
         pytest.skip(str(error))
-    yield node
-    node.stop()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=[pytest.param("shared_fake", id="fake"), pytest.param("node", id="real", marks=pytest.mark.qdrant)])
+def server(request: pytest.FixtureRequest) -> Server:
+    """The fake server, then a real one."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
 
 
 class Sharded:
     """A collection with its shard keys, and the server's own client."""
 
-    def __init__(self, server: RealServer, *keys: str | int) -> None:
+    def __init__(self, server: Server, *keys: str | int) -> None:
         self.place: Place = server_place(server)
         self.name = str(self.place.options["path"])
         self.client = QdrantClient(host=server.host, grpc_port=server.grpc_port, prefer_grpc=True, check_compatibility=False)
@@ -65,7 +75,7 @@ def rows(*given: tuple[str, str | None, str | None], **columns: Any) -> pa.Table
 
 
 @pytest.fixture
-def sharded(server: RealServer) -> Iterator[Sharded]:
+def sharded(server: Server) -> Iterator[Sharded]:
     made = Sharded(server, "eu", "us")
     yield made
     made.client.close()
@@ -80,7 +90,7 @@ def test_each_row_goes_to_the_shards_of_its_key(sharded: Sharded) -> None:
     assert [answer.key for answer in search(sharded.name, "two", 1, **{k: v for k, v in sharded.place.options.items() if k != "path"})] == ["b"]
 
 
-def test_numbers_are_keys_too(server: RealServer) -> None:
+def test_numbers_are_keys_too(server: Server) -> None:
     """Of an integer column."""
     sharded = Sharded(server, 7)
     table = pa.table({"id": ["a"], "text": ["one"], "region": pa.array([7], pa.int64())})
@@ -89,10 +99,13 @@ def test_numbers_are_keys_too(server: RealServer) -> None:
     sharded.client.close()
 
 
-def test_a_key_that_is_not_there_ends_the_job(sharded: Sharded) -> None:
+@pytest.mark.parametrize("key", ["asia", 9])
+def test_a_key_that_is_not_there_ends_the_job(sharded: Sharded, key: str | int) -> None:
     """At once, with what to do, and no point is called bad."""
-    with pytest.raises(PermanentStoreError, match=r'Shard key "asia" not found; create it with .*create_shard_key'):
-        sharded.write(rows(("a", "one", "asia")), on_bad_row="reject", rejects_path="/nowhere/rejects")
+    table = pa.table({"id": ["a"], "text": ["one"], "region": [key]})
+    with pytest.raises(PermanentStoreError, match=rf'Shard key "?{key}"? not found; create it with .*create_shard_key') as caught:
+        sharded.write(table, on_bad_row="reject", rejects_path="/nowhere/rejects")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_row_without_a_key_is_a_bad_row(sharded: Sharded) -> None:
@@ -140,7 +153,7 @@ def test_a_document_that_moves_leaves_its_point_behind(sharded: Sharded) -> None
     assert sharded.client.count(sharded.name, exact=True).count == 2
 
 
-def test_chunks_go_with_their_document(sharded: Sharded, server: RealServer, tiny_model: Any) -> None:
+def test_chunks_go_with_their_document(sharded: Sharded, server: Server, tiny_model: Any) -> None:
     """And vanish from its shards."""
     place = server_place(server)
     chunked = {"model": str(tiny_model), "device": "cpu", "dtype": "float32", "long_text": "chunk", "unchanged": "skip", "op_column": "op"}
@@ -176,7 +189,7 @@ def test_reembed_leaves_points_in_their_shards(sharded: Sharded) -> None:
     assert sharded.client.count(sharded.name, shard_key_selector="eu").count == 1
 
 
-def test_the_option_and_the_collection_must_fit(sharded: Sharded, server: RealServer) -> None:
+def test_the_option_and_the_collection_must_fit(sharded: Sharded, server: Server) -> None:
     """Said before the job."""
     with pytest.raises(CollectionError, match="has custom sharding, so each row needs a shard key; give option 'shard_key_column'"):
         sharded.write(rows(("a", "one", "eu")), shard_key_column=None)
@@ -186,3 +199,9 @@ def test_the_option_and_the_collection_must_fit(sharded: Sharded, server: RealSe
     plain.write(rows(("a", "one", "eu")))
     with pytest.raises(CollectionError, match=r"option 'shard_key_column' is for a collection with custom sharding, and .* is not"):
         plain.write(rows(("a", "one", "eu")), shard_key_column="region")
+
+
+def test_an_embedded_store_has_no_shards(tmp_path: Path) -> None:
+    """The option says nothing there."""
+    with pytest.raises(OptionError, match="option 'shard_key_column' has no effect on an embedded store"):
+        Place({"path": f"{tmp_path}/store", **OURS, "collection_config": None}).write(rows(("a", "one", "eu")))

@@ -49,8 +49,12 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> i
 
 def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> int:
     kind = operation.kind
+    unconditional = kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names
+    if unconditional and kind == How.REPLACE.value and not _has_chunks(shard, point_ids(operation.rows)):
+        shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, operation.rows, facts)))
+        return 0
     staged, there = _look(shard, operation)
-    if kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names:
+    if unconditional:
         made = decide(kind, staged, there)
     else:
         made = decisions.of(len(staged), lambda: decide(kind, staged, there))
@@ -104,6 +108,11 @@ def _some(make: Any, edge: Any, operation: Operation, facts: StoreFacts, chosen:
 def _update(shard: Any, operation: Any, items: list[Any]) -> None:
     if items:
         shard.update(operation(items))
+
+
+def _has_chunks(shard: Any, ids: list[PointId]) -> bool:
+    """Whether one of these points is of a document in several chunks. Most stores have none, and need not be looked at any closer."""
+    return any(sink_fields(record.payload).get("chunks", 1) != 1 for record in shard.retrieve(ids, [f"{RESERVED}.chunks"], False))
 
 
 def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId, There]]:

@@ -54,10 +54,7 @@ def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decis
         shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, operation.rows, facts)))
         return 0
     staged, there = _look(shard, operation)
-    if unconditional:
-        made = decide(kind, staged, there)
-    else:
-        made = decisions.of(len(staged), lambda: decide(kind, staged, there))
+    made = decide(kind, staged, there) if unconditional else decisions.of(len(staged), lambda: decide(kind, staged, there))
     # before the head is written, which says how many there were: killed in between, it still does
     vanishing = [(row.id, chunks_left(kind, row) or 1) for row, decision in zip(staged, made, strict=True) if decision & SHRINK]
     remove_chunks(edge, shard, vanishing)

@@ -661,6 +661,38 @@ class TestAnySequence:
 
             holds()
 
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            [Step("replace", 1, chunks=1, tag=2)],
+            [Step("tombstone", 1, 9)],
+            [Step("remove", 1)],
+            [Step("merge", 1), Step("payload", 1), Step("patch", 1, tag=2), Step("touch", 1), Step("remove", 1), Step("merge", 1, tag=3)],
+            [Step("patch", 2), Step("payload", 2), Step("touch", 2), Step("merge", 2, 3, tag=2), Step("merge", 2, 4, tag=3)],
+            [
+                Step("patch", 2, 9),
+                Step("replace", 2, 3, 3),
+                Step("replace", 2, 4, 2),
+                Step("tombstone", 2, 5),
+                Step("remove", 2, 6),
+                Step("replace", 2, 1),
+            ],
+        ],
+        ids=lambda steps: " ".join(step.what for step in steps),
+    )
+    def test_killed_at_each_write(self, tmp_path: Path, steps: list[Step]) -> None:
+        """A run that was killed at its first, second, … write ends as one that was not."""
+        mine, before = Index(tmp_path), [Step("replace", 1, chunks=3)]
+        with mine.open() as index:
+            for deaths in range(12):
+                mine.emptied(index)
+                model = Model()
+                for step in (*before, *steps):
+                    model.do(step)
+                mine.job(index, before)
+                assert mine.job(index, steps, [deaths]) == model.older
+                assert mine.there(index) == model.there
+
     def test_in_any_order(self, tmp_path: Path) -> None:
         """Under versions, two runs in any order end with the greatest version of each document, which stands before a tombstone of the same one."""
         mine = Index(tmp_path)

@@ -62,11 +62,12 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> O
 
 def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> Older:
     kind = operation.kind
+    unconditional = kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names
+    if unconditional and kind == How.REPLACE.value and not _has_chunks(shard, point_ids(operation.rows)):
+        shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, operation.rows, facts)))
+        return 0
     staged, there = _look(shard, operation)
-    if kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names:
-        made = decide(kind, staged, there)
-    else:
-        made = decisions.of(len(staged), lambda: decide(kind, staged, there))
+    made = decide(kind, staged, there) if unconditional else decisions.of(len(staged), lambda: decide(kind, staged, there))
     # before the head is written, which says how many there were: killed in between, it still does
     vanishing = [(row.id, chunks_left(kind, row) or 1) for row, decision in zip(staged, made, strict=True) if decision & SHRINK]
     remove_chunks(edge, shard, vanishing)
@@ -123,6 +124,11 @@ def _some(make: Any, edge: Any, operation: Operation, facts: StoreFacts, chosen:
 def _update(shard: Any, operation: Any, items: list[Any]) -> None:
     if items:
         shard.update(operation(items))
+
+
+def _has_chunks(shard: Any, ids: list[PointId]) -> bool:
+    """Whether one of these points is of a document in several chunks. Most stores have none, and need not be looked at any closer."""
+    return any(sink_fields(record.payload).get("chunks", 1) != 1 for record in shard.retrieve(ids, [f"{RESERVED}.chunks"], False))
 
 
 def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId, There]]:

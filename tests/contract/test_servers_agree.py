@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -13,109 +12,15 @@ import pytest
 from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as q
 
+from tests.contract.raw import INVALID, NOT_FOUND, Qdrant, named, point, refused, text, unnamed
 from tests.fake_server import FakeServer, plain, read_points
 from tests.real_server import NoServerError, RealServer
 
-SERVERS = [pytest.param("shared_fake", id="fake"), pytest.param("qdrant_server", id="real", marks=pytest.mark.qdrant)]
 UUID = "0b7e6d1a-5b9c-4c6e-8d43-2f6a3c1f9e10"
-
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
-NOT_FOUND = grpc.StatusCode.NOT_FOUND
-
-
-class Qdrant:
-    """Raw stubs to one server, and names of collections that nobody else uses."""
-
-    def __init__(self, server: Any) -> None:
-        self.channel = grpc.insecure_channel(f"{server.host}:{server.grpc_port}")
-        self.metadata = [("api-key", server.api_key)] if server.api_key else []
-        self.server = server
-        self._suffix = uuid.uuid4().hex[:12]
-        self._names: set[str] = set()
-
-    def name(self, word: str) -> str:
-        """`word`, made unique for this test."""
-        self._names.add(f"{word}_{self._suffix}")
-        return f"{word}_{self._suffix}"
-
-    def call(self, method: str, request: Any) -> Any:
-        """`call("Points/Upsert", …)`, through the official stubs."""
-        service, rpc = method.split("/")
-        return getattr(getattr(q, f"{service}Stub")(self.channel), rpc)(request, metadata=self.metadata, timeout=30)
-
-    def create(self, word: str = "c", *, size: int = 3, distance: int = q.Distance.Dot, named: dict[str, int] | None = None, **rest: Any) -> str:
-        """Create a collection with an unnamed vector, or with named ones of the sizes given; returns its name."""
-        params = {name: q.VectorParams(size=length, distance=distance) for name, length in (named or {}).items()}
-        config = q.VectorsConfig(params_map=q.VectorParamsMap(map=params)) if named else None
-        config = config or q.VectorsConfig(params=q.VectorParams(size=size, distance=distance))
-        assert self.call("Collections/Create", q.CreateCollection(collection_name=self.name(word), vectors_config=config, **rest)).result
-        return self.name(word)
-
-    def upsert(self, collection: str, *points: Any, wait: bool = True) -> Any:
-        return self.call("Points/Upsert", q.UpsertPoints(collection_name=collection, wait=wait, points=points)).result
-
-    def count(self, collection: str) -> int:
-        return int(self.call("Points/Count", q.CountPoints(collection_name=collection, exact=True)).result.count)
-
-    def info(self, collection: str) -> Any:
-        return self.call("Collections/Get", q.GetCollectionInfoRequest(collection_name=collection)).result
-
-    def alias(self, *actions: Any) -> Any:
-        return self.call("Collections/UpdateAliases", q.ChangeAliases(actions=actions)).result
-
-    def aliases_of(self, collection: str) -> set[str]:
-        reply = self.call("Collections/ListCollectionAliases", q.ListCollectionAliasesRequest(collection_name=collection))
-        return {alias.alias_name for alias in reply.aliases}
-
-    def clean(self) -> None:
-        for name in self._names:
-            self.call("Collections/Delete", q.DeleteCollection(collection_name=name))
-        self.channel.close()
-
-
-@pytest.fixture(scope="module")
-def shared_fake() -> Iterator[FakeServer]:
-    """One fake server for all scenarios, as there is one real server: a scenario leaves nothing behind."""
-    with FakeServer() as server:
-        yield server
-
-
-@pytest.fixture(params=SERVERS)
-def qdrant(request: pytest.FixtureRequest) -> Iterator[Qdrant]:
-    """The fake server, then a real one."""
-    opened = Qdrant(request.getfixturevalue(request.param))
-    yield opened
-    opened.clean()
-
-
-def unnamed(*numbers: float) -> Any:
-    return q.Vectors(vector=q.Vector(dense=q.DenseVector(data=numbers)))
-
-
-def named(**vectors: list[float]) -> Any:
-    return q.Vectors(vectors=q.NamedVectors(vectors={name: q.Vector(dense=q.DenseVector(data=data)) for name, data in vectors.items()}))
-
-
-def point(key: int | str, vectors: Any, **payload: Any) -> Any:
-    made = q.PointStruct(id=q.PointId(num=key) if isinstance(key, int) else q.PointId(uuid=key), vectors=vectors)
-    for name, value in payload.items():
-        made.payload[name].CopyFrom(text(value) if isinstance(value, str) else value)
-    return made
-
-
-def text(value: str) -> Any:
-    return q.Value(string_value=value)
 
 
 def to(collection: str, alias: str) -> Any:
     return q.AliasOperations(create_alias=q.CreateAlias(collection_name=collection, alias_name=alias))
-
-
-def refused(do: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
-    """Status code and words of the refusal."""
-    with pytest.raises(grpc.RpcError) as caught:
-        do()
-    return caught.value.code(), caught.value.details()
 
 
 # --- collections ------------------------------------------------------------------------------------------------------------------------------

@@ -212,6 +212,102 @@ def test_what_the_fake_does_not_know_it_says(server: FakeServer) -> None:
     assert words(lambda: points.UpdateBatch(q.UpdateBatchPoints(collection_name="c", operations=[emptying]))) == "operation clear_payload"
 
 
+def ids(*keys: int) -> Any:
+    return q.PointsSelector(points=q.PointsIdsList(ids=[q.PointId(num=key) for key in keys]))
+
+
+OTHER_CALLS: dict[str, Callable[[Any], Any]] = {
+    "Get": lambda points: points.Get(q.GetPoints(collection_name="c", ids=ids(1, 2).points.ids)),
+    "Delete": lambda points: points.Delete(q.DeletePoints(collection_name="c", wait=True, points=ids(1, 2))),
+    "SetPayload": lambda points: points.SetPayload(q.SetPayloadPoints(collection_name="c", wait=True, points_selector=ids(1, 2))),
+    "UpdateBatch": lambda points: points.UpdateBatch(
+        q.UpdateBatchPoints(
+            collection_name="c",
+            wait=True,
+            operations=[
+                q.PointsUpdateOperation(delete_points=q.PointsUpdateOperation.DeletePoints(points=ids(1))),
+                q.PointsUpdateOperation(delete_points=q.PointsUpdateOperation.DeletePoints(points=ids(2))),
+            ],
+        )
+    ),
+}
+"""Calls that name the points 1 and 2"""
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "applied_then_unavailable", "rate_limit", "too_large", "internal", "invalid"])
+@pytest.mark.parametrize("call", OTHER_CALLS)
+def test_faults_of_other_calls(server: FakeServer, call: str, kind: str) -> None:
+    """A fault is for any call of the Points service: it is played once, and the call succeeds after it."""
+    upsert(server, 1, 2)
+    points = q.PointsStub(server.channel)
+    server.fault(f"Points/{call}", kind)
+    assert failure(lambda: OTHER_CALLS[call](points)).code() == FAULTS[kind][0]
+    there = server.points("c").keys()
+    assert there == (set() if kind == "applied_then_unavailable" and call in ("Delete", "UpdateBatch") else {1, 2})
+    if there:
+        OTHER_CALLS[call](points)
+    assert server.stats().faults == {kind: 1}
+
+
+def test_faults_of_some_requests_only(server: FakeServer) -> None:
+    """`ids` and `more_than` look at the points that a request names, in whichever of a batch's operations."""
+    upsert(server, 1, 2)
+    points = q.PointsStub(server.channel)
+    for call, send in OTHER_CALLS.items():
+        server.fault(f"Points/{call}", "invalid", ids=[3])
+        server.fault(f"Points/{call}", "too_large", more_than=2)
+        server.fault(f"Points/{call}", "unavailable", ids=[2])
+        server.fault(f"Points/{call}", "internal", more_than=1)
+        assert [failure(lambda send=send: send(points)).code() for _ in range(2)] == [UNAVAILABLE, grpc.StatusCode.INTERNAL]
+
+
+@pytest.mark.parametrize(("kind", "status"), [("wait_timeout", q.UpdateStatus.WaitTimeout), ("acknowledged", q.UpdateStatus.Acknowledged)])
+def test_a_batch_that_is_no_success(server: FakeServer, kind: str, status: int) -> None:
+    """Each operation has the status; done or, as `applied=False`, not."""
+    upsert(server, 1, 2)
+    points = q.PointsStub(server.channel)
+    server.fault("Points/UpdateBatch", kind, applied=False)
+    server.fault("Points/UpdateBatch", kind)
+    for left in ({1, 2}, set()):
+        assert [result.status for result in OTHER_CALLS["UpdateBatch"](points).result] == [status] * 2
+        assert server.points("c").keys() == left
+
+
+def test_a_batch_can_break_off(server: FakeServer) -> None:
+    """With `operations` only the first ones take effect, as when a server dies in the middle."""
+    upsert(server, 1, 2)
+    server.fault("Points/UpdateBatch", "applied_then_unavailable", operations=1)
+    assert failure(lambda: OTHER_CALLS["UpdateBatch"](q.PointsStub(server.channel))).code() == UNAVAILABLE
+    assert server.points("c").keys() == {2}
+
+
+def test_every_request_of_points_is_written_down(server: FakeServer) -> None:
+    """How many points a request names, the operations of a batch in their order, and whether it is conditional."""
+    points = q.PointsStub(server.channel)
+    for send in OTHER_CALLS.values():
+        upsert(server, 1, 2)
+        send(points)
+    point = q.PointStruct(id=q.PointId(num=1), vectors=q.Vectors(vector=q.Vector(dense=q.DenseVector(data=[1, 2]))))
+    points.Upsert(q.UpsertPoints(collection_name="c", points=[point], update_mode=q.UpdateMode.InsertOnly))
+    insert = q.PointsUpdateOperation.PointStructList(points=[point], update_filter=q.Filter())
+    points.UpdateBatch(q.UpdateBatchPoints(collection_name="c", operations=[q.PointsUpdateOperation(upsert=insert)]))
+    stats = server.stats()
+    assert [(seen.method.removeprefix("Points/"), seen.points, seen.operations, seen.conditional) for seen in stats.requests] == [
+        ("Upsert", 2, [], False),
+        ("Get", 2, [], False),
+        ("Upsert", 2, [], False),
+        ("Delete", 2, [], False),
+        ("Upsert", 2, [], False),
+        ("SetPayload", 2, [], False),
+        ("Upsert", 2, [], False),
+        ("UpdateBatch", 2, ["delete_points", "delete_points"], False),
+        ("Upsert", 1, [], True),
+        ("UpdateBatch", 1, ["upsert"], True),
+    ]
+    assert [seen.points for seen in stats.of("Points/Get")] == [2]
+    assert {seen.outcome for seen in stats.requests} == {"OK"}
+
+
 def test_large_messages_pass(server: FakeServer) -> None:
     """Like the real server it takes requests beyond gRPC's usual 4 MB."""
     point = q.PointStruct(id=q.PointId(num=1), vectors=q.Vectors(vector=q.Vector(dense=q.DenseVector(data=[1, 2]))))

@@ -65,7 +65,7 @@ def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decis
     unconditional = kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names
     if unconditional and kind == How.REPLACE.value and not _has_chunks(shard, point_ids(operation.rows)):
         shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, operation.rows, facts)))
-        return 0
+        return Older()
     staged, there = _look(shard, operation)
     made = decide(kind, staged, there) if unconditional else decisions.of(len(staged), lambda: decide(kind, staged, there))
     # before the head is written, which says how many there were: killed in between, it still does

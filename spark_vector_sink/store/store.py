@@ -34,6 +34,8 @@ class CollectionSpec:
     metadata: Mapping[str, Any]
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     """field → `keyword`, `integer`, …; `tenant` is a keyword index with `is_tenant`"""
+    strict_indexes: Mapping[str, str] = field(default_factory=dict)
+    """those that only a server needs which refuses updates by fields without an index (strict mode)"""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Qdrant's own create-collection body"""
     versioned: bool = True

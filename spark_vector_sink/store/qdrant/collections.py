@@ -236,7 +236,8 @@ class QdrantCollections(Versions):
     def _make_indexes(self, target: Target, spec: CollectionSpec) -> None:
         info = self._info(target.physical)
         present = info.payload_schema if info is not None else {}
-        for field, kind in spec.payload_indexes.items():
+        needed = spec.strict_indexes if info is not None and _wants_indexes(info) else {}
+        for field, kind in {**spec.payload_indexes, **needed}.items():
             if field in present:
                 continue
             tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
@@ -247,6 +248,12 @@ class QdrantCollections(Versions):
 def _remembered(metadata: Mapping[str, Any], run: str) -> dict[str, Any]:
     """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
     return {METADATA_KEY: {**metadata, "run": run}}
+
+
+def _wants_indexes(info: models.CollectionInfo) -> bool:
+    """Whether the server refuses updates that choose points by a field without an index (strict mode)."""
+    strict = info.config.strict_mode_config
+    return strict is not None and bool(strict.enabled) and strict.unindexed_filtering_update is False
 
 
 def _most_points(info: models.CollectionInfo) -> int | None:

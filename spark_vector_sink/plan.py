@@ -167,6 +167,8 @@ def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
     for name, value, why in _OVERWRITE_IGNORES:
         if getattr(options, name) == value:
             yield f"option '{name}' = '{str(value).lower()}' has no effect with mode('overwrite'): {why}; leave it out, or use mode('append')"
+    if options.op_column is not None:
+        yield "option 'op_column' and mode('overwrite') exclude each other: a change feed is no full table; use mode('append')"
 
 
 class _Found:

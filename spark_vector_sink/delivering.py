@@ -103,6 +103,8 @@ class Delivery:
     def _beside(self, beside: Beside) -> list[Part]:
         """Send what needs no vector."""
         self._touch(beside.seen, beside.stored)
+        if beside.older and self._plan.has_chunks:
+            self._sweep(beside.older)  # an attempt that was killed may have written some of their chunks beside the newer document
         return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions)]
 
     def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
@@ -159,18 +161,31 @@ class Delivery:
         if not self._plan.has_chunks or not heads:
             return [], None
         self._store.wait_for(set(heads))
-        stored = self._store.stored(heads)
+        ends = self._ends(heads, self._store.stored(heads))
         found, before = list[PointId](), list[int]()
         for n, head in enumerate(heads):
-            ids = self._chunks(head, stored, first=max(1, int(counts[n])))
+            ids = [self._chunk(head, number) for number in range(max(1, int(counts[n])), ends[head])]
             found += ids
             before += [0 if versions is None else int(versions[n])] * len(ids)
         return found, None if versions is None else np.array(before, np.int64)
 
     def _chunks(self, head: PointId, stored: Mapping[PointId, Stored], first: int = 1) -> list[PointId]:
         """The chunks of a document that are there, from this number on."""
-        count = stored[head].chunks if head in stored else 1
-        return [keys.chunk_id(head, number, self._plan.options.id_namespace) for number in range(first, count)]
+        return [self._chunk(head, number) for number in range(first, stored[head].chunks if head in stored else 1)]
+
+    def _chunk(self, head: PointId, number: int) -> PointId:
+        return keys.chunk_id(head, number, self._plan.options.id_namespace)
+
+    def _ends(self, heads: Sequence[PointId], stored: Mapping[PointId, Stored]) -> dict[PointId, int]:
+        """The number after the last chunk of each document that is there. There may be more than its own point says: those that another writer has
+        put there in the meantime, or has left there when it was killed. Each of them says how many it believed in."""
+        ends = {head: stored[head].chunks if head in stored else 1 for head in heads}
+        asked = {self._chunk(head, end): head for head, end in ends.items()}
+        while asked and (there := self._store.stored(list(asked))):
+            for chunk, found in there.items():
+                ends[asked[chunk]] = max(ends[asked[chunk]] + 1, found.chunks)
+            asked = {self._chunk(head, ends[head]): head for head in (asked[chunk] for chunk in there)}
+        return ends
 
     def _touch(self, heads: Sequence[PointId], stored: Mapping[PointId, Stored] | None = None) -> None:
         """Mark documents as seen, for `delete_missing`."""
@@ -211,18 +226,24 @@ class Delivery:
         if len(left_as_they_were):
             ids = points.ids if points.heads is None else points.heads
             self._touch(list(dict.fromkeys(ids[n] for n in left_as_they_were.tolist())))
-        if points.versions is not None and points.heads is not None:
-            self._withdraw(points)
+        if points.versions is not None and self._plan.has_chunks:
+            self._sweep(points.heads or points.ids)
 
-    def _withdraw(self, points: Documents) -> None:
-        """Remove chunks of ours beside a newer document: one that was written by somebody else while these were on their way."""
-        heads, versions = points.heads or points.ids, points.versions
-        stored = self._store.stored(list(dict.fromkeys(heads)))
+    def _sweep(self, documents: Sequence[PointId]) -> None:
+        """Remove chunks that are older than their document: those that another writer, or a killed one, has put there while these were on their way.
+
+        Every writer looks once its own points are applied. So of two that meet, the one that was applied last sees what both have left.
+        """
+        heads = list(dict.fromkeys(documents))
+        stored = {head: there for head, there in self._store.stored(heads).items() if there.version is not None}
+        ends = self._ends(list(stored), stored)
+        chunks = {self._chunk(head, number): head for head, end in ends.items() for number in range(1, end)}
+        found = self._store.stored(list(chunks)) if chunks else {}
         ids, before = list[PointId](), list[int]()
-        for point, head, version in zip(points.ids, heads, [] if versions is None else versions.tolist(), strict=True):
-            newer = stored[head].version if head in stored else None
-            if point != head and newer is not None and newer > version:
-                ids.append(point)
-                before.append(newer)
+        for chunk, there in found.items():
+            newest = stored[chunks[chunk]].version or 0
+            if there.version is None or there.version < newest:
+                ids.append(chunk)
+                before.append(newest)
         if ids:
-            self._store.delete(Removal(ids, np.array(before, np.int64), list(dict.fromkeys(heads))))
+            self._store.delete(Removal(ids, np.array(before, np.int64), list(dict.fromkeys(chunks[chunk] for chunk in ids))))

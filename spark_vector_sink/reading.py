@@ -66,11 +66,13 @@ class Beside:
     """What is to be done beside the model: documents of which the payload alone is written, those to be deleted, and those that are only seen.
 
     stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though nothing of them is written.
+    older: documents that are left as they are, because what is there is newer.
     """
 
     payload: Documents
     deletions: Documents
     seen: Sequence[PointId]
+    older: Sequence[PointId]
     stored: Mapping[PointId, Stored]
 
 
@@ -143,24 +145,28 @@ class Reading:
         read.ends[decided.unchanged.rows] = UNCHANGED
         read.ends[decided.older.rows] = OLDER
         read.ends[deletions.rows[late]] = OLDER
+        late_ids = deletions.take(np.flatnonzero(late)).ids
         deletions = deletions.take(np.flatnonzero(~late))
         self._changed.add([*decided.write.ids, *decided.payload.ids, *deletions.ids])
         seen: list[PointId] = []
         if options.delete_missing:
             rejected = read.rows.take(pa.array(sorted(read.bad), pa.int64()))
             seen = [*decided.unchanged.ids, *decided.older.ids, *sifting.known_ids(rejected, self._plan.columns, options.id_namespace)]
-        return decided.write, Beside(decided.payload, deletions, seen, stored)
+        return decided.write, Beside(decided.payload, deletions, seen, [*decided.older.ids, *late_ids], stored)
 
     def _stored(self, ids: Sequence[PointId]) -> Mapping[PointId, Stored]:
-        """What is there of documents that this task has not changed; of chunked ones the fingerprint only where each chunk has the same."""
+        """What is there of documents that this task has not changed; of chunked ones the fingerprint only where each chunk has the same, and where
+        there is no chunk too many."""
         unchanged = [point for point, changed in zip(ids, self._changed.may_have(ids).tolist(), strict=True) if not changed]
         stored = dict(self._store.stored(unchanged))
         if not self._skip:
             return stored
-        chunks = {point: self._chunks(point, there.chunks) for point, there in stored.items() if there.chunks > 1 and there.fingerprint}
+        known = {point: there for point, there in stored.items() if there.fingerprint} if self._plan.has_chunks else {}
+        chunks = {point: self._chunks(point, there.chunks + 1) for point, there in known.items()}
         others = self._store.stored([chunk for ids_of_one in chunks.values() for chunk in ids_of_one]) if chunks else {}
-        for point, ids_of_one in chunks.items():
-            if any((other := others.get(chunk)) is None or other.fingerprint != stored[point].fingerprint for chunk in ids_of_one):
+        for point, (*ids_of_one, beyond) in chunks.items():
+            is_whole = all((other := others.get(chunk)) is not None and other.fingerprint == known[point].fingerprint for chunk in ids_of_one)
+            if not is_whole or beyond in others:
                 stored[point] = replace(stored[point], fingerprint=None)
         return stored
 

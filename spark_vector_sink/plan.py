@@ -39,6 +39,9 @@ _OVERWRITE_IGNORES = (
 )
 """Of options, the values that an overwrite cannot follow, and why."""
 
+_OWNING = ("version_column", "op_column", "delete_missing", "source")
+"""Options that decide about a document as a whole, whoever has put what into its points."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -242,6 +245,7 @@ def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpe
         sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options),
         # without need it would make conditional upserts half as fast
         strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
+        merge=options.existing == "merge", owning=tuple(name for name in _OWNING if getattr(options, name)),
     )  # fmt: skip
 
 

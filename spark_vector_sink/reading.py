@@ -23,7 +23,7 @@ from spark_vector_sink.rows import keys, pieces, sifting
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.documents import Documents, Sifted
 from spark_vector_sink.store.points import PointId, Stored
-from spark_vector_sink.store.store import VectorStore
+from spark_vector_sink.store.store import FINGERPRINT, VectorStore
 
 T = TypeVar("T")
 
@@ -101,6 +101,8 @@ class Reading:
     def __init__(self, plan: Plan, store: VectorStore, encoder: TaskEncoder | None, report: PartitionReport) -> None:
         self._plan, self._store, self._encoder, self._report = plan, store, encoder, report
         self._skip = plan.options.unchanged == "skip"
+        self._merge = plan.options.existing == "merge"
+        self._field = plan.target.fingerprint if plan.target is not None else FINGERPRINT
         self._changed = Changed()
         self._fingerprints = Fingerprints(*_what_decides(plan))
         self._is_wanted = not self.loads_late
@@ -140,7 +142,7 @@ class Reading:
         if not (self._skip or options.version_column or options.op_column or options.delete_missing):
             return found, None
         stored = self._stored([*found.ids, *deletions.ids]) if self._skip or options.version_column else {}
-        decided = deciding.decide(found, stored, self._skip)
+        decided = deciding.decide(found, stored, self._field if self._skip else None, self._merge)
         late = deciding.older_deletions(deletions, stored)
         read.ends[decided.unchanged.rows] = UNCHANGED
         read.ends[decided.older.rows] = OLDER
@@ -176,8 +178,8 @@ class Reading:
     def _stamped(self, found: Documents) -> Documents:
         """The documents with what `_sink` says of them, besides their chunks."""
         options, ours = self._plan.options, dict[str, pa.Array]()
-        if self._skip:
-            ours["fingerprint"] = pa.array(self._fingerprints.of(found), pa.string())
+        if self._skip or self._merge:  # a merge leaves the fields of `_sink` that it does not set: one of an earlier text would be believed
+            ours[self._field] = pa.array(self._fingerprints.of(found), pa.string())
         if found.versions is not None:
             ours["version"] = pa.array(found.versions)
         if options.source is not None:

@@ -15,7 +15,7 @@ from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.edge.chunks import first_point, remove_chunks
 from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.edge.points import payloads, point_ids, to_edge_points, to_edge_vectors
+from spark_vector_sink.store.edge.points import dense_columns, payloads, point_ids, to_edge_points, to_edge_vectors
 from spark_vector_sink.store.edge.shard import qdrant_edge
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, read_operations
 from spark_vector_sink.store.edge.state import as_point_id, sink_fields, stored
@@ -48,7 +48,7 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> O
     edge, decisions = qdrant_edge(), Decisions(log)
     unflushed, older = 0, Older()
     for path in files:
-        for operation in read_operations(path, facts.dimension, _BATCH_POINTS):
+        for operation in read_operations(path, dense_columns(facts), _BATCH_POINTS):
             older += _apply(edge, shard, operation, facts, decisions)
             unflushed += operation.rows.num_rows
             if unflushed >= _FLUSH_POINTS:

@@ -20,6 +20,7 @@ from spark_vector_sink.errors import (
     VectorSinkError,
 )
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.reembedding import reembed
 from spark_vector_sink.report import PartitionReport, WriteReport
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "TransientStoreError",
     "VectorSinkError",
     "WriteReport",
+    "reembed",
     "rollback",
     "search",
 ]

@@ -39,7 +39,7 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
     """
     if not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit}")
-    parsed = SinkOptions.from_mapping({**_place(where), **options})
+    parsed = SinkOptions.from_mapping({**place_of(where), **options})
     place, warnings = stores.find(parsed)
     for warning in warnings:
         log.warning(warning)
@@ -62,7 +62,7 @@ def rollback(where: str, **options: Any) -> str:
     where, options: as for `search`. The version it went away from is dropped by the next overwrite. A second rollback goes one version further back,
     as far as `keep_versions` has kept them. Raises CollectionError where there is none.
     """
-    parsed = SinkOptions.from_mapping({**_place(where), **options})
+    parsed = SinkOptions.from_mapping({**place_of(where), **options})
     place, warnings = stores.find(parsed)
     for warning in warnings:
         log.warning(warning)
@@ -70,7 +70,7 @@ def rollback(where: str, **options: Any) -> str:
         return collections.rollback(place.name(parsed))
 
 
-def _place(where: str) -> dict[str, str]:
+def place_of(where: str) -> dict[str, str]:
     """Options `url` and `collection` of a place in one text."""
     if "://" not in where or where.startswith("file:"):
         return {"collection": where}

@@ -14,6 +14,7 @@ import pyarrow as pa
 from spark_vector_sink.delivery import rejects
 from spark_vector_sink.delivery.deciding import constant
 from spark_vector_sink.delivery.rejects import Rejects
+from spark_vector_sink.delivery.vanishing import Vanishing
 from spark_vector_sink.encode.encoder import Encoded
 from spark_vector_sink.encoding import Vectors, unfit
 from spark_vector_sink.plain import SparseVectors
@@ -42,6 +43,7 @@ class Delivery:
     def __init__(self, plan: Plan, store: VectorStore, rejected: Rejects, report: PartitionReport) -> None:
         self._plan, self._store, self._rejected, self._report = plan, store, rejected, report
         self._sent: deque[tuple[Window, list[Part]]] = deque()
+        self._vanishing = Vanishing(store, plan.options.id_namespace) if plan.has_chunks else None
 
     def deliver(self, window: Window, encoded: Encoded | None) -> None:
         """Send what is to be sent. Of a rejected document no chunk is sent from here on."""
@@ -52,7 +54,8 @@ class Delivery:
         begun = time.perf_counter()
         parts = self._beside(window.beside) if window.beside is not None else []
         if len(points):
-            self._shorten(points)
+            if self._vanishing is not None:
+                self._vanishing.shorten(points)
             how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
             parts.append(Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how))))
         self._report.store_seconds += time.perf_counter() - begun
@@ -77,6 +80,7 @@ class Delivery:
         found = unfit(points, made.values(), encoded, column, plan.options.long_text)
         rejects.refuse(plan.options, found)
         read.refuse(found)
+        self._touch([(points.heads or points.ids)[n] for n in np.flatnonzero(np.isin(points.rows, [one.row for one in found])).tolist()])
         cut = np.zeros(len(points), np.int64) if encoded is None else encoded.cut
         left = np.flatnonzero(~np.isin(points.rows, list(read.bad)))
         if len(left) < len(points):
@@ -103,9 +107,15 @@ class Delivery:
     def _beside(self, beside: Beside) -> list[Part]:
         """Send what needs no vector."""
         self._touch(beside.seen, beside.stored)
-        if beside.older and self._plan.has_chunks:
-            self._sweep(beside.older)  # an attempt that was killed may have written some of their chunks beside the newer document
-        return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions)]
+        if beside.older and self._vanishing is not None:
+            self._vanishing.sweep(beside.older)  # an attempt that was killed may have written some of their chunks beside the newer document
+        return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions), *self._tombstones(beside.tombstones)]
+
+    def _tombstones(self, points: Documents | None) -> list[Part]:
+        """Write tombstones that were others' before."""
+        if points is None or not len(points):
+            return []
+        return [Part(points, self._store.submit(PointBatch(points.ids, {}, points.whole_payload, points.versions, How.TOMBSTONE)))]
 
     def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
         """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its own."""
@@ -129,73 +139,21 @@ class Delivery:
         """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring one back."""
         if not len(documents):
             return []
-        tails, versions = self._tails(documents.ids, np.zeros(len(documents), np.int64), documents.versions)
-        if tails:
-            self._store.delete(Removal(tails, versions, documents.ids))
+        if self._vanishing is not None:
+            self._vanishing.remove(documents)
         if documents.versions is None:
             return [Part(documents, self._store.delete(Removal(documents.ids)), counts=False)]
         left = documents.stamped(version=pa.array(documents.versions, pa.int64()), deleted=constant(int(self._plan.started), len(documents)))
         batch = PointBatch(left.ids, {}, left.whole_payload, left.versions, How.TOMBSTONE)
         return [Part(left, self._store.submit(batch), counts=False)]
 
-    def _shorten(self, points: Documents) -> None:
-        """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says how many there are: so
-        that a task that is killed in between finds them again."""
-        if not self._plan.has_chunks:
-            return
-        if points.heads is None:
-            heads, counts, versions = points.ids, np.ones(len(points), np.int64), points.versions
-        else:
-            first = np.array([point == head for point, head in zip(points.ids, points.heads, strict=True)], np.bool_)
-            part = points.take(np.flatnonzero(first))
-            heads, versions = part.ids, part.versions
-            counts = part.ours["chunks"].to_numpy()
-        tails, before = self._tails(heads, counts, None if versions is None else versions + 1)
-        if tails:
-            self._store.delete(Removal(tails, before, heads))
-
-    def _tails(
-        self, heads: Sequence[PointId], counts: npt.NDArray[np.int64], versions: npt.NDArray[np.int64] | None
-    ) -> tuple[list[PointId], npt.NDArray[np.int64] | None]:
-        """Chunks that are there beyond the first `counts` of each document, the document's own point never among them; and the version of each."""
-        if not self._plan.has_chunks or not heads:
-            return [], None
-        self._store.wait_for(set(heads))
-        ends = self._ends(heads, self._store.stored(heads))
-        found, before = list[PointId](), list[int]()
-        for n, head in enumerate(heads):
-            ids = [self._chunk(head, number) for number in range(max(1, int(counts[n])), ends[head])]
-            found += ids
-            before += [0 if versions is None else int(versions[n])] * len(ids)
-        return found, None if versions is None else np.array(before, np.int64)
-
-    def _chunks(self, head: PointId, stored: Mapping[PointId, Stored], first: int = 1) -> list[PointId]:
-        """The chunks of a document that are there, from this number on."""
-        return [self._chunk(head, number) for number in range(first, stored[head].chunks if head in stored else 1)]
-
-    def _chunk(self, head: PointId, number: int) -> PointId:
-        return keys.chunk_id(head, number, self._plan.options.id_namespace)
-
-    def _ends(self, heads: Sequence[PointId], stored: Mapping[PointId, Stored]) -> dict[PointId, int]:
-        """The number after the last chunk of each document that is there. There may be more than its own point says: those that another writer has
-        put there in the meantime, or has left there when it was killed. Each of them says how many it believed in."""
-        ends = {head: stored[head].chunks if head in stored else 1 for head in heads}
-        asked = {self._chunk(head, end): head for head, end in ends.items()}
-        while asked and (there := self._store.stored(list(asked))):
-            for chunk, found in there.items():
-                ends[asked[chunk]] = max(ends[asked[chunk]] + 1, found.chunks)
-            asked = {self._chunk(head, ends[head]): head for head in (asked[chunk] for chunk in there)}
-        return ends
-
     def _touch(self, heads: Sequence[PointId], stored: Mapping[PointId, Stored] | None = None) -> None:
         """Mark documents as seen, for `delete_missing`."""
         options = self._plan.options
         if not (heads and options.delete_missing and options.source):
             return
-        if self._plan.has_chunks:
-            known = stored if stored is not None and all(head in stored for head in heads) else self._store.stored(heads)
-            heads = [point for head in heads for point in (head, *self._chunks(head, known))]
-        self._store.touch(heads, {"run": self._plan.run, "source": options.source})
+        points = heads if self._vanishing is None else self._vanishing.points(heads, stored)
+        self._store.touch(points, {"run": self._plan.run, "source": options.source})
 
     def _settle(self) -> None:
         """Count the windows, in their order, of which it is known what became of all points."""
@@ -226,24 +184,5 @@ class Delivery:
         if len(left_as_they_were):
             ids = points.ids if points.heads is None else points.heads
             self._touch(list(dict.fromkeys(ids[n] for n in left_as_they_were.tolist())))
-        if points.versions is not None and self._plan.has_chunks:
-            self._sweep(points.heads or points.ids)
-
-    def _sweep(self, documents: Sequence[PointId]) -> None:
-        """Remove chunks that are older than their document: those that another writer, or a killed one, has put there while these were on their way.
-
-        Every writer looks once its own points are applied. So of two that meet, the one that was applied last sees what both have left.
-        """
-        heads = list(dict.fromkeys(documents))
-        stored = {head: there for head, there in self._store.stored(heads).items() if there.version is not None}
-        ends = self._ends(list(stored), stored)
-        chunks = {self._chunk(head, number): head for head, end in ends.items() for number in range(1, end)}
-        found = self._store.stored(list(chunks)) if chunks else {}
-        ids, before = list[PointId](), list[int]()
-        for chunk, there in found.items():
-            newest = stored[chunks[chunk]].version or 0
-            if there.version is None or there.version < newest:
-                ids.append(chunk)
-                before.append(newest)
-        if ids:
-            self._store.delete(Removal(ids, np.array(before, np.int64), list(dict.fromkeys(chunks[chunk] for chunk in ids))))
+        if points.versions is not None and self._vanishing is not None:
+            self._vanishing.sweep(points.heads or points.ids)

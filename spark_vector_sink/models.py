@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode import model_files
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, EncodingError, OptionError
@@ -39,6 +41,14 @@ def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec
         max_tokens=options.max_tokens, trust_remote_code=options.trust_remote_code, shipped=files.shipped, sparse=sparse,
     )  # fmt: skip
     return chosen, options.truncate_dim or files.dimension
+
+
+def measured(encoder: EncoderSpec, shipped: Path | None = None) -> tuple[EncoderSpec, int]:
+    """What the model says of itself where its files tell no dimension; it is loaded for that, on the CPU: the driver may have no GPU, or one that is
+    the tasks'."""
+    loaded = encoders.load(replace(encoder, device="cpu"), files=str(shipped) if shipped else None)
+    encoders.unload()
+    return replace(encoder, identity=loaded.identity), loaded.dimension
 
 
 def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:

@@ -21,6 +21,9 @@ RESERVED = "_sink"
 JSON_MARK = {b"vectorsink": b"json"}
 """Metadata of a string field whose text is JSON."""
 
+SPREAD_MARK = {b"vectorsink": b"spread"}
+"""Metadata of a string field whose text is a JSON object with the names beside it: `{"a": 1}` is as good as a column `a`, in rows that have it."""
+
 
 @dataclass(frozen=True, eq=False)
 class SparseVectors:
@@ -68,6 +71,11 @@ def is_json(field: pa.Field) -> bool:
     return bool(field.metadata and field.metadata.get(b"vectorsink") == b"json")
 
 
+def is_spread(field: pa.Field) -> bool:
+    """Whether the field's strings are JSON objects that stand for columns of their own."""
+    return bool(field.metadata and field.metadata.get(b"vectorsink") == b"spread")
+
+
 def values(array: pa.Array, field: pa.Field) -> list[Any]:
     """A plain column as Python values: None, bool, int, float, str, list and dict."""
     listed: list[Any] = array.to_pylist()
@@ -77,7 +85,7 @@ def values(array: pa.Array, field: pa.Field) -> list[Any]:
 def _value(item: Any, field: pa.Field) -> Any:
     if item is None:
         return None
-    if is_json(field):
+    if is_json(field) or is_spread(field):
         return json.loads(item)
     kind = field.type
     if pat.is_map(kind):
@@ -85,13 +93,17 @@ def _value(item: Any, field: pa.Field) -> Any:
     if pat.is_list(kind) or pat.is_large_list(kind):
         return [_value(inner, kind.value_field) for inner in item]
     if pat.is_struct(kind):
-        return {child.name: _value(item[child.name], child) for child in kind}
+        made: dict[str, Any] = {}
+        for child in kind:
+            value = _value(item[child.name], child)
+            made.update(value if is_spread(child) else {child.name: value})
+        return made
     return item
 
 
 def _has_objects(field: pa.Field) -> bool:
     """Whether the column holds maps or JSON text, at any depth; the others are Python values as Arrow gives them."""
     kind = field.type
-    if is_json(field) or pat.is_map(kind):
+    if is_json(field) or is_spread(field) or pat.is_map(kind):
         return True
     return any(_has_objects(kind.field(i)) for i in range(kind.num_fields)) if pat.is_nested(kind) else False

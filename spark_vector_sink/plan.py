@@ -18,7 +18,6 @@ import pyarrow.types as pat
 
 from spark_vector_sink import models, stores
 from spark_vector_sink.delivery import places, rejects
-from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
 from spark_vector_sink.options import SinkOptions, place_problems
@@ -114,7 +113,7 @@ def check(
     if parsed.rejects_path:
         parsed = replace(parsed, rejects_path=places.absolute(parsed.rejects_path))
     found.add(
-        OptionError, [*wrong, *_mode_problems(parsed, mode), *_report_problems(parsed), *rejects.problems(parsed), *_index_problems(parsed, columns)]
+        OptionError, [*wrong, *_mode_problems(parsed, mode), *report_problems(parsed), *rejects.problems(parsed), *_index_problems(parsed, columns)]
     )
     found.add(SchemaError, (unreadable or {}).values())
     found.add(
@@ -134,11 +133,8 @@ def check(
         with found.catching(OptionError):
             encoder, dimension = models.spec(parsed, shipped)
             if dimension is None and not found:
-                # on the CPU: the driver may have no GPU, or one that is the tasks'
-                loaded = encoders.load(replace(encoder, device="cpu"), files=str(shipped) if shipped else None)
-                encoder, dimension = replace(encoder, identity=loaded.identity), loaded.dimension
-                encoders.unload()
-    spec = replace(_collection_spec(parsed, columns, encoder, dimension), overwrite=mode == OVERWRITE, replace_plain=parsed.replace_collection)
+                encoder, dimension = models.measured(encoder, shipped)
+    spec = replace(collection_spec(parsed, columns, encoder, dimension), overwrite=mode == OVERWRITE, replace_plain=parsed.replace_collection)
 
     if reachable:
         with found.catching(CollectionError):
@@ -210,7 +206,7 @@ def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
     return schema.field(index).type.list_size if index >= 0 and pat.is_fixed_size_list(schema.field(index).type) else None
 
 
-def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
+def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
     """What the collection must be, and what is remembered in it: enough to ask it questions later."""
     has_sparse = encoder is not None and (encoder.is_sparse or encoder.sparse is not None)
     dense = encoder is None or not encoder.is_sparse
@@ -220,7 +216,17 @@ def _collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpe
         "source": models.source(options, encoder) if encoder else None,
         "settings": {
             name: value
-            for name in ("prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text", "chunk_tokens", "chunk_overlap_tokens")
+            for name in (
+                "text_template",
+                "prompt",
+                "prompt_name",
+                "normalize",
+                "truncate_dim",
+                "max_tokens",
+                "long_text",
+                "chunk_tokens",
+                "chunk_overlap_tokens",
+            )
             if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or not name.startswith("chunk_"))
         },
         "vector_name": options.vector_name,
@@ -298,7 +304,8 @@ def _index_path(name: str, roots: set[str]) -> str:
     return f'"{name}"' if name in roots and re.fullmatch(r"[\w-]+", name) is None else name
 
 
-def _report_problems(options: SinkOptions) -> Iterator[str]:
+def report_problems(options: SinkOptions) -> Iterator[str]:
+    """Why no report can be put at `report_path`, as far as it shows before the job."""
     path = options.report_path
     if path is None or "://" in path:
         return

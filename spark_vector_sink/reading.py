@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,7 @@ class Beside:
 
     stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though nothing of them is written.
     older: documents that are left as they are, because what is there is newer.
+    tombstones: points to be written as they are, without vectors; they count as points.
     """
 
     payload: Documents
@@ -74,6 +75,7 @@ class Beside:
     seen: Sequence[PointId]
     older: Sequence[PointId]
     stored: Mapping[PointId, Stored]
+    tombstones: Documents | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,20 @@ class ModelWanted:
     encoder: TaskEncoder
 
 
+class Windows(Protocol):
+    """What a task does before the model."""
+
+    @property
+    def loads_late(self) -> bool:
+        """Whether the model is loaded only when there is something to encode: `ModelWanted` says when. Else with the first row."""
+
+    def windows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Window | ModelWanted]:
+        """What there is to do before the model: documents, chunks, tokens."""
+
+
+Reader: TypeAlias = Callable[[Plan, VectorStore, TaskEncoder | None, PartitionReport], Windows]
+
+
 class Reading:
     """One task's rows on their way to the model; used by one thread at a time."""
 
@@ -104,7 +120,7 @@ class Reading:
         self._merge = plan.options.existing == "merge"
         self._field = plan.target.fingerprint if plan.target is not None else FINGERPRINT
         self._changed = Changed()
-        self._fingerprints = Fingerprints(*_what_decides(plan))
+        self._fingerprints = Fingerprints(*what_decides(plan))
         self._is_wanted = not self.loads_late
 
     @property
@@ -201,7 +217,7 @@ class Reading:
             yield Window(read, points, encoder.tokenise(points.texts), beside if start == 0 else None, start + size >= len(chunks.texts))
 
 
-def _what_decides(plan: Plan) -> tuple[object, object]:
+def what_decides(plan: Plan) -> tuple[object, object]:
     """Whatever decides the vector besides the text, and the payload besides its values."""
     options = plan.options
     names = (

@@ -35,7 +35,7 @@ from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, shorten
 from spark_vector_sink.pipeline import Pipeline
 from spark_vector_sink.plan import Plan
-from spark_vector_sink.reading import ModelWanted, Reading, timed
+from spark_vector_sink.reading import ModelWanted, Reader, Reading, timed
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.store.guard import other_model
 from spark_vector_sink.store.store import Collections, Target
@@ -46,11 +46,11 @@ T = TypeVar("T")
 def prepare(plan: Plan) -> Plan:
     """Create what the plan announced; the plan that tasks get."""
     with stores.collections(plan.options, plan.place) as collections:
-        return replace(plan, target=collections.prepare(_target(plan), plan.spec, plan.run))
+        return replace(plan, target=collections.prepare(target_of(plan), plan.spec, plan.run))
 
 
-def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -> PartitionReport:
-    """Write one partition. When it returns, everything was acknowledged and applied, and nothing is in flight.
+def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task, reader: Reader = Reading) -> PartitionReport:
+    """Write one partition. When it returns, everything was acknowledged and applied, and nothing is in flight. reader: what the batches are.
 
     Three threads work on three windows at once: one reads and tokenises, this one encodes, one builds and sends. Memory depends on the
     options `window_rows`, `token_budget` and `max_in_flight`, never on the partition's length.
@@ -58,12 +58,12 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task) -
     """
     begun = time.perf_counter()
     report = PartitionReport(partition=task.partition)
-    store = stores.store(plan.options, plan.place, _target(plan), plan.run, task.partition, task.attempt)
+    store = stores.store(plan.options, plan.place, target_of(plan), plan.run, task.partition, task.attempt)
     rejected = Rejects(plan.options, plan.run, task.partition, task.attempt)
     with closing(store), closing(rejected), Pipeline(store.close) as pipeline:
         delivery = Delivery(plan, store, rejected, report)
         encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
-        reading = Reading(plan, store, encoder, report)
+        reading = reader(plan, store, encoder, report)
         ahead = pipeline.ahead(reading.windows(pipeline.until_error(batches)))
         if encoder is not None and not reading.loads_late:
             encoder.load_for_rows()
@@ -112,7 +112,7 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
 
 
 def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
-    target = _target(plan)
+    target = target_of(plan)
     wrong = other_model(target.name, collections.metadata(_metadata_name(plan)), plan.spec)
     if wrong is not None:
         raise CollectionError(wrong)
@@ -127,7 +127,7 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
 
 def _replace(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
     publish_rejects = partial(rejects.publish, plan.options, plan.run, reports)
-    return replacing.replace(collections, _target(plan), plan.spec, plan.run, reports, plan.options.keep_versions, publish_rejects)
+    return replacing.replace(collections, target_of(plan), plan.spec, plan.run, reports, plan.options.keep_versions, publish_rejects)
 
 
 def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None, error: str = "") -> WriteReport:
@@ -136,17 +136,18 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     partitions: how many there were, where Spark tells.
     """
     with stores.collections(plan.options, plan.place) as collections:
-        collections.abandon(_target(plan), plan.run)
+        collections.abandon(target_of(plan), plan.run)
     total = _report(plan, reports)
     _discard_rejects(plan, total)
     done = f"{len(reports)} of {partitions} partitions had ended well; " if partitions is not None else ""
-    again = f"'{_target(plan).name}' is as it was; run the job again" if plan.spec.overwrite else "run the job again, it writes the same points"
+    again = f"'{target_of(plan).name}' is as it was; run the job again" if plan.spec.overwrite else "run the job again, it writes the same points"
     total.error = f"{error + '; ' if error else ''}{done}{again}"
     _save(total, plan.options.report_path)
     return total
 
 
-def _target(plan: Plan) -> Target:
+def target_of(plan: Plan) -> Target:
+    """Where the points go."""
     if plan.target is None:
         raise ValueError("a plan with problems cannot run")
     return plan.target
@@ -154,12 +155,12 @@ def _target(plan: Plan) -> Target:
 
 def _metadata_name(plan: Plan) -> str:
     """What the collection is called where its metadata is: the directory, or the collection that the alias stood for."""
-    target = _target(plan)
+    target = target_of(plan)
     return target.name if plan.options.is_embedded else target.physical
 
 
 def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
-    total = WriteReport.of(reports, collection=_target(plan).name, run=plan.run, seconds=time.time() - plan.started)
+    total = WriteReport.of(reports, collection=target_of(plan).name, run=plan.run, seconds=time.time() - plan.started)
     total.warnings = list(plan.warnings)
     return total
 

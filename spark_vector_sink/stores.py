@@ -24,6 +24,10 @@ class Place:
         """The collection as the store knows it."""
         return str(options.directory) if options.is_embedded else str(options.collection)
 
+    def of_this_process(self, options: SinkOptions) -> Place:
+        """The same with the API key that a task finds."""
+        return Place(tuple(address.with_key_of_this_process(options) for address in self.addresses))
+
 
 def find(options: SinkOptions) -> tuple[Place, list[str]]:
     """The place, and warnings. Raises CollectionError where no server answers."""
@@ -62,5 +66,4 @@ def store(options: SinkOptions, place: Place, target: Target, run: str, partitio
         return edge.EdgeStore(target, run, partition, attempt)
     from spark_vector_sink.store import qdrant
 
-    addresses = [address.with_key_of_this_process(options) for address in place.addresses]
-    return qdrant.QdrantStore(addresses, target, options, partition)
+    return qdrant.QdrantStore(place.of_this_process(options).addresses, target, options, partition)

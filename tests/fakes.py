@@ -48,3 +48,12 @@ class Counting(Four):
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         self.texts.extend(texts)
         return super().encode(texts)
+
+
+class Turned(Counting):
+    """Another model: the numbers in the other order."""
+
+    texts: ClassVar[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.ascontiguousarray(super().encode(texts)[:, ::-1])

@@ -22,6 +22,10 @@ BYTES = 12
 """Of each half: 96 bits, so that of 10⁹ documents no two share one, with a probability of 1 - 10⁻¹¹."""
 
 
+LENGTH = BYTES * 4 // 3
+"""Of each half, as text."""
+
+
 class Fingerprints:
     """Fingerprints of one job's documents. vector, payload: what else decides the two halves, the same for all documents."""
 
@@ -38,6 +42,12 @@ class Fingerprints:
         return [
             f"{_digest(content, self._vector)}{_digest(row, payload_key)}" for content, row in zip(contents, _rows(documents.payload), strict=True)
         ]
+
+    def of_new_vector(self, text: str, before: Any) -> str | None:
+        """The fingerprint of a document whose payload is that of the fingerprint `before`, and whose vector is made anew; None where that one is none."""
+        if not isinstance(before, str) or len(before) != 2 * LENGTH:
+            return None
+        return f"{_digest(text.encode(), self._vector)}{before[LENGTH:]}"
 
 
 def same_vector(one: str | None, other: str) -> bool:

@@ -76,14 +76,15 @@ def _count(target: Target, points: int | None, rows: int, written: int) -> Seque
 def _look(collections: Collections, target: Target, spec: CollectionSpec, points: int) -> None:
     """Read some points back: each must have its vector and its key, some the sparse one, and the version must answer searches."""
     seen = collections.probe(target, PROBES)
+    documents = [point for point in seen if not point.deleted]
     if len(seen) < min(points, PROBES):
         wrong = f"of {points:,} points {len(seen)} come back where {min(points, PROBES)} should"
-    elif spec.sparse_vector_name and not any(spec.sparse_vector_name in point.vectors for point in seen):
-        wrong = f"none of {len(seen)} points has its vector '{spec.sparse_vector_name}'"
+    elif spec.sparse_vector_name and documents and not any(spec.sparse_vector_name in point.vectors for point in documents):
+        wrong = f"none of {len(documents)} points has its vector '{spec.sparse_vector_name}'"
     else:
         length = spec.dimension or target.dimension
         key = set(spec.metadata.get("key") or ())
-        wrong = next((f"point {point.id} {what}" for point in seen if (what := _fault(point, spec, length, key))), "")
+        wrong = next((f"point {point.id} {what}" for point in documents if (what := _fault(point, spec, length, key))), "")
     if wrong:
         raise IncompleteError(
             f"what was written to '{target.physical}' does not come back as it should: {wrong}; '{target.name}' is as it was: "

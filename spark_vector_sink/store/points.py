@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.plain import RESERVED, SparseVectors
 
 PointId = int | str
 """An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
@@ -94,6 +95,12 @@ class Stored:
     version: int | None = None
     chunks: int = 1
     deleted: bool = False
+
+
+def is_tombstone(payload: Mapping[str, Any] | None) -> bool:
+    """Whether a payload is what is left of a deleted document."""
+    ours = (payload or {}).get(RESERVED)
+    return isinstance(ours, dict) and ours.get("deleted") is not None
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import pyarrow as pa
+
+from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, Stored
 from spark_vector_sink.store.question import SparseQuery
 
@@ -56,6 +59,8 @@ class CollectionSpec:
     """what points have besides stays, and a vector that the collection does not have yet moves in beside the others"""
     owning: tuple[str, ...] = ()
     """options of the job that decide about whole documents: one job of all that merge may"""
+    inherits: bool = False
+    """of an overwrite: what is left open here (`config`, `payload_indexes`) is as in the version that it replaces"""
     replace_plain: bool = False
     """an overwrite may put a version in the place of a collection that has no versions"""
 
@@ -110,12 +115,13 @@ class Finished:
 @dataclass(frozen=True)
 class Probe:
     """A point as the store gives it back. vectors: the length of each, by name; 0 where it holds none, or something else than finite numbers.
-    fields: the keys of its payload. found: whether a search by its own vector answers."""
+    fields: the keys of its payload. found: whether a search by its own vector answers. deleted: whether it is a tombstone."""
 
     id: PointId
     vectors: Mapping[str, int]
     fields: Set[str]
     found: bool
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,12 @@ class Collections(Protocol):
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
         """Up to `most` points read back from the version that an overwrite has filled, in no order, and whether a search finds them."""
+
+    def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
+        """All points of the version that an overwrite replaces, as pages of at most `size` points for `read`. Points that come in later may be in none."""
+
+    def read(self, page: Page) -> Iterator[pa.RecordBatch]:
+        """The points of a page (see `pages.POINTS`), some at a time; in any process."""
 
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         """Let the name stand for the version of this overwrite, in one step, then drop what is older than the `keep` versions before it;

@@ -20,7 +20,7 @@ PACKAGE = "spark_vector_sink"
 
 COMMON = {"errors", "options", "report", "plain", "pipeline"}
 WINGS = {"rows", "encode", "store", "delivery"}
-JOINTS = {"stores", "models", "encoding", "plan", "reading", "delivering", "sink", "admin"}
+JOINTS = {"stores", "models", "encoding", "plan", "reading", "delivering", "sink", "admin", "reembedding"}
 MAY_KNOW = {
     **dict.fromkeys(COMMON, COMMON),
     "rows": COMMON | {"rows"},
@@ -35,7 +35,8 @@ MAY_KNOW = {
     "delivering": COMMON | WINGS | {"encoding", "plan", "reading"},
     "sink": COMMON | WINGS | {"stores", "encoding", "plan", "reading", "delivering"},
     "admin": COMMON | WINGS | {"stores", "models", "plan", "sink"},
-    "spark": COMMON | {"spark", "plan", "sink", "admin", "models", "encoding"},
+    "reembedding": COMMON | WINGS | {"stores", "models", "encoding", "plan", "reading", "sink", "admin", "spark.reembed"},
+    "spark": COMMON | {"reembedding", "store.pages"} | {"spark", "plan", "sink", "admin", "models", "encoding"},
     "__init__": COMMON | JOINTS,
     "__main__": COMMON | JOINTS | {"spark"},
 }

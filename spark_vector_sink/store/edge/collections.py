@@ -11,16 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, shorten
-from spark_vector_sink.store.edge import purge, staging, state, versions
+from spark_vector_sink.store.edge import pages, purge, staging, state, versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
-from spark_vector_sink.store.edge.making import create, creation, index_plan, make_root, resolve_overwrite
+from spark_vector_sink.store.edge.making import create, creation, index_plan, inherited, make_root, resolve_overwrite
 from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
+from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.question import SparseQuery, check_question
 from spark_vector_sink.store.remembered import fingerprint_field
 from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
@@ -45,7 +48,7 @@ class EdgeCollections:
         directory = StoreDirectory(Path(name))
         problems = place_problems(directory)
         if spec.overwrite:
-            return resolve_overwrite(directory, spec, tuple(problems))
+            return resolve_overwrite(directory, inherited(directory, spec, directory.current()), tuple(problems))
         physical = None if problems else directory.current()
         if physical is not None:
             return _resolve_existing(directory, physical, spec)
@@ -59,6 +62,7 @@ class EdgeCollections:
         if target.problems:
             raise CollectionError(target.problems)
         directory = StoreDirectory(Path(target.name))
+        spec = inherited(directory, spec, target.replaces)
         make_root(directory)
         with self._locked(directory, _TRY_LATER) as deadline:
             if target.overwrites:
@@ -133,6 +137,14 @@ class EdgeCollections:
         directory = StoreDirectory(Path(target.name))
         with edge.opened(directory.shard(target.physical), time.monotonic() + self._seconds) as shard:
             return probe(shard, most)
+
+    def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
+        directory = StoreDirectory(Path(target.name))
+        with self._opened(replace(target, physical=target.replaces or target.physical)) as shard:
+            return pages.export(shard, directory.staging(run) / "POINTS", size)
+
+    def read(self, page: Page) -> Iterator[pa.RecordBatch]:
+        return pages.read(page)
 
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         directory = StoreDirectory(Path(target.name))

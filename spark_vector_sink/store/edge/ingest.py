@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.plain import RESERVED, is_spread
 from spark_vector_sink.store.edge.chunks import first_point, remove_chunks
 from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide
 from spark_vector_sink.store.edge.layout import StoreFacts
@@ -155,6 +155,8 @@ def _sink_column(operation: Operation) -> list[Mapping[str, Any]]:
     """The fields of `_sink` that decide."""
     rows = operation.rows
     kind = rows.schema.field("payload").type if "payload" in rows.schema.names else None
+    if kind is not None and any(map(is_spread, kind)):
+        return [sink_fields(payload) for payload in payloads(rows)]
     if kind is None or kind.get_field_index(RESERVED) < 0:
         return [{} for _ in range(rows.num_rows)]
     return [fields or {} for fields in rows.column("payload").field(RESERVED).to_pylist()]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge import versions
 from spark_vector_sink.store.edge.fit import missing_problem, place_problems
-from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, write_facts
+from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
 from spark_vector_sink.store.store import CollectionSpec, Target
 
 
@@ -27,6 +28,13 @@ def resolve_overwrite(directory: StoreDirectory, spec: CollectionSpec, problems:
         f"count and look at what was written, then let CURRENT name {physical}" + (f" instead of {current}" if current else ""),
     )
     return Target(name, physical, False, dimension if spec.dense else None, plan=steps, points=0, overwrites=True, replaces=current)
+
+
+def inherited(directory: StoreDirectory, spec: CollectionSpec, physical: str | None) -> CollectionSpec:
+    """The spec with what it leaves open as this version has it."""
+    if not spec.inherits or physical is None:
+        return spec
+    return replace(spec, payload_indexes={**read_facts(directory, physical).payload_indexes, **spec.payload_indexes})
 
 
 def creation(name: str, spec: CollectionSpec) -> str:

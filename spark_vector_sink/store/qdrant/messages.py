@@ -62,7 +62,8 @@ def upsert(collection: str, points: PointBatch, ordering: str, update_filter: me
 def fill(payloads: Sequence[Payload], rows: pa.RecordBatch) -> None:
     """Set the columns on the payloads, of each row on its own."""
     for field, column in zip(rows.schema, rows.columns, strict=True):
-        _setter(field)(payloads, field.name, plain.values(column, field))
+        set_all = _set_objects if plain.is_spread(field) else _setter(field)
+        set_all(payloads, field.name, plain.values(column, field))
 
 
 def _vectors(named: Mapping[str, npt.NDArray[np.float32] | SparseVectors], points: int) -> Iterator[Sequence[Buffer]]:
@@ -211,6 +212,13 @@ def _set_string_lists(payloads: Sequence[Payload], name: str, values: list[Any])
 def _set_any(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
     for payload, value in zip(payloads, values, strict=True):
         set_value(payload[name], value)
+
+
+def _set_objects(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
+    """Each value's own names."""
+    for payload, value in zip(payloads, values, strict=True):
+        for own, item in value.items():
+            set_value(payload[own], item)
 
 
 def set_value(target: Any, value: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from spark_vector_sink.store.points import is_tombstone
 from spark_vector_sink.store.store import Probe
 
 
@@ -23,6 +24,7 @@ def probe(client: QdrantClient, collection: str, most: int) -> Sequence[Probe]:
             {name: _length(vector) for name, vector in _named(record.vector).items()},
             frozenset(record.payload or {}),
             record.id not in silent,
+            is_tombstone(record.payload),
         )
         for record in records
     ]

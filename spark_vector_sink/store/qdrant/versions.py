@@ -16,6 +16,7 @@ from spark_vector_sink.store import versions
 from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors
 from spark_vector_sink.store.qdrant.heart import HEARTBEAT_KEY, STATE_KEY
+from spark_vector_sink.store.qdrant.inheriting import inherited, other_vectors
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import CollectionSpec, Target
 from spark_vector_sink.store.versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
@@ -57,11 +58,15 @@ class Versions(Connection):
 
     def _resolve_overwrite(self, name: str, spec: CollectionSpec) -> Target:
         """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way, whatever it holds."""
-        problems, warnings = list(config_problems(spec)), []
         standing, there = self._standing(name), self._versions(name)
+        old = None if standing is None else self._info(standing)
+        if spec.inherits and old is not None:
+            spec = inherited(spec, old)
+        problems, warnings = list(config_problems(spec)), []
+        if spec.inherits and old is not None:
+            problems += other_vectors(name, old, our_metadata(old))
         physical = f"{name}__v{versions.next_number(there)}"
         steps = [*announced(name, physical, spec), f"count and look at what was written, wait for its index, then point the alias '{name}' at it"]
-        old = None if standing is None else self._info(standing)
         if standing == name:
             steps[-1] = f"count and look at what was written, wait for its index, then drop the collection '{name}' and create the alias '{name}'"
             warnings.append(f"'{name}' is a plain collection: between dropping it and creating the alias it is missing for a moment")
@@ -80,6 +85,10 @@ class Versions(Connection):
             name, physical, False, dimension if spec.dense else None, tuple(problems), tuple(steps), points=0,
             overwrites=True, replaces=standing, warnings=tuple(warnings),
         )  # fmt: skip
+
+    def _inherited(self, target: Target, spec: CollectionSpec) -> CollectionSpec:
+        old = self._info(target.replaces) if spec.inherits and target.replaces is not None else None
+        return spec if old is None else inherited(spec, old)
 
     def _create_aside(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Make the collection that nobody sees yet; another number where a job beside this one has just taken it."""

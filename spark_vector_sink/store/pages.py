@@ -1,0 +1,45 @@
+"""The points of a collection, to be read again: the driver names pages, and any process reads one, as ids and payloads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from spark_vector_sink.store.points import PointId
+
+POINTS = pa.schema([("id", pa.string()), ("payload", pa.string())])
+"""Points as they are read: the id as text, the payload as JSON."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Neighbours in the order of ids, in which numbers come before UUIDs.
+
+    place: the collection that holds them, or the file. first: the least id, or the number of the record batch. stop: the first id of the next page;
+    None where there is none.
+    """
+
+    place: str
+    first: PointId
+    stop: PointId | None = None
+
+
+def point_id(text: str) -> PointId:
+    """An id as it was before it was written as text."""
+    return int(text) if text.isdigit() else text
+
+
+def order(point: PointId) -> tuple[bool, PointId]:
+    """Sorts ids as stores do."""
+    return isinstance(point, str), point
+
+
+def batch(points: Iterable[tuple[PointId, Mapping[str, Any] | None]]) -> pa.RecordBatch:
+    """Points with their payloads, as they are read."""
+    there = list(points)
+    columns = [str(point) for point, _ in there], [json.dumps(payload or {}, ensure_ascii=False) for _, payload in there]
+    return pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=POINTS)

@@ -1,0 +1,71 @@
+"""A fresh version made as the one that it replaces: its configuration and its payload indexes, with all their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from qdrant_client import models
+
+from spark_vector_sink.store.qdrant.fit import dense_vectors
+from spark_vector_sink.store.store import CollectionSpec
+
+_OF_PARAMS = ("shard_number", "sharding_method", "replication_factor", "write_consistency_factor", "on_disk_payload")
+_OF_CONFIG = {
+    "hnsw_config": "hnsw_config",
+    "optimizers_config": "optimizer_config",
+    "wal_config": "wal_config",
+    "quantization_config": "quantization_config",
+    "strict_mode_config": "strict_mode_config",
+}
+"""Fields of the create-collection body, and what a collection calls them."""
+
+
+def inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
+    """The spec with what it leaves open as `old` has it."""
+    params = old.config.params
+    config = {name: value for name in _OF_PARAMS if (value := getattr(params, name)) is not None}
+    config |= {ours: _json(there) for ours, theirs in _OF_CONFIG.items() if (there := getattr(old.config, theirs)) is not None}
+    dense, sparse = _vectors(old, spec)
+    if spec.dense and dense is not None:
+        config["vectors"] = {name: value for name, value in _json(dense).items() if name not in ("size", "distance")}
+    if spec.sparse_vector_name and sparse is not None:
+        config["sparse_vectors"] = _json(sparse)
+    return replace(spec, config={**config, **spec.config}, payload_indexes={**_indexes(old), **spec.payload_indexes})
+
+
+def index_schema(old: models.CollectionInfo | None, field: str) -> Any:
+    """How a payload index was made; None where there was none."""
+    index = old.payload_schema.get(field) if old is not None else None
+    return None if index is None else index.params or models.PayloadSchemaType(index.data_type.value)
+
+
+def other_vectors(name: str, old: models.CollectionInfo, theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Vectors that were not made of the text by the model that the metadata names: a fresh version would be without them."""
+    ours = {theirs.get("vector_name") or "", theirs.get("sparse_vector_name")}
+    others = [vector for vector in (*dense_vectors(old), *(old.config.params.sparse_vectors or {})) if vector not in ours]
+    if others:
+        yield (
+            f"'{name}' has other vectors, too ({', '.join(map(repr, others))}), which the fresh version would not have; "
+            "write the new model's beside them instead, with existing=merge and a 'vector_name' of its own"
+        )
+
+
+def _vectors(old: models.CollectionInfo, spec: CollectionSpec) -> tuple[models.VectorParams | None, models.SparseVectorParams | None]:
+    """The vectors whose settings the new ones get: those of the same name, else the only one."""
+    dense, sparse = dense_vectors(old), old.config.params.sparse_vectors or {}
+    return dense.get(spec.vector_name) or next(iter(dense.values()), None), sparse.get(spec.sparse_vector_name or "") or next(
+        iter(sparse.values()), None
+    )
+
+
+def _indexes(old: models.CollectionInfo) -> dict[str, str]:
+    return {
+        field: "tenant" if getattr(index.params, "is_tenant", False) else str(index.data_type.value) for field, index in old.payload_schema.items()
+    }
+
+
+def _json(model: Any) -> dict[str, Any]:
+    found: dict[str, Any] = model.model_dump(mode="json", exclude_none=True)
+    return found

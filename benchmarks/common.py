@@ -23,7 +23,7 @@ interleaved on the same machine; the number is the median, and the range of all 
 marked so.
 """
 
-PARTS = ("patterns", "write", "spark_write", "embedded", "memory", "stall", "crowd", "two_tasks", "overhead", "cold", "recall", "gpu")
+PARTS = ("patterns", "write", "spark_write", "rerun", "embedded", "memory", "stall", "crowd", "two_tasks", "overhead", "cold", "recall", "gpu")
 """The parts, in the order of their sections; each is a module `benchmarks.<part>` with `run(settings) -> Section | None`."""
 
 PACKAGES = ("torch", "sentence-transformers", "transformers", "pyspark", "pyarrow", "qdrant-client")

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 FACTORY = "benchmarks.fake_encoder:factory"
 DIMENSION = 64
+AS_LONG_AS_MINILM = "benchmarks.fake_encoder:long_factory"
+MINILM_DIMENSION = 384
 
 
 class FakeEncoder:
@@ -28,3 +30,17 @@ class FakeEncoder:
 
 def factory() -> FakeEncoder:
     return FakeEncoder()
+
+
+class LongFakeEncoder(FakeEncoder):
+    """The same six times in a row: as many numbers as MiniLM has."""
+
+    dimension = MINILM_DIMENSION
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """float32, shape (n, 384)."""
+        return np.tile(super().encode(texts), MINILM_DIMENSION // DIMENSION)
+
+
+def long_factory() -> LongFakeEncoder:
+    return LongFakeEncoder()

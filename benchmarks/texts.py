@@ -15,7 +15,7 @@ SEED = 7
 
 def sample(settings: Settings, rows: int) -> list[str]:
     """So many different texts, drawn at random with a fixed seed; all there are where there are fewer, and it says so."""
-    found = sorted({text for text in _all(settings) if text and text.strip()})
+    found = sorted({text for text in every(settings) if text and text.strip()})
     if len(found) < rows:
         say(f"  there are only {len(found):,} texts, not {rows:,}")
     return random.Random(SEED).sample(found, min(rows, len(found)))
@@ -31,7 +31,8 @@ def source(settings: Settings) -> str:
     return "texts of a Parquet file" if settings.corpus else "documentation strings of Python's standard library"
 
 
-def _all(settings: Settings) -> list[str]:
+def every(settings: Settings) -> list[str]:
+    """All that there are, as they come."""
     if settings.corpus is None:
         from examples import docstrings
 

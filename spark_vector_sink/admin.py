@@ -12,6 +12,7 @@ from spark_vector_sink import models, stores
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.store.remembered import of_vector
 
 MOST_ANSWERS = 10_000
 
@@ -34,7 +35,7 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
 
     where: a directory (`./articles_store`), a collection's address (`http://localhost:6333/articles`), or a collection's name
     together with `url=`. The question is encoded with the model that the collection remembers; `model=` says where that model
-    is now, when it has moved. Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
+    is now, when it has moved. `vector_name=` asks one of several vectors, with its own model; else it is the first one. Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
     """
     if not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit}")
@@ -47,9 +48,10 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
         remembered = collections.metadata(name)
         if not remembered:
             raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say which model it was filled with")
-        asked = encoders.load(models.remembered(remembered, parsed, name)).encode_query(question)
+        vector_name = parsed.vector_name if "vector_name" in parsed.given else None
+        asked = encoders.load(models.remembered(of_vector(name, remembered, vector_name), parsed, name)).encode_query(question)
         sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
-        hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse)
+        hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse, vector_name=vector_name)
     key = remembered.get("key") or []
     return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id) for hit in hits]
 

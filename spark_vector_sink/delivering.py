@@ -14,16 +14,17 @@ import pyarrow as pa
 from spark_vector_sink.delivery import rejects
 from spark_vector_sink.delivery.deciding import constant
 from spark_vector_sink.delivery.rejects import Rejects
+from spark_vector_sink.delivery.vanishing import Vanishing
 from spark_vector_sink.encode.encoder import Encoded
 from spark_vector_sink.encoding import Vectors, unfit
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.plan import Plan
-from spark_vector_sink.reading import Beside, Window, in_shards, shard_keys_of, shard_keys_or_none
+from spark_vector_sink.reading import Beside, Window
 from spark_vector_sink.report import ROW_COUNTS, PartitionReport
 from spark_vector_sink.rows import keys, vectors
 from spark_vector_sink.rows.bad import REFUSED, BadRow
 from spark_vector_sink.rows.documents import Documents
-from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Sent, ShardKey, Stored
+from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Sent, ShardKey, Stored, shard_keys
 from spark_vector_sink.store.store import VectorStore
 
 
@@ -42,6 +43,7 @@ class Delivery:
     def __init__(self, plan: Plan, store: VectorStore, rejected: Rejects, report: PartitionReport) -> None:
         self._plan, self._store, self._rejected, self._report = plan, store, rejected, report
         self._sent: deque[tuple[Window, list[Part]]] = deque()
+        self._vanishing = Vanishing(store, plan.options.id_namespace) if plan.has_chunks else None
 
     def deliver(self, window: Window, encoded: Encoded | None) -> None:
         """Send what is to be sent. Of a rejected document no chunk is sent from here on."""
@@ -52,7 +54,8 @@ class Delivery:
         begun = time.perf_counter()
         parts = self._beside(window.beside) if window.beside is not None else []
         if len(points):
-            self._shorten(points)
+            if self._vanishing is not None:
+                self._vanishing.shorten(points)
             how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
             parts.append(
                 Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how, points.shard_keys)))
@@ -79,6 +82,7 @@ class Delivery:
         found = unfit(points, made.values(), encoded, column, plan.options.long_text)
         rejects.refuse(plan.options, found)
         read.refuse(found)
+        self._touch(points.take(np.flatnonzero(np.isin(points.rows, [one.row for one in found]))).shards_of_heads)
         cut = np.zeros(len(points), np.int64) if encoded is None else encoded.cut
         left = np.flatnonzero(~np.isin(points.rows, list(read.bad)))
         if len(left) < len(points):
@@ -105,6 +109,8 @@ class Delivery:
     def _beside(self, beside: Beside) -> list[Part]:
         """Send what needs no vector."""
         self._touch(beside.seen, beside.stored)
+        if beside.older and self._vanishing is not None:
+            self._vanishing.sweep(beside.older)  # an attempt that was killed may have written some of their chunks beside the newer document
         return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions), *self._tombstones(beside.tombstones)]
 
     def _tombstones(self, points: Documents | None) -> list[Part]:
@@ -135,66 +141,21 @@ class Delivery:
         """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring one back."""
         if not len(documents):
             return []
-        tails = self._tails(shard_keys_of(documents), np.zeros(len(documents), np.int64), documents.versions)
-        if tails:
-            self._store.delete(tails)
+        if self._vanishing is not None:
+            self._vanishing.remove(documents)
         if documents.versions is None:
             return [Part(documents, self._store.delete(Removal(documents.ids, shard_keys=documents.shard_keys)), counts=False)]
         left = documents.stamped(version=pa.array(documents.versions, pa.int64()), deleted=constant(int(self._plan.started), len(documents)))
         batch = PointBatch(left.ids, {}, left.whole_payload, left.versions, How.TOMBSTONE, left.shard_keys)
         return [Part(left, self._store.submit(batch), counts=False)]
 
-    def _shorten(self, points: Documents) -> None:
-        """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says how many there are: so
-        that a task that is killed in between finds them again."""
-        if not self._plan.has_chunks:
-            return
-        if points.heads is None:
-            heads, counts, versions = shard_keys_of(points), np.ones(len(points), np.int64), points.versions
-        else:
-            first = np.array([point == head for point, head in zip(points.ids, points.heads, strict=True)], np.bool_)
-            part = points.take(np.flatnonzero(first))
-            heads, versions = shard_keys_of(part), part.versions
-            counts = part.ours["chunks"].to_numpy()
-        tails = self._tails(heads, counts, None if versions is None else versions + 1)
-        if tails:
-            self._store.delete(tails)
-
-    def _tails(
-        self, heads: Mapping[PointId, ShardKey | None], counts: npt.NDArray[np.int64], versions: npt.NDArray[np.int64] | None
-    ) -> Removal | None:
-        """Chunks that are there beyond the first `counts` of each document, the document's own point never among them, and those of its version only
-        that are older. heads: with their shard keys."""
-        if not self._plan.has_chunks or not heads:
-            return None
-        self._store.wait_for(set(heads))
-        stored = self._store.stored(list(heads), in_shards(heads, heads))
-        found, before, owners = list[PointId](), list[int](), list[PointId]()
-        for n, head in enumerate(heads):
-            ids = self._chunks(head, stored, first=max(1, int(counts[n])))
-            found += ids
-            before += [0 if versions is None else int(versions[n])] * len(ids)
-            owners += [head] * len(ids)
-        if not found:
-            return None
-        return Removal(found, None if versions is None else np.array(before, np.int64), list(heads), in_shards(heads, owners))
-
-    def _chunks(self, head: PointId, stored: Mapping[PointId, Stored], first: int = 1) -> list[PointId]:
-        """The chunks of a document that are there, from this number on."""
-        count = stored[head].chunks if head in stored else 1
-        return [keys.chunk_id(head, number, self._plan.options.id_namespace) for number in range(first, count)]
-
     def _touch(self, heads: Mapping[PointId, ShardKey | None], stored: Mapping[PointId, Stored] | None = None) -> None:
         """Mark documents as seen, for `delete_missing`. heads: with their shard keys."""
         options = self._plan.options
         if not (heads and options.delete_missing and options.source):
             return
-        owners, points = list(heads), list(heads)
-        if self._plan.has_chunks:
-            known = stored if stored is not None and all(head in stored for head in heads) else self._store.stored(owners, in_shards(heads, owners))
-            pairs = [(head, point) for head in heads for point in (head, *self._chunks(head, known))]
-            owners, points = [head for head, _ in pairs], [point for _, point in pairs]
-        self._store.touch(points, {"run": self._plan.run, "source": options.source}, in_shards(heads, owners))
+        points = dict(heads) if self._vanishing is None else self._vanishing.points(heads, stored)
+        self._store.touch(list(points), {"run": self._plan.run, "source": options.source}, shard_keys(points, points))
 
     def _settle(self) -> None:
         """Count the windows, in their order, of which it is known what became of all points."""
@@ -223,26 +184,6 @@ class Delivery:
             self._report.points += int(len(points) - refused.sum() - older.sum())
         left_as_they_were = np.flatnonzero(refused | older)
         if len(left_as_they_were):
-            self._touch(_heads(points.take(left_as_they_were)))
-        if points.versions is not None and points.heads is not None:
-            self._withdraw(points)
-
-    def _withdraw(self, points: Documents) -> None:
-        """Remove chunks of ours beside a newer document: one that was written by somebody else while these were on their way."""
-        heads, versions = points.heads or points.ids, points.versions
-        documents = _heads(points)
-        stored = self._store.stored(list(documents), in_shards(documents, documents))
-        ids, before, owners = list[PointId](), list[int](), list[PointId]()
-        for point, head, version in zip(points.ids, heads, [] if versions is None else versions.tolist(), strict=True):
-            newer = stored[head].version if head in stored else None
-            if point != head and newer is not None and newer > version:
-                ids.append(point)
-                before.append(newer)
-                owners.append(head)
-        if ids:
-            self._store.delete(Removal(ids, np.array(before, np.int64), list(documents), in_shards(documents, owners)))
-
-
-def _heads(points: Documents) -> dict[PointId, ShardKey | None]:
-    """The documents that points belong to, with their shard keys."""
-    return dict(zip(points.ids if points.heads is None else points.heads, shard_keys_or_none(points), strict=True))
+            self._touch(points.take(left_as_they_were).shards_of_heads)
+        if points.versions is not None and self._vanishing is not None:
+            self._vanishing.sweep(points.shards_of_heads)

@@ -529,6 +529,11 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(("chunk_tokens", "chunk_overlap_tokens"), "without long_text=chunk")
     elif options.chunk_tokens is not None and options.chunk_overlap_tokens >= options.chunk_tokens:
         problems.append(f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = {options.chunk_tokens}")
+    if options.existing == "merge" and options.long_text == "chunk":
+        problems.append(
+            "options 'existing' = 'merge' and 'long_text' = 'chunk' exclude each other: every job cuts chunks elsewhere, so their points are not the same; "
+            "leave one of them out"
+        )
     if options.delete_missing:
         if options.source is None:
             problems.append("option 'delete_missing' needs option 'source', the name of the table whose documents this job may delete")

@@ -43,6 +43,9 @@ _OVERWRITE_IGNORES = (
 )
 """Of options, the values that an overwrite cannot follow, and why."""
 
+_OWNING = ("version_column", "op_column", "delete_missing", "source")
+"""Options that decide about a document as a whole, whoever has put what into its points."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -168,6 +171,8 @@ def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
     for name, value, why in _OVERWRITE_IGNORES:
         if getattr(options, name) == value:
             yield f"option '{name}' = '{str(value).lower()}' has no effect with mode('overwrite'): {why}; leave it out, or use mode('append')"
+    if options.op_column is not None:
+        yield "option 'op_column' and mode('overwrite') exclude each other: a change feed is no full table; use mode('append')"
 
 
 class _Found:
@@ -236,9 +241,12 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
         indexes[_index_path(names[options.tenant_column], roots)] = "tenant"
     indexes |= _own_indexes(options)
     return CollectionSpec(
-        options.vector_name, dimension if dense else None, options.distance, metadata, indexes, options.collection_config,
-        options.versioned, options.create_collection, options.adopt_collection,
+        options.vector_name, dimension if dense else None, options.distance, metadata, indexes, config=options.collection_config,
+        versioned=options.versioned, create=options.create_collection, adopt=options.adopt_collection,
         sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options), sharded=options.shard_key_column is not None,
+        # without need it would make conditional upserts half as fast
+        strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
+        merge=options.existing == "merge", owning=tuple(name for name in _OWNING if getattr(options, name)),
     )  # fmt: skip
 
 
@@ -248,14 +256,12 @@ def _reads(options: SinkOptions) -> bool:
 
 
 def _own_indexes(options: SinkOptions) -> dict[str, str]:
-    """Indexes of the fields of `_sink` that points are chosen by; a server in strict mode asks for them."""
-    indexes = {}
-    if options.version_column is not None:
-        indexes[f"{RESERVED}.version"] = "integer"
-        if options.op_column is not None:
-            indexes[f"{RESERVED}.deleted"] = "integer"
+    """Indexes of the fields of `_sink` that points are chosen by at the end of a job."""
+    indexes: dict[str, str] = {}
     if options.delete_missing:
-        indexes |= {f"{RESERVED}.source": "keyword", f"{RESERVED}.run": "keyword"}
+        indexes |= {f"{RESERVED}.source": "keyword", f"{RESERVED}.run": "keyword", f"{RESERVED}.chunk": "integer"}
+    if options.delete_missing or (options.version_column is not None and options.op_column is not None):
+        indexes[f"{RESERVED}.deleted"] = "integer"
     return indexes
 
 

@@ -22,8 +22,8 @@ from spark_vector_sink.report import ROW_COUNTS, PartitionReport
 from spark_vector_sink.rows import keys, pieces, sifting
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.documents import Documents, Sifted
-from spark_vector_sink.store.points import PointId, ShardKey, Stored
-from spark_vector_sink.store.store import VectorStore
+from spark_vector_sink.store.points import PointId, ShardKey, Stored, shard_keys
+from spark_vector_sink.store.store import FINGERPRINT, VectorStore
 
 T = TypeVar("T")
 
@@ -65,13 +65,15 @@ class Read:
 class Beside:
     """What is to be done beside the model: documents of which the payload alone is written, those to be deleted, and those that are only seen.
 
-    stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though nothing of them is written; with their shard keys.
+    stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though nothing of them is written.
+    seen, older: with their shard keys. older: documents that are left as they are, because what is there is newer.
     tombstones: points to be written as they are, without vectors; they count as points.
     """
 
     payload: Documents
     deletions: Documents
     seen: Mapping[PointId, ShardKey | None]
+    older: Mapping[PointId, ShardKey | None]
     stored: Mapping[PointId, Stored]
     tombstones: Documents | None = None
 
@@ -115,6 +117,8 @@ class Reading:
     def __init__(self, plan: Plan, store: VectorStore, encoder: TaskEncoder | None, report: PartitionReport) -> None:
         self._plan, self._store, self._encoder, self._report = plan, store, encoder, report
         self._skip = plan.options.unchanged == "skip"
+        self._merge = plan.options.existing == "merge"
+        self._field = plan.target.fingerprint if plan.target is not None else FINGERPRINT
         self._changed = Changed()
         self._fingerprints = Fingerprints(*what_decides(plan))
         self._is_wanted = not self.loads_late
@@ -153,32 +157,37 @@ class Reading:
         found, deletions = self._stamped(sifted.documents), sifted.deletions
         if not (self._skip or options.version_column or options.op_column or options.delete_missing):
             return found, None
-        stored = self._stored(shard_keys_of(found, deletions)) if self._skip or options.version_column else {}
-        decided = deciding.decide(found, stored, self._skip)
+        stored = self._stored({**found.shards, **deletions.shards}) if self._skip or options.version_column else {}
+        decided = deciding.decide(found, stored, self._field if self._skip else None, self._merge)
         late = deciding.older_deletions(deletions, stored)
         read.ends[decided.unchanged.rows] = UNCHANGED
         read.ends[decided.older.rows] = OLDER
         read.ends[deletions.rows[late]] = OLDER
+        too_late = deletions.take(np.flatnonzero(late)).shards
         deletions = deletions.take(np.flatnonzero(~late))
         self._changed.add([*decided.write.ids, *decided.payload.ids, *deletions.ids])
         seen: dict[PointId, ShardKey | None] = {}
         if options.delete_missing:
             rejected = read.rows.take(pa.array(sorted(read.bad), pa.int64()))
-            seen = {**shard_keys_of(decided.unchanged, decided.older), **sifting.known_ids(rejected, self._plan.columns, options.id_namespace)}
-        return decided.write, Beside(decided.payload, deletions, seen, stored)
+            known = sifting.known_ids(rejected, self._plan.columns, options.id_namespace)
+            seen = {**decided.unchanged.shards, **decided.older.shards, **known}
+        return decided.write, Beside(decided.payload, deletions, seen, {**decided.older.shards, **too_late}, stored)
 
     def _stored(self, documents: Mapping[PointId, ShardKey | None]) -> Mapping[PointId, Stored]:
-        """documents: with their shard keys. What is there of documents that this task has not changed; of chunked ones the fingerprint only where each chunk has the same."""
+        """What is there of documents that this task has not changed; of chunked ones the fingerprint only where each chunk has the same, and where
+        there is no chunk too many. documents: with their shard keys."""
         ids = list(documents)
         unchanged = [point for point, changed in zip(ids, self._changed.may_have(ids).tolist(), strict=True) if not changed]
-        stored = dict(self._store.stored(unchanged, in_shards(documents, unchanged)))
+        stored = dict(self._store.stored(unchanged, shard_keys(documents, unchanged)))
         if not self._skip:
             return stored
-        chunks = {point: self._chunks(point, there.chunks) for point, there in stored.items() if there.chunks > 1 and there.fingerprint}
+        known = {point: there for point, there in stored.items() if there.fingerprint} if self._plan.has_chunks else {}
+        chunks = {point: self._chunks(point, there.chunks + 1) for point, there in known.items()}
         pairs = [(chunk, point) for point, ids_of_one in chunks.items() for chunk in ids_of_one]
-        others = self._store.stored([chunk for chunk, _ in pairs], in_shards(documents, [point for _, point in pairs])) if pairs else {}
-        for point, ids_of_one in chunks.items():
-            if any((other := others.get(chunk)) is None or other.fingerprint != stored[point].fingerprint for chunk in ids_of_one):
+        others = self._store.stored([chunk for chunk, _ in pairs], shard_keys(documents, [point for _, point in pairs])) if pairs else {}
+        for point, (*ids_of_one, beyond) in chunks.items():
+            is_whole = all((other := others.get(chunk)) is not None and other.fingerprint == known[point].fingerprint for chunk in ids_of_one)
+            if not is_whole or beyond in others:
                 stored[point] = replace(stored[point], fingerprint=None)
         return stored
 
@@ -188,8 +197,8 @@ class Reading:
     def _stamped(self, found: Documents) -> Documents:
         """The documents with what `_sink` says of them, besides their chunks."""
         options, ours = self._plan.options, dict[str, pa.Array]()
-        if self._skip:
-            ours["fingerprint"] = pa.array(self._fingerprints.of(found), pa.string())
+        if self._skip or self._merge:  # a merge leaves the fields of `_sink` that it does not set: one of an earlier text would be believed
+            ours[self._field] = pa.array(self._fingerprints.of(found), pa.string())
         if found.versions is not None:
             ours["version"] = pa.array(found.versions)
         if options.source is not None:
@@ -209,22 +218,6 @@ class Reading:
                 namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
             )  # fmt: skip
             yield Window(read, points, encoder.tokenise(points.texts), beside if start == 0 else None, start + size >= len(chunks.texts))
-
-
-def in_shards(documents: Mapping[PointId, ShardKey | None], points: Iterable[PointId]) -> list[ShardKey] | None:
-    """The shard keys of these documents; None where they have none."""
-    found = [documents[point] for point in points]
-    return None if not found or None in found else [key for key in found if key is not None]
-
-
-def shard_keys_or_none(points: Documents) -> Sequence[ShardKey | None]:
-    """The shard key of each point."""
-    return points.shard_keys if points.shard_keys is not None else [None] * len(points)
-
-
-def shard_keys_of(*parts: Documents) -> dict[PointId, ShardKey | None]:
-    """The points of documents with their shard keys."""
-    return {point: key for part in parts for point, key in zip(part.ids, shard_keys_or_none(part), strict=True)}
 
 
 def what_decides(plan: Plan) -> tuple[object, object]:

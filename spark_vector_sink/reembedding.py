@@ -170,7 +170,7 @@ class Rereading:
         points = self._documents(rows, payloads, list(texts))
         points = replace(points, texts=list(texts.values()))
         nothing = points.slice(0, 0)
-        beside = Beside(nothing, nothing, {}, {}, self._documents(rows, payloads, tombstones))
+        beside = Beside(nothing, nothing, {}, {}, {}, self._documents(rows, payloads, tombstones))
         return Window(read, points, self._encoder.tokenise(points.texts) if len(points) else None, beside)
 
     def _documents(self, rows: pa.RecordBatch, payloads: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> Documents:

@@ -113,7 +113,7 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
 
 def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
     target = target_of(plan)
-    wrong = other_model(target.name, collections.metadata(_metadata_name(plan)), plan.spec.metadata)
+    wrong = other_model(target.name, collections.metadata(_metadata_name(plan)), plan.spec)
     if wrong is not None:
         raise CollectionError(wrong)
     finished = collections.finish(target, plan.run, [receipt for report in reports for receipt in report.receipts])

@@ -46,13 +46,13 @@ class Decided:
     older: Documents
 
 
-def decide(found: Documents, stored: Mapping[PointId, Stored], skip: bool) -> Decided:
-    """What is to be done with each document. found: with fingerprints among `ours` where `skip` says that unchanged ones are left alone.
-    stored: what is known to be there of them."""
-    fingerprints = found.ours["fingerprint"].to_pylist() if skip else [None] * len(found)
+def decide(found: Documents, stored: Mapping[PointId, Stored], field: str | None, merge: bool = False) -> Decided:
+    """What is to be done with each document. field: the one among `ours` with the fingerprints; None: unchanged ones are not left alone.
+    stored: what is known to be there of them. merge: a version that is there stays where the document has none."""
+    fingerprints = found.ours[field].to_pylist() if field is not None else [None] * len(found)
     versions = [None] * len(found) if found.versions is None else found.versions.tolist()
     what = np.array(
-        [_one(stored.get(point), fingerprint, version) for point, fingerprint, version in zip(found.ids, fingerprints, versions, strict=True)],
+        [_one(stored.get(point), fingerprint, version, merge) for point, fingerprint, version in zip(found.ids, fingerprints, versions, strict=True)],
         np.int8,
     )
     write, payload, unchanged, older = (found.take(np.flatnonzero(what == one)) for one in (WRITE, PAYLOAD, UNCHANGED, OLDER))
@@ -76,11 +76,12 @@ def constant(value: str | int, rows: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), rows)
 
 
-def _one(there: Stored | None, fingerprint: str | None, version: int | None) -> int:
+def _one(there: Stored | None, fingerprint: str | None, version: int | None, merge: bool) -> int:
     if there is None:
         return WRITE
     if version is not None and there.version is not None and there.version > version:
         return OLDER
     if fingerprint is None or there.deleted or not same_vector(there.fingerprint, fingerprint):
         return WRITE
-    return UNCHANGED if there.fingerprint == fingerprint and there.version == version else PAYLOAD
+    same_version = there.version == version or (merge and version is None)
+    return UNCHANGED if there.fingerprint == fingerprint and same_version else PAYLOAD

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from spark_vector_sink import plain
+from spark_vector_sink.rows import vectors
 from spark_vector_sink.rows.documents import Documents
 
 BYTES = 12
@@ -72,4 +73,6 @@ def _rows(payload: pa.RecordBatch) -> Iterable[bytes]:
 
 
 def _vector_bytes(column: pa.Array) -> Iterable[bytes]:
-    return (json.dumps(vector).encode() for vector in column.to_pylist())
+    """The numbers of each ready-made vector; they are known to be of one length."""
+    made = vectors.matrix(column, len(column.flatten()) // max(1, len(column)))
+    return (row.tobytes() for row in made)

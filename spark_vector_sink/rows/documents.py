@@ -38,6 +38,20 @@ class Documents:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def shards(self) -> dict[int | str, int | str | None]:
+        """The points with their shard keys."""
+        return dict(zip(self.ids, self._shard_keys, strict=True))
+
+    @property
+    def shards_of_heads(self) -> dict[int | str, int | str | None]:
+        """The documents that these are, or are chunks of, with their shard keys."""
+        return dict(zip(self.ids if self.heads is None else self.heads, self._shard_keys, strict=True))
+
+    @property
+    def _shard_keys(self) -> Sequence[int | str | None]:
+        return [None] * len(self) if self.shard_keys is None else self.shard_keys
+
     def slice(self, start: int, stop: int) -> Documents:
         """The documents start … stop-1."""
         return self.take(np.arange(start, min(stop, len(self))))

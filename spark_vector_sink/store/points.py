@@ -5,7 +5,7 @@ Vectors, ids and payload arrive checked: a store need not look for nulls, for wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -114,6 +114,12 @@ class Removal:
                 continue
             before, chosen = None if self.before is None else self.before[places], places.tolist()
             yield Removal([self.ids[place] for place in chosen], before, self.documents, [self.shard_keys[place] for place in chosen])
+
+
+def shard_keys(documents: Mapping[PointId, ShardKey | None], points: Iterable[PointId]) -> list[ShardKey] | None:
+    """The shard keys of some of these documents; None where they have none."""
+    found = [key for point in points if (key := documents[point]) is not None]
+    return found or None
 
 
 def in_shards(shard_keys: Sequence[ShardKey] | None, points: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -19,6 +19,9 @@ Distance = str
 """`cosine`, `dot`, `euclid` or `manhattan`"""
 
 
+FINGERPRINT = "fingerprint"
+"""The field of `_sink` with the fingerprint of the first job's vectors, and of what replaces points as a whole."""
+
 INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
 """Types of a payload index, in Qdrant's words; `tenant` is ours, for a keyword index with `is_tenant`."""
 
@@ -37,6 +40,8 @@ class CollectionSpec:
     metadata: Mapping[str, Any]
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     """field → `keyword`, `integer`, …; `tenant` is a keyword index with `is_tenant`"""
+    strict_indexes: Mapping[str, str] = field(default_factory=dict)
+    """those that only a server needs which refuses updates by fields without an index (strict mode)"""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Qdrant's own create-collection body"""
     versioned: bool = True
@@ -50,6 +55,10 @@ class CollectionSpec:
     """whether tasks will ask what is stored: an embedded store writes that down for them when the run begins"""
     overwrite: bool = False
     """the points go into a fresh version beside what the name stands for; `publish` moves the name"""
+    merge: bool = False
+    """what points have besides stays, and a vector that the collection does not have yet moves in beside the others"""
+    owning: tuple[str, ...] = ()
+    """options of the job that decide about whole documents: one job of all that merge may"""
     inherits: bool = False
     """of an overwrite: what is left open here (`config`, `payload_indexes`) is as in the version that it replaces"""
     sharded: bool = False
@@ -88,6 +97,8 @@ class Target:
     """of an overwrite: what the name stood for when it was planned (its own name: a plain collection); None: there was nothing"""
     warnings: tuple[str, ...] = ()
     """what the user should know before the job runs"""
+    fingerprint: str = FINGERPRINT
+    """the field of `_sink` with the fingerprints of this job's vectors"""
 
 
 @dataclass(frozen=True)
@@ -207,9 +218,12 @@ class Collections(Protocol):
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the collection; empty where it has written nothing."""
 
-    def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
+    def search(
+        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None
+    ) -> list[Hit]:
         """The nearest points, best first, by the vectors that the metadata names.
 
+        vector_name: that of several (see `remembered`) which is asked; None: the first job's.
         vector: asks the dense vectors; None or empty asks the sparse ones alone, whose score is the dot product.
         sparse: asks the sparse vectors. Of both, the first `candidates(limit)` of either ranking are fused (see `RRF_K`).
         """

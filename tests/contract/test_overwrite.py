@@ -253,6 +253,12 @@ def test_options_that_say_nothing_are_refused(place: Place, option: str, value: 
         planning.plan({**place.options, option: value, **more}, vectors(1).schema, "overwrite")
 
 
+def test_a_change_feed_is_no_full_table(place: Place) -> None:
+    """Its deletes and preimages would be no rows of the new version."""
+    with pytest.raises(OptionError, match=r"option 'op_column' and mode\('overwrite'\) exclude each other"):
+        planning.plan({**place.options, "op_column": "op"}, vectors(1, op=["insert"]).schema, "overwrite")
+
+
 def test_the_plan_says_what_will_happen(place: Place) -> None:
     """The steps stand in the plan that `check` prints, and nothing is changed by it."""
     place.write(vectors(1))

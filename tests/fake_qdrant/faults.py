@@ -119,12 +119,12 @@ class Script:
         """The fault of this call, if it has one."""
         if not any(fault.method == method for fault in self._faults):
             return None
-        points = named_in(request)
+        points = set(named_in(request))
         with self._lock:
             for fault in self._faults:
                 if fault.method != method or (fault.more_than and len(points) <= fault.more_than):
                     continue
-                if fault.ids is not None and not set(points) & set(fault.ids):
+                if fault.ids is not None and not points & set(fault.ids):
                     continue
                 if fault.skip:
                     fault.skip -= 1

@@ -62,7 +62,7 @@ def operations_of(request: Message) -> list[str]:
 
 
 def named_in(request: Message) -> list[PointKey]:
-    """The ids that a request of the Points service, or an operation of a batch, names, as they were sent; those of filters are not among them."""
+    """The ids that a request of the Points service, or an operation of a batch, names, as they were sent, also those that a selector's filter must have."""
     found: list[Message] = []
     for operation in getattr(request, "operations", ()):
         kind = operation.WhichOneof("operation")
@@ -72,7 +72,7 @@ def named_in(request: Message) -> list[PointKey]:
 
 def _ids(request: Message) -> list[Message]:
     if isinstance(request, q.PointsSelector):
-        return list(request.points.ids)
+        return [*request.points.ids, *(point_id for condition in request.filter.must for point_id in condition.has_id.has_id)]
     for name in ("points", "points_selector"):
         points = getattr(request, name, ())
         if isinstance(points, q.PointsSelector):

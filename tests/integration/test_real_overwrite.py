@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from qdrant_client import QdrantClient, models
 
@@ -25,12 +20,10 @@ from spark_vector_sink.store import versions
 from spark_vector_sink.store.qdrant import heart as hearts
 from spark_vector_sink.store.qdrant import indexing
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
-from tests.integration.killed import STEPS, STEPS_EMBEDDED
-from tests.jobs import Place, server_place, vectors
+from tests.jobs import Place, server_place
+from tests.killed import STEPS, edition, killed_at
 
 pytestmark = pytest.mark.qdrant
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -51,12 +44,6 @@ def client(qdrant_server: Any) -> Iterator[QdrantClient]:
 def place(qdrant_server: Any) -> Place:
     """A name of its own; jobs write ready-made vectors."""
     return server_place(qdrant_server, vector_column="v")
-
-
-def edition(number: int) -> pa.Table:
-    """What the job of that number writes: another count of points each time, and the number in each of them."""
-    count = 200 + number
-    return vectors(count, edition=[number] * count)
 
 
 def name_of(place: Place) -> str:
@@ -173,12 +160,6 @@ def test_two_that_end_in_the_same_moment(place: Place, client: QdrantClient, mon
     assert list(there(client, place).values()).count("ready") == 2
 
 
-def killed_at(place: Place, step: str) -> int:
-    """An overwrite with edition 1 in a process that ends by SIGKILL just before that step; its exit status."""
-    script = [sys.executable, "-m", "tests.integration.killed", step, json.dumps(place.options)]
-    return subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=120).returncode
-
-
 def editions(place: Place) -> set[int]:
     return {payload["edition"] for payload in place.stored().values()}
 
@@ -200,24 +181,6 @@ def test_killed_between_two_steps(step: str, place: Place, client: QdrantClient,
     assert set(left.values()) == {"ready"}
     assert [a.alias_name for a in client.get_aliases().aliases if a.alias_name.startswith(name_of(place))] == [name_of(place)]
     rollback(name_of(place), url=place.options["url"], grpc_port=place.options["grpc_port"])
-    assert editions(place) == {serves}
-
-
-@pytest.mark.parametrize("step", STEPS_EMBEDDED)
-def test_killed_between_two_steps_on_an_embedded_store(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a server; nothing of the version that was half made stays."""
-    place = Place({"path": str(tmp_path / "store"), "vector_column": "v"})
-    place.write(edition(0))
-    assert killed_at(place, step) == -9
-    serves = STEPS_EMBEDDED[step]
-    assert len(place.stored()) == 200 + serves
-    assert editions(place) == {serves}
-    monkeypatch.setattr(versions, "STALE_SECONDS", -1.0)
-    place.write(edition(2), mode="overwrite")
-    assert editions(place) == {2}
-    kept = sorted(path.name for path in (tmp_path / "store").iterdir() if "v" in path.name)
-    assert len(kept) == 2, kept
-    rollback(str(tmp_path / "store"))
     assert editions(place) == {serves}
 
 

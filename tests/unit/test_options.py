@@ -192,7 +192,7 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
         ("Batchpoints", "unknown option 'batchpoints'; did you mean 'batch_points'?"),
         ("zzz", "unknown option 'zzz'; the README lists the options"),
         ("given", "unknown option 'given'; the README lists the options"),
-        ("op_column", "option 'op_column' is not available in this version (change feeds with deletes will come later)"),
+        ("progress_seconds", "option 'progress_seconds' is not available in this version (progress lines will come later)"),
     ],
 )
 def test_a_name_that_is_none_is_explained(name: str, message: str) -> None:

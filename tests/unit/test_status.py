@@ -89,11 +89,30 @@ def test_a_point_that_the_server_cannot_digest_is_looked_for() -> None:
         (CODES.RESOURCE_EXHAUSTED, "request larger than rate limiter capacity, please try to split your request"),
         (CODES.RESOURCE_EXHAUSTED, "Sent message larger than max (5 vs. 4)"),
         (CODES.INVALID_ARGUMENT, 'Bad request: Limit exceeded 11 > 10 for "upsert limit". Help: Reduce the "upsert limit" parameter to or below 10.'),
+        (CODES.INVALID_ARGUMENT, 'Bad request: Limit exceeded 8 > 5 for "update limit". Help: Reduce the "update limit" parameter to or below 5.'),
+        (CODES.INVALID_ARGUMENT, "Bad request: Condition size limit reached (20 > 5). Help: Reduce the size of your condition."),
     ],
 )
 def test_too_large_a_request_is_split(code: grpc.StatusCode, details: str) -> None:
     """By the rate limiter, by something on the way, by strict mode."""
     assert type(made(code, details)) is TooLargeError
+
+
+def test_a_deadline_that_the_server_has_kept_is_one() -> None:
+    """It answers so where it is sooner than we: it has too much to do."""
+    assert type(made(CODES.CANCELLED, "Timeout expired")) is OverloadedError
+
+
+def test_a_point_that_somebody_has_deleted_meanwhile() -> None:
+    """Between two operations of one request: once more from the first one, which makes it anew."""
+    assert type(made(CODES.NOT_FOUND, "Not found: No point with id 77 found")) is TransientStoreError
+
+
+def test_a_payload_index_that_strict_mode_wants() -> None:
+    """No point is to blame, so none is looked for."""
+    error = made(CODES.INVALID_ARGUMENT, 'Bad request: Index required but not found for "_sink.deleted" of one of the following types: [integer].')
+    assert type(error) is PermanentStoreError
+    assert str(error).endswith("; create that payload index, or let strict mode take updates without one")
 
 
 def test_a_rest_port_is_explained() -> None:

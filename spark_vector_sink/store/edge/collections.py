@@ -21,9 +21,11 @@ from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.edge.making import create, creation, index_plan, inherited, make_root, resolve_overwrite
+from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
 from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.question import SparseQuery, check_question
+from spark_vector_sink.store.remembered import fingerprint_field
 from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
 from spark_vector_sink.store.versions import replaced_meanwhile
 
@@ -70,10 +72,12 @@ class EdgeCollections:
                 physical = directory.current() or _create_current(directory, spec)
             facts = self._update(directory, physical, spec, deadline)
             staging.begin_run(directory, run)
+            fingerprint = fingerprint_field(facts.metadata, spec)
             if spec.reads:
-                _export(directory, physical, run, deadline)
+                state.export_for(directory, physical, run, deadline, fingerprint)
             staging.sweep(directory)
-        return replace(target, physical=physical, exists=True, dimension=facts.dimension, plan=(), points=facts.points)
+        dimension = dimension_for(facts, spec)
+        return replace(target, physical=physical, exists=True, dimension=dimension, plan=(), points=facts.points, fingerprint=fingerprint)
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Bring in the run's staged files, and those of other runs that are pending; the number of points afterwards.
@@ -160,19 +164,21 @@ class EdgeCollections:
         facts = versions.facts_of_current(StoreDirectory(Path(name)))
         return {} if facts is None else facts.metadata
 
-    def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
+    def search(
+        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None
+    ) -> list[Hit]:
         """The nearest points, best first, after bringing in what is pending."""
         directory = StoreDirectory(Path(name))
         if directory.current() is None:
             raise CollectionError(f"there is no embedded store at {name}; write to it first, or name the directory of one")
         with self._locked(directory, _TRY_LATER) as deadline:
-            return self._search(directory, vector, limit, sparse, deadline)
+            return self._search(directory, vector, limit, sparse, vector_name, deadline)
 
     def _search(
-        self, directory: StoreDirectory, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, deadline: float
+        self, directory: StoreDirectory, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, asked: str | None, deadline: float
     ) -> list[Hit]:
         name, physical = directory.root, directory.current() or FIRST_VERSION
-        facts = read_facts(directory, physical)
+        facts = asked_by(name, read_facts(directory, physical), asked)
         check_question(str(name), vector, sparse, facts.dense, bool(facts.sparse_vector_name))
         if vector is not None and len(vector) not in (0, facts.dimension):
             raise CollectionError(
@@ -206,16 +212,15 @@ class EdgeCollections:
         facts = read_facts(directory, physical)
         if problems := facts_problems(directory, facts, spec):
             raise CollectionError(problems)
-        wanted = new_indexes(facts, spec)
-        if wanted or staging.manifests(directory):
+        wanted, new = new_indexes(facts, spec), new_vectors(facts, spec)
+        if wanted or new or staging.manifests(directory):
             with edge.opened(directory.shard(physical), deadline) as shard:
                 _roll_forward(directory, physical, shard)
                 edge.create_indexes(shard, wanted)
+                move_in(shard, new)
             facts = read_facts(directory, physical)
-        metadata = {**facts.metadata, **spec.metadata} if facts.points == 0 else dict(facts.metadata)
-        if spec.metadata.get("chunked"):
-            metadata["chunked"] = True
-        updated = replace(facts, payload_indexes={**facts.payload_indexes, **wanted}, metadata=metadata)
+        indexes, metadata = {**facts.payload_indexes, **wanted}, remembering(facts, spec)
+        updated = replace(facts, payload_indexes=indexes, metadata=metadata, others={**facts.others, **new})
         if updated != facts:
             write_facts(directory, physical, updated)
         return updated
@@ -228,13 +233,22 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
         waiting = len(staging.manifests(directory))
     except StoreError as error:
         return Target(name, physical, exists=True, problems=(str(error),))
-    plan = list(index_plan(new_indexes(facts, spec)))
+    plan = [*steps(new_vectors(facts, spec)), *index_plan(new_indexes(facts, spec))]
     if waiting:
         plan.insert(0, f"bring in the rows of {waiting} earlier {'run' if waiting == 1 else 'runs'}")
     plan.insert(0, f"write to the existing embedded store {name}")
     problems = tuple(facts_problems(directory, facts, spec))
     points = None if waiting else facts.points
-    return Target(name, physical, True, facts.dimension, problems, () if problems else tuple(plan), points, remembered=facts.metadata)
+    return Target(
+        name,
+        physical,
+        exists=True,
+        dimension=dimension_for(facts, spec),
+        problems=problems,
+        plan=() if problems else tuple(plan),
+        points=points,
+        remembered=facts.metadata,
+    )
 
 
 def _create_current(directory: StoreDirectory, spec: CollectionSpec) -> str:
@@ -257,16 +271,6 @@ def _settle(directory: StoreDirectory, physical: str, deadline: float) -> None:
     if staging.manifests(directory):
         with edge.opened(directory.shard(physical), deadline) as shard:
             _roll_forward(directory, physical, shard)
-
-
-def _export(directory: StoreDirectory, physical: str, run: str, deadline: float) -> None:
-    """Write down what is there, for the tasks of the run."""
-    path, module = directory.state_file(run), edge.qdrant_edge()
-    if read_facts(directory, physical).points == 0:
-        state.export(module, None, path)
-    else:
-        with edge.opened(directory.shard(physical), deadline) as shard:
-            state.export(module, shard, path)
 
 
 def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[str, Older]:

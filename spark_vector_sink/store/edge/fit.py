@@ -8,8 +8,10 @@ from pathlib import Path
 
 from spark_vector_sink.errors import shorten
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
+from spark_vector_sink.store.edge.moving_in import new_vectors
 from spark_vector_sink.store.edge.versions import found
-from spark_vector_sink.store.guard import guard_problems
+from spark_vector_sink.store.guard import guard_problems, left_out
+from spark_vector_sink.store.remembered import names_of
 from spark_vector_sink.store.store import CollectionSpec
 from spark_vector_sink.store.versions import READY
 
@@ -47,27 +49,45 @@ def missing_problem(directory: StoreDirectory) -> str:
 
 def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: CollectionSpec) -> list[str]:
     """What of an existing store does not fit the job."""
-    root, problems = directory.root, [*_kind_problems(directory.root, facts, spec)]
-    both_dense = facts.dense and spec.dense
-    if both_dense and spec.dimension not in (None, facts.dimension):
+    root, problems = directory.root, list[str]()
+    if spec.merge:
+        problems += _merging_problems(root, facts, spec)
+    elif facts.others:
+        problems += left_out(str(root), facts.names - names_of(spec), spec)
+    else:
+        problems += _kind_problems(root, facts, spec)
+    there = facts.dense_vectors.get(spec.vector_name) if spec.merge else (facts.dimension, facts.distance)
+    both_dense = spec.dense and there is not None and there[0] is not None
+    if both_dense and there is not None and spec.dimension not in (None, there[0]):
         problems.append(
-            f"{root} holds vectors of {facts.dimension} dimensions, but this job makes {spec.dimension}; use the model that made it, or write to another directory"
+            f"{root} holds vectors of {there[0]} dimensions, but this job makes {spec.dimension}; use the model that made it, or write to another directory"
         )
-    if both_dense and facts.distance != spec.distance:
+    if both_dense and there is not None and there[1] != spec.distance:
         problems.append(
-            f"{root} compares vectors by {facts.distance}, but this job asks for {spec.distance}; set distance={facts.distance}, or write to another directory"
+            f"{root} compares vectors by {there[1]}, but this job asks for {spec.distance}; set distance={there[1]}, or write to another directory"
         )
-    if both_dense and facts.vector_name != spec.vector_name:
+    if both_dense and not facts.others and not spec.merge and facts.vector_name != spec.vector_name:
         problems.append(
             f"the vectors of {root} are {_named(facts.vector_name)}, but those of this job {_named(spec.vector_name)}; {_how(facts.vector_name)}, or write to another directory"
         )
     for field, kind in spec.payload_indexes.items():
-        there = facts.payload_indexes.get(field, kind)
-        if there != kind:
+        present = facts.payload_indexes.get(field, kind)
+        if present != kind:
             problems.append(
-                f"{root} has a payload index of type {there} on '{field}', but this job asks for {kind}; leave '{field}' out of option 'payload_indexes', or write to another directory"
+                f"{root} has a payload index of type {present} on '{field}', but this job asks for {kind}; leave '{field}' out of option 'payload_indexes', or write to another directory"
             )
     return [*problems, *guard_problems(str(root), facts.metadata, spec, facts.points)]
+
+
+def _merging_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Iterator[str]:
+    """Vectors of a job that merges which cannot be there, or are there otherwise."""
+    if (spec.dense and spec.vector_name in facts.sparse_vectors) or spec.sparse_vector_name in facts.dense_vectors:
+        yield f"{root} has a vector of this job's name that is of the other kind, dense or sparse; choose another name"
+    elif spec.dense and not spec.vector_name and "" not in facts.names:
+        yield f"{root} has only named vectors ({', '.join(map(repr, sorted(facts.names)))}); choose one, or a new one, with option 'vector_name'"
+    new = new_vectors(facts, spec)
+    if new and not spec.create:
+        yield f"{root} has no vector {' and '.join(map(repr, new))}, and create_collection=false; leave that option out, or write to another directory"
 
 
 def _kind_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Iterator[str]:

@@ -15,7 +15,7 @@ from spark_vector_sink.plain import RESERVED, is_spread
 from spark_vector_sink.store.edge.chunks import first_point, remove_chunks
 from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.edge.points import payloads, point_ids, to_edge_points, to_edge_vectors
+from spark_vector_sink.store.edge.points import dense_columns, payloads, point_ids, to_edge_points, to_edge_vectors
 from spark_vector_sink.store.edge.shard import qdrant_edge
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, read_operations
 from spark_vector_sink.store.edge.state import as_point_id, sink_fields, stored
@@ -48,7 +48,7 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> O
     edge, decisions = qdrant_edge(), Decisions(log)
     unflushed, older = 0, Older()
     for path in files:
-        for operation in read_operations(path, facts.dimension, _BATCH_POINTS):
+        for operation in read_operations(path, dense_columns(facts), _BATCH_POINTS):
             older += _apply(edge, shard, operation, facts, decisions)
             unflushed += operation.rows.num_rows
             if unflushed >= _FLUSH_POINTS:
@@ -62,11 +62,12 @@ def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> O
 
 def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> Older:
     kind = operation.kind
+    unconditional = kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names
+    if unconditional and kind == How.REPLACE.value and not _has_chunks(shard, point_ids(operation.rows)):
+        shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, operation.rows, facts)))
+        return Older()
     staged, there = _look(shard, operation)
-    if kind in _WITHOUT_CONDITION and "version" not in operation.rows.schema.names:
-        made = decide(kind, staged, there)
-    else:
-        made = decisions.of(len(staged), lambda: decide(kind, staged, there))
+    made = decide(kind, staged, there) if unconditional else decisions.of(len(staged), lambda: decide(kind, staged, there))
     # before the head is written, which says how many there were: killed in between, it still does
     vanishing = [(row.id, chunks_left(kind, row) or 1) for row, decision in zip(staged, made, strict=True) if decision & SHRINK]
     remove_chunks(edge, shard, vanishing)
@@ -123,6 +124,11 @@ def _some(make: Any, edge: Any, operation: Operation, facts: StoreFacts, chosen:
 def _update(shard: Any, operation: Any, items: list[Any]) -> None:
     if items:
         shard.update(operation(items))
+
+
+def _has_chunks(shard: Any, ids: list[PointId]) -> bool:
+    """Whether one of these points is of a document in several chunks. Most stores have none, and need not be looked at any closer."""
+    return any(sink_fields(record.payload).get("chunks", 1) != 1 for record in shard.retrieve(ids, [f"{RESERVED}.chunks"], False))
 
 
 def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId, There]]:

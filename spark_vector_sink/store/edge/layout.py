@@ -106,7 +106,10 @@ class StoreDirectory:
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """What the store remembers of one version. `metadata` is the sink's; `points` counts what has been brought in."""
+    """What the store remembers of one version. `metadata` is the sink's; `points` counts what has been brought in.
+
+    The first job's vectors stand by themselves; those that moved in later are in `others`.
+    """
 
     vector_name: str
     dimension: int | None
@@ -116,10 +119,29 @@ class StoreFacts:
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     sparse_vector_name: str | None = None
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """name → dimension and distance of a dense vector, nothing of a sparse one"""
 
     @property
     def dense(self) -> bool:
         return self.dimension is not None
+
+    @property
+    def dense_vectors(self) -> dict[str, tuple[int, str]]:
+        """Dimension and distance of every dense vector, by name."""
+        first = {self.vector_name: (self.dimension, self.distance)} if self.dimension is not None else {}
+        return first | {name: (int(kind["dimension"]), str(kind["distance"])) for name, kind in self.others.items() if kind}
+
+    @property
+    def sparse_vectors(self) -> set[str]:
+        """The names of the sparse vectors."""
+        first = {self.sparse_vector_name} if self.sparse_vector_name else set()
+        return first | {name for name, kind in self.others.items() if not kind}
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all vectors; "" is the unnamed one."""
+        return {*self.dense_vectors, *self.sparse_vectors}
 
 
 def read_facts(directory: StoreDirectory, physical: str) -> StoreFacts:

@@ -1,7 +1,7 @@
 """The staged form of points: a PointBatch as an Arrow record batch, and from there to Qdrant Edge's `Point`.
 
 Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, as the store has them and the batch
-writes them; `version`, where it has versions; and `payload`, an object with the user's columns and `_sink`, so that no name collides.
+writes them (of a vector that moved in later with its name: `vector:name`); `version`, where it has versions; and `payload`, an object with the user's columns and `_sink`, so that no name collides.
 """
 
 from __future__ import annotations
@@ -69,18 +69,30 @@ def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return plain.values(batch.column("payload"), batch.schema.field("payload"))
 
 
+def dense_columns(facts: StoreFacts) -> dict[str, int]:
+    """The dimension of each column with dense vectors, as far as it may be there."""
+    return {_column("vector", name, facts): dimension for name, (dimension, _) in facts.dense_vectors.items()}
+
+
+def _column(kind: str, name: str, facts: StoreFacts) -> str:
+    return kind if name not in facts.others else f"{kind}:{name}"
+
+
 def _vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
     vectors: list[Any] = [{} for _ in range(batch.num_rows)]
-    if "vector" in batch.schema.names:
-        column = batch.column("vector")
-        # lists: given numpy rows, Qdrant Edge takes twice as long
-        rows = column.flatten().to_numpy().reshape(len(column), -1).tolist()
-        vectors = [{facts.vector_name: row} for row in rows] if facts.vector_name or facts.sparse_vector_name else rows
-    if "sparse_indices" in batch.schema.names:
-        # a row without entries has an empty vector, as on a server
-        indices, values = _lists(batch.column("sparse_indices")), _lists(batch.column("sparse_values"))
-        for named, mine, weights in zip(vectors, indices, values, strict=True):
-            named[facts.sparse_vector_name] = edge.SparseVector(mine, weights)
+    there, is_named = set(batch.schema.names), facts.names != {""}
+    for name in facts.dense_vectors:
+        if (column_name := _column("vector", name, facts)) in there:
+            column = batch.column(column_name)
+            # lists: given numpy rows, Qdrant Edge takes twice as long
+            rows = column.flatten().to_numpy().reshape(len(column), -1).tolist()
+            vectors = [{**named, name: row} for named, row in zip(vectors, rows, strict=True)] if is_named else rows
+    for name in facts.sparse_vectors:
+        if (column_name := _column("sparse_indices", name, facts)) in there:
+            # a row without entries has an empty vector, as on a server
+            indices, values = _lists(batch.column(column_name)), _lists(batch.column(_column("sparse_values", name, facts)))
+            for named, mine, weights in zip(vectors, indices, values, strict=True):
+                named[name] = edge.SparseVector(mine, weights)
     return vectors
 
 
@@ -92,21 +104,21 @@ def _lists(column: pa.LargeListArray) -> list[list[Any]]:
 
 
 def _vector_columns(points: PointBatch, facts: StoreFacts) -> dict[str, pa.Array]:
-    wanted = ([facts.vector_name] if facts.dense else []) + ([facts.sparse_vector_name] if facts.sparse_vector_name else [])
-    if points.how not in _WITH_VECTORS:
-        wanted = []
-    elif points.how is How.MERGE:  # what it does not write stays
-        wanted = [name for name in wanted if name in points.vectors] or wanted
-    if set(points.vectors) != set(wanted):
+    wanted = facts.names if points.how in _WITH_VECTORS else set()
+    if points.how is How.MERGE and points.vectors and points.vectors.keys() <= wanted:  # what it does not write stays
+        wanted = set(points.vectors)
+    if points.vectors.keys() != wanted:
         raise PermanentStoreError(
-            f"the embedded store takes the vector {' and '.join(map(repr, wanted)) or 'none'}, but got {', '.join(map(repr, points.vectors)) or 'none'}; write to another directory"
+            f"the embedded store takes the vector {' and '.join(map(repr, sorted(wanted))) or 'none'}, but got {', '.join(map(repr, points.vectors)) or 'none'}; "
+            "write to another directory" + (", or set existing=merge" if points.how is How.REPLACE and facts.others else "")
         )
     columns: dict[str, pa.Array] = {}
-    for name in wanted:
+    for name in sorted(wanted):
         rows = points.vectors[name]
-        if isinstance(rows, SparseVectors) != (name == facts.sparse_vector_name):
+        if isinstance(rows, SparseVectors) != (name in facts.sparse_vectors):
             raise PermanentStoreError(f"the vector {name!r} of the embedded store is of the other kind, dense or sparse; write to another directory")
-        columns |= _sparse_columns(rows) if isinstance(rows, SparseVectors) else {"vector": _dense_column(rows, facts.dimension)}
+        made = _sparse_columns(rows) if isinstance(rows, SparseVectors) else {"vector": _dense_column(rows, facts.dense_vectors[name][0])}
+        columns |= {_column(kind, name, facts): column for kind, column in made.items()}
     return columns
 
 

@@ -74,22 +74,23 @@ class StagedFile:
         self._writer, self._schema = pa.ipc.new_stream(self._file, schema), schema
 
 
-def read_operations(path: Path, dimension: int | None, most: int) -> Iterator[Operation]:
-    """What a staged file holds, at most `most` points at a time; the file is mapped, not read as a whole."""
+def read_operations(path: Path, dimensions: Mapping[str, int], most: int) -> Iterator[Operation]:
+    """What a staged file holds, at most `most` points at a time; the file is mapped, not read as a whole. dimensions: of each column of dense vectors."""
     with pa.memory_map(str(path)) as source:
         while source.tell() < source.size():
             with pa.ipc.open_stream(source) as stream:
                 said = json.loads(stream.schema.metadata[_KEY])
                 if said["kind"] == _END:
                     return
-                _check_dimension(path, stream.schema, dimension)
+                _check_dimensions(path, stream.schema, dimensions)
                 for batch in stream:
                     for start in range(0, batch.num_rows, most):
                         yield Operation(said["kind"], batch.slice(start, most), said.get("fields", {}))
     raise PermanentStoreError(f"staged file {path} ends too early: {path.stat().st_size:,} bytes of it are there")
 
 
-def _check_dimension(path: Path, schema: pa.Schema, dimension: int | None) -> None:
-    staged = schema.field("vector").type.list_size if "vector" in schema.names else None
-    if staged is not None and staged != dimension:
-        raise PermanentStoreError(f"staged file {path} holds vectors of {staged} dimensions, but the store those of {dimension or 'none'}")
+def _check_dimensions(path: Path, schema: pa.Schema, dimensions: Mapping[str, int]) -> None:
+    for column in schema:
+        if column.name.partition(":")[0] == "vector" and column.type.list_size != dimensions.get(column.name):
+            stored = dimensions.get(column.name, "none")
+            raise PermanentStoreError(f"staged file {path} holds vectors of {column.type.list_size} dimensions, but the store those of {stored}")

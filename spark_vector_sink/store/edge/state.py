@@ -17,8 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.store.edge.layout import publish
+from spark_vector_sink.store.edge.layout import StoreDirectory, publish, read_facts
+from spark_vector_sink.store.edge.shard import opened, qdrant_edge
 from spark_vector_sink.store.points import PointId, Stored
+from spark_vector_sink.store.store import FINGERPRINT
 
 _POINTS = 10_000
 """of one record batch: what the driver holds at a time"""
@@ -43,9 +45,9 @@ def sink_fields(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def stored(fields: Mapping[str, Any]) -> Stored:
-    """What `_sink` says."""
-    return Stored(fields.get("fingerprint"), fields.get("version"), fields.get("chunks") or 1, fields.get("deleted") is not None)
+def stored(fields: Mapping[str, Any], fingerprint: str = FINGERPRINT) -> Stored:
+    """What `_sink` says. fingerprint: the field that holds it."""
+    return Stored(fields.get(fingerprint), fields.get("version"), fields.get("chunks") or 1, fields.get("deleted") is not None)
 
 
 def as_point_id(id: int | uuid.UUID) -> PointId:
@@ -53,8 +55,18 @@ def as_point_id(id: int | uuid.UUID) -> PointId:
     return id if isinstance(id, int) else str(id)
 
 
-def export(edge: Any, shard: Any | None, path: Path) -> None:
-    """Write the file, of a store that has no points yet an empty one. shard: an open index, or None."""
+def export_for(directory: StoreDirectory, physical: str, run: str, deadline: float, fingerprint: str) -> None:
+    """Write down what is there, for the tasks of the run. fingerprint: see `stored`."""
+    path = directory.state_file(run)
+    if read_facts(directory, physical).points == 0:
+        export(qdrant_edge(), None, path, fingerprint)
+    else:
+        with opened(directory.shard(physical), deadline) as shard:
+            export(qdrant_edge(), shard, path, fingerprint)
+
+
+def export(edge: Any, shard: Any | None, path: Path, fingerprint: str = FINGERPRINT) -> None:
+    """Write the file, of a store that has no points yet an empty one. shard: an open index, or None. fingerprint: see `stored`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         with pa.ipc.new_file(file, _SCHEMA) as writer:
@@ -62,7 +74,7 @@ def export(edge: Any, shard: Any | None, path: Path) -> None:
             while more and shard is not None:
                 wanted = edge.ScrollRequest(offset=offset, limit=_POINTS, with_payload=[RESERVED], with_vector=False)
                 records, offset = shard.scroll(wanted)
-                writer.write_batch(_batch(records))
+                writer.write_batch(_batch(records, fingerprint))
                 more = offset is not None
         file.flush()
         os.fsync(file.fileno())
@@ -110,8 +122,8 @@ def _key(id: PointId) -> bytes:
     return b"\1" + bytes.fromhex(id.replace("-", "")) if isinstance(id, str) else b"\0" + id.to_bytes(16, "big")
 
 
-def _batch(records: Sequence[Any]) -> pa.RecordBatch:
-    rows = [stored(sink_fields(record.payload)) for record in records]
+def _batch(records: Sequence[Any], fingerprint: str) -> pa.RecordBatch:
+    rows = [stored(sink_fields(record.payload), fingerprint) for record in records]
     columns = [
         [_key(as_point_id(record.id)) for record in records],
         [row.fingerprint for row in rows],

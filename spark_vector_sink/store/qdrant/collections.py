@@ -14,29 +14,31 @@ from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.store import versions
-from spark_vector_sink.store.guard import guard_problems, other_model
+from spark_vector_sink.store.guard import guard_problems, left_out, other_model
 from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.qdrant.address import Address, answers
-from spark_vector_sink.store.qdrant.connection import METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
-from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, left_out, vector_problems
+from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
+from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, vector_problems
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.inheriting import index_schema
 from spark_vector_sink.store.qdrant.missing import count_missing, delete_missing, delete_tombstones
+from spark_vector_sink.store.qdrant.moving_in import MovingIn, missing_names, steps, without_guests
 from spark_vector_sink.store.qdrant.pages import list_pages, read_page
 from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
 from spark_vector_sink.store.qdrant.versions import Versions, state_of
 from spark_vector_sink.store.question import SparseQuery
+from spark_vector_sink.store.remembered import VECTORS, fingerprint_field, of_vector
 from spark_vector_sink.store.retry import retrying
-from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
+from spark_vector_sink.store.store import FINGERPRINT, CollectionSpec, Finished, Hit, Probe, Target
 
 T = TypeVar("T")
 
 log = logging.getLogger("spark_vector_sink")
 
 
-class QdrantCollections(Versions):
+class QdrantCollections(MovingIn, Versions):
     """See `Collections` for what each method promises."""
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
@@ -80,7 +82,9 @@ class QdrantCollections(Versions):
         if target.overwrites:
             pass
         elif not target.exists:
-            self._create(target, spec, run)
+            target = self._create(target, spec, run)
+        elif spec.merge:
+            target = self._merge_into(target, spec, run)
         elif not target.points or not target.remembered:
             self._remember(target, spec.metadata, run)
         elif spec.metadata.get("chunked") and not target.remembered.get("chunked"):
@@ -95,6 +99,20 @@ class QdrantCollections(Versions):
                 self._same_on(address, target)
         made = self._info(target.physical)
         return target if made is None else replace(target, made_by=our_metadata(made).get("run"), max_batch_points=_most_points(made))
+
+    def _merge_into(self, target: Target, spec: CollectionSpec, run: str) -> Target:
+        """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the job's vectors."""
+        info = self._info(target.physical)
+        if info is None:
+            raise CollectionError(f"'{target.name}' was deleted since this job was planned; run the job again")
+        target = self._existing(replace(target, problems=()), info, spec)
+        if target.problems:
+            raise CollectionError(target.problems)
+        self._move_in(target, missing_names(info, spec), spec)
+        is_first = target.fingerprint == FINGERPRINT
+        if is_first and not (target.points and target.remembered):
+            self._remember(target, {**spec.metadata, VECTORS: target.remembered.get(VECTORS, {})}, run)
+        return target
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
@@ -179,25 +197,28 @@ class QdrantCollections(Versions):
         info = self._info(name)
         return {} if info is None else our_metadata(info)
 
-    def search(self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None) -> list[Hit]:
-        asked = query(name, self.metadata(name), vector, limit, sparse)
+    def search(
+        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None
+    ) -> list[Hit]:
+        asked = query(name, of_vector(name, self.metadata(name), vector_name), vector, limit, sparse)
         with self._asking(f"searching '{name}'"):
             found = self._client.query_points(name, **asked, with_payload=True)
         return [Hit(point.id if isinstance(point.id, int) else str(point.id), point.score, point.payload or {}) for point in found.points]
 
     def _existing(self, target: Target, info: models.CollectionInfo, spec: CollectionSpec) -> Target:
         """The target of a collection that is there, with everything that does not fit."""
+        missing, theirs = missing_names(info, spec), our_metadata(info)
         problems = [
             *target.problems,
-            *vector_problems(target.name, info, spec),
-            *left_out(target.name, our_metadata(info), spec, info.points_count or 0),
-            *guard_problems(target.name, our_metadata(info), spec, info.points_count or 0),
+            *vector_problems(target.name, info, spec, missing),
+            *self._moving_in_problems(target, missing, spec),
+            *left_out(target.name, self._others(target.physical, info, spec), spec),
+            *guard_problems(target.name, theirs, spec, info.points_count or 0, self._unknown(target.physical, info, spec)),
         ]
-        problems += index_problems(target.name, info, spec)
-        problems += sharding_problems(target.name, info, spec)
-        missing = sorted(set(spec.payload_indexes) - set(info.payload_schema))
+        problems += [*index_problems(target.name, info, spec), *sharding_problems(target.name, info, spec)]
+        unindexed = sorted(set(spec.payload_indexes) - set(info.payload_schema))
         plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
-        plan += [f"create the payload index {field}:{spec.payload_indexes[field]}" for field in missing]
+        plan += [*steps(missing, spec), *(f"create the payload index {field}:{spec.payload_indexes[field]}" for field in unindexed)]
         vector = dense_vectors(info).get(spec.vector_name)
         dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
         return replace(
@@ -207,10 +228,11 @@ class QdrantCollections(Versions):
             plan=tuple(plan),
             points=info.points_count,
             max_batch_points=_most_points(info),
-            remembered=our_metadata(info),
+            remembered=theirs,
+            fingerprint=fingerprint_field(theirs, spec),
         )
 
-    def _create(self, target: Target, spec: CollectionSpec, run: str) -> None:
+    def _create(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         arguments = creation(spec)
         try:
             with self._asking(f"creating the collection '{target.physical}'"):
@@ -224,15 +246,20 @@ class QdrantCollections(Versions):
                 raise CollectionError(
                     f"a job in mode('overwrite') is just filling '{target.physical}', the first version of '{target.name}'; run this job again when that one has ended"
                 ) from None
-            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, our_metadata(theirs), spec.metadata))
+            if spec.merge:
+                return self._merge_into(target, spec, run)
+            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, our_metadata(theirs), spec))
             if any(wrong):
                 raise CollectionError([problem for problem in wrong if problem]) from None
+        return target
 
     def _remember(self, target: Target, metadata: Mapping[str, Any], run: str) -> None:
         """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not."""
         try:
             with self._asking(f"adopting '{target.name}'"):
-                self._client.update_collection(target.physical, metadata=_remembered(metadata, self.metadata(target.physical).get("run", run)))
+                noted = _remembered(metadata, self.metadata(target.physical).get("run", run))
+                gone = set(target.remembered.get(VECTORS, {})) - set(metadata.get(VECTORS, {}))
+                self._client.update_collection(target.physical, metadata={**noted, **{f"{GUEST_KEY}{name}": None for name in gone}})
         except DeniedError:
             return
 
@@ -255,8 +282,9 @@ class QdrantCollections(Versions):
     def _make_indexes(self, target: Target, spec: CollectionSpec) -> None:
         info = self._info(target.physical)
         present = info.payload_schema if info is not None else {}
+        needed = spec.strict_indexes if info is not None and _wants_indexes(info) else {}
         old = self._info(target.replaces) if spec.inherits and target.replaces is not None else None
-        for field, kind in spec.payload_indexes.items():
+        for field, kind in {**spec.payload_indexes, **needed}.items():
             if field in present:
                 continue
             schema = index_schema(old, field)
@@ -269,7 +297,13 @@ class QdrantCollections(Versions):
 
 def _remembered(metadata: Mapping[str, Any], run: str) -> dict[str, Any]:
     """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
-    return {METADATA_KEY: {**metadata, "run": run}}
+    return {METADATA_KEY: {**without_guests(metadata), "run": run}}
+
+
+def _wants_indexes(info: models.CollectionInfo) -> bool:
+    """Whether the server refuses updates that choose points by a field without an index (strict mode)."""
+    strict = info.config.strict_mode_config
+    return strict is not None and bool(strict.enabled) and strict.unindexed_filtering_update is False
 
 
 def _most_read(info: models.CollectionInfo | None) -> int:

@@ -14,12 +14,16 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from spark_vector_sink.errors import CollectionError, TransientStoreError
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, one_that_answers
 from spark_vector_sink.store.qdrant.status import store_error
+from spark_vector_sink.store.remembered import VECTORS
 from spark_vector_sink.store.retry import retrying
 
 T = TypeVar("T")
 
 METADATA_KEY = "spark_vector_sink"
 """Our part of a collection's metadata."""
+
+GUEST_KEY = f"{METADATA_KEY}_vector:"
+"""Begins the key of what is remembered of a vector that moved in later: the server merges the top-level keys, so that jobs do not overwrite each other's."""
 
 PATIENCE_SECONDS = 10.0
 """How long a question about a collection is asked again before a job: the server answers with errors while jobs beside this one create it."""
@@ -102,6 +106,10 @@ class DeniedError(CollectionError):
 
 
 def our_metadata(info: models.CollectionInfo) -> dict[str, Any]:
-    """What the sink remembers in a collection."""
-    found = (info.config.metadata or {}).get(METADATA_KEY)
-    return found if isinstance(found, dict) else {}
+    """What the sink remembers in a collection; what it remembers of vectors that moved in later, each under a key of its own, is put together."""
+    metadata = info.config.metadata or {}
+    found = metadata.get(METADATA_KEY)
+    if not isinstance(found, dict):
+        return {}
+    guests = {key.removeprefix(GUEST_KEY): entry for key, entry in sorted(metadata.items()) if key.startswith(GUEST_KEY) and isinstance(entry, dict)}
+    return {**found, VECTORS: guests} if guests else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -81,26 +81,25 @@ def dense_vectors(info: models.CollectionInfo) -> dict[str, models.VectorParams]
     return declared if isinstance(declared, dict) else {"": declared} if declared is not None else {}
 
 
-def vector_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
-    """Vectors of the job that the collection has not, or has otherwise."""
-    if spec.dense:
+def sparse_vectors(info: models.CollectionInfo) -> Mapping[str, models.SparseVectorParams]:
+    """The collection's sparse vectors by name."""
+    return info.config.params.sparse_vectors or {}
+
+
+def vector_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec, coming: Collection[str] = ()) -> Iterator[str]:
+    """Vectors of the job that the collection has not, or has otherwise. coming: those that the job will create."""
+    sparse = sparse_vectors(info)
+    if (spec.dense and spec.vector_name in sparse) or spec.sparse_vector_name in dense_vectors(info):
+        yield f"the collection '{name}' has a vector of this job's name that is of the other kind, dense or sparse; choose another name"
+        return
+    if spec.dense and spec.vector_name not in coming:
         yield from _dense_problems(name, dense_vectors(info), spec)
-    sparse = info.config.params.sparse_vectors or {}
-    if spec.sparse_vector_name and spec.sparse_vector_name not in sparse:
+    if spec.sparse_vector_name and spec.sparse_vector_name not in {*sparse, *coming}:
         yield (
             f"the collection '{name}' has no sparse vector '{spec.sparse_vector_name}'; it has {_listed(sparse)}: set option 'sparse_vector_name'"
             if sparse
             else f"the collection '{name}' has no sparse vectors, and this job makes them; write to another collection"
         )
-
-
-def left_out(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, points: int) -> Iterator[str]:
-    """Vectors that earlier jobs gave to the points and this job does not: a point that it writes again would lose them, or keep those of its old text."""
-    sparse = theirs.get("sparse_vector_name")
-    if points and sparse and sparse != spec.sparse_vector_name:
-        yield f"the points of '{name}' have the sparse vector '{sparse}', which this job does not write; set sparse_vector_name={sparse}, or use another collection"
-    if points and theirs and theirs.get("dense", True) and not spec.dense:
-        yield f"the points of '{name}' have dense vectors, which this job does not write; write both, or use another collection"
 
 
 def _dense_problems(name: str, named: Mapping[str, models.VectorParams], spec: CollectionSpec) -> Iterator[str]:

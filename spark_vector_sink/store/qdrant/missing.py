@@ -7,7 +7,7 @@ from qdrant_client import QdrantClient, models
 from spark_vector_sink.store.qdrant.filters import CHUNK, DELETED, RUN, SOURCE
 from spark_vector_sink.store.qdrant.sharding import selector
 
-INDEXES = {SOURCE: "keyword", RUN: "keyword", DELETED: "integer"}
+INDEXES = {SOURCE: "keyword", RUN: "keyword", DELETED: "integer", CHUNK: "integer"}
 """What makes these filters fast, and lets a server in strict mode take them."""
 
 

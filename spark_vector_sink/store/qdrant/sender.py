@@ -18,6 +18,7 @@ from spark_vector_sink.store.qdrant.reading import IDS_AT_ONCE, found, names, re
 from spark_vector_sink.store.qdrant.requests import Request
 from spark_vector_sink.store.qdrant.status import OverloadedError, RefusedPointsError, TooLargeError, store_error
 from spark_vector_sink.store.retry import Trouble, retrying
+from spark_vector_sink.store.store import FINGERPRINT
 
 SLOW = 0.5
 """A reply that took more than this share of the deadline says that the server has too much to do."""
@@ -34,14 +35,19 @@ class _SmallerError(StoreError):
 
 
 class Sender:
-    """Sends requests; used by several threads. most_points: of one request. closing: ends the waits between tries."""
+    """Sends requests; used by several threads. most_points: of one request. closing: ends the waits between tries.
+    fingerprint: the field of `_sink` that `stored` reads as such."""
 
-    def __init__(self, nodes: Nodes, collection: str, limit: Limit, retry_max_seconds: float, most_points: int, closing: threading.Event) -> None:
+    def __init__(
+        self, nodes: Nodes, collection: str, limit: Limit, retry_max_seconds: float, most_points: int, closing: threading.Event,
+        fingerprint: str = FINGERPRINT,
+    ) -> None:  # fmt: skip
         self.retries = 0
         self._nodes, self._collection, self._limit = nodes, collection, limit
         self._retry_max_seconds = retry_max_seconds
         self._most_points = most_points
         self._closing = closing
+        self._fingerprint = fingerprint
         self._trouble = Trouble(retry_max_seconds)
         self._lock = threading.Lock()
 
@@ -60,7 +66,8 @@ class Sender:
         for places in in_shards(shard_keys, len(ids)):
             those, keys = [ids[place] for place in places.tolist()], None if shard_keys is None else [shard_keys[places[0]]]
             for start in range(0, len(those), IDS_AT_ONCE):
-                there.update(found(self._read("Points/Get", reading(self._collection, those[start : start + IDS_AT_ONCE], keys))))
+                request = reading(self._collection, those[start : start + IDS_AT_ONCE], self._fingerprint, keys)
+                there.update(found(self._read("Points/Get", request), self._fingerprint))
         return there
 
     def vector_names(self) -> list[str]:

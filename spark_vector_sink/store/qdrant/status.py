@@ -64,6 +64,7 @@ MEANINGS = (
     Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # what Qdrant 1.18 says where a point is more than it can digest
     Meaning(CODES.INTERNAL, AGAIN),
     Meaning(CODES.ABORTED, AGAIN),
+    Meaning(CODES.CANCELLED, LESS, words=("Timeout expired",)),  # the server keeps our deadline, too, and is sometimes first
     Meaning(CODES.CANCELLED, AGAIN),
     Meaning(CODES.UNKNOWN, AGAIN),
     Meaning(CODES.NOT_FOUND, AGAIN, words=("No point with id",)),  # somebody has removed it between two operations of a request

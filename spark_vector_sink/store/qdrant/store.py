@@ -31,7 +31,7 @@ class QdrantStore:
         limit = Limit(None if options.max_in_flight == AUTO else int(options.max_in_flight))
         self._pace = Pace(options.max_points_per_second, self._closing)
         most_points = self._pace.most_points(min(options.batch_points, target.max_batch_points or options.batch_points))
-        self._sender = Sender(self._nodes, self._collection, limit, options.retry_max_seconds, most_points, self._closing)
+        self._sender = Sender(self._nodes, self._collection, limit, options.retry_max_seconds, most_points, self._closing, target.fingerprint)
         self._in_flight: InFlight[Request, Outcome] = InFlight(self._sender.send, limit)
         self._vector_names: list[str] | None = None
 

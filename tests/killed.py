@@ -1,4 +1,4 @@
-"""An overwrite in a process of its own, which ends by SIGKILL just before a step: `python -m tests.integration.killed STEP OPTIONS`.
+"""An overwrite in a process of its own, which ends by SIGKILL just before a step: `python -m tests.killed STEP OPTIONS`.
 
 A step is `method n`: the n-th call of that function. Nothing of the package knows of it.
 """
@@ -8,8 +8,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
@@ -17,7 +21,9 @@ from spark_vector_sink.store.edge import collections as edge_collections
 from spark_vector_sink.store.edge import versions as edge_versions
 from spark_vector_sink.store.qdrant import indexing
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
-from tests.jobs import vectors
+from tests.jobs import Place, vectors
+
+ROOT = Path(__file__).parents[1]
 
 LOADING, CHECKED, OVER = ({"v1": "ready", "v2": state} for state in ("loading", "checked", "ready"))
 
@@ -57,6 +63,18 @@ STEPS_EMBEDDED = {
 """On an embedded store, before each step: the edition that serves then."""
 
 
+def edition(number: int) -> pa.Table:
+    """What the job of that number writes: another count of points each time, and the number in each of them."""
+    count = 200 + number
+    return vectors(count, edition=[number] * count)
+
+
+def killed_at(place: Place, step: str) -> int:
+    """An overwrite with edition 1 in a process that ends by SIGKILL just before that step; its exit status."""
+    script = [sys.executable, "-m", "tests.killed", step, json.dumps(place.options)]
+    return subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=120).returncode
+
+
 def main() -> None:
     """Kill this process before the step; exit with 0 where the step never comes."""
     name, _, number = sys.argv[1].partition(" ")
@@ -76,7 +94,7 @@ def main() -> None:
         return original(*args, **keywords)
 
     setattr(owner, name, counted)
-    rows = vectors(201, edition=[1] * 201)
+    rows = edition(1)
     plan = sink.prepare(planning.plan(options, rows.schema, "overwrite"))
     reports = [sink.write_partition(plan, part.to_batches(), sink.Task(partition=i)) for i, part in enumerate((rows.slice(0, 100), rows.slice(100)))]
     sink.finish(plan, reports)

@@ -36,6 +36,7 @@ from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.documents import Documents
 from spark_vector_sink.store.pages import Page, point_id, shard_keys
+from spark_vector_sink.store.remembered import VECTORS
 from spark_vector_sink.store.store import VectorStore
 
 PAGE_POINTS = 4096
@@ -108,6 +109,7 @@ def plan(where: str, options: Mapping[str, Any], shipped: Path | None = None) ->
     with stores.collections(parsed, place) as collections:
         remembered = collections.metadata(name)
         text = _text_field(name, remembered)
+        _alone(name, remembered)
         parsed = _as_it_was(parsed, remembered, text)
         encoder, dimension = models.spec(parsed, shipped)
         if dimension is None:
@@ -244,6 +246,15 @@ def _text_field(name: str, remembered: Mapping[str, Any]) -> str:
             "write the table again, with the new model and mode('overwrite')"
         )
     return str(remembered["text"])
+
+
+def _alone(name: str, remembered: Mapping[str, Any]) -> None:
+    """CollectionError where the collection has vectors of several models: the fresh version would have one."""
+    if remembered.get(VECTORS):
+        raise CollectionError(
+            f"'{name}' has vectors of several models ({', '.join(map(repr, remembered[VECTORS]))} too), and the fresh version would have one; "
+            "let the new model's move in beside them, with existing=merge and a 'vector_name' of its own"
+        )
 
 
 def _as_it_was(options: SinkOptions, remembered: Mapping[str, Any], text: str) -> SinkOptions:

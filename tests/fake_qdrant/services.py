@@ -135,8 +135,9 @@ class Points(q.PointsServicer):  # type: ignore[misc]
         return reply
 
     def Count(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
-        found = chosen(request.filter, self._asked(request).points)
-        return q.CountResponse(result=q.CountResult(count=len(found)))
+        asked = self._asked(request)
+        shards = [asked.shards[key] for key in named(request) or asked.shards] if asked.is_custom else [asked.points]
+        return q.CountResponse(result=q.CountResult(count=sum(len(chosen(request.filter, points)) for points in shards)))
 
     def Query(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         kind = request.query.WhichOneof("variant")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from spark_vector_sink.store.edge import pages, purge, staging, state, versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.edge.ingest import Older, ingest
-from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
+from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
-from spark_vector_sink.store.edge.making import create, creation, index_plan, inherited, make_root, resolve_overwrite
+from spark_vector_sink.store.edge.making import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
 from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
 from spark_vector_sink.store.pages import Page
@@ -69,7 +68,7 @@ class EdgeCollections:
                 physical = versions.begin(directory, run, target.replaces)
                 create(directory, spec, physical)
             else:
-                physical = directory.current() or _create_current(directory, spec)
+                physical = directory.current() or create_current(directory, spec)
             facts = self._update(directory, physical, spec, deadline)
             staging.begin_run(directory, run)
             fingerprint = fingerprint_field(facts.metadata, spec)
@@ -249,15 +248,6 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
         points=points,
         remembered=facts.metadata,
     )
-
-
-def _create_current(directory: StoreDirectory, spec: CollectionSpec) -> str:
-    """Make an empty store; its version. What a process that was killed here has left is no store, and is made anew; what an overwrite fills is not touched."""
-    physical = versions.next_name(directory) if versions.is_aside(directory, FIRST_VERSION) else FIRST_VERSION
-    shutil.rmtree(directory.version(physical), ignore_errors=True)
-    create(directory, spec, physical)
-    write_atomically(directory.current_file, f"{physical}\n")
-    return physical
 
 
 def _check_serves(directory: StoreDirectory, target: Target) -> None:

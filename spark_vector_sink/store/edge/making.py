@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge import versions
 from spark_vector_sink.store.edge.fit import missing_problem, place_problems
-from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
+from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.store import CollectionSpec, Target
 
 
@@ -78,3 +79,12 @@ def create(directory: StoreDirectory, spec: CollectionSpec, physical: str) -> No
     write_facts(directory, physical, facts)
     directory.pending.mkdir(exist_ok=True)
     directory.all_staging.mkdir(exist_ok=True)
+
+
+def create_current(directory: StoreDirectory, spec: CollectionSpec) -> str:
+    """Make an empty store; its version. What a process that was killed here has left is no store, and is made anew; what an overwrite fills is not touched."""
+    physical = versions.next_name(directory) if versions.is_aside(directory, FIRST_VERSION) else FIRST_VERSION
+    shutil.rmtree(directory.version(physical), ignore_errors=True)
+    create(directory, spec, physical)
+    write_atomically(directory.current_file, f"{physical}\n")
+    return physical

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
-import pyarrow as pa
 from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.store import versions
 from spark_vector_sink.store.guard import guard_problems, left_out, other_model
-from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.qdrant.address import Address, answers
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, vector_problems
@@ -23,7 +20,7 @@ from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_index
 from spark_vector_sink.store.qdrant.inheriting import index_schema
 from spark_vector_sink.store.qdrant.missing import count_missing, delete_missing, delete_tombstones
 from spark_vector_sink.store.qdrant.moving_in import MovingIn, missing_names, steps, without_guests
-from spark_vector_sink.store.qdrant.pages import list_pages, read_page
+from spark_vector_sink.store.qdrant.pages import Pages
 from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
@@ -38,7 +35,7 @@ T = TypeVar("T")
 log = logging.getLogger("spark_vector_sink")
 
 
-class QdrantCollections(MovingIn, Versions):
+class QdrantCollections(MovingIn, Pages, Versions):
     """See `Collections` for what each method promises."""
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
@@ -184,15 +181,6 @@ class QdrantCollections(MovingIn, Versions):
 
         return retrying(ask, self._patience, lambda: None)
 
-    def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
-        replaced = target.replaces or target.name
-        info = self._info(replaced)
-        return list_pages(self._client, replaced, min(size, _most_read(info)), partial(self._asking_again, f"listing the points of '{replaced}'"))
-
-    def read(self, page: Page) -> Iterator[pa.RecordBatch]:
-        most = _most_read(self._info(page.place))
-        yield from read_page(self._client, page, most, partial(self._asking_again, f"reading points of '{page.place}'"))
-
     def metadata(self, name: str) -> Mapping[str, Any]:
         info = self._info(name)
         return {} if info is None else our_metadata(info)
@@ -287,10 +275,7 @@ class QdrantCollections(MovingIn, Versions):
         for field, kind in {**spec.payload_indexes, **needed}.items():
             if field in present:
                 continue
-            schema = index_schema(old, field)
-            if schema is None:
-                tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
-                schema = tenant if kind == "tenant" else models.PayloadSchemaType(kind)
+            schema = index_schema(old, field, kind)
             with self._asking(f"creating the payload index {field}:{kind} of '{target.name}'"):
                 self._client.create_payload_index(target.physical, field, schema, wait=True)
 
@@ -304,13 +289,6 @@ def _wants_indexes(info: models.CollectionInfo) -> bool:
     """Whether the server refuses updates that choose points by a field without an index (strict mode)."""
     strict = info.config.strict_mode_config
     return strict is not None and bool(strict.enabled) and strict.unindexed_filtering_update is False
-
-
-def _most_read(info: models.CollectionInfo | None) -> int:
-    """Most points that the server gives in one reply (strict mode)."""
-    strict = info.config.strict_mode_config if info is not None else None
-    most = strict.max_query_limit if strict is not None and strict.enabled else None
-    return 2**31 if most is None else int(most)
 
 
 def _most_points(info: models.CollectionInfo) -> int | None:

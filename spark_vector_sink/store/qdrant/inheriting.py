@@ -36,10 +36,14 @@ def inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpe
     return replace(spec, config={**config, **spec.config}, payload_indexes={**_indexes(old), **spec.payload_indexes}, sharded=is_custom(old))
 
 
-def index_schema(old: models.CollectionInfo | None, field: str) -> Any:
-    """How a payload index was made; None where there was none."""
-    index = old.payload_schema.get(field) if old is not None else None
-    return None if index is None else index.params or models.PayloadSchemaType(index.data_type.value)
+def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> Any:
+    """How a payload index is made: as `old` has it, else with the server's defaults."""
+    there = old.payload_schema.get(field) if old is not None else None
+    if there is not None and there.params is not None:
+        return there.params
+    if kind == "tenant":
+        return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+    return models.PayloadSchemaType(kind)
 
 
 def other_vectors(name: str, old: models.CollectionInfo, theirs: Mapping[str, Any]) -> Iterator[str]:

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
-from qdrant_client import QdrantClient
 
 from spark_vector_sink.store.pages import Page, batch, order
 from spark_vector_sink.store.points import PointId
-
-T = TypeVar("T")
+from spark_vector_sink.store.qdrant.connection import Connection
+from spark_vector_sink.store.store import Target
 
 READ_POINTS = 256
 """Most points of one reply that has payloads."""
 
-Ask = Callable[[Callable[[], T]], T]
-"""Asks the server, again where that may help"""
 
+class Pages(Connection):
+    """The points of what an overwrite replaces."""
 
-def list_pages(client: QdrantClient, collection: str, size: int, ask: Ask[tuple[list[Any], Any]]) -> list[Page]:
-    """Pages of `size` points, without a look at the points themselves."""
-    firsts = list[PointId]()
-    offset: Any = None
-    while True:
-        records, following = ask(lambda offset=offset: client.scroll(collection, limit=size, offset=offset, with_payload=False, with_vectors=False))  # type: ignore[misc]
-        if records:
-            firsts.append(as_id(records[0].id))
-        if following is None:
-            break
-        offset = following
-    return [Page(collection, first, stop) for first, stop in zip(firsts, [*firsts, None][1:], strict=True)]
+    def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
+        """Finds where each page begins, without a look at the points themselves."""
+        collection, firsts, offset, more = target.replaces or target.name, list[PointId](), None, True
+        limit = min(size, self._most_read(collection))
+        while more:
+            records, offset = self._scrolled(collection, limit, offset, with_payload=False)
+            firsts += [as_id(record.id) for record in records[:1]]
+            more = offset is not None
+        return [Page(collection, first, stop) for first, stop in zip(firsts, [*firsts, None][1:], strict=True)]
 
+    def read(self, page: Page) -> Iterator[pa.RecordBatch]:
+        """Also the points that came into the page since."""
+        limit = min(READ_POINTS, self._most_read(page.place))
+        offset: Any = page.first
+        while offset is not None and _is_within(page, as_id(offset)):
+            records, offset = self._scrolled(page.place, limit, offset, with_payload=True)
+            points = [(as_id(record.id), record.payload, record.shard_key) for record in records]
+            yield batch(point for point in points if _is_within(page, point[0]))
 
-def read_page(client: QdrantClient, page: Page, most: int, ask: Ask[tuple[list[Any], Any]]) -> Iterator[pa.RecordBatch]:
-    """The points of a page, also those that came into it since."""
-    offset: Any = page.first
-    while offset is not None and (page.stop is None or order(as_id(offset)) < order(page.stop)):
-        records, offset = ask(lambda offset=offset: client.scroll(page.place, limit=min(most, READ_POINTS), offset=offset, with_vectors=False))  # type: ignore[misc]
-        within = [(as_id(record.id), record.payload, record.shard_key) for record in records]
-        yield batch(one for one in within if page.stop is None or order(one[0]) < order(page.stop))
+    def _scrolled(self, collection: str, limit: int, offset: Any, with_payload: bool) -> tuple[list[Any], Any]:
+        """Neighbours from an id on, and the id that follows them."""
+
+        def ask() -> tuple[list[Any], Any]:
+            records, following = self._client.scroll(collection, limit=limit, offset=offset, with_payload=with_payload, with_vectors=False)
+            return records, following
+
+        return self._asking_again(f"reading points of '{collection}'", ask)
+
+    def _most_read(self, collection: str) -> int:
+        """Most points that the server gives in one reply (strict mode)."""
+        info = self._info(collection)
+        strict = info.config.strict_mode_config if info is not None else None
+        most = strict.max_query_limit if strict is not None and strict.enabled else None
+        return 2**31 if most is None else int(most)
 
 
 def as_id(found: Any) -> PointId:
     """The client's id as ours."""
     return found if isinstance(found, int) else str(found)
+
+
+def _is_within(page: Page, point: PointId) -> bool:
+    return page.stop is None or order(point) < order(page.stop)

@@ -597,8 +597,8 @@ def test_another_model_is_refused_before_the_first_row(tmp_path: Path) -> None:
     write(tmp_path / "s", [[rows(range(3))]])
     (problem,) = check(options(tmp_path / "s", encoder="tests.unit.fakes:ZeroEncoder"), SCHEMA).problems
     assert problem.endswith(
-        "was filled with the model encoder tests.unit.fakes:HashEncoder, this job would write vectors of encoder tests.unit.fakes:ZeroEncoder; "
-        "use that model, or another collection"
+        "was filled with the model encoder tests.unit.fakes:HashEncoder, this job would write vectors of encoder tests.unit.fakes:ZeroEncoder, "
+        "and no search can compare them; use that model, mode('overwrite'), another collection, or a vector of its own beside it (existing=merge with another vector_name)"
     )
 
 

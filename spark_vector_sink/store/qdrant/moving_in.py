@@ -68,6 +68,9 @@ class MovingIn(Connection):
         if not spec.create:
             yield f"the collection '{target.name}' has no vector {names}, and create_collection=false; create it, or leave that option out"
             return
+        if not hasattr(self._client, "create_vector_name"):
+            yield f"the collection '{target.name}' has no vector {names}, and this qdrant-client cannot add one; install qdrant-client 1.18 or newer"
+            return
         version = self._asking_again("asking for the version", lambda: str(self._client.info().version))
         numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
         if len(numbers) == 2 and numbers < FIRST_SERVER:

@@ -16,6 +16,7 @@ from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, ShardKey, Stored
 from spark_vector_sink.store.qdrant import filters
 from spark_vector_sink.store.qdrant.messages import fill, ordered, set_value, sharded, upsert
+from spark_vector_sink.store.store import FINGERPRINT
 
 Change: TypeAlias = messages.PointsUpdateOperation
 
@@ -145,24 +146,26 @@ def _overwritten(points: PointBatch) -> Iterator[Change]:
 
 
 def _patched(points: PointBatch) -> Iterator[Change]:
-    """Our fields, with the version, and then the user's keys; points with the same values in one operation."""
+    """Our fields, with the version, then the user's keys, then what they are known by; points with the same values in one operation."""
     ours, users = _parted(points)
-    yield from _set_fields(points, ours)
+    yield from _set_fields(points, map(_in_doubt, ours))
     yield from _set_keys(points, users)
+    yield from _seal(points, ours)
 
 
 def _merged(points: PointBatch) -> Iterator[Change]:
-    """New ids come in whole; of those that are there our fields are set, with the version, then the vectors, then the user's keys."""
+    """New ids come in whole; of those that are there our fields are set, with the version, then the vectors, the user's keys, and what they are known by."""
     structs = _structs(points)
     ours, users = _parted(points)
     versions = None if points.versions is None else points.versions.tolist()
     settled = _these(points.ids, versions, settled=True)
     yield Change(upsert=Change.PointStructList(points=structs, update_mode=messages.InsertOnly))
-    yield from _set_fields(points, [{**row, "deleted": _NOTHING} for row in ours])
+    yield from _set_fields(points, [{**_in_doubt(row), "deleted": _NOTHING} for row in ours])
     if points.vectors:
         moved = [messages.PointVectors(id=struct.id, vectors=struct.vectors) for struct in structs]
         yield Change(update_vectors=Change.UpdateVectors(points=moved, update_filter=None if versions is None else settled.filter))
     yield from _set_keys(points, users)
+    yield from _seal(points, ours)
 
 
 def _set_fields(points: PointBatch, fields: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:
@@ -170,6 +173,19 @@ def _set_fields(points: PointBatch, fields: Iterable[dict[str, messages.Value]])
     for values, ids, versions in _alike(points, fields):
         if values:
             yield Change(set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions), key=RESERVED))
+
+
+def _in_doubt(fields: dict[str, messages.Value]) -> dict[str, messages.Value]:
+    """Without a fingerprint until everything is written: one that the server had before it stopped would be believed by the next job."""
+    return {name: _NOTHING if name.startswith(FINGERPRINT) else value for name, value in fields.items()}
+
+
+def _seal(points: PointBatch, ours: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:
+    """Set the fingerprints; the last operation."""
+    fields = [{name: value for name, value in row.items() if name.startswith(FINGERPRINT)} for row in ours]
+    for values, ids, versions in _alike(points, fields):
+        if values:
+            yield Change(set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions, settled=True), key=RESERVED))
 
 
 def _set_keys(points: PointBatch, keys: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:

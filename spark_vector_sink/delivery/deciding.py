@@ -83,4 +83,7 @@ def _one(there: Stored | None, fingerprint: str | None, version: int | None) -> 
         return OLDER
     if fingerprint is None or there.deleted or not same_vector(there.fingerprint, fingerprint):
         return WRITE
-    return UNCHANGED if there.fingerprint == fingerprint and there.version == version else PAYLOAD
+    if there.fingerprint == fingerprint and there.version == version:
+        return UNCHANGED
+    # Under versions several jobs may write at once: by the time that a payload arrives, the point may have the vector of another text, or be deleted.
+    return PAYLOAD if version is None else WRITE

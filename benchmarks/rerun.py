@@ -1,13 +1,12 @@
 """A table that is written again, unchanged, with `unchanged=skip`: its second run against its first, in Spark, through `write()` to a server.
 
-The first run encodes, which takes most of an hour for a large corpus on two cores; so `--rows` texts of it are encoded, and for the whole corpus the
-first run is extrapolated from their rows/s and named as such. Its second run is measured: the collection is filled with vectors that no model has made,
+The first run encodes, which takes long on two cores; so `--rows` texts of the corpus are encoded, and for the whole of it the first run is extrapolated
+from their rows/s, and named as such. Its second run is measured: the collection is filled with vectors that no model has made,
 with the fingerprints that the model's would have; a re-run reads those, and never a vector.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,13 +33,13 @@ WHOLE = 1 << 40
 
 @dataclass(frozen=True)
 class Measured:
-    """first: seconds of the run that encodes; None where it was not run. again: of each run after it. reports: theirs. spark: of Spark alone, which
-    reads the same rows and hands them to a Python worker that drops them."""
+    """first: seconds of the run that encodes, and of these those until the first vector was there (processes start, the model is loaded); None where
+    it was not run. again: seconds of each run after it. spark: of Spark alone, which reads the same rows and hands them to a Python worker that drops
+    them."""
 
     rows: int
-    first: float | None
+    first: tuple[float, float] | None
     again: Sequence[float]
-    reports: Sequence[WriteReport]
     spark: Sequence[float]
 
 
@@ -75,20 +74,20 @@ def _measured(
     _spark_alone(df)  # Spark's own start is in no figure
     first = None
     if encodes:
-        first = _seconds(df, name, wanted)[0]
-        say(f"  first run of {rows:,} rows: {first:.1f} s")
+        taken, report = _seconds(df, name, wanted)
+        first = taken, report.first_vector_seconds
+        say(f"  first run of {rows:,} rows: {taken:.1f} s")
     else:
         _fill(folder, name, wanted)
-    again, reports, alone = [], [], []
+    again, alone = [], []
     for number in range(rounds):
         taken, report = _seconds(df, name, wanted)
         if (report.unchanged, report.device) != (rows, ""):
             raise AssertionError(f"not all of {rows} rows were unchanged, or a model was loaded: {report}")
         again.append(taken)
-        reports.append(report)
         alone.append(_spark_alone(df))
         say(f"  run {number + 2} of {rows:,} rows: {taken:.2f} s, Spark alone {alone[-1]:.2f} s")
-    return Measured(rows, first, again, reports, alone)
+    return Measured(rows, first, again, alone)
 
 
 def _seconds(df: DataFrame, name: str, options: dict[str, Any]) -> tuple[float, WriteReport]:
@@ -119,26 +118,24 @@ def _fill(folder: Path, name: str, options: dict[str, Any]) -> None:
 
 def section(small: Measured, large: Measured | None, where: str) -> Section:
     """What was run as such; what is extrapolated by that word."""
-    lines = [_line(f"{small.rows:,} rows: the first run over a re-run", small, small.first or 0.0, None)]
-    rate = small.rows / (small.first or 1.0)
-    table = ["| rows | first run | re-run | Spark alone | of a re-run's tasks: reading, store |", "|---|---|---|---|---|", _shown(small, rate)]
+    first, start = small.first or (0.0, 0.0)
+    encoding = (first - start) / small.rows
+    lines = [Line(f"{small.rows:,} rows: the first run over a re-run", "", _gain(first, small).shown("×", 0))]
+    table = ["| rows | first run | re-run | Spark alone |", "|---|---|---|---|", _shown(small, f"{first:,.1f} s")]
     if large is not None:
-        lines.append(_line(f"{large.rows:,} rows: the first run (extrapolated) over a re-run", large, large.rows / rate, TARGET))
-        table.append(_shown(large, rate))
+        whole = start + encoding * large.rows
+        lines.append(at_least(f"{large.rows:,} rows: the first run (extrapolated) over a re-run", TARGET, _gain(whole, large)))
+        table.append(_shown(large, f"{whole:,.0f} s, extrapolated"))
     note = (
-        f"`write()` with `unchanged=skip` from Parquet. A re-run's tasks load no model. `Spark alone` reads the same rows and hands them to a Python worker that drops "
-        f"them. The first run of the whole corpus is extrapolated from the rows/s of the smaller one. Store: {where}."
+        f"`write()` with `unchanged=skip` from Parquet; a re-run's tasks load no model. `Spark alone` reads the same rows and hands them to a Python worker that drops "
+        f"them. The first run of the whole corpus is extrapolated from the {small.rows:,} rows: {start:.1f} s until the first vector, then {1 / encoding:,.0f} rows/s. Store: {where}."
     )
     return Section("The same table again", lines, ["\n".join(table), note])
 
 
-def _line(what: str, measured: Measured, first: float, target: float | None) -> Line:
-    gain = Spread.of(first / taken for taken in measured.again)
-    return Line(what, "", gain.shown("×", 0)) if target is None else at_least(what, target, gain)
+def _gain(first: float, measured: Measured) -> Spread:
+    return Spread.of(first / taken for taken in measured.again)
 
 
-def _shown(measured: Measured, rate: float) -> str:
-    first = f"{measured.first:,.1f} s" if measured.first is not None else f"{measured.rows / rate:,.0f} s, extrapolated"
-    reading, storing = (statistics.median(getattr(report, name) for report in measured.reports) for name in ("reading_seconds", "store_seconds"))
-    again, alone = Spread.of(measured.again).shown(" s"), Spread.of(measured.spark).shown(" s")
-    return f"| {measured.rows:,} | {first} | {again} | {alone} | {reading:.2f} s, {storing:.2f} s |"
+def _shown(measured: Measured, first: str) -> str:
+    return f"| {measured.rows:,} | {first} | {Spread.of(measured.again).shown(' s')} | {Spread.of(measured.spark).shown(' s')} |"

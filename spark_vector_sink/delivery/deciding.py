@@ -83,5 +83,7 @@ def _one(there: Stored | None, fingerprint: str | None, version: int | None, mer
         return OLDER
     if fingerprint is None or there.deleted or not same_vector(there.fingerprint, fingerprint):
         return WRITE
-    same_version = there.version == version or (merge and version is None)
-    return UNCHANGED if there.fingerprint == fingerprint and same_version else PAYLOAD
+    if there.fingerprint == fingerprint and (there.version == version or (merge and version is None)):
+        return UNCHANGED
+    # Under versions several jobs may write at once: by the time that a payload arrives, the point may have the vector of another text, or be deleted.
+    return PAYLOAD if version is None else WRITE

@@ -5,9 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from tests.feeds import OPTIONS, deliveries, feed, judge, sorted_by_version
+from spark_vector_sink.delivery import deciding
+from tests.feeds import OPTIONS, SCHEMA, Verdict, deliveries, feed, judge, sorted_by_version
 from tests.jobs import Place, place
 
 __all__ = ["place"]
@@ -33,3 +35,26 @@ def test_the_end_state_is_the_feed_sorted_by_version(place: Place, options: dict
         verdict = judge(without_vectors, wanted, KEYS)
         assert verdict.is_right, verdict
     assert 0 < len(wanted) < KEYS
+
+
+def test_what_another_job_writes_meanwhile_does_not_mix_with_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at a document and its write, another job deletes it, or gives it another text: of the newer row both text and vector arrive."""
+    without_vectors = Place({name: value for name, value in place.options.items() if name != "vector_column"} | OPTIONS | {"unchanged": "skip"})
+
+    def rows(*events: tuple[int, str | None, int, str, int]) -> pa.Table:
+        return pa.Table.from_pydict(dict(zip(SCHEMA.names, zip(*events, strict=True), strict=True)), schema=SCHEMA)
+
+    without_vectors.write(rows((1, "one", 1, "insert", 1), (2, "two", 1, "insert", 1)))
+    between = [rows((1, None, 0, "delete", 2), (2, "another", 2, "update_postimage", 2))]
+    decide = deciding.decide
+
+    def interrupted(*arguments: Any) -> deciding.Decided:
+        decided = decide(*arguments)
+        while between:
+            without_vectors.write(between.pop())
+        return decided
+
+    monkeypatch.setattr(deciding, "decide", interrupted)
+    last = rows((1, "one", 3, "insert", 3), (2, "two", 3, "update_postimage", 3))
+    without_vectors.write(last)
+    assert judge(without_vectors, sorted_by_version(last), 10) == Verdict(documents=2, missing=0, resurrected=0, wrong=0, misplaced=0)

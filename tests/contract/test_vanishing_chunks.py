@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from spark_vector_sink.delivering import Delivery
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.options import ID_NAMESPACE
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.rows.keys import chunk_id, point_ids
 from spark_vector_sink.store.edge import ingest as edge_ingest
-from spark_vector_sink.store.points import How, PointBatch
+from spark_vector_sink.store.points import How, PointBatch, PointId
 from spark_vector_sink.store.qdrant.store import QdrantStore
 from tests.jobs import Place, place
 from tests.tiny_model import DIMENSION
@@ -229,3 +230,57 @@ def test_killed_between_the_removal_and_the_write(chunking: Place, monkeypatch: 
             counted(chunking, rows(a=text(10)))
     counted(chunking, rows(a=text(10)))
     assert are_whole(chunking, a=text(10), b="b")
+
+
+@pytest.mark.parametrize("place", ["fake", pytest.param("real", marks=pytest.mark.qdrant)], indirect=True)
+class TestTwoWriters:
+    """On a server, where jobs write at the same time. Each is stopped at its worst moment, and the other one's whole job comes in between."""
+
+    @pytest.mark.parametrize("newer", [text(4), None], ids=["shorter", "deleted"])
+    def test_an_older_long_text_between_the_look_and_the_write(self, chunking: Place, monkeypatch: pytest.MonkeyPatch, newer: str | None) -> None:
+        """Leaves no chunk beside the newer document, which did not see it when it looked for chunks to remove."""
+        counted(chunking, change("a", "short", 1), **VERSIONED)
+        interrupt(monkeypatch, "_tails", lambda: chunking.write(change("a", text(30), 2), **VERSIONED))
+        chunking.write(change("a", newer, 3, "upsert" if newer else "delete"), **VERSIONED)
+        assert are_whole(chunking, **({"a": newer} if newer else {}))
+        assert counted(chunking, change("z", "z", 1), **VERSIONED)[0] == 1 + (len(chunks(chunking)["a"]) if newer else 1)
+
+    def test_a_newer_short_text_between_the_look_and_the_write(self, chunking: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The older job takes its own chunks back."""
+        counted(chunking, change("a", "short", 1), **VERSIONED)
+        interrupt(monkeypatch, "_tails", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
+        assert chunking.write(change("a", text(30), 2), **VERSIONED).older == 1
+        assert are_whole(chunking, a=text(4))
+
+    def test_an_older_job_that_was_killed_before_it_looked(self, chunking: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Has left chunks; it is run again, finds its row older than what is there, and takes them back."""
+        counted(chunking, change("a", "short", 1), **VERSIONED)
+        with monkeypatch.context() as patched:
+            interrupt(patched, "_tails", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
+
+            sweeps = [Delivery._sweep]  # of the newer job, which is the first to come to it
+
+            def killed(self: Delivery, documents: Sequence[PointId]) -> None:
+                if not sweeps:
+                    raise Killed
+                sweeps.pop()(self, documents)
+
+            patched.setattr(Delivery, "_sweep", killed)
+            with pytest.raises(Killed):
+                chunking.write(change("a", text(30), 2), **VERSIONED)
+        assert len(chunks(chunking)["a"]) > chunks(chunking)["a"][0]["_sink"]["chunks"]
+        assert chunking.write(change("a", text(30), 2), **VERSIONED).older == 1
+        assert are_whole(chunking, a=text(4))
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, between: Callable[[], object]) -> None:
+    """Have something done once, after this method of the next task's delivery."""
+    original, todo = getattr(Delivery, method), [between]
+
+    def interrupted(self: Delivery, *arguments: Any) -> Any:
+        result = original(self, *arguments)
+        while todo:
+            todo.pop()()
+        return result
+
+    monkeypatch.setattr(Delivery, method, interrupted)

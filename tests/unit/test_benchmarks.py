@@ -247,6 +247,20 @@ def test_without_the_connectors_jar_its_arms_are_left_out_and_it_is_said() -> No
     assert all(spark_write.JAR in line.measured for line in found.lines)
 
 
+def test_the_first_run_of_the_whole_corpus_is_extrapolated_without_counting_its_start_twice() -> None:
+    """And it is called so; the target is that of the whole corpus."""
+    pytest.importorskip("pyspark")
+    from benchmarks import rerun
+
+    small = rerun.Measured(1_000, (20.0, 10.0), [2.0], [1.0])
+    found = rerun.section(small, rerun.Measured(19_000, None, [4.0, 5.0, 1.0], [1.0]), "a store")
+    assert [line.met for line in found.lines] == [None, True]
+    assert "50.00× (40.00–200.00)" in found.lines[1].measured
+    assert "| 19,000 | 200 s, extrapolated | 4.00 s (1.00–5.00) | 1.00 s (1.00–1.00) |" in found.notes[0]
+    assert "10.0 s until the first vector, then 100 rows/s" in found.notes[1]
+    assert [line.met for line in rerun.section(small, None, "a store").lines] == [None]
+
+
 def _patterns() -> Any:
     pytest.importorskip("pyspark")
     pytest.importorskip("pandas")

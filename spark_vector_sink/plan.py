@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as pat
 
-from spark_vector_sink import models, stores
+from spark_vector_sink import models, specs, stores
 from spark_vector_sink.delivery import places, rejects
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
 from spark_vector_sink.options import SinkOptions, place_problems
-from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.rows.columns import Columns
-from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
+from spark_vector_sink.store.store import CollectionSpec, Target
 
 APPEND, OVERWRITE = "append", "overwrite"
 
-_SETTINGS = (
-    "text_template", "prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text", "chunk_tokens", "chunk_overlap_tokens",
-)  # fmt: skip
-"""Options that say how texts became vectors, kept in the collection where they are given."""
 
 _OVERWRITE_IGNORES = (
     ("unchanged", "skip", "every document is written into a fresh collection"),
@@ -42,9 +35,6 @@ _OVERWRITE_IGNORES = (
     ("create_collection", False, "it fills a collection of its own"),
 )
 """Of options, the values that an overwrite cannot follow, and why."""
-
-_OWNING = ("version_column", "op_column", "delete_missing", "source")
-"""Options that decide about a document as a whole, whoever has put what into its points."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,8 @@ def check(
     if parsed.rejects_path:
         parsed = replace(parsed, rejects_path=places.absolute(parsed.rejects_path))
     found.add(
-        OptionError, [*wrong, *_mode_problems(parsed, mode), *report_problems(parsed), *rejects.problems(parsed), *_index_problems(parsed, columns)]
+        OptionError,
+        [*wrong, *_mode_problems(parsed, mode), *report_problems(parsed), *rejects.problems(parsed), *specs.index_problems(parsed, columns)],
     )
     found.add(SchemaError, (unreadable or {}).values())
     found.add(
@@ -139,7 +130,7 @@ def check(
             encoder, dimension = models.spec(parsed, shipped)
             if dimension is None and not found:
                 encoder, dimension = models.measured(encoder, shipped)
-    spec = replace(collection_spec(parsed, columns, encoder, dimension), overwrite=mode == OVERWRITE, replace_plain=parsed.replace_collection)
+    spec = replace(specs.collection_spec(parsed, columns, encoder, dimension), overwrite=mode == OVERWRITE, replace_plain=parsed.replace_collection)
 
     if reachable:
         with found.catching(CollectionError):
@@ -209,94 +200,6 @@ def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
     """The length that the type of a column of ready-made vectors tells; Spark's arrays tell none."""
     index = schema.get_field_index(column) if column is not None else -1  # -1 also where two columns have the name
     return schema.field(index).type.list_size if index >= 0 and pat.is_fixed_size_list(schema.field(index).type) else None
-
-
-def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
-    """What the collection must be, and what is remembered in it: enough to ask it questions later."""
-    has_sparse = encoder is not None and (encoder.is_sparse or encoder.sparse is not None)
-    dense = encoder is None or not encoder.is_sparse
-    metadata = {
-        "library": f"spark-vector-sink {_version()}",
-        "model": encoder.full_identity if encoder else None,
-        "source": models.source(options, encoder) if encoder else None,
-        "settings": {
-            name: value
-            for name in _SETTINGS
-            if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or not name.startswith("chunk_"))
-        },
-        "vector_name": options.vector_name,
-        "sparse_vector_name": options.sparse_vector_name if has_sparse else None,
-        "dense": dense,
-        "dimension": dimension if dense else None,
-        "distance": options.distance,
-        "key": list(columns.payload_keys),
-        "id_namespace": str(options.id_namespace),
-        "text": columns.text_field,
-        "chunked": options.long_text == "chunk",
-    }
-    names = dict(columns.payload)
-    roots = set(names.values())
-    indexes = {_index_path(name, roots): kind for name, kind in options.payload_indexes.items()}
-    if options.tenant_column in names:
-        indexes[_index_path(names[options.tenant_column], roots)] = "tenant"
-    indexes |= _own_indexes(options)
-    return CollectionSpec(
-        options.vector_name, dimension if dense else None, options.distance, metadata, indexes, config=options.collection_config,
-        versioned=options.versioned, create=options.create_collection, adopt=options.adopt_collection,
-        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options), sharded=options.shard_key_column is not None,
-        # without need it would make conditional upserts half as fast
-        strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
-        merge=options.existing == "merge", owning=tuple(name for name in _OWNING if getattr(options, name)),
-    )  # fmt: skip
-
-
-def _reads(options: SinkOptions) -> bool:
-    """Whether tasks ask what is there of their documents."""
-    return options.unchanged == "skip" or options.long_text == "chunk" or options.delete_missing or options.version_column is not None
-
-
-def _own_indexes(options: SinkOptions) -> dict[str, str]:
-    """Indexes of the fields of `_sink` that points are chosen by at the end of a job."""
-    indexes: dict[str, str] = {}
-    if options.delete_missing:
-        indexes |= {f"{RESERVED}.source": "keyword", f"{RESERVED}.run": "keyword", f"{RESERVED}.chunk": "integer"}
-    if options.delete_missing or (options.version_column is not None and options.op_column is not None):
-        indexes[f"{RESERVED}.deleted"] = "integer"
-    return indexes
-
-
-def _version() -> str:
-    """This package's version; unknown where it was shipped as plain files instead of installed."""
-    try:
-        return version("spark-vector-sink")
-    except PackageNotFoundError:
-        return "of unknown version"
-
-
-def _index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
-    roots = {name for _, name in columns.payload}
-    for name, kind in options.payload_indexes.items():
-        if kind not in INDEX_TYPES:
-            yield f"option 'payload_indexes' gives '{name}' the type {kind!r}; it must be one of {', '.join(INDEX_TYPES)}"
-        path = PATH.fullmatch(_index_path(name, roots))
-        if path is None:
-            yield f"option 'payload_indexes' names '{name}', which is no path of Qdrant's; {_PATHS}"
-        elif name not in roots and path[1].strip('"') not in roots:
-            yield f"option 'payload_indexes' names '{name}', which is not in the payload"
-    tenant = dict(columns.payload).get(options.tenant_column or "")
-    if tenant is not None and PATH.fullmatch(_index_path(tenant, roots)) is None:
-        yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant}'; {_PATHS}"
-
-
-PATH = re.compile(r"""([\w-]+|"[^"\\]*")(?:\.(?:[\w-]+|"[^"\\]*")|\[[0-9]*\])*""")
-"""Qdrant's way to name a field of the payload: `a.b` is b in the object a, `a[].b` that of each item, `"a.b"` the field of that name."""
-
-_PATHS = "in one, names of other signs than letters, digits, - and _ stand in double quotes, and hold neither quotes nor backslashes: see option 'payload_rename'"
-
-
-def _index_path(name: str, roots: set[str]) -> str:
-    """The path of a payload index: a field of the payload by its own name, in quotes where it needs them; else a path already."""
-    return f'"{name}"' if name in roots and re.fullmatch(r"[\w-]+", name) is None else name
 
 
 def report_problems(options: SinkOptions) -> Iterator[str]:

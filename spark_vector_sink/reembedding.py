@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from spark_vector_sink import models, sink, stores
+from spark_vector_sink import models, sink, specs, stores
 from spark_vector_sink import plan as planning
 from spark_vector_sink.admin import place_of
 from spark_vector_sink.delivery import places, rejects
@@ -115,7 +115,7 @@ def plan(where: str, options: Mapping[str, Any], shipped: Path | None = None) ->
         if dimension is None:
             encoder, dimension = models.measured(encoder, shipped)
         columns = Columns((text,), parsed.text_template, (), False, None, ((text, text),), ())
-        made = planning.collection_spec(parsed, columns, encoder, dimension)
+        made = specs.collection_spec(parsed, columns, encoder, dimension)
         if remembered.get("sparse_vector_name") and not made.sparse_vector_name:
             raise OptionError(f"the points of '{name}' have the sparse vector '{remembered['sparse_vector_name']}'; give option 'sparse_model', too")
         kept = {key: remembered[key] for key in ("key", "id_namespace", "text", "chunked") if key in remembered}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_examples_of_python_are_python() -> None:
     blocks = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)]
     assert blocks
     for block in blocks:
-        compile(block, "page", "exec")
+        compile(textwrap.dedent(block), "page", "exec")
 
 
 def _names(path: Path) -> Iterator[str]:

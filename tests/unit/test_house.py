@@ -20,7 +20,7 @@ PACKAGE = "spark_vector_sink"
 
 COMMON = {"errors", "options", "report", "plain", "pipeline"}
 WINGS = {"rows", "encode", "store", "delivery"}
-JOINTS = {"stores", "models", "encoding", "plan", "reading", "delivering", "sink", "admin", "reembedding"}
+JOINTS = {"stores", "models", "specs", "encoding", "plan", "reading", "delivering", "sink", "admin", "reembedding"}
 MAY_KNOW = {
     **dict.fromkeys(COMMON, COMMON),
     "rows": COMMON | {"rows"},
@@ -30,12 +30,13 @@ MAY_KNOW = {
     "stores": COMMON | {"store"},
     "models": COMMON | {"encode"},
     "encoding": COMMON | {"encode", "rows"},
-    "plan": COMMON | WINGS | {"stores", "models"},
+    "specs": COMMON | WINGS | {"models"},
+    "plan": COMMON | WINGS | {"stores", "models", "specs"},
     "reading": COMMON | WINGS | {"encoding", "plan"},
     "delivering": COMMON | WINGS | {"encoding", "plan", "reading"},
     "sink": COMMON | WINGS | {"stores", "encoding", "plan", "reading", "delivering"},
     "admin": COMMON | WINGS | {"stores", "models", "plan", "sink"},
-    "reembedding": COMMON | WINGS | {"stores", "models", "encoding", "plan", "reading", "sink", "admin", "spark.reembed"},
+    "reembedding": COMMON | WINGS | {"stores", "models", "specs", "encoding", "plan", "reading", "sink", "admin", "spark.reembed"},
     "spark": COMMON | {"reembedding", "store.pages"} | {"spark", "plan", "sink", "admin", "models", "encoding"},
     "__init__": COMMON | JOINTS,
     "__main__": COMMON | JOINTS | {"spark"},

@@ -58,6 +58,9 @@ def stream(label, begin):
 
 run("append", lambda: rows.write.format("vectorsink").options(**options).mode("append").save("append"))
 run("refused", lambda: rows.write.format("vectorsink").options(**options, batch_point=1).mode("append").save("append"))
+run("to be replaced", lambda: rows.write.format("vectorsink").options(**options).mode("append").save("overwrite"))
+few = rows.where("id < 5")
+run("overwrite", lambda: few.write.format("vectorsink").options(**options).mode("overwrite").save("overwrite"))
 run("check", lambda: str(check(rows, "write", **options)))
 run("write", lambda: json.loads(write(rows, "write", **options, report_path=f"{given['checkpoints']}-report.json").to_json()))
 bad = rows.selectExpr("id", "IF(id = 7, NULL, text) AS text")
@@ -109,7 +112,7 @@ def connected(tmp_path_factory: pytest.TempPathFactory) -> Connected:
         lines = [line.partition("TOLD ")[2] for line in done.stdout.splitlines() if "TOLD " in line]
         assert lines, done.stdout + done.stderr
         told = json.loads(lines[0])
-        labels = ["append", "write", "foreach_batch", *(["native"] if given["native"] else [])]
+        labels = ["append", "overwrite", "write", "foreach_batch", *(["native"] if given["native"] else [])]
         points = {label: Server(server, label).points() for label in labels if told[label]["error"] is None}
     return Connected(told, points, json.loads((folder / "checkpoints-report.json").read_text(encoding="utf-8")))
 
@@ -132,6 +135,13 @@ def test_append(connected: Connected) -> None:
     """`df.write.format("vectorsink")` writes exactly the rows."""
     connected.result("append")
     assert connected.points["append"] == of_range()
+
+
+def test_overwrite(connected: Connected) -> None:
+    """`mode("overwrite")` leaves nothing of what was there."""
+    connected.result("to be replaced")
+    connected.result("overwrite")
+    assert connected.points["overwrite"] == {key: point for key, point in of_range().items() if key < 5}
 
 
 def test_wrong_options_are_refused_in_one_line(connected: Connected) -> None:

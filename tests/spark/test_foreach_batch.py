@@ -70,6 +70,20 @@ def test_a_batch_that_comes_again_changes_nothing(spark: SparkSession, place: Pl
     assert place.points() == first
 
 
+def test_a_batch_that_comes_again_is_not_encoded_again(spark: SparkSession, place: Place, tmp_path: Path) -> None:
+    """With `unchanged=skip` nothing is encoded and nothing is sent, whatever the partitions are then."""
+    sink = vector_sink(place.name, **place.options, encoder=HASH, unchanged="skip", report_path=f"{tmp_path}/report.json")
+    df = spark.range(20).selectExpr("concat('key ', id) AS id", "concat('text ', id) AS text")
+    told, points = [], []
+    for again in (df.repartition(3), df.coalesce(1)):
+        sink(again, 5)
+        report = json.loads((tmp_path / "report-5.json").read_text(encoding="utf-8"))
+        told.append((report["written"], report["unchanged"], report["points"], report["encoding_seconds"] > 0))
+        points.append(place.points())
+    assert told == [(20, 0, 20, True), (0, 20, 0, False)]
+    assert points[0] == points[1]
+
+
 def test_wrong_options_are_refused_where_they_are_written() -> None:
     """Before any stream starts, and all at once."""
     with pytest.raises(OptionError, match=r"2 problems: .*'batch_point'; did you mean 'batch_points'.*'articles' is a bare name"):

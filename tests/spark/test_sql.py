@@ -71,6 +71,13 @@ def test_inserts_into_a_temporary_view(spark: SparkSession, server: Server, view
     assert server.points() == five()
 
 
+def test_insert_overwrite_replaces_all(spark: SparkSession, server: Server, view: str) -> None:
+    """What was in the collection before is gone, in a version of its own."""
+    spark.sql(f"INSERT INTO {view} VALUES (6, 'six')")
+    spark.sql(f"INSERT OVERWRITE {view} SELECT 5L, 'five'")
+    assert (server.points(), server.versions()) == (five(), ["v1", "v2"])
+
+
 def test_options_with_the_statement(spark: SparkSession, server: Server, table: str) -> None:
     """A table of the catalog can be written to where each statement brings the options."""
     spark.sql(f"INSERT INTO {table} WITH {named(server)} SELECT 5L, 'five'")

@@ -266,6 +266,14 @@ class TestFullLoads:
         report = place.write(texts(a="one", b=None), **options)
         assert (ends(report), report.missing_deleted, found(place)) == ({"written": 1, "rejected": 1}, 1, {"a": "one", "b": "two"})
 
+    def test_a_rejected_row_whose_key_is_its_text(self, place: Place, tmp_path: Any) -> None:
+        """Its document stays, too."""
+        options = {**LOAD, "id_column": "content", "on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects")}
+        place.write(pa.table({"text": ["one", "two", "three"], "n": [1.0, 2.0, 3.0]}), **options)
+        report = place.write(pa.table({"text": ["one", "two", None], "n": [1.0, float("nan"), 1.0]}), **options)
+        assert (ends(report), report.missing_deleted) == ({"written": 1, "rejected": 2}, 1)
+        assert {payload["text"] for payload in place.stored().values()} == {"one", "two"}
+
     def test_older_rows_are_seen(self, place: Place) -> None:
         """A full load that comes after a newer change deletes nothing of it."""
         options = {**LOAD, "version_column": "version", "payload_exclude": "version,op"}

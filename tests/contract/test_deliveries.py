@@ -107,6 +107,17 @@ class TestUnchanged:
         place.write(twice, **SKIP, window_rows=1)
         assert found(place) == {"a": "one"}
 
+    def test_a_payload_alone_does_not_meet_the_vector_of_another_text(self, place: Place, encoded: Encoded) -> None:
+        """A key comes twice, in two tasks, once with another text: one of the two rows is there as a whole, and the next run sees which."""
+        place.write(texts(a="one").append_column("n", pa.array([1])), **SKIP)
+        other, same = (texts(a=text).append_column("n", pa.array([n])) for text, n in (("two", 1), ("one", 2)))
+        place.write(other, same, **SKIP)
+        encoded()
+        (there,) = place.stored().values()
+        vector = Counting().encode([str(there["text"])])[0]
+        assert place.nearest(vector.tolist())[0].score == pytest.approx(1.0, abs=1e-5)
+        assert (there["text"], there["n"]) in (("two", 1), ("one", 2))
+
     def test_ready_made_vectors(self, place: Place) -> None:
         """A vector is compared as a text is."""
         rows = pa.table({"id": [1, 2], "v": pa.array([[1.0, 0, 0, 0], [0, 1.0, 0, 0]], pa.list_(pa.float32(), 4))})

@@ -292,6 +292,15 @@ class TestFullLoads:
         report = place.write(feed(("a", "old", "c", 2), ("b", "b", "c", 1)), **options)
         assert (report.older, report.missing_deleted, found(place)) == (1, 0, {"a": "new", "b": "b"})
 
+    def test_a_newer_document_of_another_source_stays_that_ones(self, place: Place, tmp_path: Any) -> None:
+        """An older row of it, or a rejected one, does not make it ours, to be deleted with the next load."""
+        more = {"version_column": "version", "payload_exclude": "version,op", "on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects")}
+        options = {**LOAD, **more, "max_delete_share": 1.0}
+        place.write(feed(("a", "new", "c", 9), ("b", "b", "c", 9)), **{**options, "source": "other"})
+        place.write(feed(("a", "old", "c", 2), ("b", None, "c", 10), ("c", "c", "c", 1)), **options)
+        report = place.write(feed(("c", "c", "c", 1)), **options)
+        assert (report.missing_deleted, found(place)) == (0, {"a": "new", "b": "b", "c": "c"})
+
     def test_it_needs_a_source(self, place: Place) -> None:
         """Else it would delete what other tables have written."""
         with pytest.raises(OptionError, match="option 'delete_missing' needs option 'source'"):

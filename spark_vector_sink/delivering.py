@@ -56,10 +56,7 @@ class Delivery:
         if len(points):
             if self._vanishing is not None:
                 self._vanishing.shorten(points)
-            how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
-            parts.append(
-                Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how, points.shard_keys)))
-            )
+            parts += self._written(points, made)
         self._report.store_seconds += time.perf_counter() - begun
         self._sent.append((window, parts))
         self._settle()
@@ -87,10 +84,27 @@ class Delivery:
         left = np.flatnonzero(~np.isin(points.rows, list(read.bad)))
         if len(left) < len(points):
             points, cut = points.take(left), cut[left]
-            made = {name: one.take(left) if isinstance(one, SparseVectors) else one[left] for name, one in made.items()}
+            made = _taken(made, left)
         report.tokens_cut += int(cut.sum())
         report.truncated += int(np.count_nonzero(cut))
         return made, points
+
+    def _written(self, points: Documents, made: Mapping[str, Vectors]) -> list[Part]:
+        """Send points. The first chunk of a document is applied before any other is sent: it says how many there are, so that those of a task that is
+        killed in between are found again. Where it is refused, no other is sent."""
+        if points.heads is None:
+            return [self._sent_together(points, made)]
+        is_first = np.array([point == head for point, head in zip(points.ids, points.heads, strict=True)], np.bool_)
+        first = np.flatnonzero(is_first)
+        parts = [self._sent_together(points.take(first), _taken(made, first))] if len(first) else []
+        self._store.wait_for(set(points.heads))
+        refused = {point for sent in (parts, *(parts for _, parts in self._sent)) for part in sent for point in part.sent.refused}
+        others = np.flatnonzero(~is_first & [head not in refused for head in points.heads])
+        return [*parts, *([self._sent_together(points.take(others), _taken(made, others))] if len(others) else [])]
+
+    def _sent_together(self, points: Documents, made: Mapping[str, Vectors]) -> Part:
+        how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
+        return Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how, points.shard_keys)))
 
     def _vectors(self, points: Documents, encoded: Encoded | None) -> dict[str, Vectors]:
         """The vectors of each point, by their names."""
@@ -163,6 +177,9 @@ class Delivery:
             window, parts = self._sent.popleft()
             for part in parts:
                 self._count(window, part)
+            if self._vanishing is not None:
+                heads = [part.points.shards_of_heads for part in parts if part.points.versions is not None]
+                self._vanishing.sweep({head: shard for one in heads for head, shard in one.items()})
             read, report = window.read, self._report
             if window.is_last:
                 self._rejected.add(read.rows, read.bad)
@@ -185,5 +202,10 @@ class Delivery:
         left_as_they_were = np.flatnonzero(refused | older)
         if len(left_as_they_were):
             self._touch(points.take(left_as_they_were).shards_of_heads)
-        if points.versions is not None and self._vanishing is not None:
-            self._vanishing.sweep(points.shards_of_heads)
+
+
+def _taken(made: Mapping[str, Vectors], places: npt.NDArray[np.int64]) -> dict[str, Vectors]:
+    """The vectors of some of the points."""
+    return {
+        name: one if len(places) == len(one) else one.take(places) if isinstance(one, SparseVectors) else one[places] for name, one in made.items()
+    }

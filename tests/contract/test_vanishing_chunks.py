@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.delivering import Delivery
+from spark_vector_sink.delivery.vanishing import Shards, Vanishing
 from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.errors import BadRowError
 from spark_vector_sink.options import ID_NAMESPACE
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.rows.keys import chunk_id, point_ids
 from spark_vector_sink.store.edge import ingest as edge_ingest
-from spark_vector_sink.store.points import How, PointBatch, PointId
+from spark_vector_sink.store.points import How, PointBatch
 from spark_vector_sink.store.qdrant.store import QdrantStore
-from tests.jobs import Place, place
+from tests.fake_server import FakeServer
+from tests.jobs import Place, place, server_place
 from tests.tiny_model import DIMENSION
 
 __all__ = ["place"]
@@ -105,6 +107,18 @@ class TestShorter:
         both = pa.concat_tables([rows(a=text(40)), rows(b="b"), rows(a=text(8))])
         counted(chunking, both, window_rows=1)
         assert are_whole(chunking, a=text(8), b="b")
+
+    def test_a_document_of_which_only_the_beginning_was_not_written(self, tiny_model: Path, fake_server: FakeServer) -> None:
+        """The first chunk says how many there are, so no other is there without it: else nobody would find those to remove them."""
+        place = server_place(fake_server, model=str(tiny_model), long_text="chunk", device="cpu", dtype="float32")
+        counted(place, rows(b="b"))
+        (head,) = point_ids([("a",)], ID_NAMESPACE)
+        fake_server.fault("Points/Upsert", "invalid", times=None, ids=[head, chunk_id(head, 1, ID_NAMESPACE)])
+        with pytest.raises(BadRowError):
+            counted(place, rows(a=text(30)), batch_points=2)
+        fake_server.clear_faults()
+        counted(place, rows(a="short"))
+        assert are_whole(place, a="short", b="b")
 
     def test_under_versions(self, chunking: Place) -> None:
         """A newer text that is shorter takes the chunks with it, a late one that is longer leaves none."""
@@ -240,7 +254,7 @@ class TestTwoWriters:
     def test_an_older_long_text_between_the_look_and_the_write(self, chunking: Place, monkeypatch: pytest.MonkeyPatch, newer: str | None) -> None:
         """Leaves no chunk beside the newer document, which did not see it when it looked for chunks to remove."""
         counted(chunking, change("a", "short", 1), **VERSIONED)
-        interrupt(monkeypatch, "_tails", lambda: chunking.write(change("a", text(30), 2), **VERSIONED))
+        interrupt(monkeypatch, "_remove", lambda: chunking.write(change("a", text(30), 2), **VERSIONED))
         chunking.write(change("a", newer, 3, "upsert" if newer else "delete"), **VERSIONED)
         assert are_whole(chunking, **({"a": newer} if newer else {}))
         assert counted(chunking, change("z", "z", 1), **VERSIONED)[0] == 1 + (len(chunks(chunking)["a"]) if newer else 1)
@@ -248,7 +262,7 @@ class TestTwoWriters:
     def test_a_newer_short_text_between_the_look_and_the_write(self, chunking: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """The older job takes its own chunks back."""
         counted(chunking, change("a", "short", 1), **VERSIONED)
-        interrupt(monkeypatch, "_tails", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
+        interrupt(monkeypatch, "_remove", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
         assert chunking.write(change("a", text(30), 2), **VERSIONED).older == 1
         assert are_whole(chunking, a=text(4))
 
@@ -256,16 +270,16 @@ class TestTwoWriters:
         """Has left chunks; it is run again, finds its row older than what is there, and takes them back."""
         counted(chunking, change("a", "short", 1), **VERSIONED)
         with monkeypatch.context() as patched:
-            interrupt(patched, "_tails", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
+            interrupt(patched, "_remove", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
 
-            sweeps = [Delivery._sweep]  # of the newer job, which is the first to come to it
+            sweeps = [Vanishing.sweep]  # of the newer job, which is the first to come to it
 
-            def killed(self: Delivery, documents: Sequence[PointId]) -> None:
+            def killed(self: Vanishing, documents: Shards) -> None:
                 if not sweeps:
                     raise Killed
                 sweeps.pop()(self, documents)
 
-            patched.setattr(Delivery, "_sweep", killed)
+            patched.setattr(Vanishing, "sweep", killed)
             with pytest.raises(Killed):
                 chunking.write(change("a", text(30), 2), **VERSIONED)
         assert len(chunks(chunking)["a"]) > chunks(chunking)["a"][0]["_sink"]["chunks"]
@@ -274,13 +288,13 @@ class TestTwoWriters:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, between: Callable[[], object]) -> None:
-    """Have something done once, after this method of the next task's delivery."""
-    original, todo = getattr(Delivery, method), [between]
+    """Have something done once, after this method of the next task that looks for chunks to remove."""
+    original, todo = getattr(Vanishing, method), [between]
 
-    def interrupted(self: Delivery, *arguments: Any) -> Any:
+    def interrupted(self: Vanishing, *arguments: Any) -> Any:
         result = original(self, *arguments)
         while todo:
             todo.pop()()
         return result
 
-    monkeypatch.setattr(Delivery, method, interrupted)
+    monkeypatch.setattr(Vanishing, method, interrupted)

@@ -124,8 +124,11 @@ def shard_keys(documents: Mapping[PointId, ShardKey | None], points: Iterable[Po
 
 def in_shards(shard_keys: Sequence[ShardKey] | None, points: int) -> Iterator[npt.NDArray[np.int64]]:
     """The places of each shard key among so many points; all of them where there are no keys."""
-    groups: dict[ShardKey | None, list[int]] = {}
-    for place, key in enumerate([None] * points if shard_keys is None else shard_keys):
+    if shard_keys is None:
+        yield np.arange(points)
+        return
+    groups: dict[ShardKey, list[int]] = {}
+    for place, key in enumerate(shard_keys):
         groups.setdefault(key, []).append(place)
     yield from (np.array(places, np.int64) for places in groups.values())
 

@@ -233,7 +233,7 @@ class TestFullLoads:
         """At the end, and counted."""
         place.write(texts(a="one", b="two", c="three"), **LOAD)
         report = place.write(texts(a="one", c="drei"), **LOAD)
-        assert (report.missing_deleted, found(place)) == (1, {"a": "one", "c": "drei"})
+        assert (report.missing_deleted, report.stored_points, found(place)) == (1, 2, {"a": "one", "c": "drei"})
         assert "1 deleted that the table no longer has" in str(report)
 
     def test_documents_of_other_sources_stay(self, place: Place) -> None:

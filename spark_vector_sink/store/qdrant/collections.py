@@ -119,16 +119,18 @@ class QdrantCollections(MovingIn, Pages, Versions):
             standing = retrying(lambda: self._behind(target.name), self._patience, lambda: None)
             if standing not in (target.physical, target.name):  # the name itself: the key may not list aliases
                 raise versions.replaced_meanwhile(target.name, standing, target.physical)
+        return Finished(self.count(target))
 
+    def count(self, target: Target) -> int | None:
         def count() -> int:
             with self._asking(f"counting '{target.name}'"):
                 return int(self._client.count(target.physical, exact=True).count)
 
         try:
-            return Finished(retrying(count, self._patience, lambda: None))
+            return retrying(count, self._patience, lambda: None)
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
-            return Finished(None)
+            return None
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         return self._asking_again(f"counting the documents of '{target.name}'", lambda: count_missing(self._client, target.physical, source, run))

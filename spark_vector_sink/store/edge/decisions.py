@@ -38,16 +38,18 @@ class There:
     version: int | None = None
     chunks: int = 1
     deleted: bool = False
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
 class Staged:
-    """What comes for a point. chunks: how many its document has from now on, where that is said."""
+    """What comes for a point. chunks: how many its document has from now on, where that is said. seen: the fingerprint that it must still have."""
 
     id: PointId
     document: PointId
     version: int | None = None
     chunks: int | None = None
+    seen: str | None = None
 
     @property
     def is_head(self) -> bool:
@@ -80,6 +82,8 @@ def _decide(kind: str, row: Staged, point: There | None, version: int | None) ->
     """version: the greatest that is known of the point and its document."""
     is_document = point is not None and not point.deleted
     if (kind in _NEEDS_A_DOCUMENT and not is_document) or (kind in _NEEDS_A_POINT and point is None):
+        return SKIP
+    if row.seen is not None and point is not None and point.fingerprint != row.seen:
         return SKIP
     if row.version is not None and version is not None and (version > row.version or (version == row.version and kind in _YIELDS_TO_ITS_EQUAL)):
         return OLDER

@@ -25,7 +25,7 @@ _BATCH_POINTS = 500
 _FLUSH_POINTS = 10_000
 """The log is cut only by a flush; without one it would grow by as much as comes in."""
 
-_LOOKED_AT = [f"{RESERVED}.{name}" for name in ("version", "document", "chunks", "deleted")]
+_LOOKED_AT = [f"{RESERVED}.{name}" for name in ("version", "document", "chunks", "deleted", "fingerprint")]
 _WITHOUT_CONDITION = (How.REPLACE.value, REMOVE)
 
 
@@ -139,10 +139,11 @@ def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId,
     there = _retrieve(shard, list({*ids, *documents}))
     there |= _retrieve(shard, list({point.document for point in there.values()} - there.keys()))
     versions = rows.column("version").to_pylist() if "version" in rows.schema.names else [None] * len(ids)
+    seen = rows.column("seen").to_pylist() if "seen" in rows.schema.names else [None] * len(ids)
     staged = []
-    for id, fields, version in zip(ids, ours, versions, strict=True):
+    for id, fields, version, fingerprint in zip(ids, ours, versions, seen, strict=True):
         document = first_point(fields["document"]) if fields.get("document") else there[id].document if _is_partial(operation) and id in there else id
-        staged.append(Staged(id, document, version, fields.get("chunks")))
+        staged.append(Staged(id, document, version, fields.get("chunks"), fingerprint))
     return staged, there
 
 
@@ -168,5 +169,5 @@ def _retrieve(shard: Any, ids: list[PointId]) -> dict[PointId, There]:
         fields, id = sink_fields(record.payload), as_point_id(record.id)
         ours = stored(fields)
         document = first_point(fields["document"]) if fields.get("document") else id
-        found[id] = There(document, ours.version, ours.chunks, ours.deleted)
+        found[id] = There(document, ours.version, ours.chunks, ours.deleted, ours.fingerprint)
     return found

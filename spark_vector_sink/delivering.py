@@ -151,12 +151,12 @@ class Delivery:
         return [Part(left, self._store.submit(batch), counts=False)]
 
     def _touch(self, heads: Mapping[PointId, ShardKey | None], stored: Mapping[PointId, Stored] | None = None) -> None:
-        """Mark documents as seen, for `delete_missing`. heads: with their shard keys."""
+        """Mark documents as seen, for `delete_missing`; whose they are stays as it is. heads: with their shard keys."""
         options = self._plan.options
         if not (heads and options.delete_missing and options.source):
             return
         points = dict(heads) if self._vanishing is None else self._vanishing.points(heads, stored)
-        self._store.touch(list(points), {"run": self._plan.run, "source": options.source}, shard_keys(points, points))
+        self._store.touch(list(points), {"run": self._plan.run}, shard_keys(points, points))
 
     def _settle(self) -> None:
         """Count the windows, in their order, of which it is known what became of all points."""

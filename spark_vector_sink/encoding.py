@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,8 @@ class TaskEncoder:
 
     def load(self) -> None:
         """Load the model in the calling thread."""
+        if not self._loaded.set_running_or_notify_cancel():
+            raise CancelledError("the task has failed already")
         try:
             encoder = encoders.load(self._spec, gpus=self._task.gpus, threads=self._task.cpus, files=self._task.files)
         except BaseException as error:  # whatever it is, the thread that tokenises waits for it
@@ -83,9 +85,14 @@ class TaskEncoder:
         self._report.device, self._report.dtype = encoder.device, encoder.dtype
         self._loaded.set_result(encoder)
 
+    def give_up(self) -> None:
+        """The task has failed: nobody loads the model any more, so nobody shall wait for it."""
+        self._loaded.cancel()
+        self._wanted.set()
+
     @property
     def model(self) -> Encoder:
-        """The encoder; waits until it is loaded."""
+        """The encoder; waits until it is loaded. Raises CancelledError where it was given up."""
         return self._loaded.result()
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
@@ -136,8 +143,8 @@ def embedded(spec: EncoderSpec, texts: Iterable[pa.Array], task: Task, *, window
     """Columns of texts → columns of vectors: list<float>, in the same order and of the same total length, cut anywhere. A null or blank
     text has no vector: null. Raises EncodingError."""
     report = PartitionReport(partition=task.partition)
-    with Pipeline() as pipeline:
-        encoder = TaskEncoder(spec, task, report)
+    encoder = TaskEncoder(spec, task, report)
+    with Pipeline(encoder.give_up) as pipeline:
         batches = (pa.RecordBatch.from_arrays([array], names=["text"]) for array in pipeline.until_error(texts))
         ahead = pipeline.ahead(_tokenised(windows(encoder.watched(batches), window_rows), encoder))
         encoder.load_for_rows()

@@ -60,9 +60,16 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task, r
     report = PartitionReport(partition=task.partition)
     store = stores.store(plan.options, plan.place, target_of(plan), plan.run, task.partition, task.attempt)
     rejected = Rejects(plan.options, plan.run, task.partition, task.attempt)
-    with closing(store), closing(rejected), Pipeline(store.close) as pipeline:
+    encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
+
+    def stop() -> None:
+        """Ends what the threads of the task may wait for: the model, and requests that are tried again."""
+        if encoder is not None:
+            encoder.give_up()
+        store.close()
+
+    with closing(store), closing(rejected), Pipeline(stop) as pipeline:
         delivery = Delivery(plan, store, rejected, report)
-        encoder = TaskEncoder(plan.encoder, task, report) if plan.encoder is not None else None
         reading = reader(plan, store, encoder, report)
         ahead = pipeline.ahead(reading.windows(pipeline.until_error(batches)))
         if encoder is not None and not reading.loads_late:

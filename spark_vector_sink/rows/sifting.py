@@ -44,13 +44,16 @@ def known_ids(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> d
     """The point ids of the rows that have a key, whatever else is wrong with them, with their shard keys."""
     found, shard_keys = [], list[int | str | None]()
     for row in range(len(rows)):
+        one = rows.slice(row, 1)
         try:
-            key = tuple(keys.key_values(rows.column(name).slice(row, 1))[0] for name in columns.key)
+            key = [keys.key_values(one.column(name))[0] for name in columns.key]
+            if columns.content_key:
+                key += [text if text and text.strip() else None for text in texts_of(one, columns)]
             shard_key = rows.column(columns.shard_key)[row].as_py() if columns.shard_key else None
         except (ValueError, UnicodeDecodeError):
             continue
-        if key and None not in key and not columns.content_key and not (columns.shard_key and not _is_shard_key(shard_key)):
-            found.append(key)
+        if key and None not in key and not (columns.shard_key and not _is_shard_key(shard_key)):
+            found.append(tuple(key))
             shard_keys.append(shard_key)
     return dict(zip(keys.point_ids(found, namespace), shard_keys, strict=True))
 

@@ -128,6 +128,17 @@ class TestUnchanged:
         place.write(twice, **SKIP, window_rows=1)
         assert found(place) == {"a": "one"}
 
+    def test_a_payload_alone_does_not_meet_the_vector_of_another_text(self, place: Place, encoded: Encoded) -> None:
+        """A key comes twice, in two tasks, once with another text: one of the two rows is there as a whole, and the next run sees which."""
+        place.write(texts(a="one").append_column("n", pa.array([1])), **SKIP)
+        other, same = (texts(a=text).append_column("n", pa.array([n])) for text, n in (("two", 1), ("one", 2)))
+        place.write(other, same, **SKIP)
+        encoded()
+        (there,) = place.stored().values()
+        vector = Counting().encode([str(there["text"])])[0]
+        assert place.nearest(vector.tolist())[0].score == pytest.approx(1.0, abs=1e-5)
+        assert (there["text"], there["n"]) in (("two", 1), ("one", 2))
+
     def test_ready_made_vectors(self, place: Place) -> None:
         """A vector is compared as a text is."""
         rows = pa.table({"id": [1, 2], "v": pa.array([[1.0, 0, 0, 0], [0, 1.0, 0, 0]], pa.list_(pa.float32(), 4))})
@@ -287,12 +298,29 @@ class TestFullLoads:
         report = place.write(texts(a="one", b=None), **options)
         assert (ends(report), report.missing_deleted, found(place)) == ({"written": 1, "rejected": 1}, 1, {"a": "one", "b": "two"})
 
+    def test_a_rejected_row_whose_key_is_its_text(self, place: Place, tmp_path: Any) -> None:
+        """Its document stays, too."""
+        options = {**LOAD, "id_column": "content", "on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects")}
+        place.write(pa.table({"text": ["one", "two", "three"], "n": [1.0, 2.0, 3.0]}), **options)
+        report = place.write(pa.table({"text": ["one", "two", None], "n": [1.0, float("nan"), 1.0]}), **options)
+        assert (ends(report), report.missing_deleted) == ({"written": 1, "rejected": 2}, 1)
+        assert {payload["text"] for payload in place.stored().values()} == {"one", "two"}
+
     def test_older_rows_are_seen(self, place: Place) -> None:
         """A full load that comes after a newer change deletes nothing of it."""
         options = {**LOAD, "version_column": "version", "payload_exclude": "version,op"}
         place.write(feed(("a", "new", "c", 9), ("b", "b", "c", 1)), **options)
         report = place.write(feed(("a", "old", "c", 2), ("b", "b", "c", 1)), **options)
         assert (report.older, report.missing_deleted, found(place)) == (1, 0, {"a": "new", "b": "b"})
+
+    def test_a_newer_document_of_another_source_stays_that_ones(self, place: Place, tmp_path: Any) -> None:
+        """An older row of it, or a rejected one, does not make it ours, to be deleted with the next load."""
+        more = {"version_column": "version", "payload_exclude": "version,op", "on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects")}
+        options = {**LOAD, **more, "max_delete_share": 1.0}
+        place.write(feed(("a", "new", "c", 9), ("b", "b", "c", 9)), **{**options, "source": "other"})
+        place.write(feed(("a", "old", "c", 2), ("b", None, "c", 10), ("c", "c", "c", 1)), **options)
+        report = place.write(feed(("c", "c", "c", 1)), **options)
+        assert (report.missing_deleted, found(place)) == (0, {"a": "new", "b": "b", "c": "c"})
 
     def test_it_needs_a_source(self, place: Place) -> None:
         """Else it would delete what other tables have written."""

@@ -16,7 +16,10 @@ from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.store import versions
 from spark_vector_sink.store.qdrant import indexing
-from tests.jobs import Place, place, vectors
+from spark_vector_sink.store.qdrant.versions import Versions
+from spark_vector_sink.store.versions import READY
+from tests.fake_server import FakeServer
+from tests.jobs import Place, place, server_place, vectors
 
 __all__ = ["place"]
 
@@ -266,3 +269,23 @@ def test_the_plan_says_what_will_happen(place: Place) -> None:
     assert "count and look at what was written" in text
     assert "v2" in text
     assert there(place) == {"v1": "ready"}
+
+
+def test_what_fails_after_the_alias_has_moved_is_a_warning(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new version serves by then: an error would say that the old one does, and have the rejected rows made visible twice."""
+    place = server_place(fake_server, vector_column="v")
+    place.write(vectors(2))
+    note = Versions._note
+
+    def refusing(self: Versions, physical: str, state: str) -> None:
+        if state == READY and physical.endswith("__v2"):
+            raise CollectionError("no more notes today")
+        note(self, physical, state)
+
+    monkeypatch.setattr(Versions, "_note", refusing)
+    report = place.write(vectors(3), mode="overwrite")
+    assert [warning for warning in report.warnings if "no more notes today" in warning]
+    assert len(place.stored()) == 3
+    monkeypatch.undo()
+    place.write(vectors(4), mode="overwrite")
+    assert there(place) == {"v2": READY, "v3": READY}

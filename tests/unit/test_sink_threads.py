@@ -185,6 +185,17 @@ def test_an_interrupt_while_waiting_for_the_first_row(tmp_path: Path, closed: li
     assert closed
 
 
+def test_an_interrupt_just_before_the_model_is_loaded(tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the model is loaded only when there is something to encode, the thread that waits for it is let go, too."""
+
+    def interrupted(self: TaskEncoder) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TaskEncoder, "load", interrupted)
+    assert isinstance(failing(prepared(tmp_path / "s", unchanged="skip"), batches(3)), KeyboardInterrupt)
+    assert closed
+
+
 @pytest.mark.parametrize("window", [0, 1, 5])
 def test_an_error_of_the_store(tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch, window: int) -> None:
     """It comes out of the thread that sends, and no window is encoded for long after it."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.store.edge.layout import sync_directory
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH
 from spark_vector_sink.store.points import How, PointId
+from spark_vector_sink.store.store import FINGERPRINT
 
 SKIP, WRITE, INTO, OLDER = range(4)
 """Nothing to be done; done; merged into what is there; left, because what is there has a greater version."""
@@ -32,28 +34,33 @@ _KEEPS_CHUNKS = (How.MERGE.value, How.PATCH.value)
 
 @dataclass(frozen=True)
 class There:
-    """A point in the store. document: the point of its document; its own id where it is that itself."""
+    """A point in the store. document: the point of its document; its own id where it is that itself. made_of: see `vectors_made_of`."""
 
     document: PointId
     version: int | None = None
     chunks: int = 1
     deleted: bool = False
-    fingerprint: str | None = None
+    made_of: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Staged:
-    """What comes for a point. chunks: how many its document has from now on, where that is said. seen: the fingerprint that it must still have."""
+    """What comes for a point. chunks: how many its document has from now on, where that is said. made_of: see `vectors_made_of`."""
 
     id: PointId
     document: PointId
     version: int | None = None
     chunks: int | None = None
-    seen: str | None = None
+    made_of: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_head(self) -> bool:
         return self.id == self.document
+
+
+def vectors_made_of(ours: Mapping[str, Any]) -> dict[str, str]:
+    """What the vectors of a point were made of, by the names of the fields: the first halves of its fingerprints."""
+    return {name: value[: len(value) // 2] for name, value in ours.items() if name.startswith(FINGERPRINT) and isinstance(value, str)}
 
 
 def chunks_left(kind: str, staged: Staged) -> int | None:
@@ -83,8 +90,8 @@ def _decide(kind: str, row: Staged, point: There | None, version: int | None) ->
     is_document = point is not None and not point.deleted
     if (kind in _NEEDS_A_DOCUMENT and not is_document) or (kind in _NEEDS_A_POINT and point is None):
         return SKIP
-    if row.seen is not None and point is not None and point.fingerprint != row.seen:
-        return SKIP
+    if kind in _NEEDS_A_DOCUMENT and point is not None and not row.made_of.items() <= point.made_of.items():
+        return SKIP  # another task or job has written the vector of another text since the task looked: the payload belongs to the one before
     if row.version is not None and version is not None and (version > row.version or (version == row.version and kind in _YIELDS_TO_ITS_EQUAL)):
         return OLDER
     left = chunks_left(kind, row)

@@ -13,7 +13,7 @@ from typing import Any
 
 from spark_vector_sink.plain import RESERVED, is_spread
 from spark_vector_sink.store.edge.chunks import first_point, remove_chunks
-from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide
+from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide, vectors_made_of
 from spark_vector_sink.store.edge.layout import StoreFacts
 from spark_vector_sink.store.edge.points import dense_columns, payloads, point_ids, to_edge_points, to_edge_vectors
 from spark_vector_sink.store.edge.shard import qdrant_edge
@@ -25,7 +25,6 @@ _BATCH_POINTS = 500
 _FLUSH_POINTS = 10_000
 """The log is cut only by a flush; without one it would grow by as much as comes in."""
 
-_LOOKED_AT = [f"{RESERVED}.{name}" for name in ("version", "document", "chunks", "deleted", "fingerprint")]
 _WITHOUT_CONDITION = (How.REPLACE.value, REMOVE)
 
 
@@ -139,11 +138,10 @@ def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId,
     there = _retrieve(shard, list({*ids, *documents}))
     there |= _retrieve(shard, list({point.document for point in there.values()} - there.keys()))
     versions = rows.column("version").to_pylist() if "version" in rows.schema.names else [None] * len(ids)
-    seen = rows.column("seen").to_pylist() if "seen" in rows.schema.names else [None] * len(ids)
     staged = []
-    for id, fields, version, fingerprint in zip(ids, ours, versions, seen, strict=True):
+    for id, fields, version in zip(ids, ours, versions, strict=True):
         document = first_point(fields["document"]) if fields.get("document") else there[id].document if _is_partial(operation) and id in there else id
-        staged.append(Staged(id, document, version, fields.get("chunks"), fingerprint))
+        staged.append(Staged(id, document, version, fields.get("chunks"), vectors_made_of(fields)))
     return staged, there
 
 
@@ -165,9 +163,9 @@ def _sink_column(operation: Operation) -> list[Mapping[str, Any]]:
 
 def _retrieve(shard: Any, ids: list[PointId]) -> dict[PointId, There]:
     found = {}
-    for record in shard.retrieve(ids, _LOOKED_AT, False) if ids else []:
+    for record in shard.retrieve(ids, [RESERVED], False) if ids else []:
         fields, id = sink_fields(record.payload), as_point_id(record.id)
         ours = stored(fields)
         document = first_point(fields["document"]) if fields.get("document") else id
-        found[id] = There(document, ours.version, ours.chunks, ours.deleted, ours.fingerprint)
+        found[id] = There(document, ours.version, ours.chunks, ours.deleted, vectors_made_of(fields))
     return found

@@ -30,8 +30,6 @@ def to_record_batch(points: PointBatch, facts: StoreFacts) -> pa.RecordBatch:
     columns = {**id_columns(points.ids), **_vector_columns(points, facts)}
     if points.versions is not None:
         columns["version"] = pa.array(points.versions, pa.int64())
-    if points.seen is not None:
-        columns["seen"] = pa.array(points.seen, pa.string())
     if points.payload.num_columns:
         columns["payload"] = pa.StructArray.from_arrays(points.payload.columns, fields=list(points.payload.schema))
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +37,7 @@ class EdgeStore:
         self._folder = directory.staging(run)
         self._state_file = directory.state_file(run)
         self._state: State | None = None
-        self._name = f"{partition:06d}-{attempt}"
+        self._name = f"{partition:06d}-{attempt}-{uuid.uuid4().hex[:8]}"  # a stage that runs again counts its attempts anew
         self._receipts: list[str] = []
         self._file: StagedFile | None = None
         self._lock = threading.Lock()  # a task that fails closes the store while another of its threads may be writing
@@ -93,7 +93,7 @@ class EdgeStore:
     def _stage(self, operation: Operation) -> None:
         with self._lock, self._disk_errors("staged"):
             if self._file is None:
-                self._file = StagedFile(self._folder / f".{self._name}.{os.getpid()}.tmp")
+                self._file = StagedFile(self._folder / f".{self._name}.tmp")
             self._file.write(operation)
 
     @contextmanager

@@ -38,10 +38,11 @@ class Versions(Connection):
 
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         self._patiently(lambda: self._publish(target, run))
-        try:
+        try:  # the alias has moved: what fails from here on is no failure of the job
+            self._patiently(lambda: self._note(target.physical, READY))
             self._drop(versions.outlived(self._versions(target.name), target.physical, keep, time.time()), target.name)
         except (CollectionError, StoreError) as error:
-            return [f"'{target.name}' is replaced, but earlier versions could not be dropped, the next overwrite tries again: {error}"]
+            return [f"'{target.name}' is replaced, but earlier versions could not be tidied away, the next overwrite tries again: {error}"]
         return []
 
     def rollback(self, name: str) -> str:
@@ -131,7 +132,6 @@ class Versions(Connection):
             elif standing is not None and self._is_version(standing, target.name):
                 self._note(standing, READY)  # it serves; a job that was killed between two steps may have noted less
             self._switch(target.name, standing, target.physical)
-        self._note(target.physical, READY)
 
     def _beat(self, physical: str) -> None:
         """A sign of life from the driver, at most once a minute."""

@@ -39,7 +39,7 @@ def main() -> None:
         )
         print(
             f"{night}: {report.rows} rows in {report.seconds:.1f} s: {report.written} written, {report.unchanged} unchanged, "
-            f"{report.missing_deleted} deleted; the store holds {report.stored_points}"
+            f"{report.missing_deleted} deleted"
         )
     spark.stop()
 

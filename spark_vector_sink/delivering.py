@@ -140,7 +140,8 @@ class Delivery:
         plan = self._plan
         if plan.options.long_text != "chunk":
             how = How.PATCH if plan.options.existing == "merge" else How.PAYLOAD
-            batch = PointBatch(documents.ids, {}, documents.whole_payload, documents.versions, how, documents.shard_keys)
+            seen = [stored[point].fingerprint for point in documents.ids]
+            batch = PointBatch(documents.ids, {}, documents.whole_payload, documents.versions, how, documents.shard_keys, seen)
             return [Part(documents, self._store.submit(batch))]
         counts = [stored[point].chunks for point in documents.ids]
         points = documents.take(np.repeat(np.arange(len(documents)), counts))

@@ -68,7 +68,7 @@ class SparseVectors:
 
 def is_json(field: pa.Field) -> bool:
     """Whether the field's strings are JSON text."""
-    return bool(field.metadata and field.metadata.get(b"vectorsink") == b"json")
+    return bool(field.metadata and field.metadata.get(b"vectorsink") in (b"json", b"spread"))
 
 
 def is_spread(field: pa.Field) -> bool:
@@ -85,7 +85,7 @@ def values(array: pa.Array, field: pa.Field) -> list[Any]:
 def _value(item: Any, field: pa.Field) -> Any:
     if item is None:
         return None
-    if is_json(field) or is_spread(field):
+    if is_json(field):
         return json.loads(item)
     kind = field.type
     if pat.is_map(kind):
@@ -93,17 +93,13 @@ def _value(item: Any, field: pa.Field) -> Any:
     if pat.is_list(kind) or pat.is_large_list(kind):
         return [_value(inner, kind.value_field) for inner in item]
     if pat.is_struct(kind):
-        made: dict[str, Any] = {}
-        for child in kind:
-            value = _value(item[child.name], child)
-            made.update(value if is_spread(child) else {child.name: value})
-        return made
+        return {child.name: _value(item[child.name], child) for child in kind}
     return item
 
 
 def _has_objects(field: pa.Field) -> bool:
     """Whether the column holds maps or JSON text, at any depth; the others are Python values as Arrow gives them."""
     kind = field.type
-    if is_json(field) or is_spread(field) or pat.is_map(kind):
+    if is_json(field) or pat.is_map(kind):
         return True
     return any(_has_objects(kind.field(i)) for i in range(kind.num_fields)) if pat.is_nested(kind) else False

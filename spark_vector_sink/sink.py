@@ -125,10 +125,11 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
         raise CollectionError(wrong)
     finished = collections.finish(target, plan.run, [receipt for report in reports for receipt in report.receipts])
     unseen = missing_documents.delete(plan.options, collections, target, plan.run)
-    if unseen.deleted:  # counted before
-        finished = replace(finished, points=collections.finish(target, plan.run, []).points)
-    if plan.options.version_column and plan.options.op_column:
+    has_tombstones = bool(plan.options.version_column and plan.options.op_column)
+    if has_tombstones:
         collections.purge_tombstones(target, int(plan.started - plan.options.tombstone_days * 86_400))
+    if has_tombstones or unseen.deleted:
+        finished = replace(finished, points=collections.count(target))
     waited = collections.wait_for_index(target) if plan.options.wait_for_index else 0.0
     rejects.publish(plan.options, plan.run, reports)
     return Ended(finished, waited, unseen.warnings, unseen.deleted)

@@ -41,6 +41,7 @@ OPTIONS: dict[str, Any] = {
 }
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string()), ("note", pa.int64()), ("op", pa.string()), ("version", pa.int64())])
 PARTITIONS = 3
+RESTARTS = 8
 UPSERTS = ("insert", "update_postimage")
 
 State = Mapping[int, tuple[str, int, int]]
@@ -50,7 +51,7 @@ State = Mapping[int, tuple[str, int, int]]
 @dataclass(frozen=True)
 class Verdict:
     """How many documents are not as they should be. resurrected: deleted, and found all the same. wrong: of another version, text or payload.
-    misplaced: with the vector of another text."""
+    misplaced: with the vector of another text than their own."""
 
     documents: int
     missing: int
@@ -122,7 +123,7 @@ def judge(place: Place, wanted: State, ever: int) -> Verdict:
     """Compare what the store holds with what it should. ever: keys that there were."""
     found = _found(place, ever)
     both = [key for key in wanted if key in found]
-    vectors = Four().encode([wanted[key][0] for key in both])
+    vectors = Four().encode([str(found[key][0][0]) for key in both])
     return Verdict(
         documents=len(found),
         missing=len(wanted) - len(both),
@@ -203,6 +204,10 @@ class Course:
         begun = time.monotonic()
         writers = [self._writer(number, len(jobs)) for number, jobs in enumerate(shares)]
         killed = self._kill(writers, [len(jobs) for jobs in shares]) if arguments.kill else "nothing"
+        again = 0
+        for number, jobs in enumerate(shares):
+            while writers[number].wait() and again < RESTARTS:  # a job that is planned just when the server is away is refused
+                again, writers[number] = again + 1, self._writer(number, len(jobs))
         codes = [writer.wait() for writer in writers]
         seconds = time.monotonic() - begun
         wanted = sorted_by_version(table)
@@ -210,7 +215,7 @@ class Course:
         reports = [json.loads(line) for path in sorted(self.folder.glob("*.reports")) for line in path.read_text().splitlines()]
         ends = {name: sum(one[name] for one in reports) for name in ("written", "unchanged", "older", "superseded", "deleted", "ignored", "retries")}
         print(f"{table.num_rows:,} events of {arguments.keys:,} keys came as {rows:,} rows in {sum(map(len, shares))} jobs of {len(writers)} writers")
-        print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s; killed: {killed}; exit codes {codes}")
+        print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s; killed: {killed}; restarted after an error: {again}; exit codes {codes}")
         print(", ".join(f"{name} {count:,}" for name, count in ends.items()))
         print(verdict, f"of {len(wanted):,}", flush=True)
         return verdict.is_right and not any(codes)

@@ -52,6 +52,8 @@ class PointBatch:
     versions: of each point; it is written only where the one that is there has no version, or none that is greater: a tombstone only where it has
     none that is greater or equal. None: written in any case.
     shard_keys: of each point; None where the server finds the shard by itself.
+    seen: the fingerprint that each point had when it was decided to write its payload alone (`How.PAYLOAD`): nothing is written where it has another
+    one by now, because somebody has written it since.
     """
 
     ids: Sequence[PointId]
@@ -60,6 +62,7 @@ class PointBatch:
     versions: npt.NDArray[np.int64] | None = None
     how: How = How.REPLACE
     shard_keys: Sequence[ShardKey] | None = None
+    seen: Sequence[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,7 +72,8 @@ class PointBatch:
         vectors = {name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop] for name, rows in self.vectors.items()}
         versions = None if self.versions is None else self.versions[start:stop]
         shard_keys = None if self.shard_keys is None else self.shard_keys[start:stop]
-        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how, shard_keys)
+        seen = None if self.seen is None else self.seen[start:stop]
+        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how, shard_keys, seen)
 
     def by_shard(self) -> Iterator[PointBatch]:
         """The points of each shard key, in their order; all of them where they have none."""
@@ -81,7 +85,8 @@ class PointBatch:
             versions = None if self.versions is None else self.versions[places]
             shard_keys = None if self.shard_keys is None else [self.shard_keys[place] for place in places.tolist()]
             payload = self.payload.take(pa.array(places)) if self.payload.num_columns else self.payload.slice(0, len(places))
-            yield PointBatch([self.ids[place] for place in places.tolist()], vectors, payload, versions, self.how, shard_keys)
+            seen = None if self.seen is None else [self.seen[place] for place in places.tolist()]
+            yield PointBatch([self.ids[place] for place in places.tolist()], vectors, payload, versions, self.how, shard_keys, seen)
 
     @property
     def nbytes(self) -> int:
@@ -124,8 +129,11 @@ def shard_keys(documents: Mapping[PointId, ShardKey | None], points: Iterable[Po
 
 def in_shards(shard_keys: Sequence[ShardKey] | None, points: int) -> Iterator[npt.NDArray[np.int64]]:
     """The places of each shard key among so many points; all of them where there are no keys."""
-    groups: dict[ShardKey | None, list[int]] = {}
-    for place, key in enumerate([None] * points if shard_keys is None else shard_keys):
+    if shard_keys is None:
+        yield np.arange(points)
+        return
+    groups: dict[ShardKey, list[int]] = {}
+    for place, key in enumerate(shard_keys):
         groups.setdefault(key, []).append(place)
     yield from (np.array(places, np.int64) for places in groups.values())
 

@@ -197,6 +197,9 @@ class Collections(Protocol):
     def rollback(self, name: str) -> str:
         """Let the name stand for the version that served before; that version. Raises CollectionError where there is none."""
 
+    def count(self, target: Target) -> int | None:
+        """How many points the collection holds, tombstones too; None where the store does not tell."""
+
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
 

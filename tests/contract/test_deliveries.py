@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from spark_vector_sink.delivery import deciding
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import BadRowError, OptionError
 from spark_vector_sink.report import WriteReport
@@ -91,6 +92,26 @@ class TestUnchanged:
         payloads = [{name: value for name, value in payload.items() if name != "_sink"} for payload in place.stored().values()]
         assert sorted(payloads, key=lambda one: str(one["id"])) == [{"id": "a", "text": "one", "new": "x"}, {"id": "b", "text": "two", "new": "y"}]
         assert ends(place.write(changed, **SKIP)) == {"unchanged": 2}
+
+    def test_a_payload_never_meets_the_vector_of_another_text(self, place: Place, encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another job writes a text between the look at a document and the writing of its payload: the document is that job's, and whole."""
+        rows = texts(a="one")
+        place.write(rows, **SKIP)
+        other, decide = [texts(a="two")], deciding.decide
+
+        def interrupted(*arguments: Any) -> deciding.Decided:
+            decided = decide(*arguments)
+            while other:
+                place.write(other.pop(), **SKIP)
+            return decided
+
+        monkeypatch.setattr(deciding, "decide", interrupted)
+        changed = rows.append_column("new", pa.array(["x"]))
+        place.write(changed, **SKIP)
+        assert found(place) == {"a": "two"}
+        encoded()
+        place.write(changed, **SKIP)
+        assert (encoded(), found(place)) == (["one"], {"a": "one"})
 
     def test_an_option_that_changes_vectors_encodes_again(self, place: Place, encoded: Encoded) -> None:
         """And one that does not, does not."""
@@ -244,7 +265,7 @@ class TestFullLoads:
         """At the end, and counted."""
         place.write(texts(a="one", b="two", c="three"), **LOAD)
         report = place.write(texts(a="one", c="drei"), **LOAD)
-        assert (report.missing_deleted, found(place)) == (1, {"a": "one", "c": "drei"})
+        assert (report.missing_deleted, report.stored_points, found(place)) == (1, 2, {"a": "one", "c": "drei"})
         assert "1 deleted that the table no longer has" in str(report)
 
     def test_the_report_counts_what_is_left(self, place: Place) -> None:

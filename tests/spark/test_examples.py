@@ -49,7 +49,7 @@ def test_a_load_each_night(tmp_path: Path) -> None:
     """Writes what changed, and deletes what is gone."""
     said = [line.split(" s: ")[1] for line in shown("nightly", tmp_path).splitlines()]
     assert said == [
-        "300 written, 0 unchanged, 0 deleted; the store holds 300",
-        "1 written, 289 unchanged, 10 deleted; the store holds 290",
-        "0 written, 290 unchanged, 0 deleted; the store holds 290",
+        "300 written, 0 unchanged, 0 deleted",
+        "1 written, 289 unchanged, 10 deleted",
+        "0 written, 290 unchanged, 0 deleted",
     ]

@@ -104,6 +104,9 @@ class EdgeCollections:
             mine = older.get(run, Older())
             return Finished(edge.count(shard), mine.documents, mine.deletions)
 
+    def count(self, target: Target) -> int | None:
+        return read_facts(StoreDirectory(Path(target.name)), target.physical).points
+
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
         with self._opened(target) as shard:

@@ -66,7 +66,12 @@ def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """The payload of each point, as plain Python values."""
     if "payload" not in batch.schema.names:
         return [{} for _ in range(batch.num_rows)]
-    return plain.values(batch.column("payload"), batch.schema.field("payload"))
+    field = batch.schema.field("payload")
+    rows = plain.values(batch.column("payload"), field)
+    for name in (child.name for child in field.type if plain.is_spread(child)):
+        for row in rows:
+            row.update(row.pop(name))
+    return rows
 
 
 def dense_columns(facts: StoreFacts) -> dict[str, int]:

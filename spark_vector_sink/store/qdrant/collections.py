@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
+from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store import versions
 from spark_vector_sink.store.guard import guard_problems, left_out, other_model
 from spark_vector_sink.store.qdrant.address import Address, answers
@@ -24,6 +25,7 @@ from spark_vector_sink.store.qdrant.pages import Pages
 from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
+from spark_vector_sink.store.qdrant.strict import most_points, wants_indexes
 from spark_vector_sink.store.qdrant.versions import Versions, state_of
 from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.remembered import VECTORS, fingerprint_field, of_vector
@@ -95,7 +97,7 @@ class QdrantCollections(MovingIn, Pages, Versions):
             if address != self._address:
                 self._same_on(address, target)
         made = self._info(target.physical)
-        return target if made is None else replace(target, made_by=our_metadata(made).get("run"), max_batch_points=_most_points(made))
+        return target if made is None else replace(target, made_by=our_metadata(made).get("run"), max_batch_points=most_points(made))
 
     def _merge_into(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the job's vectors."""
@@ -119,16 +121,18 @@ class QdrantCollections(MovingIn, Pages, Versions):
             standing = retrying(lambda: self._behind(target.name), self._patience, lambda: None)
             if standing not in (target.physical, target.name):  # the name itself: the key may not list aliases
                 raise versions.replaced_meanwhile(target.name, standing, target.physical)
+        return Finished(self.count(target))
 
+    def count(self, target: Target) -> int | None:
         def count() -> int:
             with self._asking(f"counting '{target.name}'"):
                 return int(self._client.count(target.physical, exact=True).count)
 
         try:
-            return Finished(retrying(count, self._patience, lambda: None))
+            return retrying(count, self._patience, lambda: None)
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
-            return Finished(None)
+            return None
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         return self._asking_again(f"counting the documents of '{target.name}'", lambda: count_missing(self._client, target.physical, source, run))
@@ -215,7 +219,7 @@ class QdrantCollections(MovingIn, Pages, Versions):
             problems=tuple(problems),
             plan=tuple(plan),
             points=info.points_count,
-            max_batch_points=_most_points(info),
+            max_batch_points=most_points(info),
             remembered=theirs,
             fingerprint=fingerprint_field(theirs, spec),
         )
@@ -270,28 +274,21 @@ class QdrantCollections(MovingIn, Pages, Versions):
     def _make_indexes(self, target: Target, spec: CollectionSpec) -> None:
         info = self._info(target.physical)
         present = info.payload_schema if info is not None else {}
-        needed = spec.strict_indexes if info is not None and _wants_indexes(info) else {}
+        needed = spec.strict_indexes if info is not None and wants_indexes(info) else {}
         old = self._info(target.replaces) if spec.inherits and target.replaces is not None else None
         for field, kind in {**spec.payload_indexes, **needed}.items():
             if field in present:
                 continue
             schema = index_schema(old, field, kind)
-            with self._asking(f"creating the payload index {field}:{kind} of '{target.name}'"):
-                self._client.create_payload_index(target.physical, field, schema, wait=True)
+            try:
+                with self._asking(f"creating the payload index {field}:{kind} of '{target.name}'"):
+                    self._client.create_payload_index(target.physical, field, schema, wait=True)
+            except DeniedError as error:
+                if not field.startswith(f"{RESERVED}."):
+                    raise
+                log.warning(f"{error}; without that index the end of the job may take longer")
 
 
 def _remembered(metadata: Mapping[str, Any], run: str) -> dict[str, Any]:
     """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
     return {METADATA_KEY: {**without_guests(metadata), "run": run}}
-
-
-def _wants_indexes(info: models.CollectionInfo) -> bool:
-    """Whether the server refuses updates that choose points by a field without an index (strict mode)."""
-    strict = info.config.strict_mode_config
-    return strict is not None and bool(strict.enabled) and strict.unindexed_filtering_update is False
-
-
-def _most_points(info: models.CollectionInfo) -> int | None:
-    """Most points that the server takes in one request (strict mode)."""
-    strict = info.config.strict_mode_config
-    return strict.upsert_max_batchsize if strict is not None and strict.enabled else None

@@ -14,7 +14,7 @@ from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.points import LARGEST_VERSION, PointId
 
-VERSION, DELETED, SOURCE, RUN, CHUNK = (f"{RESERVED}.{name}" for name in ("version", "deleted", "source", "run", "chunk"))
+VERSION, DELETED, SOURCE, RUN, CHUNK, FINGERPRINT = (f"{RESERVED}.{name}" for name in ("version", "deleted", "source", "run", "chunk", "fingerprint"))
 
 
 def point_id(identifier: PointId) -> messages.PointId:

@@ -141,6 +141,9 @@ def _overwritten(points: PointBatch) -> Iterator[Change]:
         Change(overwrite_payload=Change.OverwritePayload(points_selector=_these([identifier], version)))
         for identifier, version in zip(points.ids, versions, strict=True)
     ]
+    for change, fingerprint in zip(made, points.seen or (), strict=False):
+        if fingerprint is not None:
+            change.overwrite_payload.points_selector.filter.must.append(filters.matches(filters.FINGERPRINT, fingerprint))
     fill([change.overwrite_payload.payload for change in made], points.payload)
     yield from made
 

@@ -1,0 +1,17 @@
+"""What a server in strict mode takes."""
+
+from __future__ import annotations
+
+from qdrant_client import models
+
+
+def wants_indexes(info: models.CollectionInfo) -> bool:
+    """Whether the server refuses updates that choose points by a field without an index (strict mode)."""
+    strict = info.config.strict_mode_config
+    return strict is not None and bool(strict.enabled) and strict.unindexed_filtering_update is False
+
+
+def most_points(info: models.CollectionInfo) -> int | None:
+    """Most points that the server takes in one request (strict mode)."""
+    strict = info.config.strict_mode_config
+    return strict.upsert_max_batchsize if strict is not None and strict.enabled else None

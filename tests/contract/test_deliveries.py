@@ -268,12 +268,6 @@ class TestFullLoads:
         assert (report.missing_deleted, report.stored_points, found(place)) == (1, 2, {"a": "one", "c": "drei"})
         assert "1 deleted that the table no longer has" in str(report)
 
-    def test_the_report_counts_what_is_left(self, place: Place) -> None:
-        """And not what was there before the deletion."""
-        place.write(texts(a="one", b="two"), **LOAD)
-        report = place.write(texts(a="one"), **LOAD)
-        assert (report.missing_deleted, report.stored_points) == (1, 1)
-
     def test_documents_of_other_sources_stay(self, place: Place) -> None:
         """Also those of none."""
         place.write(texts(x="x"), **ENCODER)

@@ -123,6 +123,11 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
+def said(error: BaseException) -> str:
+    """What an error says, in one line; with the name of its class where it is none of ours."""
+    return str(error) if isinstance(error, VectorSinkError) else f"{type(error).__name__}: {first_line(error)}"
+
+
 def _one_line(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]

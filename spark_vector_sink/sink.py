@@ -124,6 +124,7 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
     if wrong is not None:
         raise CollectionError(wrong)
     finished = collections.finish(target, plan.run, [receipt for report in reports for receipt in report.receipts])
+    rejects.publish(plan.options, plan.run, reports)  # the last thing that may fail before anything is deleted
     unseen = missing_documents.delete(plan.options, collections, target, plan.run)
     has_tombstones = bool(plan.options.version_column and plan.options.op_column)
     if has_tombstones:
@@ -131,7 +132,6 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
     if has_tombstones or unseen.deleted:
         finished = replace(finished, points=collections.count(target))
     waited = collections.wait_for_index(target) if plan.options.wait_for_index else 0.0
-    rejects.publish(plan.options, plan.run, reports)
     return Ended(finished, waited, unseen.warnings, unseen.deleted)
 
 

@@ -17,7 +17,7 @@ from pyspark.sql.types import StructType
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
-from spark_vector_sink.errors import OptionError, VectorSinkError
+from spark_vector_sink.errors import OptionError, said
 from spark_vector_sink.options import SPARK_KEYS
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport
@@ -131,9 +131,9 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
         reports = [message.report for message in messages if message is not None]
         try:
             report = sink.finish(self.plan, reports, len(messages))
-        except VectorSinkError as error:
+        except Exception as error:
             # Spark calls `abort` next, in which nobody knows the reason
-            say(str(sink.abandon(self.plan, reports, len(messages), str(error))))
+            say(str(sink.abandon(self.plan, reports, len(messages), said(error))))
             raise
         say(*(warning for warning in report.warnings if warning not in self.plan.warnings), str(report))
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSourceStreamArrowWriter, WriterCommitMessage
 
 from spark_vector_sink import sink
-from spark_vector_sink.errors import VectorSinkError
+from spark_vector_sink.errors import said
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.spark import arrow
@@ -53,9 +53,9 @@ class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
             return  # a batch without a single task
         try:
             report = sink.finish(plan, reports, len(messages))
-        except VectorSinkError as error:
+        except Exception as error:
             # Spark calls `abort` next, in which nobody knows the reason
-            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages), str(error))}")
+            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages), said(error))}")
             raise
         say(*(warning for warning in report.warnings if warning not in plan.warnings), f"batch {batchId}: {report}")
 

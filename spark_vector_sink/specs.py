@@ -94,7 +94,7 @@ def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
             yield f"option 'payload_indexes' names '{name}', which is no path of Qdrant's; {_PATHS}"
         elif name not in roots and path[1].strip('"') not in roots:
             yield f"option 'payload_indexes' names '{name}', which is not in the payload"
-    tenant = dict(columns.payload).get(options.tenant_column or "")
+    tenant = dict(columns.payload).get(options.tenant_column) if options.tenant_column is not None else None
     if tenant is not None and PATH.fullmatch(_index_path(tenant, roots)) is None:
         yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant}'; {_PATHS}"
 

@@ -98,6 +98,11 @@ def _one(column: str | None) -> tuple[str, ...]:
     return (column,) if column else ()
 
 
+def _of(present: dict[str, pa.Field], column: str | None) -> pa.Field | None:
+    """The field of a column that is asked for; a column may have the empty name."""
+    return None if column is None else present.get(column)
+
+
 def _missing(option: str, column: str, names: list[str]) -> str:
     close = difflib.get_close_matches(column, names, n=1, cutoff=0.6)
     hint = f"did you mean '{close[0]}'?" if close else f"there are: {_listed(names)}"
@@ -142,12 +147,12 @@ def _key_problems(key: Iterable[str], present: dict[str, pa.Field]) -> Iterable[
 
 
 def _order_problems(options: SinkOptions, present: dict[str, pa.Field]) -> Iterable[str]:
-    version, operation = present.get(options.version_column or ""), present.get(options.op_column or "")
+    version, operation = _of(present, options.version_column), _of(present, options.op_column)
     if version is not None and (reason := versions.unusable_type(version.type)):
         yield f"version column '{version.name}' {reason}"
     if operation is not None and not _is_text(operation.type):
         yield f"op column '{operation.name}' must hold the words of a change feed, it holds {operation.type}"
-    shard_key = present.get(options.shard_key_column or "")
+    shard_key = _of(present, options.shard_key_column)
     if shard_key is not None and not (_is_text(shard_key.type) or pat.is_integer(shard_key.type)):
         yield f"shard key column '{shard_key.name}' must hold strings or integers, it holds {shard_key.type}; cast it to string"
     if options.op_column and options.content_key:

@@ -16,6 +16,7 @@ from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.store.qdrant import indexing
+from tests.integration.conftest import client_of
 from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, server_place, vectors
 from tests.real_server import RealServer
@@ -34,18 +35,6 @@ CONFIG = {
     "strict_mode_config": {"enabled": True, "max_query_limit": 77},
 }
 """One of everything that people set."""
-
-
-@pytest.fixture
-def client(qdrant_server: Any) -> Iterator[QdrantClient]:
-    """The official client, to look at what the sink has made."""
-    made = client_of(qdrant_server)
-    yield made
-    made.close()
-
-
-def client_of(server: Any) -> QdrantClient:
-    return QdrantClient(host=server.host, grpc_port=server.grpc_port, prefer_grpc=True, check_compatibility=False)
 
 
 @pytest.mark.parametrize("name", ["", "body"], ids=["unnamed vector", "named vector"])

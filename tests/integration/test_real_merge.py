@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,6 @@ from tests.jobs import Place, server_place
 pytestmark = pytest.mark.qdrant
 
 POINTS, OPTIMISED = 400, {"optimizers_config": {"indexing_threshold": 1, "default_segment_number": 1}}
-
-
-@pytest.fixture
-def client(qdrant_server: Any) -> Iterator[QdrantClient]:
-    made = QdrantClient(host=qdrant_server.host, grpc_port=qdrant_server.grpc_port, prefer_grpc=True, check_compatibility=False)
-    yield made
-    made.close()
 
 
 def rows(field: str, dimension: int, sign: float = 1.0) -> pa.Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,14 +29,6 @@ pytestmark = pytest.mark.qdrant
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small index is there at once; three looks at it need not take a second and a half."""
     monkeypatch.setattr(indexing, "LOOK_SECONDS", 0.02)
-
-
-@pytest.fixture
-def client(qdrant_server: Any) -> Iterator[QdrantClient]:
-    """The official client, as a reader has it."""
-    made = QdrantClient(host=qdrant_server.host, grpc_port=qdrant_server.grpc_port, prefer_grpc=True, check_compatibility=False)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -31,14 +31,6 @@ TEXTS = ["the cat sat on the mat", "a list of numbers is sorted", "rain falls in
 
 
 @pytest.fixture
-def client(qdrant_server: Any) -> Iterator[QdrantClient]:
-    """The official client, to look at what the sink has made."""
-    made = QdrantClient(host=qdrant_server.host, grpc_port=qdrant_server.grpc_port, prefer_grpc=True, check_compatibility=False)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def own_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RealServer]:
     """A server of the test's own, to be killed; the marker's argument is its settings."""
     must_be_our_own("a server that is killed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,6 @@ from spark_vector_sink.store.points import PointBatch
 from spark_vector_sink.store.store import CollectionSpec
 
 pytestmark = pytest.mark.qdrant
-
-
-@pytest.fixture
-def client(qdrant_server: Any) -> Iterator[QdrantClient]:
-    """The official client, to look at what the store has made."""
-    made = QdrantClient(host=qdrant_server.host, grpc_port=qdrant_server.grpc_port, prefer_grpc=True, check_compatibility=False)
-    yield made
-    made.close()
 
 
 class Collection:

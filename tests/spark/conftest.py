@@ -13,6 +13,9 @@ from typing import Protocol
 import pytest
 from pyspark.sql import SparkSession
 
+from tests.fake_server import FakeServer
+from tests.spark.places import Embedded, Place, Server
+
 ROOT = Path(__file__).parents[2]
 
 SETTINGS = {
@@ -45,6 +48,18 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     local = session("local[2]", **{"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))})
     yield local
     local.stop()
+
+
+@pytest.fixture(params=["embedded", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A store that does not exist yet: first a directory, then a collection of a fake server."""
+    return Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
+
+
+@pytest.fixture
+def server(fake_server: FakeServer) -> Server:
+    """A collection of a fake server that does not exist yet."""
+    return Server(fake_server)
 
 
 class RunWithSpark(Protocol):

@@ -20,17 +20,6 @@ pytestmark = [pytest.mark.spark, pytest.mark.skipif(not HAS_DATA_SOURCES, reason
 ARTICLES = [(1, "cats sleep in the sun", "pets"), (2, "rain falls", None), (3, "ein Ärger 🐈 with 'quotes'", "pets")]
 
 
-@pytest.fixture(params=["embedded", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A store that does not exist yet: first a directory, then a collection of a fake server."""
-    return Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
-
-
-@pytest.fixture
-def server(fake_server: FakeServer) -> Server:
-    return Server(fake_server)
-
-
 def refusal(spark: SparkSession, place: Place, query: str = "SELECT 1 AS id, 'one' AS text", mode: str | None = "append", **options: str) -> str:
     """What the user reads when the rows of `query` are not written."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - Spark's class depends on its version; the line is what is tested

@@ -13,23 +13,11 @@ from pyspark.sql import SparkSession
 from spark_vector_sink import OptionError
 from spark_vector_sink.spark import vector_sink
 from spark_vector_sink.spark.micro_batch import numbered
-from tests.fake_server import FakeServer
 from tests.spark.encoders import HASH
-from tests.spark.places import Embedded, Place, Server, hashed
+from tests.spark.places import Place, Server, hashed
 from tests.spark.streams import put_rows, rows_of, run_to_end
 
 pytestmark = pytest.mark.spark
-
-
-@pytest.fixture(params=["embedded", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A store that does not exist yet: first a directory, then a collection of a fake server."""
-    return Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
-
-
-@pytest.fixture
-def server(fake_server: FakeServer) -> Server:
-    return Server(fake_server)
 
 
 def test_all_micro_batches_arrive(spark: SparkSession, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
@@ -12,12 +10,6 @@ from spark_vector_sink import reembed
 from spark_vector_sink.spark import write
 from tests.fakes import Turned
 from tests.spark.places import Embedded, Place, Server
-
-
-@pytest.fixture(params=["embedded", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A store that does not exist yet: first a directory, then a collection of a fake server."""
-    return Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
 
 
 def test_tasks_encode_the_stored_texts(spark: SparkSession, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

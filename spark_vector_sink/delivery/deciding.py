@@ -18,27 +18,27 @@ WRITE, PAYLOAD, UNCHANGED, OLDER = range(4)
 
 
 class Changed:
-    """Which points this task has sent something for: what was stored of them before is no longer to be trusted. A bitmap of one MiB, whatever
+    """Which points this task has sent something for: what was stored of them before is no longer to be trusted. A table of 8 MiB, whatever
     the length of the partition: with many points it says yes in error now and then, which costs an encoding and nothing else."""
 
-    BITS = 1 << 23
+    PLACES = 1 << 23
 
     def __init__(self) -> None:
-        self._bits = np.zeros(self.BITS, np.bool_)
+        self._table = np.zeros(self.PLACES, np.bool_)
 
     def add(self, ids: Sequence[PointId]) -> None:
-        self._bits[self._places(ids)] = True
+        self._table[self._places(ids)] = True
 
     def may_have(self, ids: Sequence[PointId]) -> npt.NDArray[np.bool_]:
-        return self._bits[self._places(ids)]
+        return self._table[self._places(ids)]
 
     def _places(self, ids: Sequence[PointId]) -> npt.NDArray[np.int64]:
-        return np.array([hash(one) % self.BITS for one in ids], np.int64)
+        return np.array([hash(one) % self.PLACES for one in ids], np.int64)
 
 
 @dataclass(frozen=True)
 class Decided:
-    """The documents of a window, each in one of these. older, unchanged: places in the window."""
+    """The documents of a window, each in one of these."""
 
     write: Documents
     payload: Documents
@@ -63,12 +63,8 @@ def older_deletions(deletions: Documents, stored: Mapping[PointId, Stored]) -> n
     """Which deletions come too late: what is there is newer, or of the same version and no deletion itself."""
     if deletions.versions is None:
         return np.zeros(len(deletions), np.bool_)
-    late = []
-    for point, version in zip(deletions.ids, deletions.versions.tolist(), strict=True):
-        there = stored.get(point)
-        known = there.version if there is not None else None
-        late.append(there is not None and known is not None and (known > version or (known == version and not there.deleted)))
-    return np.array(late, np.bool_)
+    pairs = zip(deletions.ids, deletions.versions.tolist(), strict=True)
+    return np.array([(there := stored.get(point)) is not None and there.outlives(version) for point, version in pairs], np.bool_)
 
 
 def constant(value: str | int, rows: int) -> pa.Array:
@@ -79,7 +75,7 @@ def constant(value: str | int, rows: int) -> pa.Array:
 def _one(there: Stored | None, fingerprint: str | None, version: int | None, merge: bool) -> int:
     if there is None:
         return WRITE
-    if version is not None and there.version is not None and there.version > version:
+    if version is not None and there.is_newer(version):
         return OLDER
     if fingerprint is None or there.deleted or not same_vector(there.fingerprint, fingerprint):
         return WRITE

@@ -39,14 +39,9 @@ class Vanishing:
     def shorten(self, points: Documents) -> None:
         """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says how many there are: so
         that a task that is killed in between finds them again."""
-        if points.heads is None:
-            heads, counts, versions = points.shards, np.ones(len(points), np.int64), points.versions
-        else:
-            first = np.array([point == head for point, head in zip(points.ids, points.heads, strict=True)], np.bool_)
-            part = points.take(np.flatnonzero(first))
-            heads, versions = part.shards, part.versions
-            counts = part.ours["chunks"].to_numpy()
-        self._remove(heads, counts, None if versions is None else versions + 1)
+        first = points if points.heads is None else points.take(np.flatnonzero(points.are_first))
+        counts = np.ones(len(first), np.int64) if first.heads is None else first.ours["chunks"].to_numpy()
+        self._remove(first.shards, counts, None if first.versions is None else first.versions + 1)
 
     def remove(self, documents: Documents) -> None:
         """Remove all chunks of documents that are deleted; their own points are left."""

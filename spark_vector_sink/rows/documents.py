@@ -39,6 +39,13 @@ class Documents:
         return len(self.ids)
 
     @property
+    def are_first(self) -> npt.NDArray[np.bool_]:
+        """Which of these points are the first of their documents, the one that says how many there are."""
+        if self.heads is None:
+            return np.ones(len(self), np.bool_)
+        return np.array([point == head for point, head in zip(self.ids, self.heads, strict=True)], np.bool_)
+
+    @property
     def shards(self) -> dict[int | str, int | str | None]:
         """The points with their shard keys."""
         return dict(zip(self.ids, self._shard_keys, strict=True))

@@ -147,6 +147,14 @@ class Stored:
     chunks: int = 1
     deleted: bool = False
 
+    def is_newer(self, version: int) -> bool:
+        """Whether a document of this version comes too late."""
+        return self.version is not None and self.version > version
+
+    def outlives(self, version: int) -> bool:
+        """Whether a deletion of this version comes too late: at one version the document is there, and a tombstone is the one that was written."""
+        return self.is_newer(version) or (self.version == version and not self.deleted)
+
 
 def is_tombstone(payload: Mapping[str, Any] | None) -> bool:
     """Whether a payload is what is left of a deleted document."""

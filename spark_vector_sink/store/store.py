@@ -206,8 +206,8 @@ class Collections(Protocol):
     def purge(self, target: Target, source: str, run: str) -> None:
         """Remove the documents that `missing` counts, with all their chunks."""
 
-    def purge_tombstones(self, target: Target, before: int) -> None:
-        """Remove the tombstones of deletions before this moment, in seconds since 1970 (`_sink.deleted`)."""
+    def purge_tombstones(self, target: Target, until: int) -> None:
+        """Remove the tombstones of deletions up to this moment, in seconds since 1970 (`_sink.deleted`)."""
 
     def wait_for_index(self, target: Target) -> float:
         """Return when everything in the collection is searchable by its index; the seconds that it took.

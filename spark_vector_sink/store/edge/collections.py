@@ -118,10 +118,10 @@ class EdgeCollections:
             purge.purge(shard, source, run)
             _remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
-    def purge_tombstones(self, target: Target, before: int) -> None:
-        """Remove the tombstones of deletions before this moment, in seconds since 1970."""
+    def purge_tombstones(self, target: Target, until: int) -> None:
+        """Remove the tombstones of deletions up to this moment, in seconds since 1970."""
         with self._opened(target) as shard:
-            purge.purge_tombstones(shard, before)
+            purge.purge_tombstones(shard, until)
             _remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
     def wait_for_index(self, target: Target) -> float:

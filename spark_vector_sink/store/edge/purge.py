@@ -27,10 +27,10 @@ def purge(shard: Any, source: str, run: str) -> None:
         shard.flush()
 
 
-def purge_tombstones(shard: Any, before: int) -> None:
-    """Remove the tombstones of deletions before this moment (seconds since 1970), durably."""
+def purge_tombstones(shard: Any, until: int) -> None:
+    """Remove the tombstones of deletions up to this moment (seconds since 1970), durably."""
     edge = qdrant_edge()
-    old = edge.Filter(must=[edge.FieldCondition(DELETED, range=edge.RangeFloat(lt=before))])
+    old = edge.Filter(must=[edge.FieldCondition(DELETED, range=edge.RangeFloat(lte=until))])
     for tombstones in pages(edge, shard, old):
         shard.update(edge.UpdateOperation.delete_points(list(tombstones)))
         shard.flush()

@@ -118,7 +118,7 @@ class QdrantCollections(MovingIn, Pages, Versions):
         if target.made_by is not None and self.metadata(target.physical).get("run") != target.made_by:
             raise CollectionError(f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again")
         if not target.overwrites and target.physical != target.name:
-            standing = retrying(lambda: self._behind(target.name), self._patience, lambda: None)
+            standing = self._patiently(lambda: self._behind(target.name))
             if standing not in (target.physical, target.name):  # the name itself: the key may not list aliases
                 raise versions.replaced_meanwhile(target.name, standing, target.physical)
         return Finished(self.count(target))
@@ -129,7 +129,7 @@ class QdrantCollections(MovingIn, Pages, Versions):
                 return int(self._client.count(target.physical, exact=True).count)
 
         try:
-            return retrying(count, self._patience, lambda: None)
+            return self._patiently(count)
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return None
@@ -140,8 +140,8 @@ class QdrantCollections(MovingIn, Pages, Versions):
     def purge(self, target: Target, source: str, run: str) -> None:
         self._asking_again(f"deleting from '{target.name}'", lambda: delete_missing(self._client, target.physical, source, run))
 
-    def purge_tombstones(self, target: Target, before: int) -> None:
-        self._asking_again(f"deleting tombstones from '{target.name}'", lambda: delete_tombstones(self._client, target.physical, before))
+    def purge_tombstones(self, target: Target, until: int) -> None:
+        self._asking_again(f"deleting tombstones from '{target.name}'", lambda: delete_tombstones(self._client, target.physical, until))
 
     def wait_for_index(self, target: Target) -> float:
         """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""
@@ -167,7 +167,7 @@ class QdrantCollections(MovingIn, Pages, Versions):
 
         def patiently(ask: Callable[[], T]) -> T:
             try:
-                return retrying(ask, self._patience, lambda: None)
+                return self._patiently(ask)
             except (CollectionError, StoreError) as error:
                 raise PermanentStoreError(f"all points are written to '{target.name}', but its index cannot be waited for: {error}") from error
 
@@ -183,7 +183,7 @@ class QdrantCollections(MovingIn, Pages, Versions):
             with self._asking(f"reading points of '{target.physical}'"):
                 return probe(self._client, target.physical, most)
 
-        return retrying(ask, self._patience, lambda: None)
+        return self._patiently(ask)
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         info = self._info(name)

@@ -57,7 +57,7 @@ class Connection:
                 return self._client.get_collection(name)
 
         try:
-            return retrying(info, self._patience, lambda: None)
+            return self._patiently(info)
         except NotFoundError:
             return None
 
@@ -77,7 +77,11 @@ class Connection:
             with self._asking(doing):
                 return ask()
 
-        return retrying(asked, self._patience, lambda: None)
+        return self._patiently(asked)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask until it is answered, for as long as this connection is patient. Raises the error that cannot heal, or PermanentStoreError."""
+        return retrying(ask, self._patience, lambda: None)
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:

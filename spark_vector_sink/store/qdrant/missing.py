@@ -24,9 +24,9 @@ def delete_missing(client: QdrantClient, collection: str, source: str, run: str)
     _delete(client, collection, _unseen(source, run))
 
 
-def delete_tombstones(client: QdrantClient, collection: str, before: int) -> None:
-    """Those of deletions before this moment, in seconds since 1970; applied when this returns."""
-    old = models.FieldCondition(key=DELETED, range=models.Range(lt=before))
+def delete_tombstones(client: QdrantClient, collection: str, until: int) -> None:
+    """Those of deletions up to this moment, in seconds since 1970; applied when this returns."""
+    old = models.FieldCondition(key=DELETED, range=models.Range(lte=until))
     _delete(client, collection, models.Filter(must=[old]))
 
 

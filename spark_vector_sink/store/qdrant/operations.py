@@ -42,7 +42,7 @@ class Operation:
     make: Callable[[int, int], bytes]
     nbytes: int
     versions: Sequence[int] | None = None
-    has_lost: Callable[[Stored, int], bool] = lambda there, version: there.version is not None and there.version > version
+    has_lost: Callable[[Stored, int], bool] = Stored.is_newer
     most_points: int | None = None
     shard_keys: Sequence[ShardKey] | None = None
 
@@ -69,7 +69,7 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
         return bytes(ordered(request, ordering).SerializeToString())
 
     if points.how is How.TOMBSTONE:
-        return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, _has_buried, shard_keys=points.shard_keys)
+        return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, Stored.outlives, shard_keys=points.shard_keys)
     return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, most_points=OPERATIONS_AT_ONCE, shard_keys=points.shard_keys)
 
 
@@ -104,11 +104,6 @@ def touching(
         return bytes(ordered(sharded(request, shard_keys), ordering).SerializeToString())
 
     return Operation("Points/SetPayload", ids, make, 16 * len(ids), shard_keys=shard_keys)
-
-
-def _has_buried(there: Stored, version: int) -> bool:
-    """Whether a tombstone has lost. One of its own version is the one that was written."""
-    return there.version is not None and (there.version > version or (there.version == version and not there.deleted))
 
 
 def _older(points: PointBatch, comparison: Literal["lt", "lte"]) -> messages.Filter | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,6 @@ from spark_vector_sink.store.qdrant.fit import announced, config_problems, creat
 from spark_vector_sink.store.qdrant.heart import HEARTBEAT_KEY, STATE_KEY
 from spark_vector_sink.store.qdrant.inheriting import inherited, other_vectors
 from spark_vector_sink.store.qdrant.sharding import copy_keys, sharding_problems
-from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import CollectionSpec, Target
 from spark_vector_sink.store.versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
 
@@ -227,9 +226,6 @@ class Versions(Connection):
                 return list(self._client.get_aliases().aliases)
         except DeniedError as error:
             raise CollectionError(f"{error}; mode('overwrite') and rollback() need an API key that may manage collections and aliases") from None
-
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        return retrying(ask, self._patience, lambda: None)
 
 
 def _created(collection: str, alias: str) -> models.CreateAliasOperation:

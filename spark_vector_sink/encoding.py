@@ -54,6 +54,7 @@ class TaskEncoder:
         self._begun = time.perf_counter()
         self._wanted = threading.Event()
         self._any_rows = False
+        self._done_before = 0
         self._loaded: Future[Encoder] = Future()
 
     def watched(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -83,6 +84,7 @@ class TaskEncoder:
             self._loaded.set_exception(error)
             raise
         self._report.device, self._report.dtype = encoder.device, encoder.dtype
+        self._done_before = encoder.tokens_done  # by tasks before this one, in the same process
         self._loaded.set_result(encoder)
 
     def give_up(self) -> None:
@@ -94,6 +96,12 @@ class TaskEncoder:
     def model(self) -> Encoder:
         """The encoder; waits until it is loaded. Raises CancelledError where it was given up."""
         return self._loaded.result()
+
+    def tokens_done(self) -> int:
+        """Tokens that have gone through the model for this task, as of now; 0 while it is not loaded, or where it does not tell."""
+        loaded = self._loaded
+        is_there = loaded.done() and not loaded.cancelled() and loaded.exception() is None
+        return self.model.tokens_done - self._done_before if is_there else 0
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
         tokenised = self.model.tokenise(texts)

@@ -32,11 +32,6 @@ CONTENT_KEY = "content"
 SPARK_KEYS = frozenset({"path", "checkpointlocation", "queryname", "replacewhere"})
 """Keys that Spark puts among the options by itself."""
 
-NOT_YET = {
-    "progress_seconds": "progress lines",
-}
-"""Options of versions to come, and what they belong to: refused by name, so that nobody believes them to work."""
-
 
 class Secret:
     """A text that no repr, message or log shows. Two secrets are never compared."""
@@ -182,6 +177,7 @@ class SinkOptions:
     max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; the job fails at more of them."), COUNT_OR_SHARE] = None
     retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), between(0, 604_800)] = 600.0
     report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure; in a stream each micro-batch has its own (`report-17.json`).")] = None
+    progress_seconds: Annotated[float, Doc(BEHAVIOUR, "How often a task says in its executor's log (stderr) how far it is: rows done, rows/s, tokens/s, rejects; 0 says nothing."), between(0, 86_400)] = 30.0
     # fmt: on
 
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -422,8 +418,6 @@ def _type_words(declared: Any) -> str:
 
 
 def _unknown(name: str) -> str:
-    if name in NOT_YET:
-        return f"option '{name}' is not available in this version ({NOT_YET[name]} will come later)"
     close = difflib.get_close_matches(name, option_table(), n=1, cutoff=0.6)
     return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; the README lists the options")
 

@@ -140,9 +140,9 @@ class WriteReport(Counts):
         return asdict(self)
 
     def __str__(self) -> str:
-        parts = [f"{_rate(self.rows, self.seconds)} rows/s"]
+        parts = [f"{rate(self.rows, self.seconds)} rows/s"]
         if self.tokens:
-            parts.append(f"{_rate(self.tokens, self.seconds)} tokens/s")
+            parts.append(f"{rate(self.tokens, self.seconds)} tokens/s")
         parts.append(f"{self.rejected:,} rejected")
         parts += [f"{getattr(self, name):,} {name}" for name in ("unchanged", "older", "superseded", "deleted", "ignored") if getattr(self, name)]
         if self.missing_deleted:
@@ -152,16 +152,16 @@ class WriteReport(Counts):
         if self.halvings:
             parts.append(f"memory ran out {self.halvings:,} times, token budget now {self.token_budget:,}")
         if self.index_seconds:
-            parts.append(f"waited {_duration(self.index_seconds)} for the index")
+            parts.append(f"waited {duration(self.index_seconds)} for the index")
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
         if self.error is not None:
             done = f", with {self.points:,} points of {self.rows:,} rows written by tasks that ended well" if self.rows else ""
-            return f"failed after {_duration(self.seconds)} on {self.collection}{done}: {self.error}"
-        return f"wrote {self.points:,} points from {self.rows:,} rows to {self.collection} in {_duration(self.seconds)}: {', '.join(parts)}"
+            return f"failed after {duration(self.seconds)} on {self.collection}{done}: {self.error}"
+        return f"wrote {self.points:,} points from {self.rows:,} rows to {self.collection} in {duration(self.seconds)}: {', '.join(parts)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `5 min 2 s`, `3 h 4 min`"""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -173,7 +173,7 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _rate(count: int, seconds: float) -> str:
+def rate(count: int, seconds: float) -> str:
     """`211`, `19.2k`, `1.3M` for each second"""
     rate = count / seconds if seconds > 0 else 0.0
     if rate >= 999_950:

@@ -35,6 +35,7 @@ from spark_vector_sink.encoding import TaskEncoder
 from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, shorten
 from spark_vector_sink.pipeline import Pipeline
 from spark_vector_sink.plan import Plan
+from spark_vector_sink.progress import Progress
 from spark_vector_sink.reading import ModelWanted, Reader, Reading, timed
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.store.guard import other_model
@@ -68,7 +69,8 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task, r
             encoder.give_up()
         store.close()
 
-    with closing(store), closing(rejected), Pipeline(stop) as pipeline:
+    progress = Progress(plan.options.progress_seconds, report, encoder.tokens_done if encoder is not None else lambda: 0)
+    with progress, closing(store), closing(rejected), Pipeline(stop) as pipeline:
         delivery = Delivery(plan, store, rejected, report)
         reading = reader(plan, store, encoder, report)
         ahead = pipeline.ahead(reading.windows(pipeline.until_error(batches)))

@@ -55,6 +55,7 @@ class CustomEncoder:
     """An object of the user's with `dimension` and `encode(texts) -> array (n, dimension)`, and if it likes `encode_query(text)`."""
 
     token_budget = 0
+    tokens_done = 0
 
     def __init__(self, wrapped: Any, name: str, device: str) -> None:
         self._wrapped, self._name = wrapped, name

@@ -63,6 +63,10 @@ class Encoder(Protocol):
     def token_budget(self) -> int:
         """Tokens of one forward pass, as of now: it is halved when memory runs out. 0 where the encoder has none."""
 
+    @property
+    def tokens_done(self) -> int:
+        """Tokens that have gone through the model since it was loaded, as of now. 0 where the encoder does not tell."""
+
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
         """Read the texts of a window; may run in another thread while `encode` works on the window before."""
 

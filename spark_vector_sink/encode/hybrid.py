@@ -25,6 +25,10 @@ class HybridEncoder:
     def token_budget(self) -> int:
         return min(filter(None, (self._dense.token_budget, self._sparse.token_budget)), default=0)
 
+    @property
+    def tokens_done(self) -> int:
+        return self._dense.tokens_done
+
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
         first, second = self._dense.tokenise(texts), self._sparse.tokenise(texts)
         return replace(first, seconds=first.seconds + second.seconds, second=second)

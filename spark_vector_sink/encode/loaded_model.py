@@ -43,6 +43,10 @@ class LoadedModel(ABC):
     def token_budget(self) -> int:
         return self._batches.budget
 
+    @property
+    def tokens_done(self) -> int:
+        return self._batches.done
+
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
         begun = time.perf_counter()
         tokens = self._reading.tokenizer(texts)

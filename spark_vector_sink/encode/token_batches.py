@@ -22,11 +22,12 @@ T = TypeVar("T")
 
 class TokenBatches:
     """Cuts windows into batches, and remembers how much memory is enough for: `budget`, in tokens, is halved when it runs out;
-    `halvings` says how often it was."""
+    `halvings` says how often it was, and `done` how many tokens have gone through the model."""
 
     def __init__(self, budget: int, device: str) -> None:
         self.budget = budget
         self.halvings = 0
+        self.done = 0
         self._device = device
 
     def run(self, tokens: npt.NDArray[np.int64], forward: Callable[[Rows], T], failed: dict[int, str]) -> Iterator[tuple[Rows, T]]:
@@ -49,6 +50,7 @@ class TokenBatches:
                     raise EncodingError(f"the model failed on {len(rows)} texts on {self._device}: {type(error).__name__}: {line}") from error
                 lacking = line or type(error).__name__
             if lacking is None:
+                self.done += int(tokens[rows].sum())
                 yield rows, made
                 start += len(rows)
                 continue

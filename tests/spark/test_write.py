@@ -180,9 +180,9 @@ def test_everything_wrong_is_said_at_once(spark: SparkSession, server: Server) -
 
 def test_check_lists_problems_and_changes_nothing(spark: SparkSession, place: Place) -> None:
     """`check()` returns every problem instead of an error, and leaves no trace."""
-    found = check(spark.sql("SELECT 1 AS id, 1.5D AS text"), place.name, **place.options, encoder=HASH, progress_seconds=9)
+    found = check(spark.sql("SELECT 1 AS id, 1.5D AS text"), place.name, **place.options, encoder=HASH, batch_point=9)
     assert len(found.problems) == 2
-    assert "option 'progress_seconds' is not available in this version" in found.problems[0]
+    assert "unknown option 'batch_point'; did you mean" in found.problems[0]
     assert "text column 'text' must hold strings, it holds double" in found.problems[1]
     _assert_untouched(place)
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spark_vector_sink.errors import OptionError
-from spark_vector_sink.options import ID_NAMESPACE, NOT_YET, SPARK_KEYS, Secret, SinkOptions, option_table, to_markdown
+from spark_vector_sink.options import ID_NAMESPACE, SPARK_KEYS, Secret, SinkOptions, option_table, to_markdown
 
 SERVER = {"url": "http://localhost:6333", "path": "articles"}
 KEY = "hush-hush-4711"
 
-NAMES = st.sampled_from([*option_table(), *NOT_YET, *SPARK_KEYS]) | st.text(max_size=12)
+NAMES = st.sampled_from([*option_table(), *SPARK_KEYS]) | st.text(max_size=12)
 VALUES = (
     st.text(max_size=20)
     | st.sampled_from(["true", "auto", "-1", "0", "1e400", "nan", "inf", "{}", "[]", "{", "a:b", ":", ",", "null", "0x10", "１２", "1_0", "."])
@@ -192,23 +192,11 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
         ("Batchpoints", "unknown option 'batchpoints'; did you mean 'batch_points'?"),
         ("zzz", "unknown option 'zzz'; the README lists the options"),
         ("given", "unknown option 'given'; the README lists the options"),
-        ("progress_seconds", "option 'progress_seconds' is not available in this version (progress lines will come later)"),
     ],
 )
 def test_a_name_that_is_none_is_explained(name: str, message: str) -> None:
-    """A typo gets a hint, an option of a later version is told from a typo."""
+    """A typo gets a hint."""
     assert only_problem(**{name: "1"}) == message
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_every_option_to_come_is_refused_by_name(name: str) -> None:
-    """Nobody may believe that it works."""
-    assert only_problem(**{name: "1"}) == f"option '{name}' is not available in this version ({NOT_YET[name]} will come later)"
-
-
-def test_no_option_is_both_here_and_to_come() -> None:
-    """The two lists do not overlap."""
-    assert not set(NOT_YET) & set(option_table())
 
 
 # --- where ------------------------------------------------------------------------------------------------------------------------------------

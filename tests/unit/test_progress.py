@@ -1,0 +1,105 @@
+"""The lines that a long task says of itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+
+from spark_vector_sink import sink
+from spark_vector_sink.encode.token_batches import TokenBatches
+from spark_vector_sink.plan import plan
+from spark_vector_sink.progress import Progress
+from spark_vector_sink.report import PartitionReport
+from tests.unit.fakes import HashEncoder
+
+A_LINE = threading.Event()
+"""Set when a line was said."""
+
+
+class Heard(logging.Handler):
+    """Keeps the lines of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        A_LINE.set()
+
+
+class WaitsForALine(HashEncoder):
+    """A model that is slower than the lines are apart."""
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        assert A_LINE.wait(60)
+        return super().encode(texts)
+
+
+def test_a_line_says_rows_tokens_and_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With their rates since the task began."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    progress = Progress(30, PartitionReport(partition=3, rows=28_672, rejected=3), lambda: 2_880_000)
+    now += 150
+    assert progress.line() == "partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 19.2k tokens/s, 3 rejected"
+
+
+def test_an_encoder_that_does_not_tell_has_no_rate_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of one of 0."""
+    assert "tokens" not in Progress(30, PartitionReport(), lambda: 0).line()
+
+
+def test_a_task_says_lines_while_its_model_works(tmp_path: Path) -> None:
+    """Also while it is within one window; and none after its end."""
+    log, heard = logging.getLogger("spark_vector_sink"), Heard()
+    A_LINE.clear()
+    log.addHandler(heard)
+    level = log.level
+    log.setLevel(logging.INFO)
+    try:
+        rows = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "text": ["one", "two"]})
+        options = {"path": f"{tmp_path}/store", "encoder": f"{__name__}:WaitsForALine", "progress_seconds": "0.01"}
+        A_LINE.set()  # the driver asks the model too
+        made = sink.prepare(plan(options, rows.schema))
+        A_LINE.clear()
+        sink.write_partition(made, [rows], sink.Task())
+    finally:
+        log.removeHandler(heard)
+        log.setLevel(level)
+    assert heard.lines[0].startswith("partition 0, after 0.0 s: 0 rows done (0.0 rows/s), 0 rejected")
+    assert not any(thread.name == "vectorsink-progress" for thread in threading.enumerate())
+
+
+def test_without_logging_the_lines_are_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    """A Python worker of Spark has none set up, and would say only warnings."""
+    with Progress(0.001, PartitionReport(partition=7), lambda: 0):
+        end = time.monotonic() + 60
+        said = ""
+        while "\n" not in said and time.monotonic() < end:
+            said += capfd.readouterr().err
+    assert said.startswith("vectorsink: partition 7, after 0.0 s: 0 rows done")
+
+
+def test_nothing_is_said_with_0_seconds() -> None:
+    """There is not even a thread."""
+    with Progress(0, PartitionReport(), lambda: 0):
+        assert not any(thread.name == "vectorsink-progress" for thread in threading.enumerate())
+
+
+def test_tokens_count_as_soon_as_a_batch_is_through() -> None:
+    """Not only at the end of a window, which may take minutes."""
+    batches = TokenBatches(10, "cpu")
+    running = batches.run(np.array([5, 5, 4, 4]), len, {})
+    next(running)
+    assert batches.done == 10
+    next(running)
+    assert batches.done == 18

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import plot
 from benchmarks.common import PARTS, RESULTS, ROOT, Settings, machine, say, write_section
 
 
@@ -37,6 +38,8 @@ def main() -> None:
         write_section(settings.results, part, text)
         missed += sum(line.met is False for line in section.lines)
         say(text, f"({part}: {time.time() - begun:.0f} s)", "")
+    if arguments.results == RESULTS:
+        plot.main()
     if missed:
         say(f"{missed} targets were missed")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import common, embedded, fake_encoder, points, recall, stall, texts, work, write
+from benchmarks import common, embedded, fake_encoder, plot, points, recall, stall, texts, work, write
 from benchmarks.__main__ import command, parser
 from benchmarks.child import Child, ChildError
 from benchmarks.common import RESULTS, ROOT, Line, Section, Settings, Spread, interleaved, ratios, with_section
@@ -275,3 +275,14 @@ def _arms(section: str) -> set[str]:
     for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE):
         names |= set(re.findall(r"`([^`]+)`", row))
     return names
+
+
+def test_the_plot_shows_the_written_results() -> None:
+    """`python -m benchmarks.plot` draws it again."""
+    assert plot.PLOT.read_text(encoding="utf-8") == plot.drawn(RESULTS.read_text(encoding="utf-8"))
+
+
+def test_an_arm_that_was_not_measured_is_not_drawn() -> None:
+    """It is an error, and no bar of length 0."""
+    with pytest.raises(KeyError, match="sink"):
+        plot.drawn("nothing was measured")

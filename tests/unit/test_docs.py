@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -142,13 +141,13 @@ def _references(page: Path) -> list[str]:
 
 def _exists(reference: str) -> bool:
     path, *names = reference.split("::")
-    return (ROOT / path).is_file() and set(names) <= set(_names(ROOT / path))
+    return (ROOT / path).is_file() and set(names) <= _names(ROOT / path)
 
 
-def _names(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
+@cache
+def _names(path: Path) -> set[str]:
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
 def _tables(page: Path) -> dict[str, list[list[str]]]:

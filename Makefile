@@ -22,7 +22,7 @@ unexport SPARK_HOME PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-unit test-spark-versions fuzz chaos bench lint docs-options venv java clean
+.PHONY: help demo test test-unit test-spark-versions fuzz chaos bench lint docs docs-options venv java clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
@@ -57,13 +57,16 @@ lint: $(READY) ## Check style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-docs-options: $(READY) ## Write the table of options in README.md again
-	$(PY) -m spark_vector_sink.options README.md
+docs: $(READY) ## Build the documents as a site in site/; a link or an anchor that leads nowhere is an error
+	$(PY) -m zensical build --strict
+
+docs-options: $(READY) ## Write the tables of options in docs/options.md again
+	$(PY) -m spark_vector_sink.options docs/options.md
 
 venv: $(READY) ## Make .venv, or make it again after pyproject.toml has changed (the others do this by themselves)
 
 clean: ## Remove all that was made here: environments, the demo's store, caches
-	rm -rf .venv .venvs demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db derby.log
+	rm -rf .venv .venvs demo dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db derby.log
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is whole when its file `ready`, written last, says what it was made from: place, Python and all of pyproject.toml.

@@ -1,7 +1,7 @@
 """The one table of options: each field of `SinkOptions` declares name, type, default, check and help.
 
-Parsing, error messages and the table in the README are made from these fields and from nothing else:
-`python -m spark_vector_sink.options README.md` writes the table again.
+Parsing, error messages and the tables in docs/options.md are made from these fields and from nothing else:
+`python -m spark_vector_sink.options docs/options.md` writes the tables again.
 """
 
 from __future__ import annotations
@@ -316,12 +316,12 @@ def option_table() -> dict[str, Option]:
 
 
 def to_markdown() -> str:
-    """The table of options, by group, as Markdown."""
+    """The options as Markdown: a heading and a table for each group."""
     lines, group = [], None
     for option in option_table().values():
         if option.doc.group != group:
             group = option.doc.group
-            lines += ["", f"**{group.capitalize()}**", "", "| option | value | default | meaning |", "|---|---|---|---|"]
+            lines += ["", f"## {group.capitalize()}", "", "| option | value | default | meaning |", "|---|---|---|---|"]
         default = f"`{option.default_text}`" if option.default_text else ""
         lines.append(f"| `{option.name}` | {option.words} | {default} | {option.doc.help} |")
     return "\n".join(lines).strip() + "\n"
@@ -419,7 +419,7 @@ def _type_words(declared: Any) -> str:
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, option_table(), n=1, cutoff=0.6)
-    return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; the README lists the options")
+    return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; docs/options.md lists the options")
 
 
 _ONLY_SERVER = (
@@ -622,16 +622,16 @@ def _shown(place: str) -> str:
     return repr(shorten(place.rpartition("@")[2]))
 
 
-README_MARKS = ("<!-- options: made by `python -m spark_vector_sink.options README.md` -->", "<!-- end of options -->")
+MARKS = ("<!-- options: made by `python -m spark_vector_sink.options docs/options.md` -->", "<!-- end of options -->")
 
 
-def with_table(readme: str) -> str:
-    """The text of a README with the table of options, as it is now, between its two marks."""
-    before, _, rest = readme.partition(README_MARKS[0])
-    _, _, after = rest.partition(README_MARKS[1])
-    return f"{before}{README_MARKS[0]}\n{to_markdown()}{README_MARKS[1]}{after}"
+def with_tables(page: str) -> str:
+    """The text of a page with the tables of options, as they are now, between its two marks."""
+    before, _, rest = page.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{to_markdown()}\n{MARKS[1]}{after}"
 
 
 if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+    file = Path(sys.argv[1])
+    file.write_text(with_tables(file.read_text(encoding="utf-8")), encoding="utf-8")

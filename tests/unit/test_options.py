@@ -190,8 +190,8 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
     [
         ("text_colum", "unknown option 'text_colum'; did you mean 'text_column'?"),
         ("Batchpoints", "unknown option 'batchpoints'; did you mean 'batch_points'?"),
-        ("zzz", "unknown option 'zzz'; the README lists the options"),
-        ("given", "unknown option 'given'; the README lists the options"),
+        ("zzz", "unknown option 'zzz'; docs/options.md lists the options"),
+        ("given", "unknown option 'given'; docs/options.md lists the options"),
     ],
 )
 def test_a_name_that_is_none_is_explained(name: str, message: str) -> None:
@@ -373,7 +373,7 @@ def test_every_default_passes_its_own_check(name: str) -> None:
 
 
 def test_the_markdown_table_has_every_option_once() -> None:
-    """The README's table leaves none out, and has four columns on each line."""
+    """The tables of docs/options.md leave none out, and have four columns on each line."""
     lines = [line for line in to_markdown().splitlines() if line.startswith("| `")]
     assert [re.match(r"\| `(\w+)`", line)[1] for line in lines] == list(option_table())  # type: ignore[index]
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in lines)

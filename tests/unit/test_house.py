@@ -38,8 +38,9 @@ MAY_KNOW = {
     "admin": COMMON | WINGS | {"stores", "models", "plan", "sink"},
     "reembedding": COMMON | WINGS | {"stores", "models", "specs", "encoding", "plan", "reading", "sink", "admin", "spark.reembed"},
     "spark": COMMON | {"reembedding", "store.pages"} | {"spark", "plan", "sink", "admin", "models", "encoding"},
-    "__init__": COMMON | JOINTS,
-    "__main__": COMMON | JOINTS | {"spark"},
+    "command_line": COMMON | {"command_line", "specs", "plan", "admin", "delivery.places"},
+    "__init__": COMMON | JOINTS | {"store.inspection"},
+    "__main__": {"command_line"},
 }
 """Of each room of the package, the others that it may import. Wings do not know each other; the joints put them together."""
 
@@ -48,6 +49,7 @@ OUTSIDERS = {
     "qdrant_client": {"store.qdrant"},
     "grpc": {"store.qdrant"},
     "qdrant_edge": {"store.edge"},
+    "click": {"command_line"},
     **{name: {"encode"} for name in ("torch", "sentence_transformers", "transformers", "tokenizers", "huggingface_hub")},
 }
 """Of each package that not everybody has, the only rooms that know it."""

@@ -42,7 +42,7 @@ def of_dataset(place: str) -> pa.Schema:
     """The schema of a Parquet file, or of a directory of such files; its columns of `name=value` folders too. Raises SchemaError."""
     try:
         filesystem, path = places.located(place)
-        return pa.dataset.dataset(path, filesystem=filesystem, format="parquet", partitioning="hive").schema
+        return pa.dataset.dataset(path, filesystem=filesystem, format="parquet", partitioning="hive", partition_base_dir=path).schema
     except (OSError, pa.ArrowException) as error:
         raise SchemaError(f"{places.shown(place)} cannot be read as Parquet: {shorten(first_line(error), 200)}") from None
 

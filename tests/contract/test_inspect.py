@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import Inspection, inspect, rollback
+from spark_vector_sink import Inspection, inspect, rollback, sink
 from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
 from spark_vector_sink.admin import go_back
 from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.inspection import InspectedVector

@@ -12,16 +12,24 @@ from spark_vector_sink.plain import RESERVED
 @dataclass(frozen=True)
 class InspectedVector:
     """One of the vectors that points have. name: "" is the unnamed one. dimension, distance: None of a sparse one.
-    model: which one filled it; None where nothing is remembered, or the vectors were ready-made."""
+    model: which one filled it, as the model guard compares it; None where nothing is remembered, or the vectors were ready-made. place: the hub name or
+    the folder that it was loaded from."""
 
     name: str
     dimension: int | None
     distance: str | None
     model: str | None
+    place: str | None = None
 
     @property
     def sparse(self) -> bool:
         return self.dimension is None
+
+    def __str__(self) -> str:
+        kind = "sparse" if self.sparse else f"{self.dimension} dimensions, {self.distance}"
+        model = self.model or "model unknown"
+        named = self.place is None or model.startswith(self.place)
+        return f"{self.name or '(unnamed)'}: {kind}, {model}" + ("" if named else f" of {self.place}")
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,7 @@ class Inspection:
         if self.metadata.get("key"):
             yield "key", ", ".join(self.metadata["key"])
         for vector in self.vectors:
-            kind = "sparse" if vector.sparse else f"{vector.dimension} dimensions, {vector.distance}"
-            yield "vector", f"{vector.name or '(unnamed)'}: {kind}, {vector.model or 'model unknown'}"
+            yield "vector", str(vector)
         for field, kind in self.payload_indexes.items():
             yield "index", f"{field}:{kind}"
         for version in self.versions:

@@ -80,13 +80,16 @@ def inspected_vectors(there: Mapping[str, tuple[int, str] | None], theirs: Metad
     """Every vector of a collection, by name, with the model that filled it. there: dimension and distance of each dense one, None of a sparse one."""
     models = {name: _model(entry, name) for entry in entries(theirs) for name in vector_names(entry)}
     kinds = {name: kind or (None, None) for name, kind in sorted(there.items())}
-    return tuple(InspectedVector(name, dimension, distance, models.get(name)) for name, (dimension, distance) in kinds.items())
+    return tuple(InspectedVector(name, dimension, distance, *models.get(name, (None, None))) for name, (dimension, distance) in kinds.items())
 
 
-def _model(entry: Metadata, name: str) -> str | None:
-    """The model of one vector; an entry with two of them has both models in one text."""
+def _model(entry: Metadata, name: str) -> tuple[str | None, str | None]:
+    """The model of one vector, and where it was loaded from; an entry with two vectors has both models in one text."""
     model, source = entry.get("model"), entry.get("source") or {}
-    if model is None or source.get("model") is None or source.get("sparse_model") is None:
-        return model
+    of_dense, of_sparse = source.get("model") or None, source.get("sparse_model")
+    is_sparse = name == entry.get("sparse_vector_name")
+    place = of_sparse if is_sparse else of_dense
+    if model is None or of_dense is None or of_sparse is None:
+        return model, place
     dense, _, sparse = str(model).rpartition(" + ")  # the last one: a prompt of the dense model may hold another
-    return sparse if name == entry.get("sparse_vector_name") else dense
+    return sparse if is_sparse else dense, place

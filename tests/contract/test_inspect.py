@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from qdrant_client import QdrantClient, models
 
 from spark_vector_sink import Inspection, inspect, rollback, sink
 from spark_vector_sink import plan as planning
@@ -15,7 +17,8 @@ from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.inspection import InspectedVector
 from spark_vector_sink.store.qdrant import indexing
 from spark_vector_sink.store.remembered import inspected_vectors
-from tests.jobs import Place, place, vectors
+from tests.fake_server import FakeServer
+from tests.jobs import Place, place, server_place, vectors
 from tests.tiny_model import DIMENSION
 
 __all__ = ["place"]
@@ -139,6 +142,19 @@ def test_a_version_that_is_being_filled_does_not_serve(place: Place) -> None:
     assert versions(place)["v2"] == ("loading", False, 0)
     assert found(place).points == 3
     sink.abandon(plan, [], None, "the test ends")
+
+
+def test_a_collection_without_versions(fake_server: FakeServer) -> None:
+    """A plain one of ours, and one that somebody else has made."""
+    ours = server_place(fake_server, "ours", vector_column="v")
+    ours.write(vectors(2), versioned=False)
+    assert (found(ours).physical, found(ours).versions) == ("ours", ())
+    assert str(found(ours)).startswith("name      ours, a plain collection\nwritten   by spark-vector-sink")
+    with closing(QdrantClient(host=fake_server.host, grpc_port=fake_server.grpc_port, prefer_grpc=True, check_compatibility=False)) as client:
+        client.create_collection("theirs", vectors_config=models.VectorParams(size=3, distance=models.Distance.DOT))
+    theirs = found(server_place(fake_server, "theirs"))
+    assert (theirs.points, theirs.vectors, theirs.metadata) == (0, (InspectedVector("", 3, "dot", None),), {})
+    assert "written   not by this sink: nothing is remembered in it" in str(theirs).splitlines()
 
 
 def test_what_is_not_there_is_said(place: Place) -> None:

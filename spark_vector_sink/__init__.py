@@ -1,27 +1,32 @@
 """Write a Spark DataFrame's text to Qdrant as vectors: `df.write.format("vectorsink")`.
 
-Importing this package imports neither pyspark nor torch. `spark_vector_sink.spark` holds `write()` and `check()`.
+Importing this package imports neither pyspark nor torch, and of itself only what is asked for. `spark_vector_sink.spark` holds `write()` and `check()`.
 """
 
-from spark_vector_sink.admin import Answer, rollback, search
-from spark_vector_sink.errors import (
-    BadRowError,
-    CollectionError,
-    EncodingError,
-    IncompleteError,
-    MissingPackageError,
-    OptionError,
-    PermanentStoreError,
-    RefusedError,
-    RejectsError,
-    SchemaError,
-    StoreError,
-    TransientStoreError,
-    VectorSinkError,
-)
-from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.reembedding import reembed
-from spark_vector_sink.report import PartitionReport, WriteReport
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from spark_vector_sink.admin import Answer, inspect, rollback, search
+    from spark_vector_sink.errors import (
+        BadRowError,
+        CollectionError,
+        EncodingError,
+        IncompleteError,
+        MissingPackageError,
+        OptionError,
+        PermanentStoreError,
+        RefusedError,
+        RejectsError,
+        SchemaError,
+        StoreError,
+        TransientStoreError,
+        VectorSinkError,
+    )
+    from spark_vector_sink.options import SinkOptions
+    from spark_vector_sink.reembedding import reembed
+    from spark_vector_sink.report import PartitionReport, WriteReport
+    from spark_vector_sink.store.inspection import Inspection
 
 __all__ = [
     "Answer",
@@ -29,6 +34,7 @@ __all__ = [
     "CollectionError",
     "EncodingError",
     "IncompleteError",
+    "Inspection",
     "MissingPackageError",
     "OptionError",
     "PartitionReport",
@@ -41,7 +47,37 @@ __all__ = [
     "TransientStoreError",
     "VectorSinkError",
     "WriteReport",
+    "inspect",
     "reembed",
     "rollback",
     "search",
 ]
+
+_ROOMS = {
+    "admin": (
+        "Answer",
+        "inspect",
+        "rollback",
+        "search",
+    ),
+    "options": ("SinkOptions",),
+    "reembedding": ("reembed",),
+    "report": (
+        "PartitionReport",
+        "WriteReport",
+    ),
+    "store.inspection": ("Inspection",),
+}
+"""Where each name lives that is no error. They are imported when they are first asked for: numpy and pyarrow alone take longer than all else."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    room = next((room for room, names in _ROOMS.items() if name in names), "errors")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{room}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,9 +1,10 @@
-"""What people do between jobs: ask a collection a question, go back to the version before."""
+"""What people do between jobs: ask a collection a question, look at what it is, go back to the version before."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,9 @@ from spark_vector_sink import models, stores
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.remembered import of_vector
+from spark_vector_sink.store.store import Collections
 
 MOST_ANSWERS = 10_000
 
@@ -22,12 +25,13 @@ log = logging.getLogger("spark_vector_sink")
 @dataclass(frozen=True)
 class Answer:
     """A document that was found. key: its key, a tuple for several key columns; the point's id where the payload has no key.
-    score: as the collection's distance has it."""
+    score: as the collection's distance has it. text: of a chunk its own; None where the payload has none (`store_text=false`)."""
 
     key: Any
     score: float
     payload: Mapping[str, Any]
     id: int | str
+    text: str | None = None
 
 
 def search(where: str, question: str, limit: int = 5, **options: Any) -> list[Answer]:
@@ -39,9 +43,7 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
     """
     if not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit}")
-    parsed, place = _found(where, options)
-    name = place.name(parsed)
-    with stores.collections(parsed, place) as collections:
+    with _opened(where, options) as (collections, name, parsed):
         remembered = collections.metadata(name)
         if not remembered:
             raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say which model it was filled with")
@@ -49,8 +51,18 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
         asked = encoders.load(models.remembered(of_vector(name, remembered, vector_name), parsed, name)).encode_query(question)
         sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
         hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse, vector_name=vector_name)
-    key = remembered.get("key") or []
-    return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id) for hit in hits]
+    key, text = remembered.get("key") or [], remembered.get("text")
+    return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, hit.payload.get(text) if text else None) for hit in hits]
+
+
+def inspect(where: str, **options: Any) -> Inspection:
+    """What a collection is: its vectors with their models, how many points and documents, its versions, its payload indexes. `print` it.
+
+    where, options: as for `search`. Changes nothing, so what a killed job has left pending in an embedded store is said, and not counted. Raises
+    CollectionError where there is nothing of that name.
+    """
+    with _opened(where, options) as (collections, name, _):
+        return collections.inspect(name)
 
 
 def rollback(where: str, **options: Any) -> str:
@@ -59,18 +71,24 @@ def rollback(where: str, **options: Any) -> str:
     where, options: as for `search`. The version it went away from is dropped by the next overwrite. A second rollback goes one version further back,
     as far as `keep_versions` has kept them. Raises CollectionError where there is none.
     """
-    parsed, place = _found(where, options)
-    with stores.collections(parsed, place) as collections:
-        return collections.rollback(place.name(parsed))
+    return go_back(where, **options)[1]
 
 
-def _found(where: str, options: Mapping[str, Any]) -> tuple[SinkOptions, stores.Place]:
-    """The options, and the store that answers there; its warnings are logged."""
+def go_back(where: str, **options: Any) -> tuple[str | None, str]:
+    """See `rollback`; the version that it went away from, None where the name stood for nothing, and the one that serves now."""
+    with _opened(where, options) as (collections, name, _):
+        return collections.rollback(name)
+
+
+@contextmanager
+def _opened(where: str, options: Mapping[str, Any]) -> Iterator[tuple[Collections, str, SinkOptions]]:
+    """The store, the collection's name there, and all options."""
     parsed = SinkOptions.from_mapping({**place_of(where), **options})
     place, warnings = stores.find(parsed)
     for warning in warnings:
         log.warning(warning)
-    return parsed, place
+    with stores.collections(parsed, place) as collections:
+        yield collections, place.name(parsed), parsed
 
 
 def place_of(where: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
     has_sparse = encoder is not None and (encoder.is_sparse or encoder.sparse is not None)
     dense = encoder is None or not encoder.is_sparse
     metadata = {
-        "library": f"spark-vector-sink {_version()}",
+        "library": library(),
         "model": encoder.full_identity if encoder else None,
         "source": models.source(options, encoder) if encoder else None,
         "settings": {
@@ -76,12 +76,12 @@ def _own_indexes(options: SinkOptions) -> dict[str, str]:
     return indexes
 
 
-def _version() -> str:
-    """This package's version; unknown where it was shipped as plain files instead of installed."""
+def library() -> str:
+    """This package and its version; unknown where it was shipped as plain files instead of installed."""
     try:
-        return version("spark-vector-sink")
+        return f"spark-vector-sink {version('spark-vector-sink')}"
     except PackageNotFoundError:
-        return "of unknown version"
+        return "spark-vector-sink of unknown version"
 
 
 def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from spark_vector_sink.errors import CollectionError
+from spark_vector_sink.store.inspection import InspectedVector
 from spark_vector_sink.store.store import FINGERPRINT, CollectionSpec
 
 VECTORS = "vectors"
@@ -73,3 +74,22 @@ def of_vector(name: str, theirs: Metadata, vector_name: str | None) -> Metadata:
     raise CollectionError(
         f"'{name}' has no vector '{vector_name}' that this sink has written; it has {known or 'none'}: set vector_name to one of them"
     )
+
+
+def inspected_vectors(there: Mapping[str, tuple[int, str] | None], theirs: Metadata) -> tuple[InspectedVector, ...]:
+    """Every vector of a collection, by name, with the model that filled it. there: dimension and distance of each dense one, None of a sparse one."""
+    models = {name: _model(entry, name) for entry in entries(theirs) for name in vector_names(entry)}
+    kinds = {name: kind or (None, None) for name, kind in sorted(there.items())}
+    return tuple(InspectedVector(name, dimension, distance, *models.get(name, (None, None))) for name, (dimension, distance) in kinds.items())
+
+
+def _model(entry: Metadata, name: str) -> tuple[str | None, str | None]:
+    """The model of one vector, and where it was loaded from; an entry with two vectors has both models in one text."""
+    model, source = entry.get("model"), entry.get("source") or {}
+    of_dense, of_sparse = source.get("model") or None, source.get("sparse_model")
+    is_sparse = name == entry.get("sparse_vector_name")
+    place = of_sparse if is_sparse else of_dense
+    if model is None or of_dense is None or of_sparse is None:
+        return model, place
+    dense, _, sparse = str(model).rpartition(" + ")  # the last one: a prompt of the dense model may hold another
+    return sparse if is_sparse else dense, place

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, ShardKey, Stored
 from spark_vector_sink.store.question import SparseQuery
@@ -194,8 +195,8 @@ class Collections(Protocol):
         """Let the name stand for the version of this overwrite, in one step, then drop what is older than the `keep` versions before it;
         warnings. Calling it again changes nothing more. Raises CollectionError where the name no longer stands for `target.replaces`."""
 
-    def rollback(self, name: str) -> str:
-        """Let the name stand for the version that served before; that version. Raises CollectionError where there is none."""
+    def rollback(self, name: str) -> tuple[str | None, str]:
+        """Let the name stand for the version that served before; what it stood for until now (None: nothing), and that version. Raises CollectionError where there is none."""
 
     def count(self, target: Target) -> int | None:
         """How many points the collection holds, tombstones too; None where the store does not tell."""
@@ -220,6 +221,9 @@ class Collections(Protocol):
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the collection; empty where it has written nothing."""
+
+    def inspect(self, name: str) -> Inspection:
+        """What is there, and nothing changed. Raises CollectionError where there is nothing."""
 
     def search(
         self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None

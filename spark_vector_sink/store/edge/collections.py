@@ -17,16 +17,17 @@ from spark_vector_sink.store.edge import pages, purge, staging, state, versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.edge.ingest import Older, ingest
+from spark_vector_sink.store.edge.inspecting import inspect
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
 from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.edge.making import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
 from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
+from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.question import SparseQuery, check_question
 from spark_vector_sink.store.remembered import fingerprint_field
 from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
-from spark_vector_sink.store.versions import replaced_meanwhile
 
 _TRY_LATER = "try again when it is free, or wait longer"
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
@@ -86,13 +87,13 @@ class EdgeCollections:
         directory = StoreDirectory(Path(target.name))
         if target.overwrites:
             return versions.fill(directory, target.physical, run, receipts, time.monotonic() + self._seconds)
-        _check_serves(directory, target)
+        versions.check_serves(directory, target)
         if receipts:
             staging.write_manifest(directory, run, target.physical, receipts)
         with self._locked(directory, _ROWS_ARE_SAFE) as deadline:
             if directory.current() not in (None, target.physical):  # replaced since the look before: nobody can have those rows any more
                 staging.end_run(directory, run)
-                _check_serves(directory, target)
+                versions.check_serves(directory, target)
             return self._bring_in(directory, target, run, deadline)
 
     def _bring_in(self, directory: StoreDirectory, target: Target, run: str, deadline: float) -> Finished:
@@ -154,7 +155,7 @@ class EdgeCollections:
             staging.drop_staging(directory, run)
         return []
 
-    def rollback(self, name: str) -> str:
+    def rollback(self, name: str) -> tuple[str | None, str]:
         directory = StoreDirectory(Path(name))
         if directory.current() is None:  # said before a lock is left behind
             raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
@@ -165,6 +166,9 @@ class EdgeCollections:
         """What the sink remembers in the store; empty where there is none."""
         facts = versions.facts_of_current(StoreDirectory(Path(name)))
         return {} if facts is None else facts.metadata
+
+    def inspect(self, name: str) -> Inspection:
+        return inspect(name, self._seconds)
 
     def search(
         self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None
@@ -251,12 +255,6 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
         points=points,
         remembered=facts.metadata,
     )
-
-
-def _check_serves(directory: StoreDirectory, target: Target) -> None:
-    current = directory.current()
-    if current not in (None, target.physical):
-        raise replaced_meanwhile(target.name, current, target.physical)
 
 
 def _settle(directory: StoreDirectory, physical: str, deadline: float) -> None:

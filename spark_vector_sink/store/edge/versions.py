@@ -22,7 +22,7 @@ from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge import staging
 from spark_vector_sink.store.edge.ingest import ingest
 from spark_vector_sink.store.edge.layout import VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
-from spark_vector_sink.store.store import Finished
+from spark_vector_sink.store.store import Finished, Target
 from spark_vector_sink.store.versions import ABANDONED, CHECKED, LOADING, READY, ROLLED_BACK, Version
 
 
@@ -92,8 +92,8 @@ def switch(directory: StoreDirectory, physical: str, run: str, replaced: str | N
     drop(directory, versions.outlived(found(directory), physical, keep, time.time()))
 
 
-def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> str:
-    """Let CURRENT name the version that served before; its name. The caller holds the lock."""
+def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple[str, str]:
+    """Let CURRENT name the version that served before; what it named until now, and what it names. The caller holds the lock."""
     current = directory.current()
     if current is None:
         raise CollectionError(f"there is no embedded store at {directory.root}")
@@ -103,7 +103,7 @@ def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> str:
     settle(current)
     write_atomically(directory.current_file, f"{goal}\n")
     _set_state(directory, current, ROLLED_BACK, "")
-    return goal
+    return current, goal
 
 
 def abandon(directory: StoreDirectory, physical: str, run: str) -> None:
@@ -122,6 +122,13 @@ def check_is_ours(directory: StoreDirectory, physical: str, run: str) -> None:
     note = _read_note(directory, physical)
     if note is None or note.run != run:
         raise CollectionError(f"{directory.version(physical)}, which this job fills, was removed, or made anew, meanwhile; run the job again")
+
+
+def check_serves(directory: StoreDirectory, target: Target) -> None:
+    """Raises CollectionError where an append wrote to a version that no longer serves."""
+    current = directory.current()
+    if current not in (None, target.physical):
+        raise versions.replaced_meanwhile(target.name, current, target.physical)
 
 
 def drop(directory: StoreDirectory, names: Sequence[str]) -> None:

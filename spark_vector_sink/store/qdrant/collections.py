@@ -19,6 +19,7 @@ from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, P
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, vector_problems
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.inheriting import index_schema
+from spark_vector_sink.store.qdrant.inspecting import Inspecting
 from spark_vector_sink.store.qdrant.missing import count_missing, delete_missing, delete_tombstones
 from spark_vector_sink.store.qdrant.moving_in import MovingIn, missing_names, steps, without_guests
 from spark_vector_sink.store.qdrant.pages import Pages
@@ -26,7 +27,7 @@ from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
 from spark_vector_sink.store.qdrant.strict import most_points, wants_indexes
-from spark_vector_sink.store.qdrant.versions import Versions, state_of
+from spark_vector_sink.store.qdrant.versions import state_of
 from spark_vector_sink.store.question import SparseQuery
 from spark_vector_sink.store.remembered import VECTORS, fingerprint_field, of_vector
 from spark_vector_sink.store.retry import retrying
@@ -37,7 +38,7 @@ T = TypeVar("T")
 log = logging.getLogger("spark_vector_sink")
 
 
-class QdrantCollections(MovingIn, Pages, Versions):
+class QdrantCollections(MovingIn, Pages, Inspecting):
     """See `Collections` for what each method promises."""
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:

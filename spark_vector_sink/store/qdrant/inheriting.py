@@ -33,7 +33,7 @@ def inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpe
         config["vectors"] = {name: value for name, value in _json(dense).items() if name not in ("size", "distance")}
     if spec.sparse_vector_name and sparse is not None:
         config["sparse_vectors"] = _json(sparse)
-    return replace(spec, config={**config, **spec.config}, payload_indexes={**_indexes(old), **spec.payload_indexes}, sharded=is_custom(old))
+    return replace(spec, config={**config, **spec.config}, payload_indexes={**payload_indexes(old), **spec.payload_indexes}, sharded=is_custom(old))
 
 
 def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> Any:
@@ -65,9 +65,11 @@ def _vectors(old: models.CollectionInfo, spec: CollectionSpec) -> tuple[models.V
     )
 
 
-def _indexes(old: models.CollectionInfo) -> dict[str, str]:
+def payload_indexes(info: models.CollectionInfo) -> dict[str, str]:
+    """field → type, as `CollectionSpec` has it."""
     return {
-        field: "tenant" if getattr(index.params, "is_tenant", False) else str(index.data_type.value) for field, index in old.payload_schema.items()
+        field: "tenant" if getattr(index.params, "is_tenant", False) else str(index.data_type.value)
+        for field, index in sorted(info.payload_schema.items())
     }
 
 

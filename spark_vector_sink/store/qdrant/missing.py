@@ -1,4 +1,4 @@
-"""Which points of a source a full load has not seen, and which tombstones are old enough to go: filters, and the two questions about them."""
+"""Which points of a source a full load has not seen, which tombstones are old enough to go, and which points are documents: filters, and the questions about them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def count_missing(client: QdrantClient, collection: str, source: str, run: str) 
     unseen = models.Filter(must=[_unseen(source, run), first])
     there = models.Filter(must=[_of(source), first])
     return client.count(collection, unseen, exact=True).count, client.count(collection, there, exact=True).count
+
+
+def count_documents(client: QdrantClient, collection: str) -> int:
+    """All documents, tombstones excepted; exact."""
+    first = models.Filter(should=[_is_empty(CHUNK), _is(CHUNK, 0)])
+    return int(client.count(collection, models.Filter(must=[first, _is_empty(DELETED)]), exact=True).count)
 
 
 def delete_missing(client: QdrantClient, collection: str, source: str, run: str) -> None:

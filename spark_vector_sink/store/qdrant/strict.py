@@ -15,3 +15,9 @@ def most_points(info: models.CollectionInfo) -> int | None:
     """Most points that the server takes in one request (strict mode)."""
     strict = info.config.strict_mode_config
     return strict.upsert_max_batchsize if strict is not None and strict.enabled else None
+
+
+def counts_by_any_field(info: models.CollectionInfo) -> bool:
+    """Whether the server takes questions by a field without an index."""
+    strict = info.config.strict_mode_config
+    return strict is None or not strict.enabled or strict.unindexed_filtering_retrieve is not False

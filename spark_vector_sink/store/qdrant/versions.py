@@ -44,7 +44,7 @@ class Versions(Connection):
             return [f"'{target.name}' is replaced, but earlier versions could not be tidied away, the next overwrite tries again: {error}"]
         return []
 
-    def rollback(self, name: str) -> str:
+    def rollback(self, name: str) -> tuple[str | None, str]:
         standing = self._standing(name)
         if standing == name:
             raise CollectionError(f"'{name}' is a plain collection, no alias, so there is no version to go back to")
@@ -55,7 +55,7 @@ class Versions(Connection):
         self._patiently(lambda: self._switch(name, standing, goal))
         if standing is not None and self._is_version(standing, name):
             self._patiently(lambda: self._note(standing, ROLLED_BACK))
-        return goal
+        return standing, goal
 
     def _resolve_overwrite(self, name: str, spec: CollectionSpec) -> Target:
         """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way, whatever it holds."""

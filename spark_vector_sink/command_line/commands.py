@@ -1,0 +1,174 @@
+"""The commands: check, search, inspect, rollback. Each prints for people, or with --json for programs.
+
+Exit status: 0 all is well, 1 the sink says no (one line on stderr), 2 the command was typed wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from spark_vector_sink.command_line.places import reported, sink_options, takes_a_place
+from spark_vector_sink.errors import shorten
+
+PROGRAM = "vectorsink"
+TEXT_SHOWN = 100
+"""letters of a document's text that `search` prints"""
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from spark_vector_sink import specs
+
+        click.echo(specs.library())
+        ctx.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version and end.")
+def commands() -> None:
+    """Look after what spark_vector_sink has written: collections of a Qdrant server, and embedded stores.
+
+    PLACE is a directory (./articles_store), a collection's address (http://localhost:6333/articles), or a collection's name with -o url=ADDRESS.
+    An API key comes from QDRANT_API_KEY, or from where --api-key-env or --api-key-file says; it is never an argument.
+    """
+
+
+@commands.command()
+@takes_a_place
+@click.option("--schema", metavar="TEXT", help="The table's columns, in Spark's words: 'id long, text string'.")
+@click.option("--input", "dataset", metavar="PATH", help="A Parquet file, or a directory of them, that has the table's columns.")
+@click.option("--mode", type=click.Choice(["append", "overwrite"]), default="append", show_default=True, help="How the job will write.")
+def check(
+    place: str,
+    given: tuple[tuple[str, str], ...],
+    api_key_file: str | None,
+    api_key_env: str | None,
+    schema: str | None,
+    dataset: str | None,
+    mode: str,
+) -> None:
+    """Say what a job would do, and what is wrong with it.
+
+    Writes nothing. Looks at the options, the model's files, and the server or the directory; with --schema or --input also at the columns. The exit status is 1 where
+    there are problems.
+
+    \b
+    Example:
+      vectorsink check http://localhost:6333/articles -o text_column=body --schema 'id long, body string'
+    """
+    from spark_vector_sink import admin, plan
+    from spark_vector_sink.command_line import schemas
+
+    if schema is not None and dataset is not None:
+        raise click.UsageError("--schema and --input both say which columns there are; give one of them")
+    options = {**sink_options(place, given, api_key_file, api_key_env), **admin.place_of(place)}
+    with reported():
+        if schema is not None:
+            columns = schemas.from_words(schema)
+        else:
+            columns = schemas.of_dataset(dataset) if dataset is not None else schemas.assumed(options)
+        checked = plan.check(options, columns, mode=mode)
+    is_assumed = schema is None and dataset is None
+    for line in str(checked).split("\n"):
+        if is_assumed and line.startswith("payload "):
+            line = "columns  not checked; give --schema or --input"
+        click.echo(_printable(line))
+    if checked.problems:
+        count = len(checked.problems)
+        raise click.ClickException(f"a job with these options would not start: {count} {'problem' if count == 1 else 'problems'}")
+
+
+@commands.command()
+@takes_a_place
+@click.argument("question")
+@click.option("-n", "--limit", type=int, default=5, show_default=True, help="How many documents.")
+@as_json
+def search(
+    place: str, question: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None, limit: int, as_json: bool
+) -> None:
+    """Find the documents nearest to a question.
+
+    Best first, each with its score, its key, and how its text begins. The QUESTION goes through the model that the collection was filled with; -o model=PLACE says where that model is now, if it has moved.
+
+    \b
+    Example:
+      vectorsink search ./articles_store "how do I read a csv file?" --limit 3
+    """
+    from spark_vector_sink import admin
+
+    options: dict[str, Any] = sink_options(place, given, api_key_file, api_key_env)
+    with reported():
+        answers = admin.search(place, question, limit, **options)
+    if as_json:
+        _print_json([{"score": hit.score, "key": hit.key, "id": hit.id, "payload": dict(hit.payload)} for hit in answers])
+        return
+    for hit in answers:
+        click.echo(_printable(f"{hit.score:6.3f}  {_key(hit.key)}  {shorten(str(hit.text or ''), TEXT_SHOWN)}").rstrip())
+    if not answers:
+        click.echo("nothing is there to be found", err=True)
+
+
+@commands.command()
+@takes_a_place
+@as_json
+def inspect(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None, as_json: bool) -> None:
+    """Say what a collection is and holds.
+
+    Its vectors and their models, points and documents, payload indexes, versions. Changes nothing.
+
+    \b
+    Example:
+      vectorsink inspect http://localhost:6333/articles
+    """
+    from spark_vector_sink import admin
+
+    options: dict[str, Any] = sink_options(place, given, api_key_file, api_key_env)
+    with reported():
+        found = admin.inspect(place, **options)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        for line in str(found).split("\n"):
+            click.echo(_printable(line))
+
+
+@commands.command()
+@takes_a_place
+def rollback(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None) -> None:
+    """Go back to the version before the last overwrite.
+
+    Asks nothing, and does it at once. Again goes one version further back, as far as the option keep_versions has kept them.
+
+    \b
+    Example:
+      vectorsink rollback http://localhost:6333/articles
+    """
+    from spark_vector_sink import admin
+
+    options: dict[str, Any] = sink_options(place, given, api_key_file, api_key_env)
+    with reported():
+        left, serves = admin.go_back(place, **options)
+    click.echo(f"{serves} serves now; " + (f"until now it was {left}, which the next overwrite drops" if left else "until now nothing did"))
+
+
+def main() -> None:
+    """The program."""
+    commands(prog_name=PROGRAM)
+
+
+def _key(key: Any) -> str:
+    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _printable(line: str) -> str:
+    """Without what would move a terminal's cursor, or change its colours: stored text is not ours."""
+    return "".join(letter if letter.isprintable() else "�" for letter in line)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

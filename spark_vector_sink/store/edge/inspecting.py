@@ -1,0 +1,53 @@
+"""What can be said of an embedded store: read off its small files, and its index only where documents must be counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spark_vector_sink.errors import CollectionError, PermanentStoreError
+from spark_vector_sink.store.edge import shard as edge
+from spark_vector_sink.store.edge import staging, versions
+from spark_vector_sink.store.edge.chunks import CHUNK
+from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
+from spark_vector_sink.store.edge.lock import busy, locked
+from spark_vector_sink.store.edge.purge import DELETED
+from spark_vector_sink.store.inspection import InspectedVersion, Inspection, points_are_documents
+from spark_vector_sink.store.remembered import inspected_vectors
+from spark_vector_sink.store.versions import Version
+
+_TRY_LATER = "try again when it is free, or wait longer"
+
+
+def inspect(name: str, seconds: float) -> Inspection:
+    """See `Collections.inspect`. seconds: the longest wait for the lock, which is needed only to count the documents among chunks and tombstones."""
+    directory = StoreDirectory(Path(name))
+    facts, physical = versions.facts_of_current(directory), directory.current()
+    if facts is None or physical is None:
+        raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
+    documents = facts.points if points_are_documents(facts.metadata, facts.payload_indexes) else _documents(directory, physical, seconds)
+    return Inspection(
+        name, physical, facts.points, documents,
+        vectors=inspected_vectors({**facts.dense_vectors, **dict.fromkeys(facts.sparse_vectors)}, facts.metadata),
+        versions=tuple(_inspected(directory, version, physical) for version in versions.found(directory)),
+        payload_indexes=dict(facts.payload_indexes), metadata=dict(facts.metadata), pending_runs=len(staging.manifests(directory)),
+    )  # fmt: skip
+
+
+def _documents(directory: StoreDirectory, physical: str, seconds: float) -> int:
+    """Points that are neither later chunks nor tombstones."""
+    api = edge.qdrant_edge()
+    which = api.Filter(must=[api.IsEmptyCondition(DELETED)], must_not=[api.FieldCondition(CHUNK, range=api.RangeFloat(gte=1))])
+    with locked(directory, seconds, _TRY_LATER) as deadline:
+        try:
+            with edge.opened(directory.shard(physical), deadline) as shard:
+                return int(shard.count(api.CountRequest(exact=True, filter=which)))
+        except edge.ShardInUseError:
+            raise busy(directory, "open in a program that is not this sink", seconds, _TRY_LATER) from None
+
+
+def _inspected(directory: StoreDirectory, version: Version, serving: str) -> InspectedVersion:
+    try:
+        points: int | None = read_facts(directory, version.name).points
+    except PermanentStoreError:  # a job is just making it, or has died over that
+        points = None
+    return InspectedVersion(version.name, version.state, version.name == serving, points)

@@ -1,0 +1,261 @@
+"""`python -m spark_vector_sink`: what is printed, what ends a command, and that keys are not seen."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from spark_vector_sink import plan as planning
+from spark_vector_sink.command_line.commands import commands
+from spark_vector_sink.command_line.schemas import assumed, from_words
+from spark_vector_sink.errors import SchemaError
+from tests.fake_server import FakeServer
+from tests.jobs import Place, server_place
+
+ROOT = Path(__file__).parents[2]
+ENCODER = "encoder=tests.fakes:Four"
+DOCUMENTS = pa.table({"id": ["a", "b"], "n": [1, 2], "text": ["how to\nread a file \x1b[31m", "sorting lists"]})
+COMMANDS = ("check", "search", "inspect", "rollback")
+
+
+def typed(*arguments: str, **environment: str) -> Result:
+    """What comes of a command; an error that is not ours is raised."""
+    done = CliRunner().invoke(commands, arguments, env=environment, prog_name="vectorsink", terminal_width=100)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def lines(*arguments: str) -> list[str]:
+    """What a command prints that ends well."""
+    done = typed(*arguments)
+    assert (done.exit_code, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def refused(status: int, *arguments: str, **environment: str) -> str:
+    """The last line of the error of a command that ends with this exit status."""
+    done = typed(*arguments, **environment)
+    assert done.exit_code == status
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """An embedded store with two versions, of two documents each."""
+    pytest.importorskip("qdrant_edge")
+    place = Place({"path": str(tmp_path / "store"), "encoder": "tests.fakes:Four"})
+    place.write(DOCUMENTS)
+    place.write(DOCUMENTS, mode="overwrite")
+    return str(tmp_path / "store")
+
+
+def test_search_prints_score_key_and_the_beginning_of_the_text(store: str) -> None:
+    """On one line each, without what would change a terminal's colours."""
+    assert lines("search", store, "sorting lists") == [" 1.000  b  sorting lists", lines("search", store, "sorting lists")[1]]
+    assert re.fullmatch(r" 0\.\d{3}  a  how to read a file �\[31m", lines("search", store, "sorting lists")[1])
+    assert len(lines("search", store, "sorting lists", "--limit", "1")) == 1
+
+
+def test_search_for_programs(store: str) -> None:
+    """--json gives every field, and the text as it is stored."""
+    (first,) = json.loads("\n".join(lines("search", store, "how to\nread a file \x1b[31m", "--limit", "1", "--json")))
+    assert (first["key"], first["payload"]) == ("a", {"id": "a", "n": 1, "text": DOCUMENTS["text"][0].as_py()})
+    assert first["score"] == pytest.approx(1.0)
+
+
+def test_inspect_prints_what_is_there(store: str) -> None:
+    """A line for each thing; --json gives the same as values."""
+    printed = lines("inspect", store)
+    assert printed[0] == f"name      {store}, now v2"
+    assert printed[-2:] == ["version   v1: ready, 2 points", "version   v2: serves, 2 points"]
+    told = json.loads("\n".join(lines("inspect", store, "--json")))
+    assert (told["physical"], told["points"], told["documents"], told["metadata"]["key"]) == ("v2", 2, 2, ["id"])
+
+
+def test_rollback_says_from_where_to_where(store: str) -> None:
+    """It asks nothing; where there is nothing earlier it ends with an error."""
+    assert lines("rollback", store) == ["v1 serves now; until now it was v2, which the next overwrite drops"]
+    assert "there is no earlier version to go back to" in refused(1, "rollback", store)
+
+
+def test_check_says_what_a_job_would_do(store: str) -> None:
+    """With the columns, in Spark's words, and without them; nothing is written."""
+    printed = lines("check", store, "-o", ENCODER, "--schema", "id string, n long, text string")
+    assert printed == [
+        "reads    text of text",
+        "key      id",
+        "payload  id, n, text",
+        "model    encoder tests.fakes:Four, 4 dimensions",
+        f"will     write to the existing embedded store {store}",
+    ]
+    assert "columns  not checked; give --schema or --input" in lines("check", store, "-o", ENCODER)
+    assert "will     create" in typed("check", f"{store}_new", "-o", ENCODER).stdout
+    assert not Path(f"{store}_new").exists()
+
+
+def test_check_reads_the_columns_of_a_parquet_dataset(store: str, tmp_path: Path) -> None:
+    """A file, or a directory of them with folders that name a column; what is none is refused."""
+    folder = tmp_path / "rows" / "day=3"
+    folder.mkdir(parents=True)
+    pq.write_table(DOCUMENTS, folder / "rows.parquet")
+    for path, payload in ((folder / "rows.parquet", "id, n, text"), (tmp_path / "rows", "id, n, text, day")):
+        assert f"payload  {payload}" in lines("check", store, "-o", ENCODER, "--input", str(path))
+    (tmp_path / "rows.txt").write_text("id,text\n")
+    assert "cannot be read as Parquet" in refused(1, "check", store, "--input", str(tmp_path / "rows.txt"))
+    assert "cannot be read as Parquet" in refused(1, "check", store, "--input", str(tmp_path / "nothing"))
+
+
+def test_check_ends_with_every_problem(store: str) -> None:
+    """The plan and the problems are printed, and the exit status is 1."""
+    done = typed("check", store, "-o", "encoder=tests.fakes:Five", "-o", "batch_point=3", "--schema", "id double, text string")
+    assert done.exit_code == 1
+    assert [line.split(" ", 1)[0] for line in done.stdout.splitlines()].count("problem") == 3
+    assert "did you mean 'batch_points'?" in done.stdout
+    assert done.stderr == "Error: a job with these options would not start: 3 problems\n"
+
+
+def test_check_of_an_overwrite(store: str) -> None:
+    """--mode says how the job will write."""
+    assert "mode('overwrite')" in typed("check", store, "-o", ENCODER, "-o", "unchanged=skip", "--mode", "overwrite").stdout
+
+
+def test_a_server(fake_server: FakeServer) -> None:
+    """The same commands, by an address or by a name with its url."""
+    place = server_place(fake_server, "articles", encoder="tests.fakes:Four")
+    place.write(DOCUMENTS)
+    port = ("-o", f"grpc_port={fake_server.grpc_port}")
+    address = f"{fake_server.url}/articles"
+    assert lines("inspect", address, *port)[0] == "name      articles, now articles__v1"
+    assert lines("search", "articles", "sorting lists", "-n", "1", "-o", f"url={fake_server.url}", *port) == [" 1.000  b  sorting lists"]
+    assert "no earlier version" in refused(1, "rollback", address, *port)
+    assert "there is no collection 'nothing'" in refused(1, "inspect", f"{fake_server.url}/nothing", *port)
+    assert lines("check", address, *port, "-o", ENCODER)[-1] == "will     write to the existing collection 'articles' (now 'articles__v1')"
+
+
+@pytest.mark.parametrize("way", ["environment", "another variable", "file"])
+def test_the_api_key_comes_from_environment_or_file(tmp_path: Path, way: str) -> None:
+    """And is never printed."""
+    (tmp_path / "key").write_text("hush-1234\n")
+    arguments, environment = {
+        "environment": ((), {"QDRANT_API_KEY": "hush-1234"}),
+        "another variable": (("--api-key-env", "OTHER_KEY"), {"OTHER_KEY": "hush-1234"}),
+        "file": (("--api-key-file", str(tmp_path / "key")), {}),
+    }[way]
+    with FakeServer(api_key="hush-1234") as server:
+        here = (f"{server.url}/articles", "-o", f"grpc_port={server.grpc_port}")
+        assert "check the API key" in refused(1, "inspect", *here)
+        done = typed("inspect", *here, *arguments, **environment)
+        assert "there is no collection 'articles'" in done.stderr
+        assert "hush" not in done.output
+
+
+def test_an_api_key_is_no_argument(store: str) -> None:
+    """It is refused before anything is done with it, and not repeated."""
+    done = typed("inspect", store, "-o", "API_KEY=hush-1234")
+    assert (done.exit_code, "hush" in done.output, "QDRANT_API_KEY" in done.stderr) == (2, False, True)
+
+
+def test_the_servers_address_is_not_taken_from_the_environment() -> None:
+    """A bare name needs its url, whatever QDRANT_URL says."""
+    assert "'articles' is a bare name" in refused(1, "inspect", "articles", QDRANT_URL="http://localhost:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("inspect",), "Missing argument 'PLACE'"),
+        (("search", "./store"), "Missing argument 'QUESTION'"),
+        (("look", "./store"), "No such command 'look'"),
+        (("inspect", "./store", "-o", "text_column"), "write name=value"),
+        (("inspect", "./store", "-o", "path=./other"), "'path' is what PLACE says"),
+        (("inspect", "http://localhost:1/a", "-o", "url=http://localhost:2"), "'url' is given twice: PLACE says it already"),
+        (("inspect", "./store", "-o", "device=cpu", "-o", "device=cuda"), "'device' is given twice"),
+        (("check", "./store", "--schema", "id long", "--input", "rows"), "give one of them"),
+        (("check", "./store", "--mode", "upsert"), "'upsert' is not one of"),
+    ],
+)
+def test_what_is_typed_wrongly_has_an_exit_status_of_its_own(arguments: tuple[str, ...], reason: str) -> None:
+    """2, as every program's; what the sink refuses is 1."""
+    assert reason in refused(2, *arguments)
+
+
+def test_what_the_sink_refuses_is_one_line(tmp_path: Path) -> None:
+    """No traceback."""
+    done = typed("inspect", str(tmp_path / "nothing"), "-o", "timeout_second=3")
+    assert (done.exit_code, done.stderr) == (1, "Error: unknown option 'timeout_second'; did you mean 'timeout_seconds'?\n")
+
+
+def test_the_words_of_a_schema() -> None:
+    """Spark's DDL, its types by all their names, and what `df.schema.simpleString()` prints."""
+    table = pa.schema(
+        [
+            ("id", pa.int64()), ("a b", pa.string()), ("price", pa.decimal128(10, 2)), ("at", pa.timestamp("us", "UTC")),
+            ("tags", pa.list_(pa.string())), ("m", pa.map_(pa.string(), pa.float64())), ("s", pa.struct([("x", pa.int32()), ("y", pa.bool_())])),
+        ]
+    )  # fmt: skip
+    ddl = "id BIGINT NOT NULL, `a b` string, price decimal(10, 2), at timestamp, tags array<string>, m map<string,double>, s struct<x:int,y:boolean>"
+    assert from_words(ddl) == table
+    assert from_words("struct<id:bigint,a_b:varchar(3)>") == pa.schema([("id", pa.int64()), ("a_b", pa.string())])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "id", "id lnog", "id long,", "id long text string", "id array<long", "id decimal(0)", "id decimal(x)", "id long not", "`id long"]
+)
+def test_what_is_no_schema_is_refused(text: str) -> None:
+    """In one line, with an example."""
+    with pytest.raises(SchemaError, match="write it as in 'id long, text string'"):
+        from_words(text)
+
+
+def test_without_a_schema_every_column_that_is_named_is_there() -> None:
+    """So that only options, model and server are looked at."""
+    options: dict[str, Any] = {
+        "path": "./store", "id_column": "a,b", "text_column": "title,body", "tenant_column": "t", "version_column": "v", "op_column": "op",
+        "payload_rename": "x:y", "payload_indexes": json.dumps({"y": "keyword", "z.deep[]": "integer", '"q.r"': "float"}),
+    }  # fmt: skip
+    checked = planning.check({**options, "encoder": "tests.fakes:Four"}, assumed(options))
+    assert not [problem for problem in checked.problems if "column" in problem or "payload" in problem]
+    assert assumed({"vector_column": "v", "id_column": "content"}).names == ["v"]
+
+
+def test_the_program_starts_without_what_is_heavy() -> None:
+    """A real process: --help, and no import of Spark, torch, or numpy."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "spark_vector_sink", "--help"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert all(f"  {command} " in done.stdout for command in COMMANDS)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert {"click", "spark_vector_sink"} <= imported
+    assert not imported & {"pyspark", "torch", "sentence_transformers", "numpy", "pyarrow", "qdrant_client"}
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_the_page_has_the_help_texts_as_they_are(command: str) -> None:
+    """docs/command_line.md shows what `--help` prints; `python -m tests.unit.test_command_line` writes the page again."""
+    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    assert help_of(command) in page, "docs/command_line.md is stale: run `python -m tests.unit.test_command_line`"
+
+
+def help_of(command: str) -> str:
+    return typed(*filter(None, [command]), "--help").stdout.strip()
+
+
+def test_the_version() -> None:
+    """As installed."""
+    assert lines("--version")[0].startswith("spark-vector-sink ")
+
+
+if __name__ == "__main__":
+    path = ROOT / "docs" / "command_line.md"
+    shown = re.compile(r"(?<=```text\n)Usage: vectorsink (\w*).*?(?=\n```)", re.S)
+    path.write_text(shown.sub(lambda block: help_of(block[1] if block[1] in COMMANDS else ""), path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -19,7 +19,7 @@ def start_spark(master: str | None = None, **settings: str) -> SparkSession:
 
     settings: Spark's, with `__` for dots.
     """
-    master = master or os.environ.get("SPARK_MASTER", "local[*]")
+    master = master or os.environ.get("SPARK_MASTER") or "local[*]"
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # the workers' Python, whatever is on PATH
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a cluster's executors must reach the driver from elsewhere

@@ -14,10 +14,15 @@ MODEL = str(get_model_path())
 """all-MiniLM-L6-v2 from a package; `model="sentence-transformers/all-MiniLM-L6-v2"`, the default, is the same from the hub."""
 
 
-def start_spark(master: str = "local[*]", **settings: str) -> SparkSession:
-    """A Spark on all cores of this machine that says little besides its progress. settings: Spark's, with `__` for dots."""
+def start_spark(master: str | None = None, **settings: str) -> SparkSession:
+    """A Spark on all cores of this machine, or the cluster that SPARK_MASTER names; it says little besides its progress.
+
+    settings: Spark's, with `__` for dots.
+    """
+    master = master or os.environ.get("SPARK_MASTER") or "local[*]"
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # the workers' Python, whatever is on PATH
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a cluster's executors must reach the driver from elsewhere
     quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('quiet.log4j2.properties').as_uri()}"
     ours = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "true", "spark.driver.extraJavaOptions": quiet}
     named = {key.replace("__", "."): value for key, value in settings.items()}

@@ -4,6 +4,8 @@ Takes the documentation strings of Python's standard library, writes them with S
 The vectors go to an embedded store in ./demo, or to a Qdrant server:
 
     python examples/quickstart.py [--url http://localhost:6333]        (or QDRANT_URL in the environment)
+
+With SPARK_MASTER=spark://… a cluster does the work, whose workers have the same Python and packages at the same path, and reach the server.
 """
 
 from __future__ import annotations

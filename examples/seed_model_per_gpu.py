@@ -35,13 +35,11 @@ SHELVES = {"baking": "bread dough flour water oven", "cycling": "bicycle chain b
 MARKS = np.array(own_encoder.make("cpu").encode(list(SHELVES.values())))
 
 
-@udf("string")
 def without_markup(text: str) -> str | None:
     """Before: a text without its tags; None where nothing is left."""
     return re.sub(r"<[^>]*>", " ", text).strip() or None
 
 
-@udf("string")
 def shelf(vector: list[float]) -> str | None:
     """After: the subject that a vector is nearest to; None where it is near to neither."""
     near = MARKS @ np.array(vector) / np.linalg.norm(MARKS, axis=1) / np.linalg.norm(vector)
@@ -53,10 +51,10 @@ def main() -> None:
     spark = start_spark()
     spark.sparkContext.addPyFile(str(Path(__file__).with_name("own_encoder.py")))  # to where the tasks are; or --py-files
 
-    df = spark.createDataFrame(ROWS, SCHEMA)
-    df = df.withColumn("text", without_markup("text")).where("text IS NOT NULL")  # row 3 goes
+    df = spark.createDataFrame(ROWS, SCHEMA).coalesce(2)  # two tasks, so two models
+    df = df.withColumn("text", udf(without_markup, useArrow=False)("text")).where("text IS NOT NULL")  # row 3 goes
     df = df.withColumn("vector", embed("text", encoder="own_encoder:make"))
-    df = df.withColumn("shelf", shelf("vector")).where("shelf IS NOT NULL")  # row 4 goes
+    df = df.withColumn("shelf", udf(shelf, useArrow=False)("vector")).where("shelf IS NOT NULL")  # row 4 goes
     df.select("id", "shelf", "tags", "published", "stars", "vector").write.parquet(str(folder / "shelves"))
 
     made = spark.read.parquet(str(folder / "shelves")).orderBy("id").cache()

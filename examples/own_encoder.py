@@ -22,7 +22,7 @@ WORDS = 1 << 15
 class BagOfWords:
     """The mean of random vectors, one for each word: texts that share words are near each other."""
 
-    dimension = 64
+    dimension = 256
 
     def __init__(self, device: str) -> None:
         self.device = device

@@ -26,9 +26,9 @@ SCHEMA = "id int, text string, tags array<string>, published timestamp, stars do
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 ROWS = [
     (1, "<p>Bread dough wants <b>flour, water and time</b>, and a hot oven.</p>", ["food", "slow"], NOON, 4.5),
-    (2, "A bicycle chain is cleaned with a brush and a drop of oil.", [], NOON, 3.0),
+    (2, "Clean the bicycle chain with a brush and oil.", [], NOON, 3.0),
     (3, "<img src='oven.png'/>", ["picture"], NOON, 1.0),
-    (4, "Nothing here is about either of them.", ["noise"], NOON, 2.0),
+    (4, "The weather will be fine until Sunday.", ["noise"], NOON, 2.0),
     (5, "The oven is hot; the dough is flour, water and salt.", ["food"], None, None),
 ]
 SHELVES = {"baking": "bread dough flour water oven", "cycling": "bicycle chain brake tyre oil"}

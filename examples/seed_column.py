@@ -1,9 +1,13 @@
 """Vectors as a column of a table, and the same column in a store: not a row less than there were.
 
-For those who encode by hand in Spark today. It stands in the place of two guides that many jobs are copied from. The first makes batches inside `mapPartitions`
-with `itertools.islice(rows, start, end)`: these count from the beginning, but the iterator has moved on, so from the second batch on rows are lost
-without an error. The second broadcasts a model to a pandas UDF: the driver loads it and sends it whole, and batches are as large as an Arrow batch happens to be. Here is neither a loop that can lose rows nor
-a model in the driver: `embed()` is one expression, each Python worker loads the model once, and texts are sorted by length before they are batched.
+For those who encode by hand in Spark today. It stands in the place of two guides that many jobs are copied from:
+
+- One makes batches inside `mapPartitions` with `itertools.islice(rows, start, end)`. These count from the beginning, but the iterator has moved
+  on: from the second batch on rows are lost, without an error. And each partition loads the model.
+- One broadcasts a model to a pandas UDF: the driver loads it and sends it whole, and a call gets what an Arrow batch happens to hold.
+
+Here is no loop that can lose a row and no model in the driver, and the batches are nobody's affair: `embed()` is one expression, each Python worker
+loads the model once, and texts of equal length are encoded together.
 
     python examples/seed_column.py [FOLDER]        (./demo/seed_column)
 """

@@ -21,6 +21,7 @@ from pyspark.sql.types import ArrayType, FloatType
 
 from benchmarks.store import client
 from benchmarks.work import load_model
+from spark_vector_sink.spark import write
 
 BATCH = 32
 UPSERT = 256
@@ -123,6 +124,11 @@ def whole_partition(job: Job) -> None:
         write(zip(held, model_of().encode([row.text for row in held], batch_size=BATCH, show_progress_bar=False), strict=True))
 
     job.df.rdd.foreachPartition(partition)
+
+
+def sink(job: Job, **options: Any) -> None:
+    """What takes their place. It makes the collection by itself; `options` are those of the arm that is measured, such as `dtype`."""
+    write(job.df, job.collection, url=job.url, grpc_port=job.grpc_port, model=job.model, device="cpu", **options)
 
 
 ARMS: dict[str, Callable[[Job], None]] = {

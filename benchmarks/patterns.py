@@ -18,8 +18,8 @@ from qdrant_client.models import Distance, VectorParams
 from benchmarks import arms, encoding, texts
 from benchmarks.child import Child
 from benchmarks.common import ROOT, Line, Section, Settings, at_least, interleaved, rates, ratios, seconds
+from benchmarks.lines import of_arms
 from benchmarks.store import Server, server
-from spark_vector_sink.spark import write
 
 ROWS, ROUNDS = 2_000, 3
 WARM_ROWS = 16
@@ -58,15 +58,15 @@ class Bench:
         def run(df: DataFrame, collection: str) -> None:
             with closing(self.server.client()) as client:
                 client.create_collection(collection, vectors_config=VectorParams(size=self.dimension, distance=Distance.COSINE))
-            arm(arms.Job(df, self.server.url, self.server.grpc_port, collection, self.model, self.cores, dtype, self.kept))
+            arm(self._job(df, collection, dtype))
 
         return lambda: self._timed(run)
 
     def sink(self, **options: Any) -> Callable[[], float]:
-        def run(df: DataFrame, collection: str) -> None:
-            write(df, collection, **self.server.options(), model=self.model, device="cpu", **options)
+        return lambda: self._timed(lambda df, collection: arms.sink(self._job(df, collection), **options))
 
-        return lambda: self._timed(run)
+    def _job(self, df: DataFrame, collection: str, dtype: str = "float32") -> arms.Job:
+        return arms.Job(df, self.server.url, self.server.grpc_port, collection, self.model, self.cores, dtype, self.kept)
 
     def _timed(self, run: Callable[[DataFrame, str], None]) -> float:
         """Seconds of a run with warm workers; every row must be a point afterwards."""
@@ -115,8 +115,9 @@ def functions(bench: Bench, bare: Mapping[str, Child]) -> dict[str, Callable[[],
 
 def section(measured: Mapping[str, Sequence[float]], rows: int, dtype: str, settings: Settings, store: str) -> Section:
     """The gains, and below them what each arm did."""
-    table = ["| arm | rows/s |", "|---|---|"]
-    table += [f"| `{name}` | {rates(rows, each).shown(digits=1)} |" for name, each in sorted(measured.items(), key=lambda arm: sorted(arm[1]))]
+    table, written = ["| arm | rows/s | lines of code |", "|---|---|---|"], of_arms()
+    for name, each in sorted(measured.items(), key=lambda arm: sorted(arm[1])):
+        table.append(f"| `{name}` | {rates(rows, each).shown(digits=1)} | {written.get(name.partition(', ')[0], '')} |")
     notes = [
         "\n".join(table),
         f"{rows:,} {texts.source(settings)}, {settings.partitions} partitions, `local[{settings.cores}]`, workers warm. Store: {store}. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +27,11 @@ def factory(path: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        way_out = "install it, or ship it to the executors: spark.sparkContext.addPyFile(…), or --py-files"
+        raise EncodingError(
+            f"option 'encoder' = {path!r} failed: there is no module {error.name!r} on host {socket.gethostname()}; {way_out}"
+        ) from error
     except Exception as error:
         raise EncodingError(f"option 'encoder' = {path!r} failed: {type(error).__name__}: {error}") from error
     return found  # type: ignore[no-any-return]

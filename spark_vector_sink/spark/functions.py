@@ -23,7 +23,8 @@ def embed(column: Column | str, model: str | None = None, **options: Any) -> Col
 
     column: texts. model, options: those of `write()` that say how to encode: `model`, `encoder`, `device`, `dtype`, `max_tokens`,
     `long_text` (truncate or fail), … Rows are read ahead into windows, so Spark's Arrow batch size does not matter, and one model is
-    loaded for each Python worker. The column can be written with `vector_column` later.
+    loaded for each Python worker. No text is encoded twice, also where rows are chosen by their vectors; filters that stand behind it are
+    therefore not moved before it, so filter first. The column can be written with `vector_column` later.
     Raises OptionError or EncodingError here where the options or the model are wrong.
     """
     parsed = SinkOptions.of_model({**options, **({} if model is None else {"model": model})})
@@ -33,7 +34,9 @@ def embed(column: Column | str, model: str | None = None, **options: Any) -> Col
         raise OptionError("embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()")
     spec, _ = models.spec(parsed, shipped_files())
     work = partial(encoding.embedded, spec, window_rows=parsed.window_rows, fail_on_long=parsed.long_text == "fail")
-    return _function(work)(F.col(column) if isinstance(column, str) else column)
+    # Spark computes a deterministic function once more for each filter on its result, and nearly all of a job's time would be doubled
+    once = _function(work).asNondeterministic()
+    return once(F.col(column) if isinstance(column, str) else column)
 
 
 def _function(work: Callable[..., Iterator[pa.Array]]) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -17,6 +18,8 @@ from tests.fake_server import FakeServer
 from tests.spark.places import Embedded, Place, Server
 
 ROOT = Path(__file__).parents[2]
+
+Show = Callable[[str], str]
 
 SETTINGS = {
     "spark.ui.enabled": "false",
@@ -62,6 +65,22 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 def server(fake_server: FakeServer) -> Server:
     """A collection of a fake server that does not exist yet."""
     return Server(fake_server)
+
+
+@pytest.fixture
+def shown(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
+    """Runs an example by its name, in an empty folder, and gives what it prints."""
+
+    def run(name: str) -> str:
+        script = str(ROOT / "examples" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [script, str(tmp_path / "made")])
+        monkeypatch.syspath_prepend(str(ROOT / "examples"))
+        monkeypatch.setattr(SparkSession, "stop", lambda self: None)  # it is the Spark of other tests too
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(script, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 class RunWithSpark(Protocol):

@@ -85,6 +85,13 @@ def test_rows_can_be_filtered_by_what_was_made(spark: SparkSession) -> None:
     assert len(df.withColumn("vector", embed("text", encoder=HASH, window_rows=100)).limit(3).collect()) == 3
 
 
+@pytest.mark.parametrize("condition", ["vector IS NOT NULL", "size(vector) > 0 AND id < 3", "vector[0] > 100"])
+def test_rows_that_are_chosen_by_their_vectors_are_encoded_once(texts: DataFrame, condition: str) -> None:
+    """Spark would else encode for the filter, and what is left once more."""
+    made = texts.withColumn("vector", embed("text", encoder=HASH)).where(condition).select("vector")
+    assert str(made._jdf.queryExecution().executedPlan()).count("EvalPython") == 1
+
+
 def test_the_vectors_can_be_written_later(texts: DataFrame, fake_server: FakeServer) -> None:
     """By `vector_column`, without a model."""
     place = Server(fake_server)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import common, embedded, fake_encoder, plot, points, recall, stall, texts, work, write
+from benchmarks import common, embedded, fake_encoder, lines, plot, points, recall, stall, texts, work, write
 from benchmarks.__main__ import command, parser
 from benchmarks.child import Child, ChildError
 from benchmarks.common import RESULTS, ROOT, Line, Section, Settings, Spread, interleaved, ratios, with_section
@@ -164,6 +164,41 @@ def test_every_arm_in_the_results_has_a_function(dtype: str, tmp_path: Path) -> 
     section = patterns.section({name: [1.0, 2.0] for name in known}, 10, dtype, Settings(scratch=tmp_path), "a store")
     assert _arms(section.to_markdown("command", "machine")) == set(known)
     assert {*patterns.arms.ARMS, *patterns.TARGETS, *patterns.SAME_DTYPE_TARGETS} <= known.keys()
+
+
+SOURCE = '''
+class Held:
+    def writer(self):
+        return lambda text: written(text)
+
+def unused():
+    return 1
+
+def written(x):
+    """Documentation.
+
+    Of three lines.
+    """
+    # a comment
+
+    return x  # two lines
+
+def arm(held):
+    """Documentation."""
+    text = """a line
+
+and two more"""
+    @decorated
+    def inner():
+        """Documentation."""
+        return held.writer()(text) + written(text)
+    return inner
+'''
+
+
+def test_lines_of_code_are_those_that_one_writes() -> None:
+    """Without blank ones, comments and documentation; with the functions that are used, also by way of a method, each of them once."""
+    assert {name: lines.lines_of(SOURCE, name) for name in ("unused", "written", "arm")} == {"unused": 2, "written": 2, "arm": 8 + 2}
 
 
 @pytest.mark.skipif(not RESULTS.exists(), reason="nothing has been measured yet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -129,7 +130,11 @@ def test_a_factory_may_lie_deeper() -> None:
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("no_such_module_x:f", "option 'encoder' = 'no_such_module_x:f' failed: ModuleNotFoundError: No module named 'no_such_module_x'"),
+        (
+            "no_such_module_x:f",
+            f"option 'encoder' = 'no_such_module_x:f' failed: there is no module 'no_such_module_x' on host {socket.gethostname()}; "
+            "install it, or ship it to the executors: spark.sparkContext.addPyFile(…), or --py-files",
+        ),
         (f"{HERE}:nothing", f"option 'encoder' = '{HERE}:nothing' failed: AttributeError: module '{HERE}' has no attribute 'nothing'"),
         (f"{HERE}:fails", f"option 'encoder' = '{HERE}:fails' failed: RuntimeError: first line second line"),
         (f"{HERE}:NoDimension", f"option 'encoder' = '{HERE}:NoDimension' returned a NoDimension without dimension"),

@@ -36,9 +36,9 @@ def noise(seconds: float) -> Any:
     return np.random.default_rng(0).normal(scale=0.1, size=int(seconds * RATE)).astype(np.float32)
 
 
-def files(*contents: bytes) -> pa.RecordBatch:
-    """As Spark's `binaryFile` gives them, named by their places: 0, 1, …"""
-    return pa.RecordBatch.from_pydict({"path": [str(place) for place in range(len(contents))], "content": list(contents)})
+def files(**contents: bytes) -> pa.RecordBatch:
+    """As Spark's `binaryFile` gives them."""
+    return pa.RecordBatch.from_pydict({"path": list(contents), "content": list(contents.values())})
 
 
 @pytest.mark.spark
@@ -63,22 +63,24 @@ def test_windows_fill_the_models_batches(transcribe: ModuleType, monkeypatch: py
         return [[(0.0, 1.0, "so"), (1.0, len(sound) / RATE, "on")] for sound in sounds]
 
     monkeypatch.setattr(transcribe, "transcripts", transcripts)
-    long, short = audio(noise(70)), audio(noise(2))
-    rows = [row for batch in transcribe.segments(iter([files(long, short), files(short)]), "any", 2) for row in batch.to_pylist()]
+    short = audio(noise(2))
+    found = transcribe.segments(iter([files(long=audio(noise(70)), first=short), files(second=short)]), "any", 2)
+    numbers = [(row["file"], row["segment"]) for batch in found for row in batch.to_pylist()]
     assert sizes == [2, 2, 1]
-    assert [row["segment"] for row in rows if row["file"] == "0"] == [*range(6), 0, 1]  # the last two are of the second batch's first file
-    assert [row["start"] for row in rows if row["file"] == "1"] == [0.0, 1.0]
+    assert numbers == [*(("long", number) for number in range(6)), ("first", 0), ("first", 1), ("second", 0), ("second", 1)]
 
 
 def test_a_broken_file_is_one_row(transcribe: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its reason and without text, and the files around it are heard."""
     monkeypatch.setattr(transcribe, "transcripts", lambda sounds, model: [[(0.0, 1.0, "heard")] for _ in sounds])
     whole = audio(noise(2))
-    (found,) = transcribe.segments(iter([files(whole, whole[: len(whole) // 2], b"", whole)]), "any", 16)
+    batch = files(one=whole, cut=whole[: len(whole) // 2], empty=b"", two=whole)
+    (found,) = transcribe.segments(iter([batch]), "any", 16)
     rows = {row["file"]: (row["text"], row["error"]) for row in found.to_pylist()}
-    assert rows["0"] == rows["3"] == ("heard", None)
-    assert rows["1"] == (None, "LibsndfileError: flac decoder lost sync.")
-    assert rows["2"] == (None, "LibsndfileError: Format not recognised.")
+    assert rows["one"] == rows["two"] == ("heard", None)
+    assert rows["cut"][0] is None
+    assert "flac decoder lost sync" in rows["cut"][1]
+    assert rows["empty"] == (None, "LibsndfileError: Format not recognised.")
     assert found.schema == transcribe.SEGMENTS
 
 
@@ -86,8 +88,8 @@ def test_windows_are_the_whole_file(transcribe: ModuleType) -> None:
     """One after the other, none longer than 30 seconds, each beginning where the one before ends, in the pause."""
     sound = noise(65)
     sound[28 * RATE : int(28.4 * RATE)] = 0
-    found = list(transcribe.windows([files(audio(sound, kind="WAV"))]))
-    assert np.concatenate([window.sound for window in found]) == pytest.approx(sound, abs=1e-3)
+    found = list(transcribe.windows([files(long=audio(sound, kind="WAV"))]))
+    np.testing.assert_allclose(np.concatenate([window.sound for window in found]), sound, atol=1e-3)
     assert all(len(window.sound) <= 30 * RATE for window in found)
     assert [window.start for window in found] == pytest.approx(np.cumsum([0, *(len(window.sound) / RATE for window in found[:-1])]))
     assert 28 <= found[1].start <= 28.4

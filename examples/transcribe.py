@@ -93,7 +93,7 @@ def transcripts(sounds: list[np.ndarray], model: str) -> list[list[tuple[float, 
         length = len(sound) / RATE  # the rest of 30 seconds is silence that was added, in which some models hear words
         texts = [processor.tokenizer.decode(segment["tokens"], skip_special_tokens=True).strip() for segment in segments]
         times = [(float(segment["start"]), min(float(segment["end"]), length)) for segment in segments]
-        said.append([(start, end, text) for (start, end), text in zip(times, texts, strict=True) if start < length and text])
+        said.append([(start, end, text) for (start, end), text in zip(times, texts, strict=True) if start < end and text])
     return said
 
 
@@ -103,6 +103,6 @@ def loaded(model: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-    gpu = torch.cuda.is_available()
+    gpu = torch.cuda.is_available()  # with several for each executor, the task's: TaskContext.get().resources()["gpu"].addresses[0]
     whisper = AutoModelForSpeechSeq2Seq.from_pretrained(model, dtype=torch.float16 if gpu else torch.float32)
     return AutoProcessor.from_pretrained(model), whisper.to("cuda" if gpu else "cpu").eval()

@@ -26,6 +26,7 @@ def make(folder: Path) -> str:
     tokenizer.add_tokens([f"<|{number * STEP:.2f}|>" for number in range(1501)])
     end, start, english, transcribe, previous, no_times = tokenizer.convert_tokens_to_ids(["<|endoftext|>", *special])
 
+    hf.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
     layers = {

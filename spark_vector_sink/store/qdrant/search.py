@@ -36,10 +36,14 @@ def checked_filter(given: Mapping[str, Any]) -> Filter:
         return dict(models.Filter.model_validate(given).model_dump(mode="json", by_alias=True, exclude_none=True))
     except ValidationError as error:
         part: Any = given
+        steps: Sequence[Any] = error.errors()[0]["loc"]  # the names of models are between those of the JSON
         way = []
-        for step in error.errors()[0]["loc"]:  # the names of models are between the steps of the JSON
+        for step in steps:
             if (isinstance(part, dict) and step in part) or (isinstance(part, list) and isinstance(step, int)):
-                part, way = part[step], [*way, str(step)]
+                part = part[step]
+            else:
+                continue
+            way.append(f"{step}")
         raise OptionError(
             f"the filter is none of Qdrant's: {'.'.join(way) + ': ' if way else ''}{shorten(repr(part), 200)}; "
             "write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}"

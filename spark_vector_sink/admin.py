@@ -34,15 +34,18 @@ class Answer:
     text: str | None = None
 
 
-def search(where: str, question: str, limit: int = 5, **options: Any) -> list[Answer]:
+def search(where: str, question: str, limit: int = 5, filter: Mapping[str, Any] | None = None, **options: Any) -> list[Answer]:
     """The documents nearest to a question, best first: a check for people, not a search framework.
 
     where: a directory (`./articles_store`), a collection's address (`http://localhost:6333/articles`), or a collection's name
     together with `url=`. The question is encoded with the model that the collection remembers; `model=` says where that model
-    is now, when it has moved. `vector_name=` asks one of several vectors, with its own model; else it is the first one. Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
+    is now, when it has moved. `vector_name=` asks one of several vectors, with its own model; else it is the first one.
+    filter: Qdrant's own JSON, such as `{"must": [{"key": "city", "match": {"value": "Oslo"}}]}`: only documents that match are looked at.
+    Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
     """
     if not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit}")
+    among = stores.checked_filter(filter)
     with _opened(where, options) as (collections, name, parsed):
         remembered = collections.metadata(name)
         if not remembered:
@@ -50,7 +53,7 @@ def search(where: str, question: str, limit: int = 5, **options: Any) -> list[An
         vector_name = parsed.vector_name if "vector_name" in parsed.given else None
         asked = encoders.load(models.remembered(of_vector(name, remembered, vector_name), parsed, name)).encode_query(question)
         sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
-        hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse, vector_name=vector_name)
+        hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse, vector_name=vector_name, among=among)
     key, text = remembered.get("key") or [], remembered.get("text")
     return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, hit.payload.get(text) if text else None) for hit in hits]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.store.question import Filter
 from spark_vector_sink.store.store import Collections, Target, VectorStore
 
 if TYPE_CHECKING:
@@ -56,6 +57,15 @@ def collections(options: SinkOptions, place: Place, *, patient: bool = False) ->
         yield made
     finally:
         made.close()
+
+
+def checked_filter(given: Mapping[str, Any] | None) -> Filter | None:
+    """A filter in Qdrant's JSON, for any store, by the client's model of it; OptionError where it is none."""
+    if given is None:
+        return None
+    from spark_vector_sink.store import qdrant
+
+    return qdrant.checked_filter(given)
 
 
 def store(options: SinkOptions, place: Place, target: Target, run: str, partition: int, attempt: int) -> VectorStore:

@@ -36,12 +36,12 @@ class Place:
     def check(self, table: pa.Table, **options: Any) -> planning.Plan:
         return planning.check({**self.options, **options}, table.schema)
 
-    def nearest(self, vector: list[float], limit: int = 1000, vector_name: str | None = None) -> list[Hit]:
-        """Points by distance, with payload."""
+    def nearest(self, vector: list[float], limit: int = 1000, vector_name: str | None = None, among: Mapping[str, Any] | None = None) -> list[Hit]:
+        """Points by distance, with payload. among: only those that match this filter, in Qdrant's JSON."""
         options = SinkOptions.from_mapping(self.options)
         place, _ = stores.find(options)
         with stores.collections(options, place) as collections:
-            return collections.search(place.name(options), vector, limit, vector_name=vector_name)
+            return collections.search(place.name(options), vector, limit, vector_name=vector_name, among=stores.checked_filter(among))
 
     def apart(self, wanted: Mapping[Any, npt.NDArray[np.float32]], *, sparse: bool = False) -> float:
         """How far the vectors of all points are from those wanted, by the scores of some random questions of length 1: a difference in any number

@@ -205,6 +205,16 @@ def _splade_static_query(folder: Path) -> None:
     _save(folder, [Router.for_query_document(query, [_masked(folder), SpladePooling("max")])], SparseEncoder)
 
 
+def _sparse_static(folder: Path) -> None:
+    """A table of weights for documents too, such as inverse document frequencies: no special tokens, and a limit that its tokenizer tells."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
+
+    words = _words()
+    _save(folder, [SparseStaticEmbedding(words, weight=torch.linspace(0.5, 2.0, len(words)), frozen=True)], SparseEncoder)
+
+
 KINDS: dict[str, Callable[[Path], None]] = {
     "bert-mean": _bert_mean,
     "bert-cls-normalize": _bert_cls_normalize,
@@ -229,7 +239,11 @@ KINDS: dict[str, Callable[[Path], None]] = {
 }
 """Models with one vector of fixed length for each text, by the name of what is special about them."""
 
-SPARSE_KINDS: dict[str, Callable[[Path], None]] = {"splade": _splade, "splade-static-query": _splade_static_query}
+SPARSE_KINDS: dict[str, Callable[[Path], None]] = {
+    "splade": _splade,
+    "splade-static-query": _splade_static_query,
+    "sparse-static": _sparse_static,
+}
 """Models of `SparseEncoder`."""
 
 

@@ -87,9 +87,22 @@ def check(
 @takes_a_place
 @click.argument("question")
 @click.option("-n", "--limit", type=int, default=5, show_default=True, help="How many documents.")
+@click.option(
+    "--filter",
+    "among",
+    metavar="JSON",
+    help='Only documents that match, in Qdrant\'s words: \'{"must": [{"key": "lang", "match": {"value": "en"}}]}\'.',
+)
 @as_json
 def search(
-    place: str, question: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None, limit: int, as_json: bool
+    place: str,
+    question: str,
+    given: tuple[tuple[str, str], ...],
+    api_key_file: str | None,
+    api_key_env: str | None,
+    limit: int,
+    among: str | None,
+    as_json: bool,
 ) -> None:
     """Find the documents nearest to a question.
 
@@ -103,7 +116,7 @@ def search(
 
     options: dict[str, Any] = sink_options(place, given, api_key_file, api_key_env)
     with reported():
-        answers = admin.search(place, question, limit, **options)
+        answers = admin.search(place, question, limit, _json_object("--filter", among), **options)
     if as_json:
         _print_json([{"score": hit.score, "key": hit.key, "id": hit.id, "payload": dict(hit.payload)} for hit in answers])
         return
@@ -168,6 +181,16 @@ def _key(key: Any) -> str:
 def _printable(line: str) -> str:
     """Without what would move a terminal's cursor, or change its colours: stored text is not ours."""
     return "".join(letter if letter.isprintable() else "�" for letter in line)
+
+
+def _json_object(name: str, text: str | None) -> dict[str, Any] | None:
+    try:
+        value = None if text is None else json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{name} is no JSON: {error}") from None
+    if text is not None and not isinstance(value, dict):
+        raise click.UsageError(f'{name} must be a JSON object, such as {{"must": […]}}')
+    return value
 
 
 def _print_json(value: Any) -> None:

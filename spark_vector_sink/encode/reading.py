@@ -57,11 +57,16 @@ def _limit(transformer: Any, asked: int | None) -> int:
 
 
 def _limit_of_bag(tokenizer: Any, asked: int | None) -> int:
+    """The tokenizer is one of the library tokenizers, or one of transformers (SparseStaticEmbedding), which is told its limit in another way."""
     truncation = getattr(tokenizer, "truncation", None)
-    limit = int(truncation["max_length"]) if truncation else NO_LIMIT
+    own = truncation["max_length"] if truncation else getattr(tokenizer, "model_max_length", None)
+    limit = int(own) if own is not None and own < NO_LIMIT else NO_LIMIT
     if asked is None or asked >= limit or tokenizer is None:
         return limit
-    tokenizer.enable_truncation(max_length=asked)
+    if hasattr(tokenizer, "model_max_length"):
+        tokenizer.model_max_length = asked
+    else:
+        tokenizer.enable_truncation(max_length=asked)
     return asked
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spark_vector_sink.errors import CollectionError
 
 SparseQuery = tuple[Sequence[int], Sequence[float]]
 """Indices, each once, and as many values"""
+
+Filter = Mapping[str, Any]
+"""Qdrant's own filter JSON, `{"must": [{"key": "city", "match": {"value": "Oslo"}}]}`, in a form that has been checked"""
 
 RRF_K = 2
 """The k of reciprocal rank fusion that Qdrant takes where none is given: a point's score is the sum of 1 / (k + its rank), ranks from 0."""

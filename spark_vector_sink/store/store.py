@@ -14,7 +14,7 @@ import pyarrow as pa
 from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.points import PointBatch, PointId, Removal, Sent, ShardKey, Stored
-from spark_vector_sink.store.question import SparseQuery
+from spark_vector_sink.store.question import Filter, SparseQuery
 
 Distance = str
 """`cosine`, `dot`, `euclid` or `manhattan`"""
@@ -226,13 +226,15 @@ class Collections(Protocol):
         """What is there, and nothing changed. Raises CollectionError where there is nothing."""
 
     def search(
-        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None
-    ) -> list[Hit]:
+        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None,
+        among: Filter | None = None,
+    ) -> list[Hit]:  # fmt: skip
         """The nearest points, best first, by the vectors that the metadata names.
 
         vector_name: that of several (see `remembered`) which is asked; None: the first job's.
         vector: asks the dense vectors; None or empty asks the sparse ones alone, whose score is the dot product.
         sparse: asks the sparse vectors. Of both, the first `candidates(limit)` of either ranking are fused (see `RRF_K`).
+        among: only points that match are looked at.
         """
 
     def close(self) -> None:

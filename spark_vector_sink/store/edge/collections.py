@@ -25,7 +25,7 @@ from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move
 from spark_vector_sink.store.edge.probe import probe
 from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.pages import Page
-from spark_vector_sink.store.question import SparseQuery, check_question
+from spark_vector_sink.store.question import Filter, SparseQuery, check_question
 from spark_vector_sink.store.remembered import fingerprint_field
 from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
 
@@ -171,18 +171,20 @@ class EdgeCollections:
         return inspect(name, self._seconds)
 
     def search(
-        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None
-    ) -> list[Hit]:
+        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None,
+        among: Filter | None = None,
+    ) -> list[Hit]:  # fmt: skip
         """The nearest points, best first, after bringing in what is pending."""
         directory = StoreDirectory(Path(name))
         if directory.current() is None:
             raise CollectionError(f"there is no embedded store at {name}; write to it first, or name the directory of one")
         with self._locked(directory, _TRY_LATER) as deadline:
-            return self._search(directory, vector, limit, sparse, vector_name, deadline)
+            return self._search(directory, vector, limit, sparse, vector_name, among, deadline)
 
     def _search(
-        self, directory: StoreDirectory, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, asked: str | None, deadline: float
-    ) -> list[Hit]:
+        self, directory: StoreDirectory, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, asked: str | None,
+        among: Filter | None, deadline: float,
+    ) -> list[Hit]:  # fmt: skip
         name, physical = directory.root, directory.current() or FIRST_VERSION
         facts = asked_by(name, read_facts(directory, physical), asked)
         check_question(str(name), vector, sparse, facts.dense, bool(facts.sparse_vector_name))
@@ -192,7 +194,7 @@ class EdgeCollections:
             )
         with edge.opened(directory.shard(physical), deadline) as shard:
             _roll_forward(directory, physical, shard)
-            return edge.nearest(shard, facts, vector, limit, sparse)
+            return edge.nearest(shard, facts, vector, limit, sparse, among)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, shorten
+from spark_vector_sink.store.edge.filters import filter_of
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.question import RRF_K, SparseQuery, candidates
+from spark_vector_sink.store.question import RRF_K, Filter, SparseQuery, candidates
 from spark_vector_sink.store.store import INDEX_TYPES, Hit
 
 _INDEXING_THRESHOLD_KB = 64_000
@@ -88,9 +89,10 @@ def count(shard: Any) -> int:
     return int(shard.count(qdrant_edge().CountRequest(exact=True)))
 
 
-def nearest(shard: Any, facts: StoreFacts, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None) -> list[Hit]:
+def nearest(shard: Any, facts: StoreFacts, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, among: Filter | None) -> list[Hit]:
     """The points nearest to `vector`, to `sparse`, or to both by reciprocal rank fusion, best first."""
     edge = qdrant_edge()
+    only = None if among is None else filter_of(edge, among)
     asked = []
     if vector is not None and len(vector):
         asked.append(edge.Query.Nearest([float(x) for x in vector], using=facts.vector_name or None))
@@ -98,9 +100,9 @@ def nearest(shard: Any, facts: StoreFacts, vector: Sequence[float] | None, limit
         indices, values = sparse
         asked.append(edge.Query.Nearest(edge.SparseVector([int(i) for i in indices], [float(x) for x in values]), using=facts.sparse_vector_name))
     if len(asked) == 1:
-        request = edge.QueryRequest(limit=limit, query=asked[0], with_payload=True)
+        request = edge.QueryRequest(limit=limit, query=asked[0], filter=only, with_payload=True)
     else:
-        both = [edge.Prefetch(limit=candidates(limit), query=query) for query in asked]
+        both = [edge.Prefetch(limit=candidates(limit), query=query, filter=only) for query in asked]
         request = edge.QueryRequest(limit=limit, query=edge.Fusion.Rrf(k=RRF_K), prefetches=both, with_payload=True)
     answers = shard.query(request)
     return [Hit(answer.id if isinstance(answer.id, int) else str(answer.id), float(answer.score), answer.payload or {}) for answer in answers]

@@ -28,7 +28,7 @@ from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
 from spark_vector_sink.store.qdrant.strict import most_points, wants_indexes
 from spark_vector_sink.store.qdrant.versions import state_of
-from spark_vector_sink.store.question import SparseQuery
+from spark_vector_sink.store.question import Filter, SparseQuery
 from spark_vector_sink.store.remembered import VECTORS, fingerprint_field, of_vector
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import FINGERPRINT, CollectionSpec, Finished, Hit, Probe, Target
@@ -109,8 +109,7 @@ class QdrantCollections(MovingIn, Pages, Inspecting):
         if target.problems:
             raise CollectionError(target.problems)
         self._move_in(target, missing_names(info, spec), spec)
-        is_first = target.fingerprint == FINGERPRINT
-        if is_first and not (target.points and target.remembered):
+        if target.fingerprint == FINGERPRINT and not (target.points and target.remembered):
             self._remember(target, {**spec.metadata, VECTORS: target.remembered.get(VECTORS, {})}, run)
         return target
 
@@ -191,9 +190,10 @@ class QdrantCollections(MovingIn, Pages, Inspecting):
         return {} if info is None else our_metadata(info)
 
     def search(
-        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None
-    ) -> list[Hit]:
-        asked = query(name, of_vector(name, self.metadata(name), vector_name), vector, limit, sparse)
+        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None,
+        among: Filter | None = None,
+    ) -> list[Hit]:  # fmt: skip
+        asked = query(name, of_vector(name, self.metadata(name), vector_name), vector, limit, sparse, among)
         with self._asking(f"searching '{name}'"):
             found = self._client.query_points(name, **asked, with_payload=True)
         return [Hit(point.id if isinstance(point.id, int) else str(point.id), point.score, point.payload or {}) for point in found.points]

@@ -1,16 +1,20 @@
-"""A search of a Qdrant server: by dense vectors, by sparse ones, or by both in one request."""
+"""A search of a Qdrant server: by dense vectors, by sparse ones, or by both in one request, among all points or those of a filter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from qdrant_client import models
 
-from spark_vector_sink.store.question import SparseQuery, candidates, check_question
+from spark_vector_sink.errors import OptionError, shorten
+from spark_vector_sink.store.question import Filter, SparseQuery, candidates, check_question
 
 
-def query(name: str, remembered: Mapping[str, Any], vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None) -> dict[str, Any]:
+def query(
+    name: str, remembered: Mapping[str, Any], vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, among: Filter | None
+) -> dict[str, Any]:
     """The arguments of `query_points`. remembered: the collection's metadata, which names its vectors."""
     sparse_name = remembered.get("sparse_vector_name")
     check_question(f"'{name}'", vector, sparse, bool(remembered.get("dense", True)), bool(sparse_name))
@@ -19,7 +23,28 @@ def query(name: str, remembered: Mapping[str, Any], vector: Sequence[float] | No
         asked.append({"query": list(vector), "using": remembered.get("vector_name") or None})
     if sparse is not None:
         asked.append({"query": models.SparseVector(indices=list(sparse[0]), values=list(sparse[1])), "using": sparse_name})
+    only = None if among is None else models.Filter.model_validate(among)
     if len(asked) == 1:
-        return {**asked[0], "limit": limit}
-    both = [models.Prefetch(**one, limit=candidates(limit)) for one in asked]
+        return {**asked[0], "query_filter": only, "limit": limit}
+    both = [models.Prefetch(**one, filter=only, limit=candidates(limit)) for one in asked]
     return {"prefetch": both, "query": models.FusionQuery(fusion=models.Fusion.RRF), "limit": limit}
+
+
+def checked_filter(given: Mapping[str, Any]) -> Filter:
+    """The filter in plain JSON, by the client's own model of it. Raises OptionError, which shows the part that is none of Qdrant's."""
+    try:
+        return dict(models.Filter.model_validate(given).model_dump(mode="json", by_alias=True, exclude_none=True))
+    except ValidationError as error:
+        part: Any = given
+        steps: Sequence[Any] = error.errors()[0]["loc"]  # the names of models are between those of the JSON
+        way = []
+        for step in steps:
+            if (isinstance(part, dict) and step in part) or (isinstance(part, list) and isinstance(step, int)):
+                part = part[step]
+            else:
+                continue
+            way.append(f"{step}")
+        raise OptionError(
+            f"the filter is none of Qdrant's: {'.'.join(way) + ': ' if way else ''}{shorten(repr(part), 200)}; "
+            "write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}"
+        ) from None

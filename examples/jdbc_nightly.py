@@ -1,0 +1,76 @@
+"""A database table that is read over JDBC each night: only what changed is encoded, and what was deleted there is deleted here.
+
+For tables of an application, which say nothing of what is new. The database is Derby, which Spark brings along, so that this runs anywhere; for
+PostgreSQL start Spark with `spark.jars.packages=org.postgresql:postgresql:42.7.7`, and change these three lines:
+
+    URL = "jdbc:postgresql://db.example.com:5432/shop"
+    CONNECTION = {"url": URL, "driver": "org.postgresql.Driver", "user": "reader", "password": os.environ["PGPASSWORD"]}
+    TABLE = "(SELECT id, title, body FROM articles WHERE published) AS articles"
+
+    python examples/jdbc_nightly.py [FOLDER]        (./demo/jdbc_nightly)
+"""
+
+from __future__ import annotations
+
+import docstrings
+from common import MODEL, check, new_folder, start_spark
+from pyspark.sql import SparkSession
+
+from spark_vector_sink.report import WriteReport
+from spark_vector_sink.spark import write
+
+TABLE = "articles"
+
+
+def nightly(spark: SparkSession, connection: dict[str, str], store: str) -> WriteReport:
+    """What is scheduled: the table as it is now, read by four connections at once, each a range of ids; the last one has those beyond the bound too."""
+    parts = {"partitionColumn": "id", "lowerBound": "0", "upperBound": "120", "numPartitions": "4", "fetchsize": "1000"}
+    df = spark.read.format("jdbc").options(**connection, **parts, dbtable=TABLE).load()
+    return write(
+        df,
+        store,
+        model=MODEL,
+        text_column="title,body",
+        unchanged="skip",
+        source=TABLE,  # whose documents these are: those of other tables in the same collection stay
+        delete_missing=True,
+        max_delete_share=0.1,  # a table that was emptied by mistake deletes nothing
+    )
+
+
+def fill(spark: SparkSession, connection: dict[str, str]) -> None:
+    rows = [(number, f"{row.module}.{row.name}", row.text) for number, row in enumerate(docstrings.rows()[:120])]
+    spark.createDataFrame(rows, "id long, title string, body string").write.format("jdbc").options(**connection, dbtable=TABLE).save()
+
+
+def work_of_the_day(spark: SparkSession, connection: dict[str, str]) -> None:
+    """What the application does between two nights."""
+    database = spark._jvm.java.sql.DriverManager.getConnection(connection["url"])
+    for statement in (
+        f"""UPDATE {TABLE} SET "body" = 'This text was written anew.' WHERE "id" IN (7, 11)""",
+        f"""DELETE FROM {TABLE} WHERE "id" >= 110""",
+        f"""INSERT INTO {TABLE} VALUES (1000, 'news', 'A text that is new.')""",
+    ):
+        database.createStatement().executeUpdate(statement)
+    database.close()
+
+
+def main() -> None:
+    folder = new_folder("jdbc_nightly")
+    spark = start_spark()
+    spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(folder / "derby.log"))  # else it is where the job was started
+    connection = {"url": f"jdbc:derby:{folder / 'database'};create=true", "driver": "org.apache.derby.iapi.jdbc.AutoloadedDriver"}
+    store = str(folder / "store")
+    fill(spark, connection)
+    for night in ("the first night", "the second", "the third"):
+        report = nightly(spark, connection, store)
+        print(f"{night}: {report.rows} rows in {report.seconds:.1f} s: {report.written} written, {report.unchanged} unchanged, "
+              f"{report.missing_deleted} deleted")  # fmt: skip
+        if night == "the first night":
+            work_of_the_day(spark, connection)
+    spark.stop()
+    check((report.unchanged, report.stored_points) == (111, 111), "the store holds the 111 rows that the table has, and the third night wrote none")
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,8 @@ UV = $(if $(shell uv pip install --help 2>/dev/null | grep -e --group),uv,$(VENV
 export PYSPARK_PYTHON := $(CURDIR)/$(PY)
 export PYSPARK_DRIVER_PYTHON := $(CURDIR)/$(PY)
 unexport SPARK_HOME PYTHONPATH PYTHONHOME
+# every Spark worker is a new Python: without bytecode each would compile pandas and all else again
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -84,7 +86,7 @@ $(READY):
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@[ $(UV) = uv ] || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	@$(UV) pip install --quiet --python $(PY) --editable '.[all]' --group dev
+	@$(UV) pip install --quiet --compile-bytecode --python $(PY) --editable '.[all]' --group dev
 	@$(call made_from,$(PYTHON)) > $@
 	@echo "… $(VENV) is ready."
 
@@ -94,7 +96,7 @@ test-spark-%: java $(READY)
 	  echo "Making $$env with Python $(SPARK_VERSIONS_PYTHON) and pyspark $* …"; \
 	  rm -rf $$env; \
 	  $(UV) venv --quiet --python $(SPARK_VERSIONS_PYTHON) $$env; \
-	  $(UV) pip install --quiet --python $$python --editable '.[encode,edge]' --group dev 'pyspark==$*.*'; \
+	  $(UV) pip install --quiet --compile-bytecode --python $$python --editable '.[encode,edge]' --group dev 'pyspark==$*.*'; \
 	  $(call made_from,$(SPARK_VERSIONS_PYTHON)) > $$env/ready; \
 	fi; \
 	echo "Spark $*:"; \

@@ -73,6 +73,15 @@ def test_search_for_programs(store: str) -> None:
     assert first["score"] == pytest.approx(1.0)
 
 
+def test_search_among_some_documents(store: str) -> None:
+    """--filter is Qdrant's own; what is none is refused."""
+    few = lines("search", store, "sorting lists", "--filter", '{"must": [{"key": "n", "match": {"value": 1}}]}')
+    assert [line.split()[1] for line in few] == ["a"]
+    assert refused(2, "search", store, "sorting lists", "--filter", "{n: 1}").startswith("Error: --filter is no JSON: ")
+    assert refused(2, "search", store, "sorting lists", "--filter", "[1]") == 'Error: --filter must be a JSON object, such as {"must": […]}'
+    assert refused(1, "search", store, "sorting lists", "--filter", '{"wanted": 1}').startswith("Error: the filter is none of Qdrant's: ")
+
+
 def test_inspect_prints_what_is_there(store: str) -> None:
     """A line for each thing; --json gives the same as values."""
     printed = lines("inspect", store)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -17,6 +18,8 @@ from tests.fake_server import FakeServer
 from tests.spark.places import Embedded, Place, Server
 
 ROOT = Path(__file__).parents[2]
+
+Show = Callable[[str], str]
 
 SETTINGS = {
     "spark.ui.enabled": "false",
@@ -106,5 +109,21 @@ def run_with_spark(tmp_path: Path) -> RunWithSpark:
         script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 240, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         return run_script(tmp_path, script, master, environment=environment, timeout_seconds=timeout_seconds)
+
+    return run
+
+
+@pytest.fixture
+def shown(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
+    """Runs an example by its name, in an empty folder, and gives what it prints."""
+
+    def run(name: str) -> str:
+        script = str(ROOT / "examples" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [script, str(tmp_path / "made")])
+        monkeypatch.syspath_prepend(str(ROOT / "examples"))
+        monkeypatch.setattr(SparkSession, "stop", lambda self: None)  # it is the Spark of other tests too
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(script, run_name="__main__")
+        return capsys.readouterr().out
 
     return run

@@ -7,37 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
-from tests.spark.conftest import ROOT
+from tests.spark.conftest import ROOT, Show
 
 pytestmark = pytest.mark.spark
-
-Show = Callable[[str], str]
-
-
-@pytest.fixture
-def shown(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
-    """Runs an example by its name, in an empty folder, and gives what it prints."""
-
-    def run(name: str) -> str:
-        script = str(ROOT / "examples" / f"{name}.py")
-        monkeypatch.setattr(sys, "argv", [script, str(tmp_path / "made")])
-        monkeypatch.syspath_prepend(str(ROOT / "examples"))
-        monkeypatch.setattr(SparkSession, "stop", lambda self: None)  # it is the Spark of other tests too
-        monkeypatch.chdir(tmp_path)
-        runpy.run_path(script, run_name="__main__")
-        return capsys.readouterr().out
-
-    return run
-
 
 def alone(name: str, folder: Path, *arguments: str, **environment: str) -> str:
     """What an example prints that is run in a process and a folder of its own."""

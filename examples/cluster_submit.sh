@@ -4,7 +4,7 @@
 #     MASTER=yarn EXECUTORS=4 GPUS=2 CORES=4 ENVIRONMENT=environment.tar.gz MODEL=minilm.tar.gz \
 #       sh examples/cluster_submit.sh hdfs:///articles.parquet articles url=http://qdrant:6333
 #
-# MASTER       yarn, spark://…, k8s://…, or `local-cluster[2,1,1024]`: two executors on this machine, to try it out
+# MASTER       yarn, spark://…, k8s://…; to try it out on one machine: MASTER='local-cluster[2,1,1024]' EXECUTORS=2 GPUS=0
 # EXECUTORS    how many (1)
 # GPUS         of each executor (1); 0 for a cluster without
 # CORES        for each GPU, or of each executor without GPUs (1): threads of the tokenizer, and of torch on a CPU

@@ -29,6 +29,11 @@ DELTA = {
     "spark__sql__extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark__sql__catalog__spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+SMALL = {
+    "master": "local[1]",
+    "spark__sql__shuffle__partitions": "1",
+    "spark__databricks__delta__snapshotPartitions": "1",
+}  # a few rows: one worker, one model
 OPTIONS = {
     "model": MODEL,
     "op_column": "_change_type",
@@ -53,7 +58,7 @@ MERGE INTO articles USING (SELECT * FROM VALUES (3L, 'Tomato plants want a stick
 
 def main() -> None:
     folder = new_folder("delta_changes")
-    spark = start_spark(**DELTA, spark__sql__shuffle__partitions="2", spark__sql__warehouse__dir=f"{folder}/warehouse")
+    spark = start_spark(**DELTA, **SMALL)
     spark.sql(TABLE.format(folder=folder))
     print(f"the stream's first start read {stream(spark, folder)} rows: the table")
     for statement in CHANGES.split(";"):
@@ -81,7 +86,7 @@ def stream(spark: SparkSession, folder: Path) -> int:
         .start()
     )
     query.awaitTermination()
-    return sum(progress.numInputRows for progress in query.recentProgress)
+    return sum(progress["numInputRows"] for progress in query.recentProgress)
 
 
 def documents(store: str) -> dict[object, str]:

@@ -72,6 +72,7 @@ def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServe
         "ENVIRONMENT": str(tmp_path / "environment.tar.gz"),
         "SUBMIT": f"--conf spark.worker.resource.gpu.amount=2 --conf spark.worker.resource.gpu.discoveryScript={ROOT}/examples/gpus.sh "
         "--conf spark.driver.bindAddress=127.0.0.1 --conf spark.driver.host=127.0.0.1 --conf spark.ui.enabled=false",
+        "TMPDIR": str(tmp_path),
         FAKE_GPUS: "2",
     }
     job = [articles, "articles", f"url={fake_server.url}", f"encoder={ON_DEVICE}", "distance=dot", "--tasks", "4"]

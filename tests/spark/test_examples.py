@@ -17,6 +17,7 @@ from tests.spark.conftest import ROOT, Show
 
 pytestmark = pytest.mark.spark
 
+
 def alone(name: str, folder: Path, *arguments: str, **environment: str) -> str:
     """What an example prints that is run in a process and a folder of its own."""
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]

@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from tests.fake_server import FakeServer
 from tests.spark.conftest import ROOT
 from tests.spark.encoders import FAKE_GPUS, ON_DEVICE
+from tests.spark.places import Server
 
 pytestmark = pytest.mark.spark
 
@@ -47,8 +48,8 @@ def test_a_dry_run(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(script, run_name="__main__")
     assert ended.value.code == 1
-    assert "problem  option 'id_column' names 'key'" in capsys.readouterr().out
-    assert not any(call.startswith("Points/Upsert") or call == "Collections/Create" for call in fake_server.stats().calls)
+    assert "problem  column 'key' of option 'id_column' is missing" in capsys.readouterr().out
+    assert Server(fake_server).versions() == []
 
 
 def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServer) -> None:

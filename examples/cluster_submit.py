@@ -1,0 +1,45 @@
+"""A job for a cluster with GPUs: Parquet files become documents in Qdrant, with one model on each GPU.
+
+For spark-submit, which `cluster_submit.sh` calls with the packed environment, the model, executors, cores and GPUs. Nothing here knows of GPUs: a task
+takes the one that Spark gave it, and the CPU where there is none. `--dry-run` says what would be done, finds what is wrong, and writes nothing:
+
+    python examples/cluster_submit.py articles.parquet articles url=http://localhost:6333 --dry-run
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pyspark.sql import SparkSession
+
+from spark_vector_sink.spark import check, write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write Parquet files to a collection, as vectors.")
+    parser.add_argument("input", help="Parquet files: anything that spark.read.parquet takes")
+    parser.add_argument("collection", help="name of the collection, or a directory that all executors share")
+    parser.add_argument("options", nargs="*", metavar="name=value", help="options of the sink, e.g. url=http://localhost:6333 id_column=id")
+    parser.add_argument("--tasks", type=int, help="cut the rows into so many tasks: some for each GPU; by default as Spark cuts the files")
+    parser.add_argument("--dry-run", action="store_true", help="look at everything, and write nothing")
+    given = parser.parse_intermixed_args()
+    options = dict(option.split("=", 1) for option in given.options)
+
+    spark = SparkSession.builder.appName(f"write {given.collection}").getOrCreate()
+    df = spark.read.parquet(given.input)
+    if given.dry_run:
+        plan = check(df, given.collection, **options)
+        print(plan)
+        if plan.problems:
+            raise SystemExit(1)
+    else:
+        report = write(df.repartition(given.tasks) if given.tasks else df, given.collection, **options)
+        print(report)
+        print(f"devices: {report.device}; {report.partitions} tasks; {report.stored_points:,} documents are in {given.collection}")
+        if report.rows != df.count():
+            raise SystemExit(f"not as it should be: the files have {df.count():,} rows, and the job has read {report.rows:,}")
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main()

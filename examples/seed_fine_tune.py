@@ -80,11 +80,13 @@ def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: 
 def question_and_text() -> list[tuple[str, str]]:
     """A function's name in words, and the first line of its documentation; each question and each text once, in random order that is always the same."""
     texts: dict[str, str] = {}
+    taken = set[str]()
     for row in docstrings.rows():
-        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", row.name.rpartition(".")[2])
+        question = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", row.name.rpartition(".")[2])).lower()
         text = row.text.splitlines()[0]
-        if words and len(text) > 20 and text not in texts.values():
-            texts.setdefault(" ".join(words).lower(), text)
+        if question and len(text) > 20 and question not in texts and text not in taken:
+            texts[question] = text
+            taken.add(text)
     return random.Random(0).sample(sorted(texts.items()), len(texts))
 
 

@@ -1,7 +1,7 @@
 """Train, then infer: TorchDistributor fine-tunes the encoder, `reembed()` brings the collection to the new model, and retrieval is measured before and after.
 
-For teams whose people ask in other words than the documents have. Here they ask for functions of Python by the words of their names; half of the names
-teach the model, the other half are asked for. The new vectors are a new version behind the same name: `rollback(store)` goes back to the old model.
+For teams whose people ask in other words than the documents have. Here they ask for functions of Python by the words of their names; some pairs
+teach the model, and others are asked for. The new vectors are a new version behind the same name: `rollback(store)` goes back to the old model.
 
     predict_batch_udf   a function that loads the model, one that calls it, the shapes of its tensors, and a column; the database is left to you
     embed(), reembed()  the name of a folder or of a model on the hub
@@ -21,8 +21,8 @@ from pyspark.ml.torch.distributor import TorchDistributor
 from spark_vector_sink import reembed, search
 from spark_vector_sink.spark import write
 
-PAIRS, DOCUMENTS = 320, 200
-RANKS, BATCH, RATE = 2, 16, 5e-5
+PAIRS, DOCUMENTS, QUESTIONS = 320, 200, 100
+RANKS, BATCH, RATE = 2, 16, 1e-4
 
 
 def main() -> None:
@@ -33,13 +33,13 @@ def main() -> None:
     spark = start_spark()
 
     write(spark.createDataFrame(held_out, "question string, text string"), store, id_column="question", model=MODEL)
-    before = retrieval("before", store, held_out)
+    before = retrieval("before", store, held_out[:QUESTIONS])
     # on a cluster: local_mode=False, use_gpu=True, a folder that all machines see, and pairs that each rank reads from storage
     loss = TorchDistributor(num_processes=RANKS, local_mode=True, use_gpu=False).run(train, MODEL, tuned, known, BATCH, RATE)
     print(f"trained on {len(known)} pairs by {RANKS} processes, last loss {loss:.3f}")
     report = reembed(store, model=tuned)  # with spark=spark tasks of Spark do it; the alias switches when all is there
     print(f"{report.written} documents were encoded again, in {report.seconds:.1f} s")
-    after = retrieval("after", store, held_out)
+    after = retrieval("after", store, held_out[:QUESTIONS])
     check(after > before, "the tuned model is better at documents that it has never seen")
     spark.stop()
 
@@ -80,11 +80,13 @@ def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: 
 def question_and_text() -> list[tuple[str, str]]:
     """A function's name in words, and the first line of its documentation; each question and each text once, in random order that is always the same."""
     texts: dict[str, str] = {}
+    taken = set[str]()
     for row in docstrings.rows():
-        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", row.name.rpartition(".")[2])
+        question = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", row.name.rpartition(".")[2])).lower()
         text = row.text.splitlines()[0]
-        if words and len(text) > 20 and text not in texts.values():
-            texts.setdefault(" ".join(words).lower(), text)
+        if question and len(text) > 20 and question not in texts and text not in taken:
+            texts[question] = text
+            taken.add(text)
     return random.Random(0).sample(sorted(texts.items()), len(texts))
 
 

@@ -67,7 +67,9 @@ def main() -> None:
             places[question, title] = next(place for place, hit in enumerate(hits, 1) if IDENTIFIER in hit.payload["text"])
             print(f"  {title + ':':18} {names}")
     alone, together = (places[IDENTIFIER, title] for title in stores)
-    check(together == 1 < alone, f"the text with {IDENTIFIER!r} in it comes first, and with dense vectors alone at place {alone} of {len(rows)}")
+    check(
+        together <= 3 < alone, f"the text with {IDENTIFIER!r} in it is at place {together}, with dense vectors alone at place {alone} of {len(rows)}"
+    )
 
 
 if __name__ == "__main__":

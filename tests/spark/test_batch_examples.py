@@ -42,5 +42,5 @@ def test_long_documents_in_chunks(shown: Show) -> None:
 def test_dense_and_sparse_vectors(shown: Show) -> None:
     """The exact word is found where the words of the text count too."""
     alone, together = re.findall(r"^  dense (?:alone|and sparse): +(.*)$", shown("hybrid").split("\ninet_ntoa\n")[1], re.MULTILINE)[:2]
-    assert together.split(", ")[0] == "socket"
+    assert "socket" in together.split(", ")
     assert "socket" not in alone.split(", ")

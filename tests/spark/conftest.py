@@ -129,19 +129,3 @@ def run_with_spark(tmp_path: Path) -> RunWithSpark:
         return run_script(tmp_path, script, master, environment=environment, timeout_seconds=timeout_seconds)
 
     return run
-
-
-@pytest.fixture
-def shown(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
-    """Runs an example by its name, in an empty folder, and gives what it prints."""
-
-    def run(name: str) -> str:
-        script = str(ROOT / "examples" / f"{name}.py")
-        monkeypatch.setattr(sys, "argv", [script, str(tmp_path / "made")])
-        monkeypatch.syspath_prepend(str(ROOT / "examples"))
-        monkeypatch.setattr(SparkSession, "stop", lambda self: None)  # it is the Spark of other tests too
-        monkeypatch.chdir(tmp_path)
-        runpy.run_path(script, run_name="__main__")
-        return capsys.readouterr().out
-
-    return run

@@ -59,7 +59,14 @@ def test_the_site_has_every_page_and_builds_without_a_warning(tmp_path: Path) ->
     assert sorted(re.findall(r": (\w+\.md)$", config, re.M)) == [page.name for page in SITE]
     (tmp_path / "mkdocs.yml").write_text(config, encoding="utf-8")
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    built = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=60)
+    built = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"],
+        cwd=tmp_path,
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert built.returncode == 0, built.stdout + built.stderr
     shown = {page.stem: (tmp_path / "site" / f"{page.stem}.html").read_text(encoding="utf-8") for page in SITE}
     prose = {name: re.findall(r"<(p|li)>(.*?)</\1>", re.sub(r"<pre>.*?</pre>", "", html, flags=re.S), re.S) for name, html in shown.items()}

@@ -74,7 +74,7 @@ def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: 
         encoder.save(out)
     dist.barrier()
     dist.destroy_process_group()
-    return float(loss)
+    return loss.item()
 
 
 def question_and_text() -> list[tuple[str, str]]:

@@ -55,7 +55,7 @@ def main() -> None:
         rejects_path=rejects,
         max_rejects="10%",  # more than that is no accident
     )
-    print(f"{report.written} segments were written, {report.rejected} files rejected, in {report.seconds:.1f} s")
+    print(f"{report.written} segments were written, broken files: {report.rejected}, in {report.seconds:.1f} s")
 
     hits = spark_vector_sink.search(store, "What is baked?", limit=1000)
     for hit in hits[:3]:

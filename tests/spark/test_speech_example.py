@@ -49,7 +49,7 @@ def test_audio_files_become_segments(shown: Show, spark: SparkSession) -> None:
         said = shown("seed_speech")
     finally:
         spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
-    assert "13 segments were written, 1 files rejected" in said
+    assert "13 segments were written, broken files: 1," in said
     assert "broken.wav: LibsndfileError: Format not recognised." in said
     assert said.count("checked: ") == 5
 

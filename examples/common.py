@@ -30,10 +30,17 @@ def start_spark(master: str | None = None, **settings: str) -> SparkSession:
 
 
 def new_folder(name: str) -> Path:
-    """The folder that was given on the command line, or ./demo/<name>: empty, and absolute, because a job's processes start elsewhere."""
+    """The folder that was given on the command line, or ./demo/<name>: empty, and absolute, because a job's processes start elsewhere.
+
+    What an example left there is removed; a folder with anything else in it is left alone, and refused.
+    """
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else f"demo/{name}").absolute()
+    mark = folder / "made-by-an-example"
+    if folder.exists() and not mark.exists() and any(folder.iterdir()):
+        raise SystemExit(f"{folder} is not empty, and no example has made it; give another folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    mark.touch()
     return folder
 
 

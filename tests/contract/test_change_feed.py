@@ -14,7 +14,7 @@ from tests.jobs import Place, place
 
 __all__ = ["place"]
 
-EVENTS, KEYS, WRITERS = 2_000, 400, 3
+EVENTS, KEYS, WRITERS = 1_000, 200, 3
 
 
 @pytest.mark.parametrize("options", [{}, {"unchanged": "skip"}, {"window_rows": 50}], ids=["plainly", "skip", "small windows"])

@@ -317,6 +317,11 @@ def test_the_plot_shows_the_written_results() -> None:
     assert plot.PLOT.read_text(encoding="utf-8") == plot.drawn(RESULTS.read_text(encoding="utf-8"))
 
 
+def test_the_plot_leaves_out_no_hand_written_way() -> None:
+    """The best of them least of all."""
+    assert set(_patterns().arms.ARMS) <= set(plot.PANELS[0].arms)
+
+
 def test_an_arm_that_was_not_measured_is_not_drawn() -> None:
     """It is an error, and no bar of length 0."""
     with pytest.raises(KeyError, match="sink"):

@@ -16,6 +16,8 @@ from spark_vector_sink.errors import shorten
 PROGRAM = "vectorsink"
 TEXT_SHOWN = 100
 """letters of a document's text that `search` prints"""
+JOINERS = "\u200c\u200d"
+"""Do nothing to a terminal, though Python does not call them printable: Persian, Indian scripts and emoji are wrong without them."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -180,13 +182,13 @@ def _key(key: Any) -> str:
 
 def _printable(line: str) -> str:
     """Without what would move a terminal's cursor, or change its colours: stored text is not ours."""
-    return "".join(letter if letter.isprintable() else "�" for letter in line)
+    return "".join(letter if letter.isprintable() or letter in JOINERS else "�" for letter in line)
 
 
 def _json_object(name: str, text: str | None) -> dict[str, Any] | None:
     try:
         value = None if text is None else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{name} is no JSON: {error}") from None
     if text is not None and not isinstance(value, dict):
         raise click.UsageError(f'{name} must be a JSON object, such as {{"must": […]}}')

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from spark_vector_sink.errors import VectorSinkError
+from spark_vector_sink.errors import VectorSinkError, first_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,8 +63,10 @@ def sink_options(place: str, given: tuple[tuple[str, str], ...], api_key_file: s
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """An error of the sink is one line for people, and exit status 1."""
+    """An error of the sink or of the file system is one line for people, and exit status 1."""
     try:
         yield
     except VectorSinkError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:  # a directory that may not be changed, a disk that is full
+        raise click.ClickException(f"{first_line(error)}; look at the path, its permissions and the room on its disk") from None

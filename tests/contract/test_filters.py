@@ -111,7 +111,7 @@ def test_a_filter_that_is_none(tmp_path: Path, asked: dict[str, Any], shown: str
 @pytest.mark.parametrize("asked", [field("year", match={"value": 2**63}), field("tags", values_count={"gte": -1}), {"must": [{"has_id": [-1]}]}])
 def test_a_number_that_cannot_be_sent(tmp_path: Path, asked: dict[str, Any]) -> None:
     """One that is beyond 64 bits, or below zero where things are counted: an error of ours too, whichever the store."""
-    with pytest.raises(OptionError, match="^the filter cannot be sent: Value out of range: .*; write it as in "):
+    with pytest.raises(OptionError, match=r"^the filter cannot be sent: Value out of range: .*; write it as in "):
         search(str(tmp_path / "nothing"), "a question", filter=asked)
 
 

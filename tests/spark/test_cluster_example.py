@@ -52,6 +52,15 @@ def test_a_dry_run(
     assert Server(fake_server).versions() == []
 
 
+def test_a_word_that_is_no_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is said before a cluster is asked for anything."""
+    monkeypatch.setattr(sys, "argv", ["cluster_submit.py", "articles.parquet", "articles", "http://localhost:6333"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "examples" / "cluster_submit.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "'http://localhost:6333' is no option of the sink; write name=value" in capsys.readouterr().err
+
+
 def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServer) -> None:
     """With the Python of a packed environment, each task writes from the GPU that Spark gave it, and the report names both GPUs."""
     made = tmp_path / "bin"

@@ -40,8 +40,10 @@ PANELS = (
         "patterns",
         "Texts encoded and stored, rows/s",
         {
-            "sink": "spark_vector_sink",
+            "sink": "spark_vector_sink, default options",
+            "whole partition, bfloat16": "a whole partition at once, bfloat16",
             "sink, float32": "spark_vector_sink, float32",
+            "whole partition": "a whole partition at once",
             "pandas UDF": "pandas UDF, broadcast model",
             "RDD broadcast": "RDD broadcast",
             "mapPartitions": "mapPartitions + islice",

@@ -19,10 +19,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write Parquet files to a collection, as vectors.")
     parser.add_argument("input", help="Parquet files: anything that spark.read.parquet takes")
     parser.add_argument("collection", help="name of the collection, or a directory that all executors share")
-    parser.add_argument("options", nargs="*", metavar="name=value", help="options of the sink, e.g. url=http://localhost:6333 id_column=id")
+    parser.add_argument("options", nargs="*", metavar="name=value", help="options of the sink, e.g. url=http://localhost:6333 api_key_file=/run/key")
     parser.add_argument("--tasks", type=int, help="cut the rows into so many tasks: some for each GPU; by default as Spark cuts the files")
     parser.add_argument("--dry-run", action="store_true", help="look at everything, and write nothing")
     given = parser.parse_intermixed_args()
+    for option in given.options:
+        if "=" not in option:
+            parser.error(f"{option!r} is no option of the sink; write name=value, as in id_column=id")
     options = dict(option.split("=", 1) for option in given.options)
 
     spark = SparkSession.builder.appName(f"write {given.collection}").getOrCreate()
@@ -35,9 +38,10 @@ def main() -> None:
     else:
         report = write(df.repartition(given.tasks) if given.tasks else df, given.collection, **options)
         print(report)
-        print(f"devices: {report.device}; {report.partitions} tasks; {report.stored_points:,} documents are in {given.collection}")
-        if report.rows != df.count():
-            raise SystemExit(f"not as it should be: the files have {df.count():,} rows, and the job has read {report.rows:,}")
+        stored = "" if report.stored_points is None else f"; {report.stored_points:,} points are in {given.collection}"
+        print(f"devices: {report.device or 'none was needed'}; {report.partitions} tasks{stored}")
+        if report.rows != (rows := df.count()):
+            raise SystemExit(f"not as it should be: the files have {rows:,} rows, and the job has read {report.rows:,}")
     spark.stop()
 
 

@@ -1,11 +1,12 @@
 """A database table that is read over JDBC each night: only what changed is encoded, and what was deleted there is deleted here.
 
 For tables of an application, which say nothing of what is new. The database is Derby, which Spark brings along, so that this runs anywhere; for
-PostgreSQL start Spark with `spark.jars.packages=org.postgresql:postgresql:42.7.7`, and change these three lines:
+PostgreSQL start Spark with `spark.jars.packages=org.postgresql:postgresql:42.7.7`, and change these lines:
 
     URL = "jdbc:postgresql://db.example.com:5432/shop"
     CONNECTION = {"url": URL, "driver": "org.postgresql.Driver", "user": "reader", "password": os.environ["PGPASSWORD"]}
     TABLE = "(SELECT id, title, body FROM articles WHERE published) AS articles"
+    HIGHEST = 5_000_000
 
     python examples/jdbc_nightly.py [FOLDER]        (./demo/jdbc_nightly)
 """
@@ -20,11 +21,13 @@ from spark_vector_sink.report import WriteReport
 from spark_vector_sink.spark import write
 
 TABLE = "articles"
+HIGHEST = 120
+"""About the greatest id: four ranges of equal length up to it are read at once, and the last has what is beyond."""
 
 
 def nightly(spark: SparkSession, connection: dict[str, str], store: str) -> WriteReport:
-    """What is scheduled: the table as it is now, read by four connections at once, each a range of ids; the last one has those beyond the bound too."""
-    parts = {"partitionColumn": "id", "lowerBound": "0", "upperBound": "120", "numPartitions": "4", "fetchsize": "1000"}
+    """What is scheduled: the table as it is now, read by four connections at once, each a range of ids."""
+    parts = {"partitionColumn": "id", "lowerBound": "0", "upperBound": str(HIGHEST), "numPartitions": "4", "fetchsize": "1000"}
     df = spark.read.format("jdbc").options(**connection, **parts, dbtable=TABLE).load()
     return write(
         df,
@@ -32,14 +35,14 @@ def nightly(spark: SparkSession, connection: dict[str, str], store: str) -> Writ
         model=MODEL,
         text_column="title,body",
         unchanged="skip",
-        source=TABLE,  # whose documents these are: those of other tables in the same collection stay
+        source="articles",  # whose documents these are: those of other tables stay. Not TABLE, which is another text with each change of the query
         delete_missing=True,
         max_delete_share=0.1,  # a table that was emptied by mistake deletes nothing
     )
 
 
 def fill(spark: SparkSession, connection: dict[str, str]) -> None:
-    rows = [(number, f"{row.module}.{row.name}", row.text) for number, row in enumerate(docstrings.rows()[:120])]
+    rows = [(number, f"{row.module}.{row.name}", row.text) for number, row in enumerate(docstrings.rows()[:HIGHEST])]
     spark.createDataFrame(rows, "id long, title string, body string").write.format("jdbc").options(**connection, dbtable=TABLE).save()
 
 

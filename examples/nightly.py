@@ -2,7 +2,6 @@
 
 For jobs that read a whole table again and again, because nothing tells them what is new.
 
-
     python examples/nightly.py [FOLDER]        (./demo/nightly)
 """
 

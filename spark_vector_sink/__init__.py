@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
     from spark_vector_sink.options import SinkOptions
     from spark_vector_sink.reembedding import reembed
     from spark_vector_sink.report import PartitionReport, WriteReport
-    from spark_vector_sink.store.inspection import Inspection
+    from spark_vector_sink.store.inspection import InspectedVector, InspectedVersion, Inspection
 
 __all__ = [
     "Answer",
@@ -34,6 +34,8 @@ __all__ = [
     "CollectionError",
     "EncodingError",
     "IncompleteError",
+    "InspectedVector",
+    "InspectedVersion",
     "Inspection",
     "MissingPackageError",
     "OptionError",
@@ -66,7 +68,11 @@ _ROOMS = {
         "PartitionReport",
         "WriteReport",
     ),
-    "store.inspection": ("Inspection",),
+    "store.inspection": (
+        "InspectedVector",
+        "InspectedVersion",
+        "Inspection",
+    ),
 }
 """Where each name lives that is no error. They are imported when they are first asked for: numpy and pyarrow alone take longer than all else."""
 

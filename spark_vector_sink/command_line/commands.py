@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 
-from spark_vector_sink.command_line.places import reported, sink_options, takes_a_place
+from spark_vector_sink.command_line.arguments import reported, takes_a_place
 from spark_vector_sink.errors import shorten
 
 PROGRAM = "vectorsink"
 TEXT_SHOWN = 100
 """letters of a document's text that `search` prints"""
+JOINERS = "\u200c\u200d"
+"""Do nothing to a terminal, though Python does not call them printable: Persian, Indian scripts and emoji are wrong without them."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -43,15 +45,7 @@ def commands() -> None:
 @click.option("--schema", metavar="TEXT", help="The table's columns, in Spark's words: 'id long, text string'.")
 @click.option("--input", "dataset", metavar="PATH", help="A Parquet file, or a directory of them, that has the table's columns.")
 @click.option("--mode", type=click.Choice(["append", "overwrite"]), default="append", show_default=True, help="How the job will write.")
-def check(
-    place: str,
-    given: tuple[tuple[str, str], ...],
-    api_key_file: str | None,
-    api_key_env: str | None,
-    schema: str | None,
-    dataset: str | None,
-    mode: str,
-) -> None:
+def check(place: str, options: dict[str, Any], schema: str | None, dataset: str | None, mode: str) -> None:
     """Say what a job would do, and what is wrong with it.
 
     Writes nothing. Looks at the options, the model's files, and the server or the directory; with --schema or --input also at the columns. The exit status is 1 where
@@ -66,7 +60,7 @@ def check(
 
     if schema is not None and dataset is not None:
         raise click.UsageError("--schema and --input both say which columns there are; give one of them")
-    options = {**sink_options(place, given, api_key_file, api_key_env), **admin.place_of(place)}
+    options |= admin.place_of(place)
     with reported():
         if schema is not None:
             columns = schemas.from_words(schema)
@@ -94,16 +88,7 @@ def check(
     help='Only documents that match, in Qdrant\'s words: \'{"must": [{"key": "lang", "match": {"value": "en"}}]}\'.',
 )
 @as_json
-def search(
-    place: str,
-    question: str,
-    given: tuple[tuple[str, str], ...],
-    api_key_file: str | None,
-    api_key_env: str | None,
-    limit: int,
-    among: str | None,
-    as_json: bool,
-) -> None:
+def search(place: str, options: dict[str, Any], question: str, limit: int, among: str | None, as_json: bool) -> None:
     """Find the documents nearest to a question.
 
     Best first, each with its score, its key, and how its text begins. The QUESTION goes through the model that the collection was filled with; -o model=PLACE says where that model is now, if it has moved.
@@ -114,7 +99,6 @@ def search(
     """
     from spark_vector_sink import admin
 
-    options: dict[str, Any] = sink_options(place, given, api_key_file, api_key_env)
     with reported():
         answers = admin.search(place, question, limit, _json_object("--filter", among), **options)
     if as_json:
@@ -129,7 +113,7 @@ def search(
 @commands.command()
 @takes_a_place
 @as_json
-def inspect(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None, as_json: bool) -> None:
+def inspect(place: str, options: dict[str, Any], as_json: bool) -> None:
     """Say what a collection is and holds.
 
     Its vectors and their models, points and documents, payload indexes, versions. Changes nothing.
@@ -140,7 +124,6 @@ def inspect(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | 
     """
     from spark_vector_sink import admin
 
-    options: dict[str, Any] = sink_options(place, given, api_key_file, api_key_env)
     with reported():
         found = admin.inspect(place, **options)
     if as_json:
@@ -152,7 +135,7 @@ def inspect(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | 
 
 @commands.command()
 @takes_a_place
-def rollback(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None) -> None:
+def rollback(place: str, options: dict[str, Any]) -> None:
     """Go back to the version before the last overwrite.
 
     Asks nothing, and does it at once. Again goes one version further back, as far as the option keep_versions has kept them.
@@ -163,7 +146,6 @@ def rollback(place: str, given: tuple[tuple[str, str], ...], api_key_file: str |
     """
     from spark_vector_sink import admin
 
-    options: dict[str, Any] = sink_options(place, given, api_key_file, api_key_env)
     with reported():
         left, serves = admin.go_back(place, **options)
     click.echo(f"{serves} serves now; " + (f"until now it was {left}, which the next overwrite drops" if left else "until now nothing did"))
@@ -180,13 +162,13 @@ def _key(key: Any) -> str:
 
 def _printable(line: str) -> str:
     """Without what would move a terminal's cursor, or change its colours: stored text is not ours."""
-    return "".join(letter if letter.isprintable() else "�" for letter in line)
+    return "".join(letter if letter.isprintable() or letter in JOINERS else "�" for letter in line)
 
 
 def _json_object(name: str, text: str | None) -> dict[str, Any] | None:
     try:
         value = None if text is None else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{name} is no JSON: {error}") from None
     if text is not None and not isinstance(value, dict):
         raise click.UsageError(f'{name} must be a JSON object, such as {{"must": […]}}')

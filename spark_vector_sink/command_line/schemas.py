@@ -113,7 +113,7 @@ class _Words:
         if word == "struct":
             return pa.struct(self._within(self._fields))
         if word in ("decimal", "dec", "numeric"):
-            return self._decimal(*(self._numbers() or [10, 0]))
+            return self._decimal(self._numbers() or [10])
         if word in ("varchar", "char"):
             self._numbers()
         if word not in _TYPES:
@@ -122,10 +122,11 @@ class _Words:
             )
         return _TYPES[word]()
 
-    def _decimal(self, precision: int, *scale: int) -> Any:
-        if not 1 <= precision <= 38 or len(scale) > 1:
-            raise self._wrong("a decimal has 1 to 38 digits, as in decimal(10,2)")
-        return pa.decimal128(precision, *scale)
+    def _decimal(self, numbers: list[int]) -> Any:
+        precision, scale = (*numbers, 0)[:2]
+        if len(numbers) > 2 or not 1 <= precision <= 38 or scale > precision:
+            raise self._wrong("a decimal has 1 to 38 digits, and at most so many of them behind the point, as in decimal(10,2)")
+        return pa.decimal128(precision, scale)
 
     def _within(self, read: Callable[[], Any]) -> Any:
         return self._then("<", lambda: self._closed(read(), ">"))

@@ -108,6 +108,13 @@ def test_a_filter_that_is_none(tmp_path: Path, asked: dict[str, Any], shown: str
     assert line.endswith("write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}")
 
 
+@pytest.mark.parametrize("asked", [field("year", match={"value": 2**63}), field("tags", values_count={"gte": -1}), {"must": [{"has_id": [-1]}]}])
+def test_a_number_that_cannot_be_sent(tmp_path: Path, asked: dict[str, Any]) -> None:
+    """One that is beyond 64 bits, or below zero where things are counted: an error of ours too, whichever the store."""
+    with pytest.raises(OptionError, match=r"^the filter cannot be sent: Value out of range: .*; write it as in "):
+        search(str(tmp_path / "nothing"), "a question", filter=asked)
+
+
 def test_a_filter_that_the_store_cannot_take(place: Place) -> None:
     """A name that is no path of a payload: an error of ours, in one line, and never an answer."""
     written(place)

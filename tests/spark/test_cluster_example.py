@@ -52,6 +52,15 @@ def test_a_dry_run(
     assert Server(fake_server).versions() == []
 
 
+def test_a_word_that_is_no_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is said before a cluster is asked for anything."""
+    monkeypatch.setattr(sys, "argv", ["cluster_submit.py", "articles.parquet", "articles", "http://localhost:6333"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "examples" / "cluster_submit.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "'http://localhost:6333' is no option of the sink; write name=value" in capsys.readouterr().err
+
+
 def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServer) -> None:
     """With the Python of a packed environment, each task writes from the GPU that Spark gave it, and the report names both GPUs."""
     made = tmp_path / "bin"
@@ -80,7 +89,7 @@ def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServe
     submit = ["sh", str(ROOT / "examples" / "cluster_submit.sh"), *job]
     done = subprocess.run(submit, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "devices: cuda:0, cuda:1; 4 tasks; 40 documents are in articles" in done.stdout
+    assert "devices: cuda:0, cuda:1; 4 tasks; 40 points are in articles" in done.stdout
     points = fake_server.points("articles")
     assert len(points) == ROWS
     gpus = [(on - 1, given - 1) for on, _, _, given in (point.vectors[""].tolist() for point in points.values())]

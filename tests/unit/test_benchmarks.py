@@ -292,7 +292,7 @@ def test_the_first_run_of_the_whole_corpus_is_extrapolated_without_counting_its_
     assert [line.met for line in found.lines] == [None, True]
     assert "50.00× (40.00–200.00)" in found.lines[1].measured
     assert "| 19,000 | 200 s, extrapolated | 4.00 s (1.00–5.00) | 1.00 s (1.00–1.00) |" in found.notes[0]
-    assert "10.0 s until the first vector, then 100 rows/s" in found.notes[1]
+    assert "10.0 s besides encoding, and 100 rows/s" in found.notes[1]
     assert [line.met for line in rerun.section(small, None, "a store").lines] == [None]
 
 
@@ -315,6 +315,11 @@ def _arms(section: str) -> set[str]:
 def test_the_plot_shows_the_written_results() -> None:
     """`python -m benchmarks.plot` draws it again."""
     assert plot.PLOT.read_text(encoding="utf-8") == plot.drawn(RESULTS.read_text(encoding="utf-8"))
+
+
+def test_the_plot_leaves_out_no_hand_written_way() -> None:
+    """The best of them least of all."""
+    assert set(_patterns().arms.ARMS) <= set(plot.PANELS[0].arms)
 
 
 def test_an_arm_that_was_not_measured_is_not_drawn() -> None:

@@ -18,6 +18,7 @@ from spark_vector_sink import plan as planning
 from spark_vector_sink.command_line.commands import commands
 from spark_vector_sink.command_line.schemas import assumed, from_words
 from spark_vector_sink.errors import SchemaError
+from spark_vector_sink.store.edge import versions
 from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place
 
@@ -66,6 +67,16 @@ def test_search_prints_score_key_and_the_beginning_of_the_text(store: str) -> No
     assert len(lines("search", store, "sorting lists", "--limit", "1")) == 1
 
 
+def test_scripts_that_join_letters_are_printed_as_they_are(tmp_path: Path) -> None:
+    """What no terminal minds is no `�`: the joiners of Persian and of emoji. What turns the direction of a line is one."""
+    pytest.importorskip("qdrant_edge")
+    Place({"path": str(tmp_path / "store"), "encoder": "tests.fakes:Four"}).write(
+        pa.table({"id": ["a"], "text": ["می\u200cخواهم 👩\u200d💻 \u202eright to left"]})
+    )
+    (line,) = lines("search", str(tmp_path / "store"), "sorting lists")
+    assert line.endswith("می\u200cخواهم 👩\u200d💻 �right to left")
+
+
 def test_search_for_programs(store: str) -> None:
     """--json gives every field, and the text as it is stored."""
     (first,) = json.loads("\n".join(lines("search", store, "how to\nread a file \x1b[31m", "--limit", "1", "--json")))
@@ -79,6 +90,7 @@ def test_search_among_some_documents(store: str) -> None:
     assert [line.split()[1] for line in few] == ["a"]
     assert refused(2, "search", store, "sorting lists", "--filter", "{n: 1}").startswith("Error: --filter is no JSON: ")
     assert refused(2, "search", store, "sorting lists", "--filter", "[1]") == 'Error: --filter must be a JSON object, such as {"must": […]}'
+    assert refused(2, "search", store, "sorting lists", "--filter", "[" * 100_000).startswith("Error: --filter is no JSON: ")
     assert refused(1, "search", store, "sorting lists", "--filter", '{"wanted": 1}').startswith("Error: the filter is none of Qdrant's: ")
 
 
@@ -204,6 +216,25 @@ def test_what_the_sink_refuses_is_one_line(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (1, "Error: unknown option 'timeout_second'; did you mean 'timeout_seconds'?\n")
 
 
+def test_a_store_that_cannot_be_read(store: str) -> None:
+    """What the file system says is one line."""
+    (Path(store) / "CURRENT").unlink()
+    (Path(store) / "CURRENT").mkdir()
+    for command in (("inspect", store), ("rollback", store), ("search", store, "sorting lists")):
+        assert refused(1, *command) == f"Error: the embedded store {store} cannot be read (Is a directory); correct its path, or its permissions"
+
+
+def test_a_directory_that_may_not_be_changed(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of what cannot be written."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", f"{store}/.CURRENT.tmp")
+
+    monkeypatch.setattr(versions, "write_atomically", refuse)
+    told = refused(1, "rollback", store)
+    assert told == f"Error: [Errno 13] Permission denied: '{store}/.CURRENT.tmp'; look at the path, its permissions and the room on its disk"
+
+
 def test_the_words_of_a_schema() -> None:
     """Spark's DDL, its types by all their names, and what `df.schema.simpleString()` prints."""
     table = pa.schema(
@@ -218,7 +249,22 @@ def test_the_words_of_a_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "id", "id lnog", "id long,", "id long text string", "id array<long", "id decimal(0)", "id decimal(x)", "id long not", "`id long"]
+    "text",
+    [
+        "",
+        "id",
+        "id lnog",
+        "id long,",
+        "id long text string",
+        "id array<long",
+        "id decimal(0)",
+        "id decimal(x)",
+        "id long not",
+        "`id long",
+        "id decimal(10,11)",
+        "id decimal(9,9,9)",
+        "id decimal(10,99999999999)",
+    ],
 )
 def test_what_is_no_schema_is_refused(text: str) -> None:
     """In one line, with an example."""

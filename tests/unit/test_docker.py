@@ -103,6 +103,12 @@ def test_a_service_is_reachable_from_this_machine_only(name: str) -> None:
     assert [port for port in SERVICES[name].get("ports", []) if not str(port).startswith("127.0.0.1:")] == []
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_process_gets_more_rights_than_it_began_with(name: str) -> None:
+    """As by a program that is root's, and runs as root whoever starts it."""
+    assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_up_starts_the_database_alone() -> None:
     """`docker compose up` builds no image; what a service waits for is in each of its profiles, or in none."""
     assert [name for name, each in SERVICES.items() if not each.get("profiles")] == ["qdrant"]
@@ -118,7 +124,28 @@ def test_what_is_copied_is_there_and_let_through() -> None:
     assert "*" in rules
     assert [source for source in copied() if not (ROOT / source).exists()] == []
     assert [source for source in copied() if not any(fnmatch.fnmatch(source, rule) for rule in shown)] == []
-    assert [rule for rule in shown if not any(fnmatch.fnmatch(source, rule) for source in copied())] == []  # and no more than that
+    wanted = [rule for rule in shown if any(fnmatch.fnmatch(source, rule) or rule.startswith(f"{source}/") for source in copied())]
+    assert wanted == shown  # and no more than that
+
+
+def test_what_an_example_leaves_behind_is_in_no_layer() -> None:
+    """Whoever runs one from its own folder has stores, databases and notes in it; of examples/ Docker sees the scripts."""
+    scripts = [path.relative_to(ROOT) for path in (ROOT / "examples").iterdir() if path.is_file() and not path.name.startswith(".")]
+    assert [str(path) for path in scripts if not is_seen(path)] == []
+    for left in ("demo/nightly/store/v1/sink.json", "spark-warehouse/part-0.parquet", ".env", "key.txt", "__pycache__/common.cpython-311.pyc"):
+        assert not is_seen(Path("examples", left)), left
+
+
+def is_seen(path: Path) -> bool:
+    """Whether Docker gets to see a file: the last rule that fits it, or a folder that it is in, says so. `*` stands for no slash."""
+    seen = True
+    for rule in (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines():
+        pattern = rule.removeprefix("!").removeprefix("**/")
+        folders = [path, *path.parents][:-1]
+        tails = [each.name for each in folders] if "**/" in rule else [each for each in folders if len(each.parts) == len(Path(pattern).parts)]
+        if not rule.startswith("#") and any(fnmatch.fnmatch(str(each), pattern) for each in tails):
+            seen = rule.startswith("!")
+    return seen
 
 
 def test_a_service_runs_what_its_image_has() -> None:

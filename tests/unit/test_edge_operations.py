@@ -402,13 +402,13 @@ class TestPurge:
         assert set(place.payloads()) == set(range(0, 5000, 5))
 
     def test_tombstones(self, place: Place) -> None:
-        """Those of before the moment go, and nothing else."""
+        """Those up to the moment go, and nothing else."""
         rows = [{"_sink": {"version": 1, "deleted": id}} for id in range(2, 2500)]
         place.job(*submit(document(1, 1), points(range(2, 2500), rows, How.TOMBSTONE, versions=[1] * 2498)))
         target = place.collections.resolve(str(place.name), SPEC)
         place.collections.purge_tombstones(target, 2400)
-        assert set(place.payloads()) == {1, *range(2400, 2500)}
-        assert place.collections.resolve(str(place.name), SPEC).points == 101
+        assert set(place.payloads()) == {1, *range(2401, 2500)}
+        assert place.collections.resolve(str(place.name), SPEC).points == 100
 
     def test_of_an_empty_store(self, place: Place) -> None:
         """There is nothing to count and nothing to remove."""

@@ -22,7 +22,8 @@ import pytest
 
 from spark_vector_sink.errors import CollectionError, MissingPackageError, PermanentStoreError, TransientStoreError
 from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
+from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, versions
+from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
 from spark_vector_sink.store.points import PointBatch
 from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
 
@@ -372,6 +373,19 @@ class TestResolve:
             with pytest.raises(CollectionError):
                 EdgeCollections(5).prepare(Target(str(folder), "v1", exists=False), SPEC, "run1")
             assert [path.name for path in folder.iterdir()] == [name]
+
+    def test_a_look_while_an_overwrite_switches(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is told is told of one version, and not of two."""
+        append(tmp_path / "s", [1, 2])
+
+        def then_switched(directory: StoreDirectory, physical: str) -> StoreFacts:
+            facts = read_facts(directory, physical)
+            directory.current_file.write_text("v2\n")
+            return facts
+
+        monkeypatch.setattr(versions, "read_facts", then_switched)
+        told = EdgeCollections(5).inspect(str(tmp_path / "s"))
+        assert (told.physical, told.points) == ("v1", 2)
 
     def test_lost_current(self, tmp_path: Path) -> None:
         """A store that lost its file CURRENT is not taken for an unfinished one: its points stay, and the way back is said."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import pytest
 
 from spark_vector_sink import sink
 from spark_vector_sink.encode.token_batches import TokenBatches
+from spark_vector_sink.errors import BadRowError
 from spark_vector_sink.plan import plan
 from spark_vector_sink.progress import Progress
 from spark_vector_sink.report import PartitionReport
@@ -75,7 +77,16 @@ def test_a_task_says_lines_while_its_model_works(tmp_path: Path) -> None:
     finally:
         log.removeHandler(heard)
         log.setLevel(level)
-    assert heard.lines[0].startswith("partition 0, after 0.0 s: 0 rows done (0.0 rows/s), 0 rejected")
+    assert re.fullmatch(r"partition 0, after [\d.]+ s: 0 rows done \(0\.0 rows/s\), 0 rejected", heard.lines[0])
+    assert not any(thread.name == "vectorsink-progress" for thread in threading.enumerate())
+
+
+def test_a_task_that_fails_says_no_more_lines(tmp_path: Path) -> None:
+    """Its worker lives on, and has other tasks."""
+    rows = pa.record_batch({"id": pa.array([1], pa.int64()), "text": pa.array([None], pa.string())})
+    made = sink.prepare(plan({"path": f"{tmp_path}/store", "encoder": "tests.fakes:Four", "progress_seconds": "3600"}, rows.schema))
+    with pytest.raises(BadRowError):
+        sink.write_partition(made, [rows], sink.Task())
     assert not any(thread.name == "vectorsink-progress" for thread in threading.enumerate())
 
 
@@ -86,7 +97,7 @@ def test_without_logging_the_lines_are_on_stderr(capfd: pytest.CaptureFixture[st
         said = ""
         while "\n" not in said and time.monotonic() < end:
             said += capfd.readouterr().err
-    assert said.startswith("vectorsink: partition 7, after 0.0 s: 0 rows done")
+    assert re.match(r"vectorsink: partition 7, after [\d.]+ s: 0 rows done", said)
 
 
 def test_nothing_is_said_with_0_seconds() -> None:

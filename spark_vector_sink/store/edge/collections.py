@@ -164,8 +164,8 @@ class EdgeCollections:
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the store; empty where there is none."""
-        facts = versions.facts_of_current(StoreDirectory(Path(name)))
-        return {} if facts is None else facts.metadata
+        there = versions.serving(StoreDirectory(Path(name)))
+        return {} if there is None else there[1].metadata
 
     def inspect(self, name: str) -> Inspection:
         return inspect(name, self._seconds)

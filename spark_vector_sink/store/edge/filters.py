@@ -21,7 +21,9 @@ def filter_of(edge: Any, asked: Filter) -> Any:
     try:
         return _filter(edge, asked)
     except (ValueError, TypeError, OverflowError) as error:
-        raise CollectionError(f"an embedded store cannot be searched with this filter: {shorten(str(error), 200)}") from None
+        raise CollectionError(
+            f"an embedded store cannot be searched with this filter: {shorten(str(error), 200)}; correct its key or value"
+        ) from None
 
 
 def _filter(edge: Any, asked: Mapping[str, Any]) -> Any:

@@ -21,9 +21,10 @@ _TRY_LATER = "try again when it is free, or wait longer"
 def inspect(name: str, seconds: float) -> Inspection:
     """See `Collections.inspect`. seconds: the longest wait for the lock, which is needed only to count the documents among chunks and tombstones."""
     directory = StoreDirectory(Path(name))
-    facts, physical = versions.facts_of_current(directory), directory.current()
-    if facts is None or physical is None:
+    there = versions.serving(directory)
+    if there is None:
         raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
+    physical, facts = there
     documents = facts.points if points_are_documents(facts.metadata, facts.payload_indexes) else _documents(directory, physical, seconds)
     return Inspection(
         name, physical, facts.points, documents,

@@ -83,6 +83,10 @@ class StoreDirectory:
             return self.current_file.read_text(encoding="ascii").strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise PermanentStoreError(
+                f"the embedded store {self.root} cannot be read ({error.strerror}); correct its path, or its permissions"
+            ) from None
         except ValueError:
             raise PermanentStoreError(f"{self.current_file} does not hold the name of a version; restore it, or write to another directory") from None
 

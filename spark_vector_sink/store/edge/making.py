@@ -21,8 +21,8 @@ def resolve_overwrite(directory: StoreDirectory, spec: CollectionSpec, problems:
         return Target(name, FIRST_VERSION, False, problems=problems, overwrites=True)
     current, physical, dimension = directory.current(), versions.next_name(directory), spec.dimension
     if dimension is None and spec.dense:
-        old = versions.facts_of_current(directory)
-        dimension = None if old is None else old.dimension
+        there = versions.serving(directory)
+        dimension = None if there is None else there[1].dimension
     steps = (
         creation(f"{name}/{physical}", spec).replace("embedded store", "version"),
         *index_plan(spec.payload_indexes),

@@ -142,11 +142,11 @@ def drop(directory: StoreDirectory, names: Sequence[str]) -> None:
         shutil.rmtree(gone, ignore_errors=True)  # of a process that was killed here
 
 
-def facts_of_current(directory: StoreDirectory) -> StoreFacts | None:
-    """The facts of the version that serves, also while an overwrite takes it away."""
+def serving(directory: StoreDirectory) -> tuple[str, StoreFacts] | None:
+    """The version that serves and its facts, also while an overwrite takes it away; None where none does."""
     while (physical := directory.current()) is not None:
         try:
-            return read_facts(directory, physical)
+            return physical, read_facts(directory, physical)
         except PermanentStoreError:
             if directory.current() == physical:
                 raise

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 from qdrant_client import models
+from qdrant_client.conversions.conversion import RestToGrpc
 
-from spark_vector_sink.errors import OptionError, shorten
+from spark_vector_sink.errors import OptionError, first_line, shorten
 from spark_vector_sink.store.question import Filter, SparseQuery, candidates, check_question
 
 
@@ -30,21 +31,29 @@ def query(
     return {"prefetch": both, "query": models.FusionQuery(fusion=models.Fusion.RRF), "limit": limit}
 
 
+EXAMPLE = "write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}"
+
+
 def checked_filter(given: Mapping[str, Any]) -> Filter:
     """The filter in plain JSON, by the client's own model of it. Raises OptionError, which shows the part that is none of Qdrant's."""
     try:
-        return dict(models.Filter.model_validate(given).model_dump(mode="json", by_alias=True, exclude_none=True))
+        filter = models.Filter.model_validate(given)
     except ValidationError as error:
-        part: Any = given
-        steps: Sequence[Any] = error.errors()[0]["loc"]  # the names of models are between those of the JSON
-        way = []
-        for step in steps:
-            if (isinstance(part, dict) and step in part) or (isinstance(part, list) and isinstance(step, int)):
-                part = part[step]
-            else:
-                continue
+        raise OptionError(f"the filter is none of Qdrant's: {_wrong_part(given, error)}; {EXAMPLE}") from None
+    try:
+        RestToGrpc.convert_filter(filter)  # in which a number can be too large
+    except (ValueError, OverflowError) as error:
+        raise OptionError(f"the filter cannot be sent: {shorten(first_line(error), 200)}; {EXAMPLE}") from None
+    return dict(filter.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def _wrong_part(given: Mapping[str, Any], error: ValidationError) -> str:
+    """Where the first error is, and what stands there."""
+    part: Any = given
+    steps: Sequence[Any] = error.errors()[0]["loc"]  # the names of models are between those of the JSON
+    way = []
+    for step in steps:
+        if (isinstance(part, dict) and step in part) or (isinstance(part, list) and isinstance(step, int)):
+            part = part[step]
             way.append(f"{step}")
-        raise OptionError(
-            f"the filter is none of Qdrant's: {'.'.join(way) + ': ' if way else ''}{shorten(repr(part), 200)}; "
-            "write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}"
-        ) from None
+    return f"{'.'.join(way) + ': ' if way else ''}{shorten(repr(part), 200)}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any
 
 import click
 
-from spark_vector_sink.errors import VectorSinkError
-
-F = TypeVar("F", bound=Callable[..., Any])
+from spark_vector_sink.errors import VectorSinkError, first_line
 
 
 def pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -31,8 +30,15 @@ def pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tupl
     return tuple(found)
 
 
-def takes_a_place(command: F) -> F:
-    """The argument and the options that say where, of which `sink_options` makes options of the sink."""
+def takes_a_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the argument and the options that say where: it gets them as `place`, and as `options` of the sink besides the place itself."""
+
+    @wraps(command)
+    def with_options(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None, **others: Any) -> None:
+        keys = {"api_key_file": api_key_file, "api_key_env": api_key_env}
+        command(place, _together(place, [*given, *((name, value) for name, value in keys.items() if value is not None)]), **others)
+
+    decorated: Callable[..., None] = with_options
     for decorate in (
         click.option("--api-key-env", metavar="NAME", help="Environment variable with the server's API key.  [default: QDRANT_API_KEY]"),
         click.option("--api-key-file", metavar="FILE", help="File with the server's API key."),
@@ -42,19 +48,18 @@ def takes_a_place(command: F) -> F:
         ),
         click.argument("place"),
     ):  # fmt: skip
-        command = decorate(command)
-    return command
+        decorated = decorate(decorated)
+    return decorated
 
 
-def sink_options(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None) -> dict[str, str]:
-    """Options of the sink, besides the place itself."""
-    options: dict[str, str] = {}
-    keys = {"api_key_file": api_key_file, "api_key_env": api_key_env}
+def _together(place: str, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """All options, each once."""
     from spark_vector_sink import admin  # not at the top, here and in `commands`: numpy and pyarrow take longer than a help text should
 
+    options: dict[str, Any] = {}
     with reported():
         said = admin.place_of(place)
-    for name, value in (*given, *((name, value) for name, value in keys.items() if value is not None)):
+    for name, value in given:
         if name in options or name in said:
             raise click.UsageError(f"'{name}' is given twice" + (": PLACE says it already" if name in said else ""))
         options[name] = value
@@ -63,8 +68,10 @@ def sink_options(place: str, given: tuple[tuple[str, str], ...], api_key_file: s
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """An error of the sink is one line for people, and exit status 1."""
+    """An error of the sink or of the file system is one line for people, and exit status 1."""
     try:
         yield
     except VectorSinkError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:  # a directory that may not be changed, a disk that is full
+        raise click.ClickException(f"{first_line(error)}; look at the path, its permissions and the room on its disk") from None

@@ -63,6 +63,8 @@ def windows(files: Iterable[pa.RecordBatch]) -> Iterator[Window]:
             except (soundfile.LibsndfileError, ValueError) as error:
                 yield Window(path, 0, np.zeros(0, np.float32), f"{type(error).__name__}: {getattr(error, 'error_string', error)}")
                 continue
+            if not len(sound):
+                yield Window(path, 0, sound, "it holds no sound")
             start = 0
             while start < len(sound):
                 end = start + LONGEST

@@ -101,3 +101,9 @@ def test_any_rate_and_number_of_channels(transcribe: ModuleType) -> None:
     heard = transcribe.decoded(audio(np.stack([tone, tone], axis=1), 44_100))
     assert len(heard) == pytest.approx(2.5 * RATE, abs=2)
     assert np.argmax(np.abs(np.fft.rfft(heard))) / 2.5 == pytest.approx(440, abs=1)
+
+
+def test_a_file_without_sound_is_a_row_with_the_reason(transcribe: ModuleType) -> None:
+    """And not a file of which nothing is heard again."""
+    (rows,) = transcribe.segments([files(empty=audio(np.zeros(0, np.float32), kind="WAV"))], "no model is loaded", 4)
+    assert [(row["file"], row["text"], row["error"]) for row in rows.to_pylist()] == [("empty", None, "it holds no sound")]

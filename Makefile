@@ -7,7 +7,7 @@ SPARK_VERSIONS_PYTHON ?= 3.11
 CASES ?= 500
 RUNS ?= 20
 SEED ?= 1
-WORKERS ?= 2
+WORKERS ?= 3
 
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -35,11 +35,12 @@ def uv() -> str:
     return found
 
 
+@pytest.mark.timeout(900)  # the first time, an environment is made, with another Spark
 def test_the_changes_of_a_delta_table(uv: str, tmp_path: Path) -> None:
     """One command: a stream of the table's change feed, and all of it in one batch, make the documents that the table has rows."""
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
     command = [uv, "run", "examples/delta_changes.py", str(tmp_path / "made")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=290, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=850, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.findall(r"start read (\d+) rows", done.stdout) == ["4", "6", "0"]
     assert re.findall(r"^checked: (.*)$", done.stdout, re.MULTILINE) == [

@@ -103,7 +103,8 @@ def test_a_server_that_stays_away(own_server: RealServer) -> None:
     plan = sink.prepare(planning.plan(place.options, vectors(1).schema))
     own_server.kill9()
     with pytest.raises(
-        PermanentStoreError, match=rf"upsert to '.*' on {own_server.host}:{own_server.grpc_port} failed: UNAVAILABLE .* \(tried (?:once|\d+ times) in \d+ s"
+        PermanentStoreError,
+        match=rf"upsert to '.*' on {own_server.host}:{own_server.grpc_port} failed: UNAVAILABLE .* \(tried (?:once|\d+ times) in \d+ s",
     ):
         sink.write_partition(plan, vectors(1).to_batches(), sink.Task())
 

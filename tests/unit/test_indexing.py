@@ -205,7 +205,9 @@ class TestJobs:
             assert collections.wait_for_index(target) > 1.0
         assert fake_server.stats().faults == {"unavailable": 2}
 
-    @pytest.mark.parametrize(("kind", "words"), [("unavailable", r"UNAVAILABLE.*\(tried (?:once|\d+ times) in \d s"), ("invalid", "INVALID_ARGUMENT")])
+    @pytest.mark.parametrize(
+        ("kind", "words"), [("unavailable", r"UNAVAILABLE.*\(tried (?:once|\d+ times) in \d s"), ("invalid", "INVALID_ARGUMENT")]
+    )
     def test_a_server_that_stays_away_meanwhile(self, fake_server: FakeServer, kind: str, words: str) -> None:
         """After `retry_max_seconds`, or when asking again is of no use: one line says that the points are written, and why nobody waits for the index."""
         with written(server_place(fake_server, vector_column="v", retry_max_seconds=2)) as (collections, target):

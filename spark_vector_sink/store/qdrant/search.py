@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,7 +33,7 @@ def query(
 def checked_filter(given: Mapping[str, Any]) -> Filter:
     """The filter in plain JSON, by the client's own model of it. Raises OptionError, which shows the part that is none of Qdrant's."""
     try:
-        return dict(models.Filter.model_validate(given).model_dump(mode="json", by_alias=True, exclude_none=True))
+        asked = dict(models.Filter.model_validate(given).model_dump(mode="json", by_alias=True, exclude_none=True))
     except ValidationError as error:
         part: Any = given
         steps: Sequence[Any] = error.errors()[0]["loc"]  # the names of models are between those of the JSON
@@ -44,7 +44,24 @@ def checked_filter(given: Mapping[str, Any]) -> Filter:
             else:
                 continue
             way.append(f"{step}")
-        raise OptionError(
-            f"the filter is none of Qdrant's: {'.'.join(way) + ': ' if way else ''}{shorten(repr(part), 200)}; "
-            "write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}"
-        ) from None
+        raise _none_of_qdrants(f"{'.'.join(way) + ': ' if way else ''}{shorten(repr(part), 200)}") from None
+    for condition in _conditions(asked):
+        if condition.keys() == {"key"}:  # the model lets it pass, and the client fails when it sends it
+            raise _none_of_qdrants(f"{condition} does not say what '{shorten(str(condition['key']))}' must be")
+    return asked
+
+
+def _conditions(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All conditions of a checked filter, those within others too."""
+    least = asked.get("min_should") or {}
+    for some in (*(asked.get(name) or [] for name in ("must", "should", "must_not")), least.get("conditions") or []):
+        for condition in some if isinstance(some, list) else [some]:
+            yield condition
+            yield from _conditions(condition["nested"]["filter"] if "nested" in condition else condition)
+
+
+def _none_of_qdrants(what: str) -> OptionError:
+    return OptionError(
+        f"the filter is none of Qdrant's: {what}; write it as in "
+        "{'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}"
+    )

@@ -103,6 +103,10 @@ class TaskEncoder:
         is_there = loaded.done() and not loaded.cancelled() and loaded.exception() is None
         return self.model.tokens_done - self._done_before if is_there else 0
 
+    def is_loading(self) -> bool:
+        """Whether the model is just being loaded, which may take most of a short task."""
+        return self._loaded.running()
+
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
         tokenised = self.model.tokenise(texts)
         self._report.tokenising_seconds += tokenised.seconds

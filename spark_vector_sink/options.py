@@ -177,7 +177,7 @@ class SinkOptions:
     max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; the job fails at more of them."), COUNT_OR_SHARE] = None
     retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), between(0, 604_800)] = 600.0
     report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure; in a stream each micro-batch has its own (`report-17.json`).")] = None
-    progress_seconds: Annotated[float, Doc(BEHAVIOUR, "How often a task says in its executor's log (stderr) how far it is: rows done, rows/s, tokens/s, rejects; 0 says nothing."), between(0, 86_400)] = 30.0
+    progress_seconds: Annotated[float, Doc(BEHAVIOUR, "How often a task says in its executor's log (stderr) how far it is: rows done, tokens encoded, the rate of both, rejects; 0 says nothing."), between(0, 86_400)] = 30.0
     # fmt: on
 
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -592,7 +592,7 @@ def place_problems(options: SinkOptions) -> list[str]:
         if not looks_like_path:
             return [
                 f"{_shown(where)} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); "
-                f'for an embedded store in a directory of this machine write .save("./{where}")'
+                f'for an embedded store in a directory of this machine write "./{where}"'
             ]
         return list(_directory_problems(options))
     if looks_like_path:

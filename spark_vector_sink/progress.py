@@ -17,14 +17,21 @@ log = logging.getLogger("spark_vector_sink")
 class Progress:
     """Says a line every so many seconds, as long as it is entered; 0 says nothing.
 
-        vectorsink: partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 19.2k tokens/s, 3 rejected
+        vectorsink: partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 2,880,000 tokens encoded (19.2k tokens/s), 3 rejected
 
     report: the task's counts; rows that are read, encoded or sent are not yet among them. tokens: what has gone through the model until now, the
     window that is being encoded included, so that a slow model is not taken for one that stands still.
+    is_loading: whether the model is just being loaded.
     """
 
-    def __init__(self, every_seconds: float, report: PartitionReport, tokens: Callable[[], int]) -> None:
-        self._every, self._report, self._tokens = every_seconds, report, tokens
+    def __init__(
+        self,
+        every_seconds: float,
+        report: PartitionReport,
+        tokens: Callable[[], int] = lambda: 0,
+        is_loading: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._every, self._report, self._tokens, self._is_loading = every_seconds, report, tokens, is_loading
         self._begun = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._speak, name="vectorsink-progress", daemon=True)
@@ -44,7 +51,9 @@ class Progress:
         report, seconds = self._report, time.monotonic() - self._begun
         parts = [f"{report.rows:,} rows done ({rate(report.rows, seconds)} rows/s)"]
         if tokens := self._tokens():
-            parts.append(f"{rate(tokens, seconds)} tokens/s")
+            parts.append(f"{tokens:,} tokens encoded ({rate(tokens, seconds)} tokens/s)")
+        if self._is_loading():
+            parts.append("the model is being loaded")
         parts.append(f"{report.rejected:,} rejected")
         return f"partition {report.partition}, after {duration(seconds)}: {', '.join(parts)}"
 

@@ -69,7 +69,7 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task, r
             encoder.give_up()
         store.close()
 
-    progress = Progress(plan.options.progress_seconds, report, encoder.tokens_done if encoder is not None else lambda: 0)
+    progress = Progress(plan.options.progress_seconds, report, *((encoder.tokens_done, encoder.is_loading) if encoder is not None else ()))
     with progress, closing(store), closing(rejected), Pipeline(stop) as pipeline:
         delivery = Delivery(plan, store, rejected, report)
         reading = reader(plan, store, encoder, report)
@@ -112,7 +112,8 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     total.missing_deleted = ended.missing_deleted
     total.warnings += ended.warnings
     if total.rejected:
-        total.warnings.append(f"{total.rejected:,} rows were rejected; they are in {shown(plan.options.rejects_path or '')}, each with its reason")
+        what, each = ("1 row was rejected; it is", "") if total.rejected == 1 else (f"{total.rejected:,} rows were rejected; they are", "each ")
+        total.warnings.append(f"{what} in {shown(plan.options.rejects_path or '')}, {each}with its reason")
     _discard_rejects(plan, total)
     if ended.finished.points is None:
         total.warnings.append("the store did not tell how many points it holds")
@@ -152,7 +153,11 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     total = _report(plan, reports)
     _discard_rejects(plan, total)
     done = f"{len(reports)} of {partitions} partitions had ended well; " if partitions is not None else ""
-    again = f"'{target_of(plan).name}' is as it was; run the job again" if plan.spec.overwrite else "run the job again, it writes the same points"
+    again = (
+        f"'{target_of(plan).name}' is as it was; run the job again"
+        if plan.spec.overwrite
+        else "what was written is right, and the next run completes it"
+    )
     total.error = f"{error + '; ' if error else ''}{done}{again}"
     _save(total, plan.options.report_path)
     return total

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.fs
 
 from spark_vector_sink.delivery import places
 from spark_vector_sink.errors import SchemaError, first_line, shorten
@@ -42,6 +43,8 @@ def of_dataset(place: str) -> pa.Schema:
     """The schema of a Parquet file, or of a directory of such files; its columns of `name=value` folders too. Raises SchemaError."""
     try:
         filesystem, path = places.located(place)
+        if filesystem.get_file_info(path).type == pa.fs.FileType.NotFound:
+            raise SchemaError(f"{places.shown(place)}: there is no such file or directory")
         return pa.dataset.dataset(path, filesystem=filesystem, format="parquet", partitioning="hive", partition_base_dir=path).schema
     except (OSError, pa.ArrowException) as error:
         raise SchemaError(f"{places.shown(place)} cannot be read as Parquet: {shorten(first_line(error), 200)}") from None

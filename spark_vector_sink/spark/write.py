@@ -26,6 +26,7 @@ log = logging.getLogger("spark_vector_sink")
 
 def check(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND, **options: Any) -> Plan:
     """What `write` would do, with every problem, and nothing done: columns, key, model, collection. `print` it."""
+    _must_be_spark(df)
     return planning.check(_named(name, options), arrow.schema(df.schema), shipped=shipped_files(), mode=mode)
 
 
@@ -37,6 +38,7 @@ def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND
     profile: a `pyspark.resource.ResourceProfile` for the tasks that encode, e.g. one GPU each (Spark 4.0 or newer).
     Raises RefusedError before anything is written, else what Spark raises for a failed job.
     """
+    _must_be_spark(df)
     if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
         raise OptionError("a resource profile needs Spark 4.0 or newer")
     checked = check(df, name, mode=mode, **options).accepted()
@@ -54,6 +56,14 @@ def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND
         log.warning(warning)
     log.info(str(report))
     return report
+
+
+def _must_be_spark(df: Any) -> None:
+    """Raise OptionError for another kind of table; Connect's DataFrame is no subclass of the classic one in each Spark."""
+    if not hasattr(df, "mapInArrow"):
+        raise OptionError(
+            f"the rows must be a Spark DataFrame, not a {type(df).__module__}.{type(df).__qualname__}; spark.createDataFrame(…) makes one"
+        )
 
 
 def _named(name: str | None, options: Mapping[str, Any]) -> dict[str, Any]:

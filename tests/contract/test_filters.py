@@ -94,6 +94,8 @@ def test_every_kind_of_condition(place: Place) -> None:
     [
         ({"musst": []}, "none of Qdrant's: musst: []"),
         ({"key": "city"}, "none of Qdrant's: key: 'city'"),
+        ({"must": [{"key": "city"}]}, "none of Qdrant's: {'key': 'city'} does not say what 'city' must be"),
+        ({"should": [{"nested": {"key": "a", "filter": {"must_not": {"key": "b"}}}}]}, "{'key': 'b'} does not say what 'b' must be"),
         ({"must": [{"key": "city"}, {"ky": "city", "match": {"value": 1}}]}, "must.1: {'ky': 'city', 'match': {'value': 1}}"),
         ({"must": [{"key": "year", "match": {"value": 1.5}}]}, "must.0.match.value: 1.5"),
         ({"must": [{"key": "year", "range": {"above": 3}}]}, "must.0.range: {'above': 3}|must.0.range.above: 3"),

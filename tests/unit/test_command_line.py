@@ -133,7 +133,7 @@ def test_check_reads_the_columns_of_a_parquet_dataset(store: str, tmp_path: Path
         assert f"payload  {payload}" in lines("check", store, "-o", ENCODER, "--input", str(path))
     (tmp_path / "rows.txt").write_text("id,text\n")
     assert "cannot be read as Parquet" in refused(1, "check", store, "--input", str(tmp_path / "rows.txt"))
-    assert "cannot be read as Parquet" in refused(1, "check", store, "--input", str(tmp_path / "nothing"))
+    assert "nothing': there is no such file or directory" in refused(1, "check", store, "--input", str(tmp_path / "nothing"))
 
 
 def test_check_ends_with_every_problem(store: str) -> None:

@@ -208,7 +208,7 @@ def test_a_bare_name_without_url_gets_both_ways_out() -> None:
         SinkOptions.from_mapping({"path": "articles"})
     assert str(refused.value) == (
         "'articles' is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); "
-        'for an embedded store in a directory of this machine write .save("./articles")'
+        'for an embedded store in a directory of this machine write "./articles"'
     )
 
 

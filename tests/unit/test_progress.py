@@ -52,12 +52,18 @@ def test_a_line_says_rows_tokens_and_rejects(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(time, "monotonic", lambda: now)
     progress = Progress(30, PartitionReport(partition=3, rows=28_672, rejected=3), lambda: 2_880_000)
     now += 150
-    assert progress.line() == "partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 19.2k tokens/s, 3 rejected"
+    assert progress.line() == "partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 2,880,000 tokens encoded (19.2k tokens/s), 3 rejected"
 
 
 def test_an_encoder_that_does_not_tell_has_no_rate_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of one of 0."""
     assert "tokens" not in Progress(30, PartitionReport(), lambda: 0).line()
+
+
+def test_a_line_says_that_the_model_is_being_loaded() -> None:
+    """Which is most of what a small job does, and no reason to think that it stands still."""
+    line = Progress(30, PartitionReport(), is_loading=lambda: True).line()
+    assert line.endswith("0 rows done (0.0 rows/s), the model is being loaded, 0 rejected")
 
 
 def test_a_task_says_lines_while_its_model_works(tmp_path: Path) -> None:

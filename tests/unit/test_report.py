@@ -48,10 +48,10 @@ def test_the_line_names_every_end_a_row_had(count: str) -> None:
 
 def test_a_failure_has_a_line_of_its_own() -> None:
     """It says how long, where, how much, and why."""
-    report = job(points=10, rows=12, error="1 of 4 partitions had ended well; run the job again, it writes the same points")
+    report = job(points=10, rows=12, error="1 of 4 partitions had ended well; what was written is right, and the next run completes it")
     assert str(report) == (
         "failed after 5 min 2 s on articles, with 10 points of 12 rows written by tasks that ended well: "
-        "1 of 4 partitions had ended well; run the job again, it writes the same points"
+        "1 of 4 partitions had ended well; what was written is right, and the next run completes it"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,11 +40,24 @@ def checked_filter(given: Mapping[str, Any]) -> Filter:
         filter = models.Filter.model_validate(given)
     except ValidationError as error:
         raise OptionError(f"the filter is none of Qdrant's: {_wrong_part(given, error)}; {EXAMPLE}") from None
+    asked = dict(filter.model_dump(mode="json", by_alias=True, exclude_none=True))
+    for condition in _conditions(asked):
+        if condition.keys() == {"key"}:  # the model lets it pass
+            raise OptionError(f"the filter is none of Qdrant's: {condition} does not say what '{shorten(str(condition['key']))}' must be; {EXAMPLE}")
     try:
         RestToGrpc.convert_filter(filter)  # in which a number can be too large
     except (ValueError, OverflowError) as error:
         raise OptionError(f"the filter cannot be sent: {shorten(first_line(error), 200)}; {EXAMPLE}") from None
-    return dict(filter.model_dump(mode="json", by_alias=True, exclude_none=True))
+    return asked
+
+
+def _conditions(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All conditions of a checked filter, those within others too."""
+    least = asked.get("min_should") or {}
+    for some in (*(asked.get(name) or [] for name in ("must", "should", "must_not")), least.get("conditions") or []):
+        for condition in some if isinstance(some, list) else [some]:
+            yield condition
+            yield from _conditions(condition["nested"]["filter"] if "nested" in condition else condition)
 
 
 def _wrong_part(given: Mapping[str, Any], error: ValidationError) -> str:

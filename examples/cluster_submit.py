@@ -19,7 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write Parquet files to a collection, as vectors.")
     parser.add_argument("input", help="Parquet files: anything that spark.read.parquet takes")
     parser.add_argument("collection", help="name of the collection, or a directory that all executors share")
-    parser.add_argument("options", nargs="*", metavar="name=value", help="options of the sink, e.g. url=http://localhost:6333 api_key_file=/run/key")
+    parser.add_argument(
+        "options", nargs="*", default=[], metavar="name=value", help="options of the sink, e.g. url=http://localhost:6333 api_key_file=/run/key"
+    )
     parser.add_argument("--tasks", type=int, help="cut the rows into so many tasks: some for each GPU; by default as Spark cuts the files")
     parser.add_argument("--dry-run", action="store_true", help="look at everything, and write nothing")
     given = parser.parse_intermixed_args()

@@ -228,6 +228,13 @@ def test_resource_profiles(spark: SparkSession, server: Server) -> None:
 # --- failures ---------------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("door", [write, check])
+def test_another_kind_of_table_is_refused(door: Any) -> None:
+    """A list, or a DataFrame of pandas, is what people have at hand first; they are told what makes one of Spark's."""
+    with pytest.raises(OptionError, match=r"^the rows must be a Spark DataFrame, not a builtins.list; spark.createDataFrame"):
+        door([1, 2], "./store")
+
+
 def test_a_failed_task_raises_with_key_and_column(spark: SparkSession, place: Place) -> None:
     """The exception that the user catches names key and column."""
     with pytest.raises(Exception, match="a-7") as caught:

@@ -3,10 +3,10 @@
 Importing this package imports neither pyspark nor torch, and of itself only what is asked for. `spark_vector_sink.spark` holds `write()` and `check()`.
 """
 
-import importlib
-import typing
+from importlib import import_module
 
-if typing.TYPE_CHECKING:
+TYPE_CHECKING = False  # as type checkers read it; the module `typing` takes longer to import than all that is here
+if TYPE_CHECKING:
     from spark_vector_sink.admin import Answer, inspect, rollback, search
     from spark_vector_sink.errors import (
         BadRowError,
@@ -77,11 +77,11 @@ _ROOMS = {
 """Where each name lives that is no error. They are imported when they are first asked for: numpy and pyarrow alone take longer than all else."""
 
 
-def __getattr__(name: str) -> typing.Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     room = next((room for room, names in _ROOMS.items() if name in names), "errors")
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{room}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{room}"), name)
     return value
 
 

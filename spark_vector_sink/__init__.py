@@ -3,9 +3,9 @@
 Importing this package imports neither pyspark nor torch, and of itself only what is asked for. `spark_vector_sink.spark` holds `write()` and `check()`.
 """
 
-from importlib import import_module
+import importlib
 
-TYPE_CHECKING = False  # as type checkers read it; the module `typing` takes longer to import than all that is here
+TYPE_CHECKING = False  # type checkers take it for true; the module `typing` takes longer to import than all that is here
 if TYPE_CHECKING:
     from spark_vector_sink.admin import Answer, inspect, rollback, search
     from spark_vector_sink.errors import (
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from spark_vector_sink.reembedding import reembed
     from spark_vector_sink.report import PartitionReport, WriteReport
     from spark_vector_sink.store.inspection import InspectedVector, InspectedVersion, Inspection
+
+del TYPE_CHECKING
 
 __all__ = [
     "Answer",
@@ -81,7 +83,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     room = next((room for room, names in _ROOMS.items() if name in names), "errors")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{room}"), name)
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{room}"), name)
     return value
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "RESULTS.md"
-PLOT = HERE.parent / "docs" / "images" / "benchmark.svg"
+from benchmarks.common import RESULTS, ROOT, marks
+
+PLOT = ROOT / "docs" / "images" / "benchmark.svg"
 
 WIDTH, LABELS, BARS, ROW, TITLE = 760, 250, 400, 22, 44
 """Sizes in pixels: of the picture, of the column of labels, of the longest bar; of a bar's row, of a panel's title."""
@@ -93,7 +92,8 @@ def drawn(results: str) -> str:
 
 def _medians(results: str, section: str) -> dict[str, float]:
     """Arm → median, from the section's table of arms, whose second column it is."""
-    text = results.partition(f"<!-- {section} -->")[2].partition(f"<!-- end of {section} -->")[0]
+    first, last = marks(section)
+    text = results.partition(first)[2].partition(last)[0]
     found = re.findall(r"^\| `([^`]+)` \| ([\d,.]+) \(", text, re.MULTILINE)
     return {arm: float(number.replace(",", "")) for arm, number in found}
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 
-from spark_vector_sink.report import PartitionReport, duration, rate
+from spark_vector_sink.report import PartitionReport, duration, rate, say
 
 log = logging.getLogger("spark_vector_sink")
 
@@ -62,4 +61,4 @@ class Progress:
             if log.isEnabledFor(logging.INFO):  # somebody has set up logging; Spark's workers have not, and would say nothing of it
                 log.info(self.line())
             else:
-                print(f"vectorsink: {self.line()}", file=sys.stderr, flush=True)
+                say(self.line())

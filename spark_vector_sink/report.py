@@ -6,6 +6,7 @@ Every row that was read is in exactly one of `ROW_COUNTS`. Points are counted ap
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -159,6 +160,12 @@ class WriteReport(Counts):
             done = f", with {self.points:,} points of {self.rows:,} rows written by tasks that ended well" if self.rows else ""
             return f"failed after {duration(self.seconds)} on {self.collection}{done}: {self.error}"
         return f"wrote {self.points:,} points from {self.rows:,} rows to {self.collection} in {duration(self.seconds)}: {', '.join(parts)}"
+
+
+def say(*lines: str) -> None:
+    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well, nor has a stream, nor a task."""
+    for line in lines:
+        print(f"vectorsink: {line}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -20,9 +20,9 @@ from spark_vector_sink import sink
 from spark_vector_sink.errors import OptionError, said
 from spark_vector_sink.options import SPARK_KEYS
 from spark_vector_sink.plan import Plan
-from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.report import PartitionReport, say
 from spark_vector_sink.spark import arrow
-from spark_vector_sink.spark.micro_batch import must_fit_a_stream, say, say_once
+from spark_vector_sink.spark.micro_batch import must_fit_a_stream, say_once
 from spark_vector_sink.spark.task import current_task, shipped_files
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.spark.micro_batch import must_fit_a_stream, numbered, say
+from spark_vector_sink.report import say
+from spark_vector_sink.spark.micro_batch import must_fit_a_stream, numbered
 from spark_vector_sink.spark.write import write
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 
 from spark_vector_sink.errors import OptionError
 from spark_vector_sink.options import SinkOptions
-
-
-def say(*lines: str) -> None:
-    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well, and neither has a stream."""
-    for line in lines:
-        print(f"vectorsink: {line}", file=sys.stderr, flush=True)
+from spark_vector_sink.report import say
 
 
 @lru_cache(maxsize=64)
 def say_once(line: str) -> None:
-    """The same, once in a process: what is true of every micro-batch need not be said with each."""
+    """Print it once in a process: what is true of every micro-batch need not be said with each."""
     say(line)
 
 

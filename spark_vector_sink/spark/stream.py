@@ -16,9 +16,9 @@ from pyspark.sql.datasource import DataSourceStreamArrowWriter, WriterCommitMess
 from spark_vector_sink import sink
 from spark_vector_sink.errors import said
 from spark_vector_sink.plan import Plan
-from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.report import PartitionReport, say
 from spark_vector_sink.spark import arrow
-from spark_vector_sink.spark.micro_batch import numbered, say
+from spark_vector_sink.spark.micro_batch import numbered
 from spark_vector_sink.spark.task import current_task
 
 

@@ -151,7 +151,7 @@ def test_a_bare_name_is_refused(spark: SparkSession, tmp_path: Path, monkeypatch
     said = refusal(spark, Embedded("articles"))
     assert "'articles' is a bare name" in said
     assert "option 'url'" in said
-    assert '.save("./articles")' in said
+    assert 'write "./articles"' in said
     assert list(tmp_path.iterdir()) == []
 
 

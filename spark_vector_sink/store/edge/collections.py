@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, ne
 from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.inspecting import inspect
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
-from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.edge.making import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
 from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
@@ -29,7 +28,6 @@ from spark_vector_sink.store.question import Filter, SparseQuery, check_question
 from spark_vector_sink.store.remembered import fingerprint_field
 from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
 
-_TRY_LATER = "try again when it is free, or wait longer"
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
 
 
@@ -64,7 +62,7 @@ class EdgeCollections:
         directory = StoreDirectory(Path(target.name))
         spec = inherited(directory, spec, target.replaces)
         make_root(directory)
-        with self._locked(directory, _TRY_LATER) as deadline:
+        with self._locked(directory) as deadline:
             if target.overwrites:
                 physical = versions.begin(directory, run, target.replaces)
                 create(directory, spec, physical)
@@ -150,7 +148,7 @@ class EdgeCollections:
 
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         directory = StoreDirectory(Path(target.name))
-        with self._locked(directory, _TRY_LATER) as deadline:
+        with self._locked(directory) as deadline:
             versions.switch(directory, target.physical, run, target.replaces, keep, lambda current: _settle(directory, current, deadline))
             staging.drop_staging(directory, run)
         return []
@@ -159,7 +157,7 @@ class EdgeCollections:
         directory = StoreDirectory(Path(name))
         if directory.current() is None:  # said before a lock is left behind
             raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
-        with self._locked(directory, _TRY_LATER) as deadline:
+        with self._locked(directory) as deadline:
             return versions.roll_back(directory, lambda current: _settle(directory, current, deadline))
 
     def metadata(self, name: str) -> Mapping[str, Any]:
@@ -178,7 +176,7 @@ class EdgeCollections:
         directory = StoreDirectory(Path(name))
         if directory.current() is None:
             raise CollectionError(f"there is no embedded store at {name}; write to it first, or name the directory of one")
-        with self._locked(directory, _TRY_LATER) as deadline:
+        with self._locked(directory) as deadline:
             return self._search(directory, vector, limit, sparse, vector_name, among, deadline)
 
     def _search(
@@ -203,17 +201,12 @@ class EdgeCollections:
     def _opened(self, target: Target) -> Iterator[Any]:
         """The index of a run's target, after bringing in what is pending."""
         directory = StoreDirectory(Path(target.name))
-        with self._locked(directory, _TRY_LATER) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
+        with self._locked(directory) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
             _roll_forward(directory, target.physical, shard)
             yield shard
 
-    @contextmanager
-    def _locked(self, directory: StoreDirectory, advice: str) -> Iterator[float]:
-        with locked(directory, self._seconds, advice) as deadline:
-            try:
-                yield deadline
-            except edge.ShardInUseError:
-                raise busy(directory, "open in a program that is not this sink", self._seconds, advice) from None
+    def _locked(self, directory: StoreDirectory, advice: str = edge.TRY_LATER) -> AbstractContextManager[float]:
+        return edge.reserved(directory, self._seconds, advice)
 
     def _update(self, directory: StoreDirectory, physical: str, spec: CollectionSpec, deadline: float) -> StoreFacts:
         """Bring an existing store up to what the job needs; opens the index only when there is something to do."""

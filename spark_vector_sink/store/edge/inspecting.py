@@ -5,17 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError
+from spark_vector_sink.store.edge import purge, staging, versions
 from spark_vector_sink.store.edge import shard as edge
-from spark_vector_sink.store.edge import staging, versions
-from spark_vector_sink.store.edge.chunks import CHUNK
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
-from spark_vector_sink.store.edge.lock import busy, locked
-from spark_vector_sink.store.edge.purge import DELETED
 from spark_vector_sink.store.inspection import InspectedVersion, Inspection, points_are_documents
 from spark_vector_sink.store.remembered import inspected_vectors
 from spark_vector_sink.store.versions import Version
-
-_TRY_LATER = "try again when it is free, or wait longer"
 
 
 def inspect(name: str, seconds: float) -> Inspection:
@@ -35,15 +30,8 @@ def inspect(name: str, seconds: float) -> Inspection:
 
 
 def _documents(directory: StoreDirectory, physical: str, seconds: float) -> int:
-    """Points that are neither later chunks nor tombstones."""
-    api = edge.qdrant_edge()
-    which = api.Filter(must=[api.IsEmptyCondition(DELETED)], must_not=[api.FieldCondition(CHUNK, range=api.RangeFloat(gte=1))])
-    with locked(directory, seconds, _TRY_LATER) as deadline:
-        try:
-            with edge.opened(directory.shard(physical), deadline) as shard:
-                return int(shard.count(api.CountRequest(exact=True, filter=which)))
-        except edge.ShardInUseError:
-            raise busy(directory, "open in a program that is not this sink", seconds, _TRY_LATER) from None
+    with edge.reserved(directory, seconds) as deadline, edge.opened(directory.shard(physical), deadline) as shard:
+        return purge.count_documents(shard)
 
 
 def _inspected(directory: StoreDirectory, version: Version, serving: str) -> InspectedVersion:

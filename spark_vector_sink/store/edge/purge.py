@@ -18,6 +18,12 @@ def missing(shard: Any, source: str, run: str) -> tuple[int, int]:
     return int(shard.count(gone)), int(shard.count(all_of_it))
 
 
+def count_documents(shard: Any) -> int:
+    """All documents, tombstones excepted; exact."""
+    edge = qdrant_edge()
+    return int(shard.count(edge.CountRequest(exact=True, filter=_documents(edge))))
+
+
 def purge(shard: Any, source: str, run: str) -> None:
     """Remove the documents that `missing` counts, durably. Their chunks go first: killed in between, the document is still there to be counted."""
     edge = qdrant_edge()
@@ -36,9 +42,10 @@ def purge_tombstones(shard: Any, until: int) -> None:
         shard.flush()
 
 
-def _documents(edge: Any, source: str, but: str | None) -> Any:
-    """Documents of a source, which are neither later chunks nor tombstones; without those that the run `but` was the last to see."""
-    wanted = [edge.FieldCondition(SOURCE, edge.MatchValue(source)), edge.IsEmptyCondition(DELETED)]
+def _documents(edge: Any, source: str | None = None, but: str | None = None) -> Any:
+    """Documents, which are neither later chunks nor tombstones: of a source, without those that the run `but` was the last to see, where these are given."""
+    wanted = [edge.IsEmptyCondition(DELETED)]
+    wanted += [edge.FieldCondition(SOURCE, edge.MatchValue(source))] if source is not None else []
     unwanted = [edge.FieldCondition(CHUNK, range=edge.RangeFloat(gte=1))]
     unwanted += [edge.FieldCondition(RUN, edge.MatchValue(but))] if but is not None else []
     return edge.Filter(must=wanted, must_not=unwanted)

@@ -14,13 +14,17 @@ from typing import Any
 
 from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, shorten
 from spark_vector_sink.store.edge.filters import filter_of
-from spark_vector_sink.store.edge.layout import StoreFacts
+from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts
+from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.question import RRF_K, Filter, SparseQuery, candidates
 from spark_vector_sink.store.store import INDEX_TYPES, Hit
 
 _INDEXING_THRESHOLD_KB = 64_000
 """Below 64 MB of vectors (42,000 of 384 dimensions) a search compares them all: exact, in 4 ms, and an append costs no rebuilding of the graph (which takes
 several times as long as bringing the points in)."""
+
+
+TRY_LATER = "try again when it is free, or wait longer"
 
 
 class ShardInUseError(Exception):
@@ -51,6 +55,16 @@ def create_shard(path: Path, facts: StoreFacts) -> None:
         shard.flush()
     finally:
         shard.close()
+
+
+@contextmanager
+def reserved(directory: StoreDirectory, seconds: float, advice: str = TRY_LATER) -> Iterator[float]:
+    """The store's lock, as `locked` gives it; an index that is open in another program meanwhile is a store that is busy."""
+    with locked(directory, seconds, advice) as deadline:
+        try:
+            yield deadline
+        except ShardInUseError:
+            raise busy(directory, "open in a program that is not this sink", seconds, advice) from None
 
 
 @contextmanager

@@ -124,12 +124,8 @@ class QdrantCollections(MovingIn, Pages, Inspecting):
         return Finished(self.count(target))
 
     def count(self, target: Target) -> int | None:
-        def count() -> int:
-            with self._asking(f"counting '{target.name}'"):
-                return int(self._client.count(target.physical, exact=True).count)
-
         try:
-            return self._patiently(count)
+            return self._asking_again(f"counting '{target.name}'", lambda: int(self._client.count(target.physical, exact=True).count))
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return None
@@ -179,11 +175,7 @@ class QdrantCollections(MovingIn, Pages, Inspecting):
             self._abandon_version(target, run)
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
-        def ask() -> Sequence[Probe]:
-            with self._asking(f"reading points of '{target.physical}'"):
-                return probe(self._client, target.physical, most)
-
-        return self._patiently(ask)
+        return self._asking_again(f"reading points of '{target.physical}'", lambda: probe(self._client, target.physical, most))
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         info = self._info(name)

@@ -51,13 +51,8 @@ class Connection:
 
     def _info(self, name: str) -> models.CollectionInfo | None:
         """A collection, by its own name or an alias; None where there is none."""
-
-        def info() -> models.CollectionInfo:
-            with self._asking(f"reading '{name}'"):
-                return self._client.get_collection(name)
-
         try:
-            return self._patiently(info)
+            return self._asking_again(f"reading '{name}'", lambda: self._client.get_collection(name))
         except NotFoundError:
             return None
 

@@ -75,18 +75,19 @@ class PointBatch:
         seen = None if self.seen is None else self.seen[start:stop]
         return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how, shard_keys, seen)
 
+    def take(self, places: npt.NDArray[np.int64]) -> PointBatch:
+        """The points at these places."""
+        vectors = {name: rows.take(places) if isinstance(rows, SparseVectors) else rows[places] for name, rows in self.vectors.items()}
+        versions = None if self.versions is None else self.versions[places]
+        shard_keys = None if self.shard_keys is None else [self.shard_keys[place] for place in places.tolist()]
+        payload = self.payload.take(pa.array(places)) if self.payload.num_columns else self.payload.slice(0, len(places))
+        seen = None if self.seen is None else [self.seen[place] for place in places.tolist()]
+        return PointBatch([self.ids[place] for place in places.tolist()], vectors, payload, versions, self.how, shard_keys, seen)
+
     def by_shard(self) -> Iterator[PointBatch]:
         """The points of each shard key, in their order; all of them where they have none."""
         for places in in_shards(self.shard_keys, len(self)):
-            if len(places) == len(self):
-                yield self
-                continue
-            vectors = {name: rows.take(places) if isinstance(rows, SparseVectors) else rows[places] for name, rows in self.vectors.items()}
-            versions = None if self.versions is None else self.versions[places]
-            shard_keys = None if self.shard_keys is None else [self.shard_keys[place] for place in places.tolist()]
-            payload = self.payload.take(pa.array(places)) if self.payload.num_columns else self.payload.slice(0, len(places))
-            seen = None if self.seen is None else [self.seen[place] for place in places.tolist()]
-            yield PointBatch([self.ids[place] for place in places.tolist()], vectors, payload, versions, self.how, shard_keys, seen)
+            yield self if len(places) == len(self) else self.take(places)
 
     @property
     def nbytes(self) -> int:

@@ -38,9 +38,9 @@ def in_range(key: str, comparison: Literal["lt", "lte"], value: float) -> messag
     return messages.Condition(field=messages.FieldCondition(key=key, range=messages.Range(**{comparison: value})))
 
 
-def by_id(ids: Iterable[PointId]) -> messages.Filter:
-    """These points, so far as they are there; ids that are named without a filter must all be there."""
-    return messages.Filter(must=[has_id(ids)])
+def ids_of(which: messages.Filter) -> Sequence[messages.PointId]:
+    """The points that a filter of this module is about."""
+    return which.must[0].has_id.has_id  # type: ignore[no-any-return]
 
 
 def by_version(ids: Sequence[PointId], versions: Sequence[int], comparison: Literal["lt", "lte"]) -> messages.Filter:

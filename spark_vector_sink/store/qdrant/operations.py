@@ -2,14 +2,21 @@
 
 A request of several operations is applied in their order, but not as a whole: another writer may come in between, and the server may stop there. So
 the first operation settles, point by point, who has won, later ones ask for what it has left, and all of them can be sent again.
+
+Where a server was stopped while it optimised (every new vector or setting of a collection does that), other segments hold older copies of points. An
+update of points that are named removes those. One by a filter (Qdrant 1.18) finds a point once for each copy, and moves it as often out of a segment
+that is being optimised: the second time nothing is left to move, and the point has lost all its vectors and fields. So points are named, and where a
+condition needs a filter, an operation that names them and changes nothing stands before it (`_gathered`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from qdrant_client import grpc as messages
 
 from spark_vector_sink.plain import RESERVED
@@ -35,6 +42,7 @@ class Operation:
     method: of the server, see `nodes.REPLIES`. ids: length n. make: the serialised request for the points start … stop-1. nbytes: about, of all.
     versions: of each point, where what is there is compared with them; `has_lost` says of a point that is there whether ours has lost against it.
     most_points: of one request, beside the limits of the server. shard_keys: of each point, all the same; None where they have none.
+    among: `make` for those points only that are there, where no other may be named: it has to be asked before. None: they need not be there.
     """
 
     method: str
@@ -45,6 +53,7 @@ class Operation:
     has_lost: Callable[[Stored, int], bool] = Stored.is_newer
     most_points: int | None = None
     shard_keys: Sequence[ShardKey] | None = None
+    among: Callable[[int, int, Set[PointId]], bytes] | None = None
 
 
 def writing(collection: str, points: PointBatch, ordering: str, vector_names: Callable[[], Sequence[str]]) -> Operation:
@@ -60,9 +69,11 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
     changes = {How.MERGE: _merged, How.PAYLOAD: _overwritten, How.PATCH: _patched}
     names = vector_names() if points.how is How.TOMBSTONE else ()
 
-    def changed(start: int, stop: int) -> bytes:
+    def changed(start: int, stop: int, there: Set[PointId] | None = None) -> bytes:
         part = points.slice(start, stop)
-        made = list(changes[part.how](part) if part.how in changes else _buried(part, names))
+        if there is not None:
+            part = part.take(np.array([place for place, identifier in enumerate(part.ids) if identifier in there], np.int64))
+        made = [*chain.from_iterable(map(_gathered, changes[part.how](part) if part.how in changes else _buried(part, names)))]
         for change in made:
             sharded(getattr(change, str(change.WhichOneof("operation"))), part.shard_keys)
         request = messages.UpdateBatchPoints(collection_name=collection, wait=True, operations=made)
@@ -70,7 +81,10 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
 
     if points.how is How.TOMBSTONE:
         return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, Stored.outlives, shard_keys=points.shard_keys)
-    return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, most_points=OPERATIONS_AT_ONCE, shard_keys=points.shard_keys)
+    among = None if points.how is How.MERGE else changed
+    return Operation(
+        "Points/UpdateBatch", points.ids, changed, points.nbytes, versions, Stored.is_newer, OPERATIONS_AT_ONCE, points.shard_keys, among
+    )
 
 
 def removing(collection: str, removal: Removal, ordering: str) -> Operation:
@@ -79,10 +93,7 @@ def removing(collection: str, removal: Removal, ordering: str) -> Operation:
 
     def make(start: int, stop: int) -> bytes:
         ids = removal.ids[start:stop]
-        if versions is None:
-            which = messages.PointsSelector(points=messages.PointsIdsList(ids=map(filters.point_id, ids)))
-        else:
-            which = messages.PointsSelector(filter=filters.by_version(ids, versions[start:stop], "lt"))
+        which = _named(ids) if versions is None else messages.PointsSelector(filter=filters.by_version(ids, versions[start:stop], "lt"))
         request = sharded(messages.DeletePoints(collection_name=collection, wait=True, points=which), removal.shard_keys)
         return bytes(ordered(request, ordering).SerializeToString())
 
@@ -97,13 +108,14 @@ def touching(
 ) -> Operation:
     """Set these fields of `_sink`."""
 
-    def make(start: int, stop: int) -> bytes:
-        request = messages.SetPayloadPoints(collection_name=collection, wait=True, key=RESERVED, points_selector=_these(ids[start:stop]))
+    def make(start: int, stop: int, there: Set[PointId] | None = None) -> bytes:
+        named = [identifier for identifier in ids[start:stop] if there is None or identifier in there]
+        request = messages.SetPayloadPoints(collection_name=collection, wait=True, key=RESERVED, points_selector=_named(named))
         for name, value in fields.items():
             set_value(request.payload[name], value)
         return bytes(ordered(sharded(request, shard_keys), ordering).SerializeToString())
 
-    return Operation("Points/SetPayload", ids, make, 16 * len(ids), shard_keys=shard_keys)
+    return Operation("Points/SetPayload", ids, make, 16 * len(ids), shard_keys=shard_keys, among=make)
 
 
 def _older(points: PointBatch, comparison: Literal["lt", "lte"]) -> messages.Filter | None:
@@ -115,11 +127,28 @@ def _structs(points: PointBatch) -> Sequence[messages.PointStruct]:
     return list(messages.UpsertPoints.FromString(upsert("", points, "weak")).points)
 
 
+def _named(ids: Sequence[PointId]) -> messages.PointsSelector:
+    """These points. A server that lacks one of them says so, and may have applied the update to others."""
+    return messages.PointsSelector(points=messages.PointsIdsList(ids=map(filters.point_id, ids)))
+
+
 def _these(ids: Sequence[PointId], versions: Sequence[int] | None = None, *, settled: bool = False) -> messages.PointsSelector:
-    """These points, where they are there; with versions, those with none that is greater; settled: those with just these."""
+    """These points; with versions, those with none that is greater; settled: those with just these."""
     if versions is None:
-        return messages.PointsSelector(filter=filters.by_id(ids))
+        return _named(ids)
     return messages.PointsSelector(filter=filters.with_version(ids, versions) if settled else filters.by_version(ids, versions, "lte"))
+
+
+def _gathered(change: Change) -> Iterator[Change]:
+    """The operation; where a filter chooses among its points, after one that leaves a single copy of each. An upsert does that by itself."""
+    operation = getattr(change, str(change.WhichOneof("operation")))
+    if not isinstance(operation, Change.PointStructList):
+        which = operation.update_filter if isinstance(operation, Change.UpdateVectors) else operation.points_selector.filter
+        if which.must:
+            yield Change(
+                set_payload=Change.SetPayload(points_selector=messages.PointsSelector(points=messages.PointsIdsList(ids=filters.ids_of(which))))
+            )
+    yield change
 
 
 def _buried(points: PointBatch, vector_names: Sequence[str]) -> Iterator[Change]:
@@ -136,9 +165,10 @@ def _overwritten(points: PointBatch) -> Iterator[Change]:
         Change(overwrite_payload=Change.OverwritePayload(points_selector=_these([identifier], version)))
         for identifier, version in zip(points.ids, versions, strict=True)
     ]
-    for change, fingerprint in zip(made, points.seen or (), strict=False):
+    for identifier, change, fingerprint in zip(points.ids, made, points.seen or (), strict=False):
         if fingerprint is not None:
-            change.overwrite_payload.points_selector.filter.must.append(filters.matches(filters.FINGERPRINT, fingerprint))
+            which = change.overwrite_payload.points_selector.filter
+            which.must.extend([*([] if which.must else [filters.has_id([identifier])]), filters.matches(filters.FINGERPRINT, fingerprint)])
     fill([change.overwrite_payload.payload for change in made], points.payload)
     yield from made
 
@@ -155,13 +185,12 @@ def _merged(points: PointBatch) -> Iterator[Change]:
     """New ids come in whole; of those that are there our fields are set, with the version, then the vectors, the user's keys, and what they are known by."""
     structs = _structs(points)
     ours, users = _parted(points)
-    versions = None if points.versions is None else points.versions.tolist()
-    settled = _these(points.ids, versions, settled=True)
     yield Change(upsert=Change.PointStructList(points=structs, update_mode=messages.InsertOnly))
     yield from _set_fields(points, [{**_in_doubt(row), "deleted": _NOTHING} for row in ours])
     if points.vectors:
         moved = [messages.PointVectors(id=struct.id, vectors=struct.vectors) for struct in structs]
-        yield Change(update_vectors=Change.UpdateVectors(points=moved, update_filter=None if versions is None else settled.filter))
+        # Those with a greater version are left out, and not: those with another one, which any older copy of a point has.
+        yield Change(update_vectors=Change.UpdateVectors(points=moved, update_filter=_older(points, "lte")))
     yield from _set_keys(points, users)
     yield from _seal(points, ours)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import grpc
@@ -130,9 +130,16 @@ class Sender:
             if tries and not whole and 1 < len(request) > self.points_at_once():
                 raise _SmallerError
             tries += 1
-            self._call(request.operation.method, request.data)
+            if request.operation.among is None:
+                self._call(request.operation.method, request.data)
+            elif there := self._there(request):
+                self._call(request.operation.method, request.among(there))
 
         self._retrying(call)
+
+    def _there(self, request: Request) -> Set[PointId]:
+        keys = request.operation.shard_keys
+        return self.stored(request.ids, None if keys is None else [keys[0]] * len(request)).keys()
 
     def _read(self, method: str, data: bytes) -> Any:
         return self._retrying(lambda: self._call(method, data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import platform
@@ -63,6 +64,22 @@ def fake_server() -> Iterator[FakeServer]:
     """An empty fake Qdrant without faults; see tests/fake_server.py."""
     with FakeServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_fake() -> Iterator[FakeServer]:
+    """One fake server for all tests that script no faults, as there is one real server: collections need names of their own."""
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _frozen() -> Iterator[None]:
+    """What is there already is no garbage: the sink collects some after each model that it lets go, and a process that tests holds a million objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

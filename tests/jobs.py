@@ -109,5 +109,5 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "embedded":
         yield Place({"path": str(tmp_path / "store"), **ready})
         return
-    server = request.getfixturevalue("fake_server" if request.param == "fake" else "qdrant_server")
+    server = request.getfixturevalue("shared_fake" if request.param == "fake" else "qdrant_server")
     yield server_place(server, **ready)

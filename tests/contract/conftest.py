@@ -8,7 +8,6 @@ import pytest
 
 from spark_vector_sink.encode import encoder as encoders
 from tests.contract.raw import Qdrant
-from tests.fake_server import FakeServer
 
 SERVERS = [pytest.param("shared_fake", id="fake"), pytest.param("qdrant_server", id="real", marks=pytest.mark.qdrant)]
 
@@ -18,13 +17,6 @@ def _nothing_loaded() -> Iterator[None]:
     """A module leaves no model behind."""
     yield
     encoders._loaded = None
-
-
-@pytest.fixture(scope="module")
-def shared_fake() -> Iterator[FakeServer]:
-    """One fake server for all scenarios, as there is one real server: a scenario leaves nothing behind."""
-    with FakeServer() as server:
-        yield server
 
 
 @pytest.fixture(params=SERVERS)

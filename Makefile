@@ -33,7 +33,7 @@ demo: java $(READY) ## Write Python's own documentation as vectors and ask it th
 	@$(PY) examples/quickstart.py
 
 test: java lint ## Check the style and the types, and run every test; the reasons of skipped ones are printed
-	HF_HUB_OFFLINE=1 $(PY) -m pytest --durations=25 --numprocesses=$(WORKERS) --dist=loadfile
+	HF_HUB_OFFLINE=1 $(PY) -m pytest --durations=25 --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 test-unit: $(READY) ## Run the tests that need neither Spark nor a network
 	HF_HUB_OFFLINE=1 $(PY) -m pytest tests/unit

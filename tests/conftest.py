@@ -46,6 +46,11 @@ def _java_version() -> str:
     return next((line.split("=", 1)[1].strip('"') for line in lines if line.startswith("JAVA_VERSION=")), "of unknown version")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spark's tests first: a single one may take minutes, and where several processes share the tests the last to begin should be a short one."""
+    items.sort(key=lambda item: item.get_closest_marker("spark") is None)
+
+
 @pytest.fixture(scope="session")
 def qdrant_server() -> Iterator[FoundServer | RealServer]:
     """A real Qdrant, shared by all tests, so collections need names of their own. Without one the test is skipped, and the summary says why."""

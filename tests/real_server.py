@@ -7,8 +7,10 @@ that are one `RealCluster`.
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -101,14 +103,13 @@ class RealServer:
         if self.directory is None:
             self.directory = Path(tempfile.mkdtemp(prefix="qdrant-test-"))
             atexit.register(self.stop)  # no server and no directory outlives the tests
-        if not self.rest_port:
-            for _ in range(3):  # somebody else may take a free port before the server does
-                self.rest_port, self.grpc_port = free_port_pair()
-                try:
-                    return self._launch()
-                except NoServerError:
-                    if self.running:
-                        break
+        if self.rest_port:
+            return self._launch()
+        for _ in range(2):
+            self.rest_port, self.grpc_port = free_port_pair()
+            with suppress(NoServerError):  # somebody else may have taken a free port before the server did
+                return self._launch()
+        self.rest_port, self.grpc_port = free_port_pair()
         return self._launch()
 
     def kill9(self) -> None:
@@ -165,11 +166,22 @@ class RealServer:
         try:
             ca = (self.tls / "cert.pem").read_bytes() if self.tls else None
             wait_until_healthy(self.host, self.grpc_port, tls=self.tls is not None, ca=ca, alive=lambda: self.running)
+            # gRPC may answer before REST does, and even where REST's port is taken, of which the server then ends
+            _wait_until(self._rest_listens, 30, lambda: f"nobody listens at {self.url}")
         except NoServerError as error:
             said = self.log()
             self.kill9()
             raise NoServerError(f"{error}\n{said}") from None
         return self
+
+    def _rest_listens(self) -> bool:
+        if not self.running:
+            raise NoServerError("the server ended before its REST port answered")
+        try:
+            socket.create_connection((self.host, self.rest_port), timeout=1).close()
+        except OSError:
+            return False
+        return self.running
 
 
 class RealCluster:
@@ -320,17 +332,22 @@ def wait_until_healthy(
 
 
 def free_port_pair() -> tuple[int, int]:
-    """Two free ports in a row, because the gRPC port usually follows the REST port."""
-    for _ in range(100):
+    """Two free ports in a row, because the gRPC port usually follows the REST port. No process gets the same ones twice, and none that the
+    system gives to connections, so that a server finds its ports free also after a time without it."""
+    for _ in range(len(_PORTS)):
+        port = next(_NEXT_PORT)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port, port + 1
-    raise NoServerError("no two free ports in a row")
+    raise NoServerError(f"no two free ports in a row from {_PORTS.start} to {_PORTS.stop}")
+
+
+_PORTS = range(11_000, 32_000, 2)  # below those of connections, which begin at 32,768 (Linux) or 49,152
+_NEXT_PORT = itertools.cycle([*_PORTS[(start := random.randrange(len(_PORTS))) :], *_PORTS[:start]])  # processes begin at different ones
 
 
 if __name__ == "__main__":  # python -m tests.real_server: a server to try things on, until Ctrl-C

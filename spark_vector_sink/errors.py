@@ -70,15 +70,16 @@ class MissingPackageError(VectorSinkError, ImportError):
 
 
 class BadRowError(VectorSinkError):
-    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing. `column` is "" where the reason is no matter of one column."""
+    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing. `column` is "" where the reason is
+    no matter of one column. `way_out`: what else than mending the row would help, or ""."""
 
-    def __init__(self, key: str | None, column: str, reason: str) -> None:
-        self.key, self.column, self.reason = key, column, reason
+    def __init__(self, key: str | None, column: str, reason: str, way_out: str = "") -> None:
+        self.key, self.column, self.reason, self.way_out = key, column, reason, way_out
         row = "a row" if key is None else f"the row with key {shorten(key)!r}"
-        super().__init__(f"{row} cannot be written: " + (f"column '{column}' {reason}" if column else reason))
+        super().__init__(f"{row} cannot be written: " + (f"column '{column}' {reason}" if column else reason) + (way_out and f"; {way_out}"))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return type(self), (self.key, self.column, self.reason)
+        return type(self), (self.key, self.column, self.reason, self.way_out)
 
 
 class EncodingError(VectorSinkError):

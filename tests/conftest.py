@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a fake Qdrant for each test, one real Qdrant for the session, and no key in the environment."""
+"""Fixtures for all tests: a fake Qdrant for each test that wants one, a fake and a real one for all of them, and no key in the environment."""
 
 from __future__ import annotations
 

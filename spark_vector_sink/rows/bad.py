@@ -12,6 +12,9 @@ NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY, REFUS
 )  # fmt: skip
 """The kinds of reasons."""
 
+SET_ASIDE = "options 'on_bad_row' = 'reject' and 'rejects_path' put such rows aside"
+"""The way out where a bad row ends a job."""
+
 
 @dataclass(frozen=True)
 class BadRow:
@@ -24,9 +27,9 @@ class BadRow:
     kind: str
     reason: str
 
-    def error(self) -> BadRowError:
-        """The error that ends a job at this row."""
-        return BadRowError(self.key, self.column, self.reason)
+    def error(self, way_out: str = "") -> BadRowError:
+        """The error that ends a job at this row. way_out: how the job could go on without it."""
+        return BadRowError(self.key, self.column, self.reason, way_out)
 
 
 def each(rows: int, first: Callable[[int], tuple[int, str] | None]) -> dict[int, str]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from spark_vector_sink.errors import BadRowError, EncodingError, RefusedError, VectorSinkError
+from spark_vector_sink.rows.bad import SET_ASIDE
 from spark_vector_sink.store.edge import EdgeStore
 from tests.fakes import Four
 from tests.jobs import Place
@@ -151,14 +152,14 @@ def test_very_different_lengths_in_one_window(tiny: Place, sent: list[Matrix]) -
 def test_no_text_ends_the_job(tiny: Place, text: str) -> None:
     """With the row's key, since the model would make a vector of nothing."""
     assert line_of(lambda: tiny.write(table(["dog", text])), BadRowError) == (
-        "the row with key '1' cannot be written: column 'text' holds only blanks; there is no text to encode"
+        f"the row with key '1' cannot be written: column 'text' holds only blanks; there is no text to encode; {SET_ASIDE}"
     )
 
 
 def test_null_ends_the_job(tiny: Place) -> None:
     """In its own words."""
     assert line_of(lambda: tiny.write(table(["dog", None])), BadRowError) == (
-        "the row with key '1' cannot be written: column 'text' is null; there is no text to encode"
+        f"the row with key '1' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
     )
 
 
@@ -173,14 +174,14 @@ def test_bytes_that_are_no_text_end_the_job(tiny: Place, bad: bytes, column: str
     rows = pa.table({"id": [7, 8], "text": pa.array(["a", "b"]), "note": pa.array(["c", "d"])})
     rows = rows.set_column(rows.schema.get_field_index(column), column, broken)
     assert line_of(lambda: tiny.write(rows), BadRowError) == (
-        f"the row with key '8' cannot be written: column '{column}' holds bytes that are no UTF-8"
+        f"the row with key '8' cannot be written: column '{column}' holds bytes that are no UTF-8; {SET_ASIDE}"
     )
 
 
 def test_a_text_without_a_word_for_the_model(here: Place, model_of: Folder) -> None:
     """Word vectors give none for it, and zeros have no direction."""
     job = lambda: here.write(table(["dog", "\u200b"]), model=model_of("static"))  # noqa: E731
-    assert line_of(job, BadRowError) == "the row with key '1' cannot be written: column 'text' gives a vector of zeros only"
+    assert line_of(job, BadRowError) == f"the row with key '1' cannot be written: column 'text' gives a vector of zeros only; {SET_ASIDE}"
 
 
 # --- encoders and models that fail ------------------------------------------------------------------------------------------------------------
@@ -210,7 +211,9 @@ def raises() -> Four:
 def test_a_vector_of_no_numbers_ends_the_job(here: Place, encoder: str) -> None:
     """With the key of its row: a store would take it."""
     job = lambda: here.write(table(["a", "b", "poison", "c"]), encoder=f"{__name__}:{encoder}", dtype=None)  # noqa: E731
-    assert line_of(job, BadRowError) == "the row with key '2' cannot be written: column 'text' gives a vector with NaN or an infinite number"
+    assert line_of(job, BadRowError) == (
+        f"the row with key '2' cannot be written: column 'text' gives a vector with NaN or an infinite number; {SET_ASIDE}"
+    )
 
 
 def test_a_factory_that_raises(here: Place) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from sentence_transformers import SentenceTransformer
 
+from spark_vector_sink.rows.bad import SET_ASIDE
 from tests.fake_server import FakeServer
 from tests.real_server import FoundServer, RealServer
 from tests.spark.conftest import RunWithSpark
@@ -213,14 +214,14 @@ def test_a_null_key_is_named(spark: SparkSession, place: Place) -> None:
 def test_a_row_without_text_is_named(spark: SparkSession, place: Place, text: str, reason: str) -> None:
     """The exception that the user catches names key and column."""
     said = refusal(spark, place, f"SELECT 'a-7' AS id, {text} AS body", text_column="body")
-    assert said == f"the row with key 'a-7' cannot be written: column 'body' {reason}; there is no text to encode"
+    assert said == f"the row with key 'a-7' cannot be written: column 'body' {reason}; there is no text to encode; {SET_ASIDE}"
 
 
 def test_a_vector_of_another_length_is_named(spark: SparkSession, place: Place) -> None:
     """The exception that the user catches names key, column and both lengths."""
     query = "SELECT 1 AS id, array(1f, 2f) AS v UNION ALL SELECT 2, array(1f)"
     said = refusal(spark, place, query, vector_column="v", dimension="2")
-    assert said == "the row with key '2' cannot be written: column 'v' holds a vector of length 1, the collection's vectors have 2"
+    assert said == f"the row with key '2' cannot be written: column 'v' holds a vector of length 1, the collection's vectors have 2; {SET_ASIDE}"
 
 
 def test_a_failed_job_leaves_an_embedded_store_as_it_was(spark: SparkSession, tmp_path: Path) -> None:

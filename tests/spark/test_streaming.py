@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from spark_vector_sink.rows.bad import SET_ASIDE
 from tests.spark.encoders import ON_DEVICE
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, SPARK, Embedded, Place, Server, hashed, our_line
 from tests.spark.streams import put_rows, rows_of, run_to_end, to_place
@@ -117,7 +118,7 @@ def test_a_bad_row_ends_the_stream_at_its_batch(spark: SparkSession, place: Plac
     rows = rows_of(spark, tmp_path / "in")
     with pytest.raises(Exception, match="key '3'") as caught:
         run_to_end(to_place(rows, place, tmp_path / "checkpoint"), place.name)
-    assert our_line(caught.value) == "the row with key '3' cannot be written: column 'text' is null; there is no text to encode"
+    assert our_line(caught.value) == f"the row with key '3' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
     if isinstance(place, Embedded):
         assert place.points().keys() == {0, 1, 2}
     run_to_end(to_place(rows, place, tmp_path / "checkpoint", on_bad_row="reject", rejects_path=f"{tmp_path}/rejects"), place.name)

@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 from spark_vector_sink import IncompleteError, OptionError, RefusedError, SchemaError, WriteReport, rollback
 from spark_vector_sink.report import ROW_COUNTS
+from spark_vector_sink.rows.bad import SET_ASIDE
 from spark_vector_sink.spark import check, write
 from tests.spark.encoders import HASH
 from tests.spark.places import SPARK, Embedded, Place, Server, hashed, our_line
@@ -239,7 +240,7 @@ def test_a_failed_task_raises_with_key_and_column(spark: SparkSession, place: Pl
     """The exception that the user catches names key and column."""
     with pytest.raises(Exception, match="a-7") as caught:
         put(spark.sql("SELECT 'a-7' AS id, CAST(NULL AS STRING) AS text"), place)
-    assert our_line(caught.value) == "the row with key 'a-7' cannot be written: column 'text' is null; there is no text to encode"
+    assert our_line(caught.value) == f"the row with key 'a-7' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
 
 
 def test_a_null_key_is_named(spark: SparkSession, server: Server) -> None:

@@ -15,6 +15,7 @@ from spark_vector_sink import plain
 from spark_vector_sink.errors import BadRowError
 from spark_vector_sink.options import ID_NAMESPACE, SinkOptions
 from spark_vector_sink.plain import JSON_MARK
+from spark_vector_sink.rows.bad import SET_ASIDE
 from spark_vector_sink.rows.columns import choose
 from spark_vector_sink.rows.documents import Documents, Sifted
 from spark_vector_sink.rows.sifting import read, sift
@@ -68,7 +69,7 @@ def test_a_null_key_is_refused() -> None:
     """There is no key to name, so the place in the window is."""
     error = refused(table([1, None, 3], ["a", "b", "c"]))
     assert (error.key, error.column) == (None, "id")
-    assert str(error) == "a row cannot be written: column 'id' is null (row 2 of 3 in its window)"
+    assert str(error) == f"a row cannot be written: column 'id' is null (row 2 of 3 in its window); {SET_ASIDE}"
 
 
 def test_a_null_in_one_key_column_is_refused() -> None:
@@ -93,7 +94,7 @@ def test_a_null_tenant_is_refused() -> None:
 def test_a_text_of_nothing_is_refused(text: str | None, reason: str) -> None:
     """Null and blanks of any kind have nothing to encode; key and column are named."""
     error = refused(table([7, 8], ["a", text]))
-    assert str(error) == f"the row with key '8' cannot be written: column 'text' {reason}; there is no text to encode"
+    assert str(error) == f"the row with key '8' cannot be written: column 'text' {reason}; there is no text to encode; {SET_ASIDE}"
 
 
 def test_the_first_bad_row_is_the_one_named() -> None:
@@ -110,7 +111,9 @@ def test_a_content_key_of_nothing_is_refused() -> None:
 def test_a_bad_payload_value_names_its_row_and_column() -> None:
     """A NaN deep in a column is found, and the row it is in."""
     rows = table([1, 2, 3], ["a", "b", "c"], scores=[[1.0], [0.5, float("nan")], [float("inf")]])
-    assert str(refused(rows)) == "the row with key '2' cannot be written: column 'scores' holds nan, which a payload cannot; make it null"
+    assert (
+        str(refused(rows)) == f"the row with key '2' cannot be written: column 'scores' holds nan, which a payload cannot; make it null; {SET_ASIDE}"
+    )
 
 
 def test_a_bad_payload_value_is_named_by_the_users_name() -> None:
@@ -243,7 +246,7 @@ def test_bytes_that_are_no_text_are_refused(column: str, row: str) -> None:
     """Spark lets a string hold any bytes; they are found here, with the key, and not when a store reads them."""
     bad = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 3], np.int32).tobytes()), pa.py_buffer(b"2a\xff")])
     rows = pa.RecordBatch.from_pydict({"id": pa.array(["1", "2"]), "text": pa.array(["x", "y"]), "n": pa.array(["a", "b"])} | {column: bad})
-    assert str(refused(rows)) == f"{row} cannot be written: column '{column}' holds bytes that are no UTF-8"
+    assert str(refused(rows)) == f"{row} cannot be written: column '{column}' holds bytes that are no UTF-8; {SET_ASIDE}"
 
 
 # --- rejected ---------------------------------------------------------------------------------------------------------------------------------

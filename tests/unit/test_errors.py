@@ -35,7 +35,7 @@ EXAMPLES: list[VectorSinkError] = [
     CollectionError("no server answers"),
     MissingPackageError("torch", "encode"),
     BadRowError("k1", "text", "is null"),
-    BadRowError(None, "id", "is null"),
+    BadRowError(None, "id", "is null", "put it aside"),
     EncodingError("the model failed"),
     IncompleteError("partition 3 did not report"),
     RejectsError("5 of 10 rows are rejected"),
@@ -52,7 +52,7 @@ HOSTILE: list[VectorSinkError] = [
     OptionError((LINES, LINES)),
     SchemaError(LINES),
     CollectionError(LINES),
-    BadRowError(LINES, LINES, LINES),
+    BadRowError(LINES, LINES, LINES, LINES),
     EncodingError(LINES),
     IncompleteError(LINES),
     RejectsError(LINES),
@@ -111,6 +111,13 @@ def test_one_problem_is_said_as_it_is() -> None:
 def test_a_bad_row_names_key_and_column() -> None:
     """The message tells which row and which column, and why."""
     assert str(BadRowError("k1", "body", "is null")) == "the row with key 'k1' cannot be written: column 'body' is null"
+
+
+def test_a_bad_row_says_what_else_would_help() -> None:
+    """The way out is the last thing in the line, and no part of the reason."""
+    error = BadRowError("k1", "body", "is null", "put it aside")
+    assert str(error) == "the row with key 'k1' cannot be written: column 'body' is null; put it aside"
+    assert (error.reason, error.way_out) == ("is null", "put it aside")
 
 
 def test_a_row_without_key_says_so() -> None:

@@ -32,6 +32,7 @@ from spark_vector_sink.errors import (
 )
 from spark_vector_sink.plan import Plan, check, plan
 from spark_vector_sink.report import PartitionReport, WriteReport
+from spark_vector_sink.rows.bad import SET_ASIDE
 from spark_vector_sink.sink import Task
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
 from spark_vector_sink.store.points import Sent
@@ -232,7 +233,7 @@ def test_a_bad_row_ends_the_task(tmp_path: Path, ids: list[int | None], texts: l
     made = prepared(tmp_path / "s")
     with pytest.raises(BadRowError) as refused:
         sink.write_partition(made, [rows(range(10, 10 + WINDOW)), batch], Task())
-    assert str(refused.value) == message
+    assert str(refused.value) == f"{message}; {SET_ASIDE}"
     assert {path.name for path in (tmp_path / "s" / "staging").rglob("*") if path.is_file()} <= {"RUN"}
 
 
@@ -252,7 +253,7 @@ def test_a_bad_vector_ends_the_task(tmp_path: Path, vector: Any, reason: str) ->
     made = prepared(tmp_path / "s", batch.schema, encoder=None, vector_column="v", dimension=2)
     with pytest.raises(BadRowError) as refused:
         sink.write_partition(made, [batch], Task())
-    assert str(refused.value) == f"the row with key '2' cannot be written: column 'v' {reason}"
+    assert str(refused.value) == f"the row with key '2' cannot be written: column 'v' {reason}; {SET_ASIDE}"
 
 
 def test_a_model_that_makes_no_direction_ends_the_task(tmp_path: Path) -> None:
@@ -343,8 +344,9 @@ def test_a_long_text_is_rejected(tmp_path: Path, tiny_model: Path) -> None:
 def test_a_long_text_still_ends_a_job_that_rejects_others(tmp_path: Path, tiny_model: Path) -> None:
     """long_text=fail means what it says beside on_bad_row=reject."""
     made = prepared(tmp_path / "s", **rejecting(tmp_path, long_text="fail", model=tiny_model, **TINY))
-    with pytest.raises(BadRowError, match="has 72 tokens"):
+    with pytest.raises(BadRowError, match="has 72 tokens") as ended:
         sink.write_partition(made, [long_rows()], Task())
+    assert SET_ASIDE not in str(ended.value)  # which would not help
 
 
 def without_memory(encoder: TaskEncoder, tokenised: Tokenised, encode: Any = TaskEncoder.encode) -> Encoded:

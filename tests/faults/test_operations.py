@@ -114,6 +114,26 @@ def test_a_refused_point_is_found_among_the_others(place: Place, fake_server: Fa
     assert versions == {n: 10 if n in (7, 33) else LATER[n] for n in IDS if n in versions}
 
 
+@pytest.mark.parametrize("how", [How.PAYLOAD, How.PATCH])
+@pytest.mark.parametrize("ids", [IDS[:20], IDS[-20:]], ids=["all there", "two missing"])
+def test_only_where_a_point_is_missing_it_is_asked_which_are_there(place: Place, fake_server: FakeServer, how: How, ids: list[int]) -> None:
+    """A server refuses a request that names a point it has not; the others get what was meant for them, and that is no retry."""
+    before = fake_server.stats().calls
+    sent, retries = done(place, lambda task, place: task.submit(batch(place, ids, how=how, text="new")))
+    points, calls = place.points(), fake_server.stats().calls
+    missing = not {*ids} <= points.keys()
+    assert (sent.is_done, sent.refused, retries) == (True, {}, 0)
+    assert {points[n].payload["text"] for n in ids if n in points} == {"new"}
+    assert calls["Points/Get"] - before.get("Points/Get", 0) == missing
+
+
+def test_points_that_are_all_missing_are_let_be(place: Place, fake_server: FakeServer) -> None:
+    """Nothing is sent for none of them."""
+    sent, retries = done(place, lambda task, _: task.touch(IDS[-2:], {"run": "r2"}))
+    assert (sent.is_done, retries) == (True, 0)
+    assert place.points().keys() == set(IDS[:-2])
+
+
 def test_an_older_point_is_told_from_a_refused_one(place: Place, fake_server: FakeServer) -> None:
     """Each is one of them at most."""
     fake_server.fault("Points/Upsert", "invalid", times=None, ids=[7])

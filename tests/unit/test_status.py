@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError, TransientStoreError
-from spark_vector_sink.store.qdrant.status import OverloadedError, RefusedPointsError, TooLargeError, is_rest, store_error
+from spark_vector_sink.store.qdrant.status import MissingPointError, OverloadedError, RefusedPointsError, TooLargeError, is_rest, store_error
 from tests.unit.fakes import RpcFailure
 
 CODES = grpc.StatusCode
@@ -103,9 +103,11 @@ def test_a_deadline_that_the_server_has_kept_is_one() -> None:
     assert type(made(CODES.CANCELLED, "Timeout expired")) is OverloadedError
 
 
-def test_a_point_that_somebody_has_deleted_meanwhile() -> None:
-    """Between two operations of one request: once more from the first one, which makes it anew."""
-    assert type(made(CODES.NOT_FOUND, "Not found: No point with id 77 found")) is TransientStoreError
+def test_a_point_that_is_not_there() -> None:
+    """Or no more, where somebody has deleted it between two operations of one request: worth another try."""
+    error = made(CODES.NOT_FOUND, "Not found: No point with id 77 found")
+    assert type(error) is MissingPointError
+    assert isinstance(error, TransientStoreError)
 
 
 def test_a_payload_index_that_strict_mode_wants() -> None:

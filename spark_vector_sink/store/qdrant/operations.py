@@ -42,7 +42,7 @@ class Operation:
     method: of the server, see `nodes.REPLIES`. ids: length n. make: the serialised request for the points start … stop-1. nbytes: about, of all.
     versions: of each point, where what is there is compared with them; `has_lost` says of a point that is there whether ours has lost against it.
     most_points: of one request, beside the limits of the server. shard_keys: of each point, all the same; None where they have none.
-    among: `make` for those points only that are there, where no other may be named: it has to be asked before. None: they need not be there.
+    among: `make` for those points only that are there, where the server refuses any other; None where the request brings those that are not.
     """
 
     method: str

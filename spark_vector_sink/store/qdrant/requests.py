@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spark_vector_sink.store.points import PointId
@@ -33,10 +33,6 @@ class Request:
     def versions(self) -> Sequence[int] | None:
         versions = self.operation.versions
         return None if versions is None else versions[self.start : self.stop]
-
-    def among(self, there: Set[PointId]) -> bytes:
-        """The same for those points that are there."""
-        return self.data if self.operation.among is None or there >= {*self.ids} else self.operation.among(self.start, self.stop, there)
 
     def halves(self) -> tuple[Request, Request]:
         """The points in two requests; of two points at least."""

@@ -16,7 +16,7 @@ from spark_vector_sink.store.points import Outcome, PointId, ShardKey, Stored, i
 from spark_vector_sink.store.qdrant.nodes import Nodes
 from spark_vector_sink.store.qdrant.reading import IDS_AT_ONCE, found, names, reading, structure
 from spark_vector_sink.store.qdrant.requests import Request
-from spark_vector_sink.store.qdrant.status import OverloadedError, RefusedPointsError, TooLargeError, store_error
+from spark_vector_sink.store.qdrant.status import MissingPointError, OverloadedError, RefusedPointsError, TooLargeError, store_error
 from spark_vector_sink.store.retry import Trouble, retrying
 from spark_vector_sink.store.store import FINGERPRINT
 
@@ -130,10 +130,15 @@ class Sender:
             if tries and not whole and 1 < len(request) > self.points_at_once():
                 raise _SmallerError
             tries += 1
-            if request.operation.among is None:
+            try:
                 self._call(request.operation.method, request.data)
-            elif there := self._there(request):
-                self._call(request.operation.method, request.among(there))
+            except MissingPointError:
+                if (
+                    request.operation.among is None
+                ):  # somebody has removed the point between two operations of the request, the first of which brings it
+                    raise
+                if there := self._there(request):
+                    self._call(request.operation.method, request.operation.among(request.start, request.stop, there))
 
         self._retrying(call)
 

@@ -18,13 +18,20 @@ class TooLargeError(PermanentStoreError):
     """The request is too large for the server, or for something on the way; its halves may not be."""
 
 
+class MissingPointError(TransientStoreError):
+    """A point that was named is not there; what was asked of the others may have been done."""
+
+
 class RefusedPointsError(PermanentStoreError):
     """The request is wrong in itself, as far as the server can tell. A part of it may be right. Nothing of it was applied, or, of
     several operations, those before the wrong one."""
 
 
-AGAIN, LESS, SPLIT, PARTS, END = TransientStoreError, OverloadedError, TooLargeError, RefusedPointsError, PermanentStoreError
-"""Try again with growing waits · the same, with fewer requests at once · send the halves · look for the points that are refused · fail at once.
+AGAIN, LESS, THOSE, SPLIT, PARTS, END = (
+    TransientStoreError, OverloadedError, MissingPointError, TooLargeError, RefusedPointsError, PermanentStoreError,
+)  # fmt: skip
+"""Try again with growing waits · the same, with fewer requests at once · the same, for the points that are there, where those alone were meant ·
+send the halves · look for the points that are refused · fail at once.
 
 Every request of a task can be sent again to the same effect, so whatever may heal is tried again."""
 
@@ -67,7 +74,7 @@ MEANINGS = (
     Meaning(CODES.CANCELLED, LESS, words=("Timeout expired",)),  # the server keeps our deadline, too, and is sometimes first
     Meaning(CODES.CANCELLED, AGAIN),
     Meaning(CODES.UNKNOWN, AGAIN),
-    Meaning(CODES.NOT_FOUND, AGAIN, words=("No point with id",)),  # somebody has removed it between two operations of a request
+    Meaning(CODES.NOT_FOUND, THOSE, words=("No point with id",)),
     Meaning(CODES.NOT_FOUND, END, "somebody has removed it since the job began; run the job again"),
     Meaning(CODES.UNAUTHENTICATED, END, "check the API key (options 'api_key_env', 'api_key_file')"),
     Meaning(CODES.PERMISSION_DENIED, END, "the API key has no right to do this"),

@@ -22,7 +22,7 @@ from tests.spark.encoders import GATE, GATED
 from tests.spark.places import SPARK, Embedded, Points, Server, hashed
 from tests.spark.streams import put_rows
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]  # two starts of Spark, with three streams each
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(1200)]  # two starts of Spark, with three streams each
 
 NATIVE = ["to_server", "to_directory"] if SPARK >= (4, 1) else []
 STREAMS = [*NATIVE, "by_foreach_batch"]

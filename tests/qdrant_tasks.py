@@ -64,7 +64,7 @@ class Place:
     @contextmanager
     def client(self) -> Iterator[QdrantClient]:
         """The official one."""
-        client = QdrantClient(host=self.server.host, grpc_port=self.server.grpc_port, prefer_grpc=True, check_compatibility=False)
+        client = QdrantClient(host=self.server.host, grpc_port=self.server.grpc_port, prefer_grpc=True, check_compatibility=False, timeout=60)
         try:
             yield client
         finally:

@@ -38,6 +38,10 @@ class NoServerError(Exception):
     """There is no real Qdrant here; the message says what was tried."""
 
 
+class EndedError(NoServerError):
+    """The server ended before it answered."""
+
+
 @dataclass
 class FoundServer:
     """A server that somebody else started. `url` is its REST address."""
@@ -107,7 +111,7 @@ class RealServer:
             return self._launch()
         for _ in range(2):
             self.rest_port, self.grpc_port = free_port_pair()
-            with suppress(NoServerError):  # somebody else may have taken a free port before the server did
+            with suppress(EndedError):  # somebody else may have taken a free port before the server did
                 return self._launch()
         self.rest_port, self.grpc_port = free_port_pair()
         return self._launch()
@@ -171,12 +175,12 @@ class RealServer:
         except NoServerError as error:
             said = self.log()
             self.kill9()
-            raise NoServerError(f"{error}\n{said}") from None
+            raise type(error)(f"{error}\n{said}") from None
         return self
 
     def _rest_listens(self) -> bool:
         if not self.running:
-            raise NoServerError("the server ended before its REST port answered")
+            raise EndedError("the server ended before its REST port answered")
         try:
             socket.create_connection((self.host, self.rest_port), timeout=1).close()
         except OSError:
@@ -325,7 +329,7 @@ def wait_until_healthy(
                 return str(q.QdrantStub(channel).HealthCheck(q.HealthCheckRequest(), timeout=1).version)
             except grpc.RpcError as error:
                 if alive is not None and not alive():
-                    raise NoServerError("the server ended before it answered") from None
+                    raise EndedError("the server ended before it answered") from None
                 if time.monotonic() > end:
                     raise NoServerError(f"the server at {target} did not answer in {seconds:g} s: {error.code().name} {error.details()}") from None
             time.sleep(0.02)

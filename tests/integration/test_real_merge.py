@@ -18,6 +18,8 @@ pytestmark = pytest.mark.qdrant
 
 POINTS, OPTIMISED = 400, {"optimizers_config": {"indexing_threshold": 1, "default_segment_number": 1}}
 
+BUSY_POINTS, GONE = 20_000, 500
+
 
 def rows(field: str, dimension: int, sign: float = 1.0) -> pa.Table:
     """Keys from 0; the key gives the vector, and the job's own field."""
@@ -61,6 +63,34 @@ def test_jobs_with_their_own_vectors_write_at_once(qdrant_server: Any, client: Q
     for table, vector_name in jobs:
         again = place.write(table, vector_name=vector_name, existing="merge", unchanged="skip")
         assert (again.unchanged, again.points) == (POINTS, 0)
+
+
+def test_what_was_deleted_stays_so_when_a_vector_moves_in(qdrant_server: Any, client: QdrantClient) -> None:
+    """The server optimises when points are deleted; a job that brings another vector lets it come to an end first."""
+    place = server_place(qdrant_server, vector_column="v", distance="dot")
+    matrix = np.random.default_rng(1).random((BUSY_POINTS, 128), np.float32)
+    table = pa.table({"id": range(BUSY_POINTS), "v": pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), 128)})
+    place.write(table, vector_name="first", collection_config=OPTIMISED)
+    collection = place.options["path"]
+    ids = [point.id for point in client.scroll(collection, limit=GONE, with_payload=False)[0]]
+    client.delete(collection, models.PointIdsList(points=ids), wait=True)
+    assert client.get_collection(collection).status == models.CollectionStatus.YELLOW, "nothing is optimised: the test would show less than it says"
+    place.write(table.slice(0, 0), vector_name="second", dimension=128, existing="merge")
+    assert client.count(collection).count == BUSY_POINTS - GONE
+    assert client.retrieve(collection, ids) == []
+
+
+def test_a_server_that_optimises_for_ever_is_not_waited_for(
+    qdrant_server: Any, client: QdrantClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a while the vector is created all the same, and what that may do is said."""
+    place = server_place(qdrant_server, vector_column="v")
+    place.write(rows("a", 4), vector_name="first")
+    monkeypatch.setattr(moving_in, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(moving_in.IndexState, "of", lambda info: moving_in.IndexState("yellow", 0, 0, 0, 0))
+    place.write(rows("b", 3), vector_name="b", existing="merge")
+    assert client.count(place.options["path"], models.Filter(must=[models.HasVectorCondition(has_vector="b")])).count == POINTS
+    assert "gets the vector 'b' while the server still optimises it, after 0.3 s of waiting: points that were deleted" in caplog.text
 
 
 def test_a_server_that_cannot_add_a_vector(qdrant_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from spark_vector_sink.store.qdrant.fit import announced, config_problems, creat
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.inheriting import index_schema
 from spark_vector_sink.store.qdrant.inspecting import Inspecting
-from spark_vector_sink.store.qdrant.missing import count_missing, delete_missing, delete_tombstones
+from spark_vector_sink.store.qdrant.missing import Missing
 from spark_vector_sink.store.qdrant.moving_in import MovingIn, missing_names, steps, without_guests
 from spark_vector_sink.store.qdrant.pages import Pages
 from spark_vector_sink.store.qdrant.probe import probe
@@ -38,7 +38,7 @@ T = TypeVar("T")
 log = logging.getLogger("spark_vector_sink")
 
 
-class QdrantCollections(MovingIn, Pages, Inspecting):
+class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
     """See `Collections` for what each method promises."""
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
@@ -129,15 +129,6 @@ class QdrantCollections(MovingIn, Pages, Inspecting):
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return None
-
-    def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
-        return self._asking_again(f"counting the documents of '{target.name}'", lambda: count_missing(self._client, target.physical, source, run))
-
-    def purge(self, target: Target, source: str, run: str) -> None:
-        self._asking_again(f"deleting from '{target.name}'", lambda: delete_missing(self._client, target.physical, source, run))
-
-    def purge_tombstones(self, target: Target, until: int) -> None:
-        self._asking_again(f"deleting tombstones from '{target.name}'", lambda: delete_tombstones(self._client, target.physical, until))
 
     def wait_for_index(self, target: Target) -> float:
         """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""

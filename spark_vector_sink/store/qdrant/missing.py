@@ -1,22 +1,97 @@
-"""Which points of a source a full load has not seen, which tombstones are old enough to go, and which points are documents: filters, and the questions about them."""
+"""Which points of a source a full load has not seen, which tombstones are old enough to go, and which points are documents.
+
+A server may hold older copies of points (see operations.py). A filter finds a point by any of its copies, and a removal by a filter leaves those that
+it does not find: a point that was seen would go, and a tombstone would leave the document that it has buried. So a filter here only proposes: what is
+read of a point, which is its newest copy, says whether it goes, and an operation that names it leaves a single copy for the filter to judge.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 from qdrant_client import QdrantClient, models
 
+from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.store.qdrant.connection import Connection
 from spark_vector_sink.store.qdrant.filters import CHUNK, DELETED, RUN, SOURCE
-from spark_vector_sink.store.qdrant.sharding import selector
+from spark_vector_sink.store.qdrant.sharding import places
+from spark_vector_sink.store.qdrant.strict import most_at_once
+from spark_vector_sink.store.store import Target
+
+POINTS_AT_ONCE = 1000
 
 INDEXES = {SOURCE: "keyword", RUN: "keyword", DELETED: "integer", CHUNK: "integer"}
 """What makes these filters fast, and lets a server in strict mode take them."""
 
 
-def count_missing(client: QdrantClient, collection: str, source: str, run: str) -> tuple[int, int]:
-    """Documents of the source that another run was the last to see, and all of them; exact."""
-    first = models.Filter(should=[_is_empty(CHUNK), _is(CHUNK, 0)])
-    unseen = models.Filter(must=[_unseen(source, run), first])
-    there = models.Filter(must=[_of(source), first])
-    return client.count(collection, unseen, exact=True).count, client.count(collection, there, exact=True).count
+@dataclass(frozen=True)
+class Which:
+    """Points by what `_sink` says of them. proposes: a filter that finds each of them. holds: whether these fields of `_sink` are of one of them."""
+
+    proposes: models.Filter
+    holds: Callable[[Mapping[str, Any]], bool]
+
+
+class Missing(Connection):
+    """Counts and removes what no job writes any more."""
+
+    def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
+        """Documents of the source that another run was the last to see, and all of them; exact."""
+        doing, first = f"counting the documents of '{target.name}'", models.Filter(should=[_is_empty(CHUNK), _is(CHUNK, 0)])
+        there = models.Filter(must=[_of(source), first])
+        unseen = _unseen(source, run)
+        missing = self._each_page(target, Which(models.Filter(must=[unseen.proposes, first]), unseen.holds), doing, lambda ids, shard_key: None)
+        return missing, self._asking_again(doing, lambda: int(self._client.count(target.physical, there, exact=True).count))
+
+    def purge(self, target: Target, source: str, run: str) -> None:
+        """All points of those documents, tombstones excepted; applied when this returns."""
+        self._remove(target, _unseen(source, run), f"deleting from '{target.name}'")
+
+    def purge_tombstones(self, target: Target, until: int) -> None:
+        """Those of deletions up to this moment, in seconds since 1970; applied when this returns."""
+        old = models.FieldCondition(key=DELETED, range=models.Range(lte=until))
+        which = Which(models.Filter(must=[old]), lambda fields: _is_whole(fields.get("deleted")) and fields["deleted"] <= until)
+        self._remove(target, which, f"deleting tombstones from '{target.name}'")
+
+    def _remove(self, target: Target, which: Which, doing: str) -> None:
+        def remove(ids: list[Any], shard_key: Any) -> None:
+            self._client.batch_update_points(target.physical, _removal(ids, which.proposes, shard_key), wait=True)
+
+        self._each_page(target, which, doing, remove)
+
+    def _each_page(self, target: Target, which: Which, doing: str, do: Callable[[list[Any], Any], None]) -> int:
+        """Do something with the ids of the points, a page at a time, and their shard key; how many there are. A page is asked for again before it is
+        done again, and each shard key apart: of a point that several of them have, a question to all would tell once."""
+        limit = min(POINTS_AT_ONCE, most_at_once(self._asking_again(doing, lambda: self._client.get_collection(target.physical))))
+        scroll = partial(self._client.scroll, target.physical, which.proposes, with_payload=[SOURCE, RUN, DELETED, CHUNK], limit=limit)
+
+        def page(shard_key: Any, offset: Any) -> tuple[int, Any]:
+            records, following = scroll(offset=offset, shard_key_selector=shard_key)
+            ids = [record.id for record in records if which.holds((record.payload or {}).get(RESERVED) or {})]
+            if ids:
+                do(ids, shard_key)
+            return len(ids), following
+
+        count = 0
+        for shard_key in self._asking_again(doing, lambda: places(self._client, target.physical)):
+            found, offset = self._asking_again(doing, partial(page, shard_key, None))
+            count += found
+            while offset is not None:
+                found, offset = self._asking_again(doing, partial(page, shard_key, offset))
+                count += found
+        return count
+
+
+def _removal(ids: list[Any], which: models.Filter, shard_key: Any) -> list[Any]:
+    """Nothing is set, which leaves one copy of each point; then those go that the filter still finds."""
+    those = models.Filter(must=[models.HasIdCondition(has_id=ids), which])
+    return [
+        models.SetPayloadOperation(set_payload=models.SetPayload(payload={}, points=ids, shard_key=shard_key)),
+        models.DeleteOperation(delete=models.FilterSelector(filter=those, shard_key=shard_key)),
+    ]
 
 
 def count_documents(client: QdrantClient, collection: str) -> int:
@@ -25,33 +100,23 @@ def count_documents(client: QdrantClient, collection: str) -> int:
     return int(client.count(collection, models.Filter(must=[first, _is_empty(DELETED)]), exact=True).count)
 
 
-def delete_missing(client: QdrantClient, collection: str, source: str, run: str) -> None:
-    """All points of those documents, tombstones excepted; applied when this returns."""
-    _delete(client, collection, _unseen(source, run))
-
-
-def delete_tombstones(client: QdrantClient, collection: str, until: int) -> None:
-    """Those of deletions up to this moment, in seconds since 1970; applied when this returns."""
-    old = models.FieldCondition(key=DELETED, range=models.Range(lte=until))
-    _delete(client, collection, models.Filter(must=[old]))
-
-
-def _delete(client: QdrantClient, collection: str, which: models.Filter) -> None:
-    shards = selector(client, collection)
-    if shards is not None:
-        client.delete(collection, models.FilterSelector(filter=which), wait=True, **shards)
-
-
 def _of(source: str) -> models.Filter:
     return models.Filter(must=[_is(SOURCE, source), _is_empty(DELETED)])
 
 
-def _unseen(source: str, run: str) -> models.Filter:
-    return models.Filter(must=[_of(source)], must_not=[_is(RUN, run)])
+def _unseen(source: str, run: str) -> Which:
+    def holds(fields: Mapping[str, Any]) -> bool:
+        return fields.get("source") == source and not _is_whole(fields.get("deleted")) and fields.get("run") != run
+
+    return Which(models.Filter(must=[_of(source)], must_not=[_is(RUN, run)]), holds)
 
 
 def _is(key: str, value: str | int) -> models.FieldCondition:
     return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int)
 
 
 def _is_empty(key: str) -> models.IsEmptyCondition:

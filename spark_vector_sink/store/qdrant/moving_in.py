@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,11 +13,19 @@ from qdrant_client import QdrantClient, models
 from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, Connection, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.fit import DISTANCES, dense_vectors, sparse_vectors
+from spark_vector_sink.store.qdrant.indexing import IndexState
 from spark_vector_sink.store.remembered import VECTORS, entry_name, is_guest, names_of, own_entry, owners
 from spark_vector_sink.store.store import CollectionSpec, Target
 
 FIRST_SERVER = (1, 18)
 """Which can give a collection another vector."""
+
+QUIET_SECONDS = 60.0
+"""How long a job waits for a server that optimises, before it gives the collection another vector."""
+
+LOOK_SECONDS = 0.2
+
+log = logging.getLogger("spark_vector_sink")
 
 
 def missing_names(info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
@@ -82,12 +92,25 @@ class MovingIn(Connection):
     def _move_in(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> None:
         """Create the vectors, and remember whose they are. Two jobs may do it at once: the second to come changes nothing, or is refused."""
         for name in missing:
+            self._wait_until_quiet(target, name)
             with self._asking(f"creating the vector '{name}' of '{target.name}'"):
                 self._client.create_vector_name(target.physical, name, _config(name, spec))
         if not is_guest(target.remembered, spec) or owners(target.remembered, spec) == [own_entry(spec)]:
             return
         with suppress(DeniedError), self._asking(f"adopting '{target.name}'"):  # a key that may only write points may not, and need not
             self._client.update_collection(target.physical, metadata={f"{GUEST_KEY}{entry_name(spec.metadata)}": own_entry(spec)})
+
+    def _wait_until_quiet(self, target: Target, name: str) -> None:
+        """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it in the meantime."""
+        end = time.monotonic() + QUIET_SECONDS
+        while (info := self._info(target.physical)) is not None and IndexState.of(info).status == "yellow":
+            if time.monotonic() > end:
+                log.warning(
+                    f"'{target.name}' gets the vector '{name}' while the server still optimises it, after {QUIET_SECONDS:g} s of waiting: "
+                    f"points that were deleted since that began may come back; delete them again"
+                )
+                return
+            time.sleep(LOOK_SECONDS)
 
 
 def _config(name: str, spec: CollectionSpec) -> Any:

@@ -5,8 +5,9 @@ the first operation settles, point by point, who has won, later ones ask for wha
 
 Where a server was stopped while it optimised (every new vector or setting of a collection does that), other segments hold older copies of points. An
 update of points that are named removes those. One by a filter (Qdrant 1.18) finds a point once for each copy, and moves it as often out of a segment
-that is being optimised: the second time nothing is left to move, and the point has lost all its vectors and fields. So points are named, and where a
-condition needs a filter, an operation that names them and changes nothing stands before it (`_gathered`).
+that is being optimised: the second time nothing is left to move, and the point has lost all its vectors and fields. A removal by a filter takes a
+point of which an older copy fits. So points are named, and where a condition needs a filter, an operation that names them and changes nothing stands
+before it (`_gathered`).
 """
 
 from __future__ import annotations
@@ -73,11 +74,7 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
         part = points.slice(start, stop)
         if there is not None:
             part = part.take(np.array([place for place, identifier in enumerate(part.ids) if identifier in there], np.int64))
-        made = [*chain.from_iterable(map(_gathered, changes[part.how](part) if part.how in changes else _buried(part, names)))]
-        for change in made:
-            sharded(getattr(change, str(change.WhichOneof("operation"))), part.shard_keys)
-        request = messages.UpdateBatchPoints(collection_name=collection, wait=True, operations=made)
-        return bytes(ordered(request, ordering).SerializeToString())
+        return _batch(collection, changes[part.how](part) if part.how in changes else _buried(part, names), part.shard_keys, ordering)
 
     if points.how is How.TOMBSTONE:
         return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, Stored.outlives, shard_keys=points.shard_keys)
@@ -91,16 +88,24 @@ def removing(collection: str, removal: Removal, ordering: str) -> Operation:
     """By ids where there is nothing to compare: a filter makes the server apply everything before it first."""
     versions = None if removal.before is None else removal.before.tolist()
 
-    def make(start: int, stop: int) -> bytes:
-        ids = removal.ids[start:stop]
-        which = _named(ids) if versions is None else messages.PointsSelector(filter=filters.by_version(ids, versions[start:stop], "lt"))
+    def named(start: int, stop: int) -> bytes:
+        which = _named(removal.ids[start:stop])
         request = sharded(messages.DeletePoints(collection_name=collection, wait=True, points=which), removal.shard_keys)
         return bytes(ordered(request, ordering).SerializeToString())
+
+    if versions is None:
+        return Operation("Points/Delete", removal.ids, named, 16 * len(removal), shard_keys=removal.shard_keys)
+
+    def older(start: int, stop: int, there: Set[PointId] | None = None) -> bytes:
+        those = zip(removal.ids[start:stop], versions[start:stop], strict=True)
+        ids, before = zip(*(one for one in those if there is None or one[0] in there), strict=True)
+        which = messages.PointsSelector(filter=filters.by_version(ids, before, "lt"))
+        return _batch(collection, [Change(delete_points=Change.DeletePoints(points=which))], removal.shard_keys, ordering)
 
     def has_lost(there: Stored, before: int) -> bool:
         return there.version is not None and there.version >= before
 
-    return Operation("Points/Delete", removal.ids, make, 16 * len(removal), versions, has_lost, shard_keys=removal.shard_keys)
+    return Operation("Points/UpdateBatch", removal.ids, older, 16 * len(removal), versions, has_lost, shard_keys=removal.shard_keys, among=older)
 
 
 def touching(
@@ -139,16 +144,37 @@ def _these(ids: Sequence[PointId], versions: Sequence[int] | None = None, *, set
     return messages.PointsSelector(filter=filters.with_version(ids, versions) if settled else filters.by_version(ids, versions, "lte"))
 
 
+def _batch(collection: str, changes: Iterable[Change], shard_keys: Sequence[ShardKey] | None, ordering: str) -> bytes:
+    """One request for these operations, and for what has to stand before some of them."""
+    made = [*chain.from_iterable(map(_gathered, changes))]
+    for change in made:
+        sharded(_inner(change), shard_keys)
+    request = messages.UpdateBatchPoints(collection_name=collection, wait=True, operations=made)
+    return bytes(ordered(request, ordering).SerializeToString())
+
+
 def _gathered(change: Change) -> Iterator[Change]:
-    """The operation; where a filter chooses among its points, after one that leaves a single copy of each. An upsert does that by itself."""
-    operation = getattr(change, str(change.WhichOneof("operation")))
-    if not isinstance(operation, Change.PointStructList):
-        which = operation.update_filter if isinstance(operation, Change.UpdateVectors) else operation.points_selector.filter
-        if which.must:
-            yield Change(
-                set_payload=Change.SetPayload(points_selector=messages.PointsSelector(points=messages.PointsIdsList(ids=filters.ids_of(which))))
-            )
+    """The operation; where a filter chooses among its points, right after one that leaves a single copy of each: with a single one before eight
+    overwrites a server that was stopped in between emptied points. An upsert does that by itself."""
+    if ids := _filtered(change):
+        yield Change(set_payload=Change.SetPayload(points_selector=messages.PointsSelector(points=messages.PointsIdsList(ids=ids))))
     yield change
+
+
+def _filtered(change: Change) -> Sequence[messages.PointId]:
+    """The points among which a filter of the operation chooses; none where it names them, and for an upsert."""
+    operation = _inner(change)
+    if isinstance(operation, Change.PointStructList):
+        return []
+    if isinstance(operation, Change.UpdateVectors):
+        which = operation.update_filter
+    else:
+        which = (operation.points if isinstance(operation, Change.DeletePoints) else operation.points_selector).filter
+    return filters.ids_of(which) if which.must else []
+
+
+def _inner(change: Change) -> Any:
+    return getattr(change, str(change.WhichOneof("operation")))
 
 
 def _buried(points: PointBatch, vector_names: Sequence[str]) -> Iterator[Change]:

@@ -62,12 +62,15 @@ class Sender:
 
     def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> dict[PointId, Stored]:
         """What is there of these points, each under its shard key. Raises PermanentStoreError."""
+        return self._stored(ids, shard_keys, self._read)
+
+    def _stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None, ask: Callable[[str, bytes], Any]) -> dict[PointId, Stored]:
         there: dict[PointId, Stored] = {}
         for places in in_shards(shard_keys, len(ids)):
             those, keys = [ids[place] for place in places.tolist()], None if shard_keys is None else [shard_keys[places[0]]]
             for start in range(0, len(those), IDS_AT_ONCE):
                 request = reading(self._collection, those[start : start + IDS_AT_ONCE], self._fingerprint, keys)
-                there.update(found(self._read("Points/Get", request), self._fingerprint))
+                there.update(found(ask("Points/Get", request), self._fingerprint))
         return there
 
     def vector_names(self) -> list[str]:
@@ -143,8 +146,9 @@ class Sender:
         self._retrying(call)
 
     def _there(self, request: Request) -> Set[PointId]:
+        """Asked once: who asks tries the whole request again."""
         keys = request.operation.shard_keys
-        return self.stored(request.ids, None if keys is None else [keys[0]] * len(request)).keys()
+        return self._stored(request.ids, None if keys is None else [keys[0]] * len(request), self._call).keys()
 
     def _read(self, method: str, data: bytes) -> Any:
         return self._retrying(lambda: self._call(method, data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from qdrant_client import QdrantClient, models
 
@@ -25,12 +24,9 @@ def shard_keys(client: QdrantClient, collection: str) -> list[int | str]:
     return [found.key for found in client.list_shard_keys(collection).shard_keys or []]
 
 
-def selector(client: QdrantClient, collection: str) -> dict[str, Any] | None:
-    """The argument that lets a change by filter reach all shards; None where there is no shard yet that it could reach."""
-    if not is_custom(client.get_collection(collection)):
-        return {}
-    keys = shard_keys(client, collection)
-    return {"shard_key_selector": keys} if keys else None
+def places(client: QdrantClient, collection: str) -> list[int | str | None]:
+    """The shard keys, each of which has points of its own; [None] where there is one place for all."""
+    return [*shard_keys(client, collection)] if is_custom(client.get_collection(collection)) else [None]
 
 
 def copy_keys(client: QdrantClient, source: str, target: str) -> None:

@@ -17,6 +17,13 @@ def most_points(info: models.CollectionInfo) -> int | None:
     return strict.upsert_max_batchsize if strict is not None and strict.enabled else None
 
 
+def most_at_once(info: models.CollectionInfo) -> int:
+    """Most points that the server gives in one reply, and takes in one request and in one condition (strict mode)."""
+    strict = info.config.strict_mode_config
+    limits = (strict.max_query_limit, strict.upsert_max_batchsize, strict.condition_max_size) if strict is not None and strict.enabled else ()
+    return min((limit for limit in limits if limit is not None), default=2**31)
+
+
 def counts_by_any_field(info: models.CollectionInfo) -> bool:
     """Whether the server takes questions by a field without an index."""
     strict = info.config.strict_mode_config

@@ -74,6 +74,7 @@ PAST: tuple[Past, ...] = (
     Past("of strings in lists only the row with bad bytes is rejected", {"c": (STRINGS, [[b"a"], [BROKEN], [b"b"]])}, REJECT),
     Past("of strings in structs too", {"c": (pa.struct([("x", pa.string())]), [(b"a",), (BROKEN,), (b"b",)])}, REJECT),
     Past("of maps too", {"c": (pa.map_(pa.string(), pa.string()), [[(b"a", b"b")], [(BROKEN, b"")], [(b"a", BROKEN)]])}, REJECT),
+    Past("a map with a key twice may hold bad bytes as well, which are found first", {"c": (pa.map_(pa.string(), pa.string()), [[(b"a", b"b")], [(b"a", b"b"), (b"a", BROKEN)]])}, REJECT),
     Past("of dictionaries too", {"c": (pa.dictionary(pa.int8(), pa.string()), [b"a", BROKEN, b"a", None])}, REJECT),
     Past("a window is not bad for the bytes of another", {"c": (STRINGS, [[b"a"], [BROKEN], [b"b"], [b"c"]])}, {**REJECT, "window_rows": 1}),
     Past("garbage that a null hides is nobody's", {"c": (pa.struct([("x", STRINGS), ("y", pa.float64())]), [None, ([b"a"], 1.0)])}, hidden=True),

@@ -344,7 +344,8 @@ def _fill(
         try:
             row.payload[new] = plain(columns[name].kind, columns[name].values[row.number], columns[name].json)
         except UnfitError as unfit:
-            row.faults.append((unfit.args[0], name))
+            kinds = {unfit.args[0]} | ({BAD_BYTES} if _has_bad_bytes(columns[name].kind, columns[name].values[row.number]) else set())
+            row.faults += [(kind, name) for kind in sorted(kinds)]
     if wishes.vector:
         row.vector, wrong = _vector(columns[wishes.vector], row.number, dimension or 0, wishes.normalize)
         row.faults += [(VECTOR, wishes.vector)] * wrong
@@ -499,6 +500,21 @@ def _is_utf8(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _has_bad_bytes(kind: pa.DataType, raw: Raw) -> bool:
+    """Whether any text in the value, or in a map's keys, is no UTF-8."""
+    if raw is None:
+        return False
+    if is_text(kind):
+        return not _is_utf8(raw)
+    if pat.is_dictionary(kind):
+        return _has_bad_bytes(kind.value_type, raw)
+    if pat.is_struct(kind):
+        return any(_has_bad_bytes(kind.field(i).type, raw[i]) for i in range(kind.num_fields))
+    if pat.is_map(kind):
+        return any(_has_bad_bytes(kind.key_type, key) or _has_bad_bytes(kind.item_type, item) for key, item in raw)
+    return isinstance(raw, list) and any(_has_bad_bytes(kind.value_type, item) for item in raw)
 
 
 def _int64(number: int) -> int:

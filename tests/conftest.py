@@ -57,8 +57,8 @@ def qdrant_server() -> Iterator[FoundServer | RealServer]:
     try:
         server = find_server(KEY_AT_START)
     except NoServerError as error:
-        if os.environ.get("QDRANT_URL"):
-            raise  # a server was named, so its silence is an error
+        if os.environ.get("QDRANT_URL") or find_binary():
+            raise  # a server was named, or is here, so its silence is an error
         pytest.skip(str(error))
     yield server
     server.stop()

@@ -33,6 +33,9 @@ from qdrant_client import grpc as q
 DOCKER_IMAGE = "qdrant/qdrant:v1.18.2"
 REST_PORT, GRPC_PORT = 6333, 6334
 
+_PORTS = range(11_000, 32_000, 2)  # below those of connections, which begin at 32,768 (Linux) or 49,152
+_NEXT_PORT = itertools.cycle(random.sample(_PORTS, len(_PORTS)))  # each process has an order of its own
+
 
 class NoServerError(Exception):
     """There is no real Qdrant here; the message says what was tried."""
@@ -348,10 +351,6 @@ def free_port_pair() -> tuple[int, int]:
                 continue
             return port, port + 1
     raise NoServerError(f"no two free ports in a row from {_PORTS.start} to {_PORTS.stop}")
-
-
-_PORTS = range(11_000, 32_000, 2)  # below those of connections, which begin at 32,768 (Linux) or 49,152
-_NEXT_PORT = itertools.cycle([*_PORTS[(start := random.randrange(len(_PORTS))) :], *_PORTS[:start]])  # processes begin at different ones
 
 
 if __name__ == "__main__":  # python -m tests.real_server: a server to try things on, until Ctrl-C

@@ -24,7 +24,7 @@ from spark_vector_sink.delivery.places import located, shown
 from spark_vector_sink.errors import RejectsError
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import PartitionReport
-from spark_vector_sink.rows.bad import LONG_TEXT, SET_ASIDE, BadRow
+from spark_vector_sink.rows.bad import LONG_TEXT, BadRow
 from spark_vector_sink.rows.columns import REJECT_COLUMNS
 
 _AGAIN = "mend such rows, or allow more, and run the job again"
@@ -34,8 +34,7 @@ def refuse(options: SinkOptions, found: Sequence[BadRow]) -> None:
     """Raise BadRowError for the first row of a window that ends the job instead of being rejected."""
     ends = [bad for bad in found if (options.long_text if bad.kind == LONG_TEXT else options.on_bad_row) == "fail"]
     if ends:
-        first = min(ends, key=lambda bad: bad.row)
-        raise first.error("" if first.kind == LONG_TEXT else SET_ASIDE)
+        raise min(ends, key=lambda bad: bad.row).ending()
 
 
 class Rejects:

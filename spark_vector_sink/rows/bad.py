@@ -13,7 +13,7 @@ NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY, REFUS
 """The kinds of reasons."""
 
 SET_ASIDE = "options 'on_bad_row' = 'reject' and 'rejects_path' put such rows aside"
-"""The way out where a bad row ends a job."""
+"""The way out where a bad row ends a job; a long text has an option of its own."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,13 @@ class BadRow:
     kind: str
     reason: str
 
-    def error(self, way_out: str = "") -> BadRowError:
-        """The error that ends a job at this row. way_out: how the job could go on without it."""
-        return BadRowError(self.key, self.column, self.reason, way_out)
+    def error(self) -> BadRowError:
+        """What is wrong with this row."""
+        return BadRowError(self.key, self.column, self.reason)
+
+    def ending(self) -> BadRowError:
+        """The error that ends a job at this row, with what would let the job go on without it."""
+        return BadRowError(self.key, self.column, self.reason, "" if self.kind == LONG_TEXT else SET_ASIDE)
 
 
 def each(rows: int, first: Callable[[int], tuple[int, str] | None]) -> dict[int, str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spark_vector_sink.rows import checks, keys, operations, payload, versions
-from spark_vector_sink.rows.bad import SET_ASIDE, BadRow
+from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.checks import Left
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.documents import Documents, Integers, Sifted, no_columns
@@ -24,7 +24,7 @@ def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension
     made = _sifted(left, namespace, dimension)
     if isinstance(made, Sifted):
         return replace(made, ignored=ignored)
-    raise min(made, key=lambda found: found.row).error(SET_ASIDE)
+    raise min(made, key=lambda found: found.row).ending()
 
 
 def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> Sifted:

@@ -16,7 +16,7 @@ from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, PermanentStoreError
 from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place
-from tests.real_server import NoServerError, RealServer, find_binary, free_port_pair
+from tests.real_server import RealServer, find_binary, free_port_pair
 
 OURS: dict[str, Any] = {"encoder": "tests.fakes:Counting", "shard_key_column": "region", "collection_config": {"sharding_method": "custom"}}
 
@@ -32,12 +32,8 @@ def node() -> Iterator[RealServer]:
     port = free_port_pair()[0]
     made = RealServer(env={"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": str(port)})
     made.arguments = ("--uri", f"http://{made.host}:{port}")
-    try:
-        made.start()
-    except NoServerError as error:
-        pytest.skip(str(error))
-    yield made
-    made.stop()
+    with made:
+        yield made
 
 
 @pytest.fixture(params=[pytest.param("shared_fake", id="fake"), pytest.param("node", id="real", marks=pytest.mark.qdrant)])

@@ -47,7 +47,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
                     return servicer(request, context)
             except RefusedError as refused:
                 _abort(context, refused.code, refused.words)
-            except NotImplementedError:
+            except NotImplementedError:  # by the generated base of the services, for a method that the fake has not
                 _abort(context, grpc.StatusCode.UNIMPLEMENTED, f"the fake server knows no {method}")
 
         fault = self.script.take(method, request)

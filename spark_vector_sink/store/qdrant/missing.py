@@ -7,7 +7,7 @@ read of a point, which is its newest copy, says whether it goes, and an operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,8 +17,8 @@ from qdrant_client import QdrantClient, models
 from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.qdrant.connection import Connection
 from spark_vector_sink.store.qdrant.filters import CHUNK, DELETED, RUN, SOURCE
-from spark_vector_sink.store.qdrant.sharding import places
-from spark_vector_sink.store.qdrant.strict import most_at_once
+from spark_vector_sink.store.qdrant.sharding import is_custom, shard_keys
+from spark_vector_sink.store.qdrant.strict import most_named, most_points, most_read
 from spark_vector_sink.store.store import Target
 
 POINTS_AT_ONCE = 1000
@@ -53,7 +53,7 @@ class Missing(Connection):
     def purge_tombstones(self, target: Target, until: int) -> None:
         """Those of deletions up to this moment, in seconds since 1970; applied when this returns."""
         old = models.FieldCondition(key=DELETED, range=models.Range(lte=until))
-        which = Which(models.Filter(must=[old]), lambda fields: _is_whole(fields.get("deleted")) and fields["deleted"] <= until)
+        which = Which(models.Filter(must=[old]), lambda fields: isinstance(fields.get("deleted"), int) and fields["deleted"] <= until)
         self._remove(target, which, f"deleting tombstones from '{target.name}'")
 
     def _remove(self, target: Target, which: Which, doing: str) -> None:
@@ -65,7 +65,9 @@ class Missing(Connection):
     def _each_page(self, target: Target, which: Which, doing: str, do: Callable[[list[Any], Any], None]) -> int:
         """Do something with the ids of the points, a page at a time, and their shard key; how many there are. A page is asked for again before it is
         done again, and each shard key apart: of a point that several of them have, a question to all would tell once."""
-        limit = min(POINTS_AT_ONCE, most_at_once(self._asking_again(doing, lambda: self._client.get_collection(target.physical))))
+        info = self._asking_again(doing, lambda: self._client.get_collection(target.physical))
+        limit = min(limit for limit in (POINTS_AT_ONCE, most_read(info), most_points(info), most_named(info)) if limit is not None)
+        keys: Sequence[Any] = self._asking_again(doing, lambda: shard_keys(self._client, target.physical)) if is_custom(info) else [None]
         scroll = partial(self._client.scroll, target.physical, which.proposes, with_payload=[SOURCE, RUN, DELETED, CHUNK], limit=limit)
 
         def page(shard_key: Any, offset: Any) -> tuple[int, Any]:
@@ -76,12 +78,13 @@ class Missing(Connection):
             return len(ids), following
 
         count = 0
-        for shard_key in self._asking_again(doing, lambda: places(self._client, target.physical)):
-            found, offset = self._asking_again(doing, partial(page, shard_key, None))
-            count += found
-            while offset is not None:
+        for shard_key in keys:
+            offset: Any = None
+            while True:
                 found, offset = self._asking_again(doing, partial(page, shard_key, offset))
                 count += found
+                if offset is None:
+                    break
         return count
 
 
@@ -106,17 +109,13 @@ def _of(source: str) -> models.Filter:
 
 def _unseen(source: str, run: str) -> Which:
     def holds(fields: Mapping[str, Any]) -> bool:
-        return fields.get("source") == source and not _is_whole(fields.get("deleted")) and fields.get("run") != run
+        return fields.get("source") == source and not isinstance(fields.get("deleted"), int) and fields.get("run") != run
 
     return Which(models.Filter(must=[_of(source)], must_not=[_is(RUN, run)]), holds)
 
 
 def _is(key: str, value: str | int) -> models.FieldCondition:
     return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int)
 
 
 def _is_empty(key: str) -> models.IsEmptyCondition:

@@ -101,7 +101,8 @@ class MovingIn(Connection):
             self._client.update_collection(target.physical, metadata={f"{GUEST_KEY}{entry_name(spec.metadata)}": own_entry(spec)})
 
     def _wait_until_quiet(self, target: Target, name: str) -> None:
-        """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it in the meantime."""
+        """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it in the meantime. A single look
+        is enough: what began between two looks has little to forget."""
         end = time.monotonic() + QUIET_SECONDS
         while (info := self._info(target.physical)) is not None and IndexState.of(info).status == "yellow":
             if time.monotonic() > end:

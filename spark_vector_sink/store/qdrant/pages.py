@@ -10,6 +10,7 @@ import pyarrow as pa
 from spark_vector_sink.store.pages import Page, batch, order
 from spark_vector_sink.store.points import PointId
 from spark_vector_sink.store.qdrant.connection import Connection
+from spark_vector_sink.store.qdrant.strict import most_read
 from spark_vector_sink.store.store import Target
 
 READ_POINTS = 256
@@ -50,9 +51,8 @@ class Pages(Connection):
     def _most_read(self, collection: str) -> int:
         """Most points that the server gives in one reply (strict mode)."""
         info = self._info(collection)
-        strict = info.config.strict_mode_config if info is not None else None
-        most = strict.max_query_limit if strict is not None and strict.enabled else None
-        return 2**31 if most is None else int(most)
+        most = most_read(info) if info is not None else None
+        return 2**31 if most is None else most
 
 
 def as_id(found: Any) -> PointId:

@@ -136,12 +136,12 @@ class Sender:
             try:
                 self._call(request.operation.method, request.data)
             except MissingPointError:
-                if (
-                    request.operation.among is None
-                ):  # somebody has removed the point between two operations of the request, the first of which brings it
+                among = request.operation.among
+                # None where the request itself brings the point: then somebody has removed it between two operations, and the whole is sent again
+                if among is None:
                     raise
                 if there := self._there(request):
-                    self._call(request.operation.method, request.operation.among(request.start, request.stop, there))
+                    self._call(request.operation.method, among(request.start, request.stop, there))
 
         self._retrying(call)
 

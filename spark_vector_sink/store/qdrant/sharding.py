@@ -24,11 +24,6 @@ def shard_keys(client: QdrantClient, collection: str) -> list[int | str]:
     return [found.key for found in client.list_shard_keys(collection).shard_keys or []]
 
 
-def places(client: QdrantClient, collection: str) -> list[int | str | None]:
-    """The shard keys, each of which has points of its own; [None] where there is one place for all."""
-    return [*shard_keys(client, collection)] if is_custom(client.get_collection(collection)) else [None]
-
-
 def copy_keys(client: QdrantClient, source: str, target: str) -> None:
     """Give a fresh collection the shard keys that another one has."""
     there = set(shard_keys(client, target))

@@ -69,11 +69,15 @@ EdgeStore.submit, TaskEncoder.encode = kept, bounded
 huge = {"token_budget": 100_000_000}
 """
 
+# a job before the bound is set frees memory: kept by the C library, it would be room that the bound does not count, more or less of it
+# from run to run. And each thread would reserve 64 MiB of address space
+FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+
 
 def run(folder: Path, model: Path, script: str) -> dict[str, Any]:
     """What the script prints as JSON at its end."""
     given = json.dumps({"path": str(folder / "store"), "model": str(model)})
-    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # else each thread reserves 64 MiB of address space
+    environment = {**os.environ, **FRUGAL}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT + script, given], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
     )

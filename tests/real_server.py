@@ -227,7 +227,7 @@ class RealCluster:
         told = [_asked(f"{url}/collections/{collection}/optimizations") for url in self.urls]
         return [bool(one["summary"]["queued_optimizations"] or one["running"]) for one in told]
 
-    def wait_until_active(self, collection: str, seconds: float = 30) -> None:
+    def wait_until_active(self, collection: str, seconds: float = 120) -> None:
         """Return when each running node says of its replicas, and of those of others, that they are active."""
 
         def states() -> set[str]:

@@ -79,7 +79,7 @@ def run(folder: Path, model: Path, script: str) -> dict[str, Any]:
     given = json.dumps({"path": str(folder / "store"), "model": str(model)})
     environment = {**os.environ, **FRUGAL}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT + script, given], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", SCRIPT + script, given], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=580
     )
     assert done.returncode == 0, done.stderr[-3000:]
     printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

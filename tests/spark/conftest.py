@@ -87,7 +87,7 @@ class RunWithSpark(Protocol):
     """`run_script` in the test's directory."""
 
     def __call__(
-        self, script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 240, **environment: str
+        self, script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 580, **environment: str
     ) -> subprocess.CompletedProcess[str]: ...
 
 
@@ -98,7 +98,7 @@ def run_script(
     *,
     settings: Mapping[str, str] = MappingProxyType({}),
     environment: Mapping[str, str] = MappingProxyType({}),
-    timeout_seconds: float = 240,
+    timeout_seconds: float = 580,
 ) -> subprocess.CompletedProcess[str]:
     """Run Python source that finds a `spark` made with `master`, in a process of its own; its output is text, its exit status the caller's to check.
 
@@ -124,7 +124,7 @@ def run_with_spark(tmp_path: Path) -> RunWithSpark:
     """Runs a script with a Spark of its own, in a process of its own, in the test's directory."""
 
     def run(
-        script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 240, **environment: str
+        script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 580, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         return run_script(tmp_path, script, master, environment=environment, timeout_seconds=timeout_seconds)
 

@@ -108,7 +108,7 @@ def connected(tmp_path_factory: pytest.TempPathFactory) -> Connected:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TEST_GIVEN": json.dumps(given), "PYSPARK_PYTHON": sys.executable}
         environment.pop("SPARK_HOME", None)
-        done = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=290, check=False)
+        done = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=580, check=False)
         lines = [line.partition("TOLD ")[2] for line in done.stdout.splitlines() if "TOLD " in line]
         assert lines, done.stdout + done.stderr
         told = json.loads(lines[0])

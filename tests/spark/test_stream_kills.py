@@ -106,7 +106,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
         with (folder / "second").open("w", encoding="utf-8") as log:
             second = _start(folder, given, log)
             try:
-                assert second.wait(240) == 0, (folder / "second").read_text(encoding="utf-8")
+                assert second.wait(480) == 0, (folder / "second").read_text(encoding="utf-8")
             finally:
                 end_session(second.pid)
         said = (folder / "second").read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def _start(folder: Path, given: object, log: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "script.py"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)  # type: ignore[call-overload,no-any-return]
 
 
-def _wait(until: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float = 240) -> None:
+def _wait(until: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float = 480) -> None:
     """Return when it is so. Fails where the process ends, or time does."""
     end = time.monotonic() + seconds
     while not until():

@@ -65,7 +65,7 @@ def test_the_site_has_every_page_and_builds_without_a_warning(tmp_path: Path) ->
         env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     shown = {page.stem: (tmp_path / "site" / f"{page.stem}.html").read_text(encoding="utf-8") for page in SITE}

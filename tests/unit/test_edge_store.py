@@ -94,7 +94,7 @@ def held_by_another_process(lock: Path) -> Iterator[int]:
         from spark_vector_sink.store.edge.lock import locked
         with locked(StoreDirectory(Path(sys.argv[1])), 5, ""):
             print("held", flush=True)
-            time.sleep(60)
+            time.sleep(600)
     """
     process = in_another_process(code, lock.parent)
     assert process.stdout is not None
@@ -533,7 +533,7 @@ class TestCrashes:
             EdgeCollections(5).finish(Target(sys.argv[1], "v1", exists=True), "run1", sys.argv[2:])
         """
         process = in_another_process(code, tmp_path / "s", *receipts)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL, errors
         assert EdgeCollections(5).resolve(str(tmp_path / "s"), SPEC).points is None
         answers = found(tmp_path / "s", 10_000)
@@ -620,7 +620,7 @@ class TestLocks:
             start = time.monotonic()
             with pytest.raises(TransientStoreError, match=rf"held by process {pid} on .*rows of this run are safe") as caught:
                 EdgeCollections(0.3).finish(target, "run1", receipts)
-            assert 0.3 <= time.monotonic() - start < 3
+            assert 0.3 <= time.monotonic() - start < 20
             assert "\n" not in str(caught.value)
             EdgeCollections(0.1).abandon(target, "run1")
             with pytest.raises(TransientStoreError, match="try again"):
@@ -631,7 +631,7 @@ class TestLocks:
         """An index that another program has open without our lock gives the same clear error."""
         target = prepare(tmp_path / "s")
         receipts = stage(target, "run1", [1])
-        code = "import qdrant_edge, sys, time; s = qdrant_edge.EdgeShard.load(sys.argv[1]); print('open', flush=True); time.sleep(60)"
+        code = "import qdrant_edge, sys, time; s = qdrant_edge.EdgeShard.load(sys.argv[1]); print('open', flush=True); time.sleep(600)"
         process = in_another_process(code, tmp_path / "s" / "v1" / "shard")
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
@@ -667,5 +667,5 @@ class TestLocks:
             sys.exit(os.waitpid(child, 0)[1])
         """
         process = in_another_process(code, tmp_path / "s")
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors

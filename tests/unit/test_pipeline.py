@@ -38,7 +38,7 @@ def test_one_item_is_made_ahead_and_no_more() -> None:
     with Pipeline() as pipeline:
         items = pipeline.ahead(source())
         assert next(items) == 0
-        assert second.wait(10)
+        assert second.wait(60)
         assert not third.is_set()
         assert begun == [0, 1]
         assert list(items) == [1, 2]
@@ -54,7 +54,7 @@ def test_the_first_item_is_begun_at_once() -> None:
 
     with Pipeline() as pipeline:
         items = pipeline.ahead(source())
-        assert begun.wait(10)
+        assert begun.wait(60)
         assert list(items) == [1]
 
 
@@ -67,7 +67,7 @@ def test_one_piece_of_work_waits_behind_and_no_more() -> None:
         handed_over.set()
 
     with Pipeline() as pipeline:
-        pipeline.behind(lambda: bool(go_on.wait(10)) and None)
+        pipeline.behind(lambda: bool(go_on.wait(60)) and None)
         other = threading.Thread(target=hand_over_the_second)
         other.start()
         assert not handed_over.wait(0.05)
@@ -114,7 +114,7 @@ def test_the_first_error_is_the_one_raised() -> None:
 
     def source() -> Iterator[int]:
         yield 1
-        failed.wait(10)
+        failed.wait(60)
         raise KeyError("second")
 
     def fail() -> None:
@@ -140,13 +140,13 @@ def test_an_error_of_the_caller_stops_what_is_waited_for() -> None:
 
     def send() -> None:
         waiting.set()
-        closed.wait(10)
+        closed.wait(60)
         raise OSError("closed")
 
     def job() -> None:
         with Pipeline(closed.set) as pipeline:
             pipeline.behind(send)
-            assert waiting.wait(10)
+            assert waiting.wait(60)
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
@@ -177,7 +177,7 @@ def test_a_slow_source_is_not_read_on_after_an_error() -> None:
     def source() -> Iterator[int]:
         for number in range(1000):
             if number == 2:
-                assert failed.wait(10)
+                assert failed.wait(60)
             read.append(number)
             yield number
 

@@ -36,7 +36,7 @@ def run_to_end(writer: DataStreamWriter, name: str | None = None) -> Any:
     """Run a query over all that is there, and return it. Raises what ends it."""
     query = writer.trigger(availableNow=True).start(name)
     try:
-        assert query.awaitTermination(120), "the stream does not end"
+        assert query.awaitTermination(500), "the stream does not end"
     finally:
         query.stop()
     return query

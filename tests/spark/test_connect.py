@@ -51,7 +51,7 @@ def run(label, do):
 
 def stream(label, begin):
     query = begin(rows_of(spark, Path(given["folder"])).writeStream.option("checkpointLocation", f"{given['checkpoints']}/{label}"))
-    assert query.awaitTermination(120), "the stream does not end"
+    assert query.awaitTermination(500), "the stream does not end"
     if query.exception() is not None:
         raise query.exception()
 
@@ -68,7 +68,10 @@ run("bad row", lambda: write(bad, "bad", **options, report_path=f"{given['checkp
 if given["native"]:
     run("native", lambda: stream("native", lambda w: w.format("vectorsink").options(**options).trigger(availableNow=True).start("native")))
 sink = vector_sink("foreach_batch", **options)
-run("foreach_batch", lambda: stream("foreach_batch", lambda w: w.foreachBatch(sink).trigger(availableNow=True).start()))
+for _ in range(5):  # Spark gives the process of this function 10 s to start, whatever the machine has to do
+    run("foreach_batch", lambda: stream("foreach_batch", lambda w: w.foreachBatch(sink).trigger(availableNow=True).start()))
+    if "failed to connect back" not in (told["foreach_batch"]["error"] or ""):
+        break
 print("TOLD", json.dumps(told))
 spark.stop()
 """
@@ -106,7 +109,14 @@ def connected(tmp_path_factory: pytest.TempPathFactory) -> Connected:
         }
         (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TEST_GIVEN": json.dumps(given), "PYSPARK_PYTHON": sys.executable}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "HF_HUB_OFFLINE": "1",
+            "TEST_GIVEN": json.dumps(given),
+            "PYSPARK_PYTHON": sys.executable,
+            "SPARK_TESTING": "1",  # a free port, and not always 15002
+        }
         environment.pop("SPARK_HOME", None)
         done = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=580, check=False)
         lines = [line.partition("TOLD ")[2] for line in done.stdout.splitlines() if "TOLD " in line]

@@ -132,7 +132,7 @@ def test_to_table_without_options_is_refused(spark: SparkSession, server: Server
     put_rows(tmp_path / "in", "a", [5])
     writer = rows_of(spark, tmp_path / "in").writeStream.option("checkpointLocation", f"{tmp_path}/checkpoint").trigger(availableNow=True)
     with pytest.raises(Exception, match="no collection is named") as caught:
-        writer.toTable(table).awaitTermination(60)
+        writer.toTable(table).awaitTermination(500)
     assert "Spark does not hand on the options of a catalog's table" in our_line(caught.value)
 
 

@@ -120,7 +120,7 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
     Raises EncodingError in one line where the model cannot be loaded.
     """
     global _loaded
-    with _lock:
+    with _lock, memory.without_collections():
         if spec.factory is not None:
             from spark_vector_sink.encode import custom
 

@@ -33,7 +33,8 @@ class LoadedModel(ABC):
         self.dtype = devices.dtype(spec.dtype, device) if type(model[0]).__name__ in TRANSFORMERS else "float32"
         if self.dtype != "float32":
             arithmetic.lower(model[0], self.dtype, device)
-            memory.give_back(device)  # the weights in float32, before the budget is made from what is free
+            if device != "cpu":  # whose budget is not made from what is free
+                memory.give_back(device)  # the weights in float32
         self._model = model.eval()
         self._asked_prompt = spec.prompt
         self._reading = Reading(model, spec.max_tokens, spec.prompt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -221,6 +223,32 @@ def test_another_gpu_is_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = EncoderSpec("identity", "model")
     assert load(spec, gpus=("0",)) is not load(spec, gpus=("1",))
     assert load(spec, gpus=("1",)) == ["cuda:1"]
+
+
+class Collecting(Counting):
+    """Says whether Python collected garbage while it was made."""
+
+    did: bool | None = None
+
+    def __init__(self) -> None:
+        Collecting.did = gc.isenabled()
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("factory", ["Collecting", "Neither"])
+def test_python_collects_no_garbage_while_a_model_loads(monkeypatch: pytest.MonkeyPatch, factory: str, is_on: bool) -> None:
+    """It would look through half a million new objects again and again. Afterwards it does as it did before, also where loading fails."""
+    monkeypatch.setattr(encoders, "_loaded", None)
+    before = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        with suppress(EncodingError):
+            load(EncoderSpec("x", "", factory=f"{HERE}:{factory}"))
+        assert gc.isenabled() is is_on
+    finally:
+        (gc.enable if before else gc.disable)()
+    if factory == "Collecting":
+        assert Collecting.did is False
 
 
 def test_a_model_that_fails_to_load_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

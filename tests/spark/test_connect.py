@@ -25,6 +25,7 @@ ROWS = 20
 SCRIPT = """
 import json
 import os
+import time
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -68,10 +69,12 @@ run("bad row", lambda: write(bad, "bad", **options, report_path=f"{given['checkp
 if given["native"]:
     run("native", lambda: stream("native", lambda w: w.format("vectorsink").options(**options).trigger(availableNow=True).start("native")))
 sink = vector_sink("foreach_batch", **options)
-for _ in range(5):  # Spark gives the process of this function 10 s to start, whatever the machine has to do
+end = time.monotonic() + 300
+while True:  # Spark gives the process of this function 10 s to start, of which it needs 2 to itself: too few beside much other work
     run("foreach_batch", lambda: stream("foreach_batch", lambda w: w.foreachBatch(sink).trigger(availableNow=True).start()))
-    if "failed to connect back" not in (told["foreach_batch"]["error"] or ""):
+    if "failed to connect back" not in (told["foreach_batch"]["error"] or "") or time.monotonic() > end:
         break
+    time.sleep(5)
 print("TOLD", json.dumps(told))
 spark.stop()
 """

@@ -62,7 +62,7 @@ def main() -> None:
     folder = new_folder("jdbc_nightly")
     spark = start_spark()
     spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(folder / "derby.log"))  # else it is where the job was started
-    connection = {"url": f"jdbc:derby:{folder / 'database'};create=true", "driver": "org.apache.derby.iapi.jdbc.AutoloadedDriver"}
+    connection = {"url": f"jdbc:derby:{folder / 'database'};create=true", "driver": "org.apache.derby.jdbc.EmbeddedDriver"}
     store = str(folder / "store")
     fill(spark, connection)
     for night in ("the first night", "the second", "the third"):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.spark.conftest import Show
+from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES
 
 pytestmark = pytest.mark.spark
 
 
+@pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)
 def test_files_of_two_formats_and_a_filtered_search(shown: Show) -> None:
     """Rows of both are found, and with a filter those alone that match it."""
     everything, some = shown("batch_files").split("among ")[1:]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.spark.conftest import ROOT, Show
+from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES
 
 pytestmark = pytest.mark.spark
 
@@ -27,6 +28,7 @@ def alone(name: str, folder: Path, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)
 def test_the_demo_asks_its_questions(tmp_path: Path) -> None:
     """`make demo`: each question's best answer is the documentation that a reader would look for."""
     answers = [block.splitlines()[1].split()[1] for block in alone("quickstart", tmp_path, QDRANT_URL="").split("\n\n")[1:4]]

@@ -18,6 +18,8 @@ from tests.fake_server import FakeServer
 from tests.spark.places import Embedded, Place, Server
 
 ROOT = Path(__file__).parents[2]
+HANGS_AFTER = 580
+"""Seconds that a process with a Spark of its own may take; less than pytest's timeout, so that what it has said is shown."""
 
 Show = Callable[[str], str]
 
@@ -86,9 +88,7 @@ def shown(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 class RunWithSpark(Protocol):
     """`run_script` in the test's directory."""
 
-    def __call__(
-        self, script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 580, **environment: str
-    ) -> subprocess.CompletedProcess[str]: ...
+    def __call__(self, script: str, master: str = "local-cluster[2,1,1024]", **environment: str) -> subprocess.CompletedProcess[str]: ...
 
 
 def run_script(
@@ -98,7 +98,6 @@ def run_script(
     *,
     settings: Mapping[str, str] = MappingProxyType({}),
     environment: Mapping[str, str] = MappingProxyType({}),
-    timeout_seconds: float = 580,
 ) -> subprocess.CompletedProcess[str]:
     """Run Python source that finds a `spark` made with `master`, in a process of its own; its output is text, its exit status the caller's to check.
 
@@ -114,7 +113,7 @@ def run_script(
         env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=timeout_seconds,
+        timeout=HANGS_AFTER,
         check=False,
     )
 
@@ -123,9 +122,7 @@ def run_script(
 def run_with_spark(tmp_path: Path) -> RunWithSpark:
     """Runs a script with a Spark of its own, in a process of its own, in the test's directory."""
 
-    def run(
-        script: str, master: str = "local-cluster[2,1,1024]", *, timeout_seconds: float = 580, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        return run_script(tmp_path, script, master, environment=environment, timeout_seconds=timeout_seconds)
+    def run(script: str, master: str = "local-cluster[2,1,1024]", **environment: str) -> subprocess.CompletedProcess[str]:
+        return run_script(tmp_path, script, master, environment=environment)
 
     return run

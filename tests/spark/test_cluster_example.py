@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_server import FakeServer
-from tests.spark.conftest import ROOT
+from tests.spark.conftest import HANGS_AFTER, ROOT
 from tests.spark.encoders import FAKE_GPUS, ON_DEVICE
 from tests.spark.places import Server
 
@@ -87,7 +87,7 @@ def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServe
     }
     job = [articles, "articles", f"url={fake_server.url}", f"encoder={ON_DEVICE}", "distance=dot", "--tasks", "4"]
     submit = ["sh", str(ROOT / "examples" / "cluster_submit.sh"), *job]
-    done = subprocess.run(submit, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=580, check=False)
+    done = subprocess.run(submit, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANGS_AFTER, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "devices: cuda:0, cuda:1; 4 tasks; 40 points are in articles" in done.stdout
     points = fake_server.points("articles")

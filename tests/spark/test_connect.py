@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer
-from tests.spark.conftest import ROOT, SETTINGS
+from tests.spark.conftest import HANGS_AFTER, ROOT, SETTINGS
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, SPARK, Points, Server, hashed
 from tests.spark.streams import put_rows
@@ -121,7 +121,9 @@ def connected(tmp_path_factory: pytest.TempPathFactory) -> Connected:
             "SPARK_TESTING": "1",  # a free port, and not always 15002
         }
         environment.pop("SPARK_HOME", None)
-        done = subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=580, check=False)
+        done = subprocess.run(
+            [sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS_AFTER, check=False
+        )
         lines = [line.partition("TOLD ")[2] for line in done.stdout.splitlines() if "TOLD " in line]
         assert lines, done.stdout + done.stderr
         told = json.loads(lines[0])

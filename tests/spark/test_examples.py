@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spark.conftest import ROOT, Show
+from tests.spark.conftest import HANGS_AFTER, ROOT, Show
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES
 
 pytestmark = pytest.mark.spark
@@ -23,7 +23,7 @@ def alone(name: str, folder: Path, *arguments: str, **environment: str) -> str:
     """What an example prints that is run in a process and a folder of its own."""
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
     inherited = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **environment}
-    done = subprocess.run(command, cwd=folder, env=inherited, capture_output=True, text=True, timeout=580, check=False)
+    done = subprocess.run(command, cwd=folder, env=inherited, capture_output=True, text=True, timeout=HANGS_AFTER, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

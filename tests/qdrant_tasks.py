@@ -19,6 +19,7 @@ from spark_vector_sink.store.qdrant import Address, QdrantCollections, QdrantSto
 from spark_vector_sink.store.store import Target
 from tests.fake_server import FakeServer, StoredPoint
 from tests.jobs import points_on
+from tests.real_server import HANGS_AFTER_SECONDS
 
 DIMENSION = 64
 
@@ -55,7 +56,7 @@ class Place:
 
     @contextmanager
     def driver(self) -> Iterator[QdrantCollections]:
-        collections = QdrantCollections([self.address])
+        collections = QdrantCollections([self.address], HANGS_AFTER_SECONDS)
         try:
             yield collections
         finally:

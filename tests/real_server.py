@@ -33,6 +33,9 @@ from qdrant_client import grpc as q
 DOCKER_IMAGE = "qdrant/qdrant:v1.18.2"
 REST_PORT, GRPC_PORT = 6333, 6334
 
+HANGS_AFTER_SECONDS = 300.0
+"""A real server on a busy machine, with two more beside it, has taken minutes for what takes a second: only what hangs is ended by this."""
+
 _PORTS = range(11_000, 32_000, 2)  # below those of connections, which begin at 32,768 (Linux) or 49,152
 _NEXT_PORT = itertools.cycle(random.sample(_PORTS, len(_PORTS)))  # each process has an order of its own
 
@@ -174,7 +177,7 @@ class RealServer:
             ca = (self.tls / "cert.pem").read_bytes() if self.tls else None
             wait_until_healthy(self.host, self.grpc_port, tls=self.tls is not None, ca=ca, alive=lambda: self.running)
             # gRPC may answer before REST does, and even where REST's port is taken, of which the server then ends
-            _wait_until(self._rest_listens, 30, lambda: f"nobody listens at {self.url}")
+            _wait_until(self._rest_listens, HANGS_AFTER_SECONDS, lambda: f"nobody listens at {self.url}")
         except NoServerError as error:
             said = self.log()
             self.kill9()
@@ -227,7 +230,7 @@ class RealCluster:
         told = [_asked(f"{url}/collections/{collection}/optimizations") for url in self.urls]
         return [bool(one["summary"]["queued_optimizations"] or one["running"]) for one in told]
 
-    def wait_until_active(self, collection: str, seconds: float = 120) -> None:
+    def wait_until_active(self, collection: str, seconds: float = HANGS_AFTER_SECONDS) -> None:
         """Return when each running node says of its replicas, and of those of others, that they are active."""
 
         def states() -> set[str]:
@@ -242,7 +245,9 @@ class RealCluster:
             node.start()
         for node in self.nodes:
             _wait_until(
-                lambda url=node.url: len(_asked(f"{url}/cluster")["peers"]) == len(self.nodes), 30, lambda: "the nodes do not find each other"
+                lambda url=node.url: len(_asked(f"{url}/cluster")["peers"]) == len(self.nodes),
+                HANGS_AFTER_SECONDS,
+                lambda: "the nodes do not find each other",
             )
         return self
 
@@ -320,7 +325,7 @@ def _docker_server() -> FoundServer:
 
 
 def wait_until_healthy(
-    host: str, port: int, *, seconds: float = 60, tls: bool = False, ca: bytes | None = None, alive: Callable[[], bool] | None = None
+    host: str, port: int, *, seconds: float = HANGS_AFTER_SECONDS, tls: bool = False, ca: bytes | None = None, alive: Callable[[], bool] | None = None
 ) -> str:
     """Return the server's version when HealthCheck answers; NoServerError when it does not, or when `alive()` says that it ended."""
     target, end = f"{host}:{port}", time.monotonic() + seconds

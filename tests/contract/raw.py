@@ -13,6 +13,7 @@ from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import json_to_value
 
 from tests.fake_server import FakeServer, StoredPoint, read_points
+from tests.real_server import HANGS_AFTER_SECONDS
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -36,7 +37,7 @@ class Qdrant:
     def call(self, method: str, request: Any) -> Any:
         """`call("Points/Upsert", …)`, through the official stubs."""
         service, rpc = method.split("/")
-        return getattr(getattr(q, f"{service}Stub")(self.channel), rpc)(request, metadata=self.metadata, timeout=30)
+        return getattr(getattr(q, f"{service}Stub")(self.channel), rpc)(request, metadata=self.metadata, timeout=HANGS_AFTER_SECONDS)
 
     def create(self, word: str = "c", *, size: int = 3, distance: int = q.Distance.Dot, named: dict[str, int] | None = None, **rest: Any) -> str:
         """Create a collection with an unnamed vector, or with named ones of the sizes given; returns its name."""
@@ -62,9 +63,9 @@ class Qdrant:
         if isinstance(self.server, FakeServer):
             self.server.optimise(collection)
             return
-        end = time.monotonic() + 60
+        end = time.monotonic() + HANGS_AFTER_SECONDS
         while (info := self.info(collection)).status != q.CollectionStatus.Green or info.indexed_vectors_count < info.points_count:
-            assert time.monotonic() < end, f"not optimised in a minute: {info}"
+            assert time.monotonic() < end, f"not optimised in {HANGS_AFTER_SECONDS:g} s: {info}"
             time.sleep(0.02)
 
     def count(self, collection: str) -> int:

@@ -144,7 +144,7 @@ class TestWaitForIndex:
             qdrant_server, vector_column="v", collection_config={"optimizers_config": {"indexing_threshold": 0}}, wait_for_index=True
         )
         report = place.write(vectors(100))
-        assert 1.0 <= report.index_seconds < 60
+        assert report.index_seconds >= 1.0
 
     def test_a_server_that_was_restarted_is_woken(self) -> None:
         """After a restart a server says grey and indexes nothing by itself; the job's end makes it go on, and waits."""

@@ -29,7 +29,7 @@ ID_NAMESPACE = uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7")
 CONTENT_KEY = "content"
 """`id_column=content`: the text itself is the document's key."""
 
-SPARK_KEYS = frozenset({"path", "checkpointlocation", "queryname", "replacewhere"})
+SPARK_KEYS = frozenset({"path", "checkpointlocation", "queryname"})
 """Keys that Spark puts among the options by itself."""
 
 
@@ -72,6 +72,10 @@ def at_least(least: float) -> Check:
 def between(least: float, most: float) -> Check:
     return Check(f"from {least:g} to {most:g}", lambda value: value == AUTO or least <= value <= most)
 
+
+DEVICE = Check(
+    "like auto, cpu, cuda, cuda:1 or mps", lambda value: re.fullmatch(r"auto|cpu|mps|(cuda|xpu|hpu|npu)(:[0-9]{1,4})?", value) is not None
+)  # the last three are torch's too, and may be what an encoder of one's own is for
 
 COUNT_OR_SHARE = Check(
     "like 100 (rows) or 1% (of the rows read)", lambda value: re.fullmatch(r"[0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,9})?|100)%", value.strip()) is not None
@@ -122,7 +126,7 @@ class SinkOptions:
     version_column: Annotated[str | None, Doc(COLUMNS, "Column by which rows of one key are ordered (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they come.")] = None
     op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does: the words of Delta (`insert`, `update_preimage`, `update_postimage`, `delete`), of Debezium (`c`, `r`, `u`, `d`), or `upsert`.")] = None
     shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding.")] = None
-    payload_columns: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all of them.")] = ()
+    payload_columns: Annotated[tuple[str, ...] | None, Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all of them, and none where this is empty.")] = None
     payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload.")] = ()
     payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`.")] = field(default_factory=dict)
     vector_column: Annotated[str | None, Doc(COLUMNS, "Column of vectors that exist already; nothing is encoded.")] = None
@@ -133,7 +137,7 @@ class SinkOptions:
     sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; with `model=none` alone.")] = None
     model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
     encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model; a factory with a parameter `device` gets the task's.")] = None
-    device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else the CPU.")] = AUTO
+    device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else the CPU."), DEVICE] = AUTO
     dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are float32 always.")] = "auto"
     token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU, and what fits on a GPU; halved when memory runs out."), at_least(1)] = "auto"
     window_rows: Annotated[int, Doc(MODEL, "Rows read ahead and encoded together, sorted by length."), at_least(1)] = 4096
@@ -418,6 +422,8 @@ def _type_words(declared: Any) -> str:
 
 
 def _unknown(name: str) -> str:
+    if name == "replacewhere":  # of Delta's users; Spark hands it on, and an overwrite that did not know it would replace everything
+        return "option 'replaceWhere' cannot be followed: mode('overwrite') replaces all documents; write those that have changed with mode('append')"
     close = difflib.get_close_matches(name, option_table(), n=1, cutoff=0.6)
     return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; docs/options.md lists the options")
 

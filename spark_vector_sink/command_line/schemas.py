@@ -60,7 +60,7 @@ def assumed(options: Mapping[str, Any]) -> pa.Schema:
         fields[parsed.version_column] = pa.int64()
     key = () if parsed.id_column == (CONTENT_KEY,) else parsed.id_column
     text = parsed.text_column if parsed.vector_column is None or "text_column" in parsed.given else ()
-    named = [*key, *text, *parsed.payload_columns, *parsed.payload_exclude, *parsed.payload_rename]
+    named = [*key, *text, *(parsed.payload_columns or ()), *parsed.payload_exclude, *parsed.payload_rename]
     named += [name for name in (parsed.tenant_column, parsed.op_column, parsed.shard_key_column) if name is not None]
     renamed = set(parsed.payload_rename.values())
     named += [root for path in parsed.payload_indexes if (root := _root(path)) not in renamed]

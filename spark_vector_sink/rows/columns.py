@@ -73,7 +73,7 @@ def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]
     key = tenant + (() if options.content_key else options.id_column)
 
     asked = {"text_column": text, "id_column": () if options.content_key else options.id_column, "tenant_column": tenant}
-    asked |= {"vector_column": _one(options.vector_column), "payload_columns": options.payload_columns}
+    asked |= {"vector_column": _one(options.vector_column), "payload_columns": options.payload_columns or ()}
     asked |= {"version_column": _one(options.version_column), "op_column": _one(options.op_column)}
     asked |= {"shard_key_column": _one(options.shard_key_column)}
     asked |= {"payload_exclude": options.payload_exclude, "payload_rename": tuple(options.payload_rename)}
@@ -179,9 +179,9 @@ def _payload(
         for column in options.payload_exclude
         if column in text and column not in key
     ]
-    wanted = set(options.payload_columns or present.keys() - {*REJECT_COLUMNS}) - set(options.payload_exclude) - {options.vector_column}
-    if not options.payload_columns:
-        wanted -= {options.op_column}  # what happened to a document is no part of it
+    # what happened to a document is no part of it
+    wanted = present.keys() - {*REJECT_COLUMNS, options.op_column} if options.payload_columns is None else set(options.payload_columns)
+    wanted -= {*options.payload_exclude, options.vector_column}
     if not options.vector_column:
         wanted = wanted | set(text) if options.store_text else wanted - set(text)
     wanted |= set(key)

@@ -70,6 +70,7 @@ WRONG: dict[str, list[Any]] = {
     "retry_max_seconds": ["-1", "nan", "x", "604801"],
     "report_path": ["", "<tmp>/missing/report.json", "<tmp>", "<tmp>/\0"],
     "encoder": ["", "x", "no.such:thing", "tests.fakes:Nope", "os:getcwd", ":", "os:\n", "tests.fakes:Four.dimension"],
+    "device": ["", "gpu", "CUDA", "cuda:x", "cuda:", "cpu ", "auto:1"],
     "model": ["", "/no/such/folder", "\0"],
     "long_text": ["x", ""],
     "api_key": [f"{SECRET}\nline", f"{SECRET}\u00fc", f"{SECRET}\0"],

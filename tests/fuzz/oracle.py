@@ -107,7 +107,7 @@ class Wishes:
         self.asks_content = ids == ("content",)
         self.key = ((self.tenant,) if self.tenant else ()) + (() if self.asks_content else ids)
         self.namespace = given.get("id_namespace", NAMESPACE).strip()
-        self.columns = self._names("payload_columns", ())
+        self.columns = self._names("payload_columns", ()) if "payload_columns" in given else None
         self.exclude = self._names("payload_exclude", ())
         self.rename = _pairs(given.get("payload_rename", ""))
         self.indexes = _pairs(given.get("payload_indexes", ""))
@@ -156,7 +156,7 @@ def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
     names = [column.name for column in case.columns]
     by_name = {column.name: column for column in case.columns}
     yield from ((name,) for name in set(names) if names.count(name) > 1)
-    wanted = [*wishes.text, *wishes.key, *([wishes.vector] if wishes.vector else []), *wishes.columns, *wishes.exclude, *wishes.rename]
+    wanted = [*wishes.text, *wishes.key, *([wishes.vector] if wishes.vector else []), *(wishes.columns or ()), *wishes.exclude, *wishes.rename]
     yield from ((name,) for name in wanted if name not in by_name)
     if wishes.asks_content and (wishes.vector or ("content" in by_name and wishes.text != ("content",))):
         yield ("content",)
@@ -255,7 +255,7 @@ def _payload_names(case: Case, wishes: Wishes) -> Iterator[tuple[str, str]]:
     """Column and name in the payload."""
     for column in case.columns:
         name = column.name
-        asked = name in wishes.columns if wishes.columns else name not in REJECT_COLUMNS
+        asked = name in wishes.columns if wishes.columns is not None else name not in REJECT_COLUMNS
         if name in wishes.text:
             asked = wishes.store_text
         elif name in wishes.exclude or name == wishes.vector:

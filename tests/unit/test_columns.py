@@ -220,6 +220,8 @@ def test_a_vector_of_spark_ml_gets_a_hint() -> None:
         ({"store_text": "false"}, ["id", "title", "size", "price"]),
         ({"payload_columns": "price"}, ["id", "text", "price"]),
         ({"payload_columns": "price", "store_text": "false"}, ["id", "price"]),
+        ({"payload_columns": ""}, ["id", "text"]),
+        ({"payload_columns": "", "store_text": "false"}, ["id"]),
         ({"payload_exclude": "price,size"}, ["id", "text", "title"]),
         ({"payload_rename": "price:cost"}, ["id", "text", "title", "size", "cost"]),
         ({"payload_rename": "price:size,size:price"}, ["id", "text", "title", "price", "size"]),

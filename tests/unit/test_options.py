@@ -62,6 +62,7 @@ def only_problem(**options: Any) -> str:
         ("token_budget", "8192", 8192),
         ("max_in_flight", "8", 8),
         ("dtype", "BFloat16", "bfloat16"),
+        ("device", "cuda:1", "cuda:1"),
         ("distance", "Dot", "dot"),
         ("text_column", "title, body ,", ("title", "body")),
         ("id_column", "a", ("a",)),
@@ -97,6 +98,7 @@ def test_a_text_has_this_value(name: str, text: str, value: Any) -> None:
         ("payload_rename", "a", "option 'payload_rename' must be pairs `a:b, c:d`, got 'a' ('a' has no ':' between two names)"),
         ("payload_rename", "a:", "option 'payload_rename' must be pairs `a:b, c:d`, got 'a:' ('a:' has no ':' between two names)"),
         ("collection_config", "[1]", "option 'collection_config' must be a JSON object, got '[1]' (it is no object)"),
+        ("device", "gpu", "option 'device' must be a text like auto, cpu, cuda, cuda:1 or mps, got 'gpu'"),
         (
             "collection_config",
             "{a: 1}",
@@ -179,7 +181,7 @@ def test_names_are_case_insensitive() -> None:
     assert parse(Batch_Points="7", TEXT_COLUMN="body").batch_points == 7
 
 
-@pytest.mark.parametrize("key", ["checkpointLocation", "queryName", "replaceWhere"])
+@pytest.mark.parametrize("key", ["checkpointLocation", "queryName"])
 def test_sparks_own_keys_are_ignored(key: str) -> None:
     """Spark puts them among the options by itself."""
     assert parse(**{key: "x"}) == parse()
@@ -191,6 +193,10 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
         ("text_colum", "unknown option 'text_colum'; did you mean 'text_column'?"),
         ("Batchpoints", "unknown option 'batchpoints'; did you mean 'batch_points'?"),
         ("zzz", "unknown option 'zzz'; docs/options.md lists the options"),
+        (
+            "replaceWhere",
+            "option 'replaceWhere' cannot be followed: mode('overwrite') replaces all documents; write those that have changed with mode('append')",
+        ),
         ("given", "unknown option 'given'; docs/options.md lists the options"),
     ],
 )

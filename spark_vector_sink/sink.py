@@ -109,11 +109,13 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     total.stored_points, total.index_seconds = ended.finished.points, ended.waited
     total.written, total.deleted = total.written - ended.finished.older, total.deleted - ended.finished.older_deletions
     total.older += ended.finished.older + ended.finished.older_deletions
+    total.points -= ended.finished.older_points
     total.missing_deleted = ended.missing_deleted
     total.warnings += ended.warnings
     if total.rejected:
         what, each = ("1 row was rejected; it is", "") if total.rejected == 1 else (f"{total.rejected:,} rows were rejected; they are", "each ")
-        total.warnings.append(f"{what} in {shown(plan.options.rejects_path or '')}, {each}with its reason")
+        gone = f"; the new version of '{total.collection}' has no points of such rows" if plan.spec.overwrite else ""
+        total.warnings.append(f"{what} in {shown(plan.options.rejects_path or '')}, {each}with its reason{gone}")
     _discard_rejects(plan, total)
     if ended.finished.points is None:
         total.warnings.append("the store did not tell how many points it holds")
@@ -127,7 +129,6 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
     if wrong is not None:
         raise CollectionError(wrong)
     finished = collections.finish(target, plan.run, [receipt for report in reports for receipt in report.receipts])
-    rejects.publish(plan.options, plan.run, reports)  # the last thing that may fail before anything is deleted
     unseen = missing_documents.delete(plan.options, collections, target, plan.run)
     has_tombstones = bool(plan.options.version_column and plan.options.op_column)
     if has_tombstones:
@@ -135,12 +136,13 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
     if has_tombstones or unseen.deleted:
         finished = replace(finished, points=collections.count(target))
     waited = collections.wait_for_index(target) if plan.options.wait_for_index else 0.0
+    rejects.publish(plan.options, plan.run, reports)  # last: those of a job that fails are read, and rejected, again
     return Ended(finished, waited, unseen.warnings, unseen.deleted)
 
 
 def _replace(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
-    publish_rejects = partial(rejects.publish, plan.options, plan.run, reports)
-    return replacing.replace(collections, target_of(plan), plan.spec, plan.run, reports, plan.options.keep_versions, publish_rejects)
+    visible = rejects.published(plan.options, plan.run, reports)
+    return replacing.replace(collections, target_of(plan), plan.spec, plan.run, reports, plan.options.keep_versions, visible)
 
 
 def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None, error: str = "") -> WriteReport:

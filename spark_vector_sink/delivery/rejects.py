@@ -125,6 +125,20 @@ def publish(options: SinkOptions, run: str, reports: Sequence[PartitionReport]) 
     _move(options, run, reports, "")
 
 
+@contextmanager
+def published(options: SinkOptions, run: str, reports: Sequence[PartitionReport]) -> Iterator[None]:
+    """As `publish`; where what is done meanwhile fails, they are hidden again. Raises RejectsError."""
+    publish(options, run, reports)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, pa.ArrowException):  # the error that ended the job is the one to hear of
+            filesystem, root = located(options.rejects_path or "")
+            for name in [report.rejects for report in reports if report.rejects]:
+                filesystem.delete_file(f"{root}/{name}")
+        raise
+
+
 def discard(options: SinkOptions, run: str) -> None:
     """Drop what is staged of the run: that of attempts that lost or failed. Raises RejectsError."""
     if options.rejects:

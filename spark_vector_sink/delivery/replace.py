@@ -7,7 +7,8 @@ Up to the move readers see the old version, and a job that fails or dies leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from spark_vector_sink.errors import IncompleteError
@@ -35,19 +36,22 @@ def replace(
     run: str,
     reports: Sequence[PartitionReport],
     keep: int,
-    before: Callable[[], None],
+    meanwhile: AbstractContextManager[None],
 ) -> Ended:
-    """Verify the version that the tasks have filled, and let the name stand for it. before: what must be done while the job can still fail.
+    """Verify the version that the tasks have filled, and let the name stand for it. meanwhile: what is done right before, and undone where the name
+    does not move.
 
     Raises IncompleteError where something is missing, CollectionError where the name stands for something else by now. Then the old one serves.
     """
     finished = collections.finish(target, run, [receipt for report in reports for receipt in report.receipts])
-    warnings = [*_count(target, finished.points, sum(report.rows for report in reports), sum(report.points for report in reports))]
+    written = sum(report.points for report in reports) - finished.older_points
+    warnings = [*_count(target, finished.points, sum(report.rows for report in reports), written)]
     if finished.points:
         _look(collections, target, spec, finished.points)
     waited = collections.wait_for_index(target)
-    before()
-    return Ended(finished, waited, (*warnings, *collections.publish(target, run, keep)))
+    with meanwhile:
+        warnings += collections.publish(target, run, keep)
+    return Ended(finished, waited, tuple(warnings))
 
 
 def _count(target: Target, points: int | None, rows: int, written: int) -> Sequence[str]:

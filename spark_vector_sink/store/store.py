@@ -106,13 +106,14 @@ class Target:
 class Finished:
     """What a store knows at the end of a run. points: how many the collection holds, where known.
 
-    older, older_deletions: staged documents, and staged deletions, that were left out because what is there has a greater version; a server tells
-    that to the tasks themselves.
+    older, older_deletions: staged documents, and staged deletions, that were left out because what is there has a greater version; older_points: the
+    points of those documents. A server tells that to the tasks themselves.
     """
 
     points: int | None
     older: int = 0
     older_deletions: int = 0
+    older_points: int = 0
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,14 @@ class TestVersions:
         assert found(place) == {"a": "a9", "b": "b9"}
         assert (report.rows, report.missing_rows(), report.older + report.written) == (6, 0, 6)
 
+    @pytest.mark.parametrize("mode", ["append", "overwrite"])
+    def test_points_that_were_not_written_are_not_counted(self, place: Place, mode: str) -> None:
+        """Also where only the store can tell that a row is older: in another window, or in another task."""
+        newer, older = feed(("a", "new", "upsert", 5), ("b", "b", "upsert", 5)), feed(("a", "old", "upsert", 4))
+        options = {**FEED, "op_column": None, "payload_exclude": "version,op"}
+        report = place.write(newer, older, **options, window_rows=1, mode=mode)
+        assert (ends(report), report.points, report.stored_points, report.warnings) == ({"written": 2, "older": 1}, 2, 2, [])
+
     def test_timestamps_are_versions(self, place: Place) -> None:
         """In microseconds."""
         rows = texts(a="new").append_column("at", pa.array([1_700_000_000_000_001], pa.timestamp("us", "UTC")))

@@ -37,6 +37,13 @@ def kept(place: Path, batch: pa.RecordBatch, *rows: int) -> pa.Table:
     return pq.read_table(place / report.rejects)
 
 
+def staged(chosen: SinkOptions, partition: int) -> PartitionReport:
+    """What a task says that has rejected a row."""
+    file = Rejects(chosen, "run", partition, 0)
+    file.add(pa.record_batch({"id": [1]}), bad(0))
+    return PartitionReport(rejects=file.flush(), partition=partition)
+
+
 @pytest.mark.parametrize("form", ["{}", "file:{}", "file://{}"])
 def test_a_place_is_a_path_or_a_url(tmp_path: Path, form: str) -> None:
     """All forms of a local path are the same directory."""
@@ -127,9 +134,7 @@ def test_a_file_that_nobody_reported_is_dropped(tmp_path: Path) -> None:
 def test_a_file_that_the_driver_does_not_see_is_missed(tmp_path: Path) -> None:
     """A directory of each executor is no shared place, and no file becomes visible."""
     chosen = options(tmp_path / "r")
-    file = Rejects(chosen, "run", 0, 0)
-    file.add(pa.record_batch({"id": [1]}), bad(0))
-    reports = [PartitionReport(rejects=file.flush()), PartitionReport(rejects="elsewhere.parquet", partition=1)]
+    reports = [staged(chosen, 0), PartitionReport(rejects="elsewhere.parquet", partition=1)]
     with pytest.raises(RejectsError) as failed:
         rejects.publish(chosen, "run", reports)
     assert str(failed.value) == (
@@ -142,15 +147,21 @@ def test_a_file_that_the_driver_does_not_see_is_missed(tmp_path: Path) -> None:
 def test_files_become_visible_together_or_not_at_all(tmp_path: Path) -> None:
     """One that cannot be moved takes back those that were."""
     chosen = options(tmp_path / "r")
-    reports = []
-    for partition in range(2):
-        file = Rejects(chosen, "run", partition, 0)
-        file.add(pa.record_batch({"id": [1]}), bad(0))
-        reports.append(PartitionReport(rejects=file.flush(), partition=partition))
+    reports = [staged(chosen, partition) for partition in range(2)]
     (tmp_path / "r" / reports[1].rejects / "in the way").mkdir(parents=True)
     with pytest.raises(RejectsError, match=r"^rejected rows cannot be kept at option 'rejects_path' = '.*/r' \("):
         rejects.publish(chosen, "run", reports)
     assert not (tmp_path / "r" / reports[0].rejects).exists()
+
+
+def test_files_are_hidden_again_where_the_job_fails_after_all(tmp_path: Path) -> None:
+    """The error of the job is the one that is heard, and its rows are rejected again when it runs again."""
+    chosen = options(tmp_path / "r")
+    reports = [staged(chosen, partition) for partition in range(2)]
+    with pytest.raises(ZeroDivisionError), rejects.published(chosen, "run", reports):
+        assert len(list((tmp_path / "r").glob("*.parquet"))) == 2
+        raise ZeroDivisionError
+    assert list((tmp_path / "r").rglob("*.parquet")) == []
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

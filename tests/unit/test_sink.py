@@ -406,6 +406,32 @@ def test_a_failed_job_has_rejected_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "rejects").rglob("*")) == []
 
 
+@pytest.mark.parametrize(("mode", "step"), [("append", "wait_for_index"), ("overwrite", "wait_for_index"), ("overwrite", "publish")])
+def test_a_job_that_fails_at_its_end_has_rejected_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, step: str) -> None:
+    """Whatever its last step is: the rows are rejected again by the next run, and must not be there twice."""
+
+    def fails(*_: Any) -> None:
+        raise CollectionError("not now")
+
+    made = sink.prepare(plan(options(tmp_path / "s", **rejecting(tmp_path), wait_for_index=True), SCHEMA, mode))
+    reports = [sink.write_partition(made, [mixed([1, 2], ["a", None])], Task(0))]
+    monkeypatch.setattr(EdgeCollections, step, fails)
+    with pytest.raises(CollectionError, match=r"^not now$"):
+        sink.finish(made, reports)
+    sink.abandon(made, reports, 1)
+    assert list((tmp_path / "rejects").rglob("*.parquet")) == []
+
+
+def test_an_overwrite_says_that_rejected_rows_are_in_it_no_more(tmp_path: Path) -> None:
+    """Whatever the version before had of them."""
+    write(tmp_path / "s", [[rows([1, 2])]])
+    made = sink.prepare(plan(options(tmp_path / "s", **rejecting(tmp_path)), SCHEMA, "overwrite"))
+    report = sink.finish(made, [sink.write_partition(made, [mixed([1, 2], ["a", None])], Task(0))])
+    assert report.warnings == [
+        f"1 row was rejected; it is in '{tmp_path / 'rejects'}', with its reason; the new version of '{tmp_path / 's'}' has no points of such rows"
+    ]
+
+
 @pytest.mark.parametrize(("most", "is_too_many"), [("2", True), ("3", False), ("29%", True), ("30%", False), (None, False)])
 def test_too_many_rejects_fail_the_job(tmp_path: Path, most: str | None, is_too_many: bool) -> None:
     """Counted exactly over all tasks; the rejects are put aside for people, and nothing of the job is visible."""

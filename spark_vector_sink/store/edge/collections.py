@@ -101,7 +101,7 @@ class EdgeCollections:
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
             shard.optimize()
             mine = older.get(run, Older())
-            return Finished(edge.count(shard), mine.documents, mine.deletions)
+            return Finished(edge.count(shard), mine.documents, mine.deletions, mine.points)
 
     def count(self, target: Target) -> int | None:
         return read_facts(StoreDirectory(Path(target.name)), target.physical).points

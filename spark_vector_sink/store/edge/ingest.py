@@ -34,9 +34,11 @@ class Older:
 
     documents: int = 0
     deletions: int = 0
+    points: int = 0
+    """those of the documents"""
 
     def __add__(self, other: Older) -> Older:
-        return Older(self.documents + other.documents, self.deletions + other.deletions)
+        return Older(self.documents + other.documents, self.deletions + other.deletions, self.points + other.points)
 
 
 def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> Older:
@@ -81,13 +83,14 @@ def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decis
     else:
         chosen = [place for place in chosen if staged[place].id in there]
         _change(edge, shard, operation, chosen, [staged[place].id for place in chosen])
-    return _older(kind, sum(decision == OLDER and row.is_head for row, decision in zip(staged, made, strict=True)))
+    return _older(kind, [row for row, decision in zip(staged, made, strict=True) if decision == OLDER])
 
 
-def _older(kind: str, documents: int) -> Older:
+def _older(kind: str, left: Sequence[Staged]) -> Older:
+    documents = sum(row.is_head for row in left)
     if kind == How.TOMBSTONE.value:
         return Older(deletions=documents)
-    return Older() if kind in (REMOVE, TOUCH) else Older(documents)
+    return Older() if kind in (REMOVE, TOUCH) else Older(documents, points=len(left))
 
 
 def _change(edge: Any, shard: Any, operation: Operation, chosen: Sequence[int], ids: list[PointId]) -> None:

@@ -64,7 +64,7 @@ def fill(directory: StoreDirectory, physical: str, run: str, names: Sequence[str
         shard.optimize()
         points = edge.count(shard)
     write_facts(directory, physical, replace(facts, points=points))
-    return Finished(points, older.documents, older.deletions)
+    return Finished(points, older.documents, older.deletions, older.points)
 
 
 def _with_signs_of_life(directory: StoreDirectory, physical: str, run: str, names: Sequence[str]) -> Iterator[Path]:

@@ -20,8 +20,12 @@ and says what to do. All of them survive pickling, because Spark moves them betw
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
+
+_QUOTED = re.compile(r"^spark_vector_sink\.errors\.\w+: (.*)$", re.MULTILINE)
+"""One of our errors in a traceback: Spark hands over the error of a task as text."""
 
 
 class VectorSinkError(Exception):
@@ -125,8 +129,12 @@ def first_line(error: BaseException) -> str:
 
 
 def said(error: BaseException) -> str:
-    """What an error says, in one line; with the name of its class where it is none of ours."""
-    return str(error) if isinstance(error, VectorSinkError) else f"{type(error).__name__}: {first_line(error)}"
+    """What an error says, in one line; with the name of its class where it neither is nor quotes one of ours."""
+    if isinstance(error, VectorSinkError):
+        return str(error)
+    if quoted := _QUOTED.findall(str(error)):
+        return str(quoted[-1]).strip()
+    return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")
 
 
 def _one_line(problems: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ plan() → sink.prepare → pages → write_pages, in this process or in tasks o
 from __future__ import annotations
 
 import json
-import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from spark_vector_sink.delivery import places, rejects
 from spark_vector_sink.delivery.fingerprint import Fingerprints
 from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.encoding import Task, TaskEncoder
-from spark_vector_sink.errors import CollectionError, OptionError, VectorSinkError
+from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import COLUMNS, SinkOptions, option_table
 from spark_vector_sink.plain import RESERVED, SPREAD_MARK
 from spark_vector_sink.plan import Plan
@@ -45,7 +44,6 @@ PAGE_POINTS = 4096
 Write = Callable[[Plan, Sequence[Page]], Sequence[PartitionReport]]
 """Writes all pages; a report for each partition"""
 
-log = logging.getLogger("spark_vector_sink")
 
 _KEPT = ("vector_name", "sparse_vector_name", "distance", "id_namespace")
 """Options that are as the collection has them, where they are not given."""
@@ -78,21 +76,13 @@ def reembed(where: str, model: str | None = None, *, spark: Any = None, **option
 
 def run(checked: Plan, write: Write) -> WriteReport:
     """Do what was planned."""
-    plan = sink.prepare(checked)
-    reports: list[PartitionReport] = []
-    try:
+
+    def tasks(plan: Plan) -> Sequence[PartitionReport]:
         with stores.collections(plan.options, plan.place) as collections:
             pages = collections.pages(sink.target_of(plan), plan.run, PAGE_POINTS)
-        reports += write(plan, pages)
-        report = sink.finish(plan, reports)
-    except BaseException as error:
-        reason = str(error) if isinstance(error, VectorSinkError) else type(error).__name__
-        log.error(str(sink.abandon(plan, reports, None, reason)))
-        raise
-    for warning in report.warnings:
-        log.warning(warning)
-    log.info(str(report))
-    return report
+        return write(plan, pages)
+
+    return sink.run(checked, tasks)
 
 
 def plan(where: str, options: Mapping[str, Any], shipped: Path | None = None) -> Plan:

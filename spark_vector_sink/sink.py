@@ -1,5 +1,6 @@
 """The engine: the only place where rows, encoder and store meet.
 
+run()              on the driver: a whole job, where tasks are run by a call; where Spark runs them, it calls the steps:
 prepare()          on the driver: the collection is there
 write_partition()  in a task: rows → documents → vectors → points, in bounded windows
 finish()           on the driver: everything is in; the report
@@ -11,10 +12,11 @@ without Spark.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -32,7 +34,7 @@ from spark_vector_sink.delivery.rejects import Rejects
 from spark_vector_sink.delivery.replace import Ended
 from spark_vector_sink.encoding import Task as Task
 from spark_vector_sink.encoding import TaskEncoder
-from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, shorten
+from spark_vector_sink.errors import CollectionError, IncompleteError, RejectsError, said, shorten
 from spark_vector_sink.pipeline import Pipeline
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.progress import Progress
@@ -43,11 +45,36 @@ from spark_vector_sink.store.store import Collections, Target
 
 T = TypeVar("T")
 
+log = logging.getLogger("spark_vector_sink")
+
+
+def run(checked: Plan, tasks: Callable[[Plan], Sequence[PartitionReport]]) -> WriteReport:
+    """Do what was planned, and say in the log how it ended. tasks: writes all partitions, and returns what they report.
+
+    Raises what went wrong, when the log and the report's file have it.
+    """
+    plan = prepare(checked)
+    reports: Sequence[PartitionReport] = ()
+    try:
+        reports = tasks(plan)
+        report = finish(plan, reports)
+    except BaseException as error:
+        log.error(str(abandon(plan, reports, None, said(error))))
+        raise
+    for warning in report.warnings:
+        log.warning(warning)
+    log.info(str(report))
+    return report
+
 
 def prepare(plan: Plan) -> Plan:
     """Create what the plan announced; the plan that tasks get."""
-    with stores.collections(plan.options, plan.place) as collections:
-        return replace(plan, target=collections.prepare(target_of(plan), plan.spec, plan.run))
+    try:
+        with stores.collections(plan.options, plan.place) as collections:
+            return replace(plan, target=collections.prepare(target_of(plan), plan.spec, plan.run))
+    except BaseException as error:
+        _failed(plan, (), f"{said(error)}; nothing was written")
+        raise
 
 
 def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: Task, reader: Reader = Reading) -> PartitionReport:
@@ -150,17 +177,25 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
 
     partitions: how many there were, where Spark tells.
     """
-    with stores.collections(plan.options, plan.place) as collections:
-        collections.abandon(target_of(plan), plan.run)
+    parts = [error] if error else []
+    if partitions is not None:
+        parts.append(f"{len(reports)} of {partitions} partitions had ended well")
+    if plan.spec.overwrite:
+        parts.append(f"'{target_of(plan).name}' is as it was; run the job again")
+    else:
+        parts.append("what was written is right, and the next run completes it")
+    try:
+        with stores.collections(plan.options, plan.place) as collections:
+            collections.abandon(target_of(plan), plan.run)
+    except Exception as left:  # why the job failed is what people must hear of, whatever becomes of its remains
+        parts.append(f"what it has left there was not removed: {said(left)}")
+    return _failed(plan, reports, "; ".join(parts))
+
+
+def _failed(plan: Plan, reports: Sequence[PartitionReport], error: str) -> WriteReport:
     total = _report(plan, reports)
+    total.error = error
     _discard_rejects(plan, total)
-    done = f"{len(reports)} of {partitions} partitions had ended well; " if partitions is not None else ""
-    again = (
-        f"'{target_of(plan).name}' is as it was; run the job again"
-        if plan.spec.overwrite
-        else "what was written is right, and the next run completes it"
-    )
-    total.error = f"{error + '; ' if error else ''}{done}{again}"
     _save(total, plan.options.report_path)
     return total
 

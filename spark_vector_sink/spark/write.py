@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,15 +11,13 @@ from pyspark.sql import DataFrame
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
-from spark_vector_sink.errors import OptionError, VectorSinkError
+from spark_vector_sink.errors import OptionError
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.spark import arrow
 from spark_vector_sink.spark.task import current_task, shipped_files
 
 REPORTS = pa.schema([("report", pa.string())])
-
-log = logging.getLogger("spark_vector_sink")
 
 
 def check(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND, **options: Any) -> Plan:
@@ -43,19 +39,12 @@ def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND
         raise OptionError("a resource profile needs Spark 4.0 or newer")
     checked = check(df, name, mode=mode, **options).accepted()
     rows, declared = _columns_in_use(checked, df)
-    plan = sink.prepare(checked)
-    reports: list[PartitionReport] = []
-    try:
+
+    def tasks(plan: Plan) -> list[PartitionReport]:
         told = rows.mapInArrow(_writer(plan, declared), "report string", **({} if profile is None else {"profile": profile})).collect()
-        reports += (PartitionReport.from_json(row.report) for row in told)
-        report = sink.finish(plan, reports)
-    except BaseException as error:
-        log.error(str(sink.abandon(plan, reports, None, _reason(error))))
-        raise
-    for warning in report.warnings:
-        log.warning(warning)
-    log.info(str(report))
-    return report
+        return [PartitionReport.from_json(row.report) for row in told]
+
+    return sink.run(checked, tasks)
 
 
 def _must_be_spark(df: Any) -> None:
@@ -89,11 +78,3 @@ def _writer(plan: Plan, declared: pa.Schema) -> Callable[[Iterator[pa.RecordBatc
         yield pa.RecordBatch.from_pydict({"report": [report.to_json()]}, schema=REPORTS)
 
     return write_partition
-
-
-def _reason(error: BaseException) -> str:
-    """Why a job failed, in one line: Spark hands over an error of a task as text, with the lines of its traceback."""
-    if isinstance(error, VectorSinkError):
-        return str(error)
-    ours = re.findall(r"^spark_vector_sink\.errors\.\w+: (.*)$", str(error), re.MULTILINE)
-    return ours[-1].strip() if ours else f"{type(error).__name__} in a task"

@@ -23,6 +23,7 @@ from spark_vector_sink.errors import (
     TransientStoreError,
     VectorSinkError,
     first_line,
+    said,
     shorten,
 )
 
@@ -150,10 +151,33 @@ def test_shorten_makes_one_line() -> None:
     assert shorten("x" * 81) == "x" * 79 + "…"
 
 
-@pytest.mark.parametrize(("said", "line"), [("\n  one\ntwo", "one"), ("one", "one"), (" \n", ""), ("", "")])
-def test_the_first_line_of_an_error(said: str, line: str) -> None:
+TASK = """An exception was thrown from the Python worker.
+Traceback (most recent call last):
+  File "sink.py", line 1, in write_partition
+spark_vector_sink.errors.StoreError: the first
+During handling of the above exception, another exception occurred:
+spark_vector_sink.errors.BadRowError: the row with key '1' cannot be written
+    at org.apache.spark"""
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (BadRowError("1", "text", "is null"), "the row with key '1' cannot be written: column 'text' is null"),
+        (RuntimeError(TASK), "the row with key '1' cannot be written"),
+        (OSError("disk full\nand more"), "OSError: disk full"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_what_an_error_says(error: BaseException, line: str) -> None:
+    """Our own words, also where Spark hands them over in a traceback of a task; else the class, with what it says."""
+    assert said(error) == line
+
+
+@pytest.mark.parametrize(("words", "line"), [("\n  one\ntwo", "one"), ("one", "one"), (" \n", ""), ("", "")])
+def test_the_first_line_of_an_error(words: str, line: str) -> None:
     """Blank lines before it do not count; an error that says nothing has an empty one."""
-    assert first_line(ValueError(said)) == line
+    assert first_line(ValueError(words)) == line
 
 
 def _classes() -> list[type[VectorSinkError]]:

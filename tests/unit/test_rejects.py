@@ -158,9 +158,14 @@ def test_files_are_hidden_again_where_the_job_fails_after_all(tmp_path: Path) ->
     """The error of the job is the one that is heard, and its rows are rejected again when it runs again."""
     chosen = options(tmp_path / "r")
     reports = [staged(chosen, partition) for partition in range(2)]
-    with pytest.raises(ZeroDivisionError), rejects.published(chosen, "run", reports):
-        assert len(list((tmp_path / "r").glob("*.parquet"))) == 2
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with rejects.published(chosen, "run", reports):
+            assert len(list((tmp_path / "r").glob("*.parquet"))) == 2
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list((tmp_path / "r").rglob("*.parquet")) == []
 
 

@@ -548,6 +548,31 @@ def test_the_report_is_written_though_the_store_is_gone(tmp_path: Path) -> None:
     assert "the disk went away" in json.loads((tmp_path / "report.json").read_text())["error"]
 
 
+def test_remains_that_cannot_be_removed_do_not_hide_why_the_job_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are said, the reason first."""
+
+    def fails(*_: Any) -> None:
+        raise OSError("the disk is away")
+
+    made = sink.prepare(plan(options(tmp_path / "s"), SCHEMA, "overwrite"))
+    monkeypatch.setattr(EdgeCollections, "abandon", fails)
+    assert sink.abandon(made, [], None, "a task failed").error == (
+        f"a task failed; '{tmp_path / 's'}' is as it was; run the job again; what it has left there was not removed: OSError: the disk is away"
+    )
+
+
+def test_the_report_is_written_where_the_job_ended_before_its_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as on a server that goes away between the plan and the first step."""
+
+    def fails(*_: Any) -> None:
+        raise CollectionError("the server is away")
+
+    monkeypatch.setattr(EdgeCollections, "prepare", fails)
+    with pytest.raises(CollectionError, match=r"^the server is away$"):
+        prepared(tmp_path / "s", report_path=tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["error"] == "the server is away; nothing was written"
+
+
 def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
     """The rows are there; the warning says what is not."""
     report = write(tmp_path / "s", [[rows(range(3))]], report_path="nosuch://KEY:HUSH@bucket/report.json")

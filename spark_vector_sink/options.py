@@ -109,79 +109,79 @@ class SinkOptions:
     """Every option of `format("vectorsink")` and of `write()`; keys are case-insensitive, values text."""
 
     # fmt: off
-    url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`, or those of several nodes, separated by commas; without it the store is a directory on this machine.")] = field(default=None, repr=False)
-    grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, where it cannot be found from `url` (6334, or the next port after the REST port)."), between(1, 65535)] = None
-    collection: Annotated[str | None, Doc(WHERE, "Collection to write to, or the directory of an embedded store; `.save(name)` says the same.")] = None
-    api_key: Annotated[Secret | None, Doc(WHERE, "API key; prefer the environment or a file, since Spark itself may show options.")] = field(default=None, repr=False)
+    url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`, or those of several nodes, separated by commas; without it, the store is a local directory.")] = field(default=None, repr=False)
+    grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, if it cannot be found from `url` (6334, or the port after the REST port)."), between(1, 65535)] = None
+    collection: Annotated[str | None, Doc(WHERE, "Collection to write to, or the directory of an embedded store; `.save(name)` does the same.")] = None
+    api_key: Annotated[Secret | None, Doc(WHERE, "API key; prefer the environment or a file, because Spark may show options.")] = field(default=None, repr=False)
     api_key_env: Annotated[str, Doc(WHERE, "Environment variable that holds the API key, on executors or on the driver.")] = "QDRANT_API_KEY"
     api_key_file: Annotated[str | None, Doc(WHERE, "File that holds the API key, on executors or on the driver.")] = None
     tls_ca_file: Annotated[str | None, Doc(WHERE, "PEM file of the authority that signed the server's certificate (`https` only).")] = None
     timeout_seconds: Annotated[float, Doc(WHERE, "Longest wait for one request, or for the lock of an embedded store."), between(0.1, 86_400)] = 60.0
 
     text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text; several are joined by `text_template`.")] = ("text",)
-    text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default they are joined by line breaks.")] = None
-    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column, or columns, of the document's key; `content` takes the text itself as key.")] = ("id",)
+    text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default, joined by line breaks.")] = None
+    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key; `content` uses the text itself as key.")] = ("id",)
     id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
     tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and an `is_tenant` keyword index.")] = None
-    version_column: Annotated[str | None, Doc(COLUMNS, "Column by which rows of one key are ordered (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they come.")] = None
-    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does: the words of Delta (`insert`, `update_preimage`, `update_postimage`, `delete`), of Debezium (`c`, `r`, `u`, `d`), or `upsert`.")] = None
+    version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive.")] = None
+    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does, in the words of Delta (`insert`, `update_preimage`, `update_postimage`, `delete`), of Debezium (`c`, `r`, `u`, `d`), or `upsert`.")] = None
     shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding.")] = None
-    payload_columns: Annotated[tuple[str, ...] | None, Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all of them, and none where this is empty.")] = None
+    payload_columns: Annotated[tuple[str, ...] | None, Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all; empty keeps none.")] = None
     payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload.")] = ()
     payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`.")] = field(default_factory=dict)
-    vector_column: Annotated[str | None, Doc(COLUMNS, "Column of vectors that exist already; nothing is encoded.")] = None
+    vector_column: Annotated[str | None, Doc(COLUMNS, "Column of ready-made vectors; nothing is encoded.")] = None
     vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector.")] = ""
     sparse_vector_name: Annotated[str, Doc(COLUMNS, "Name of the sparse vector in the collection, with `sparse_model`.")] = "sparse"
 
-    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder that has the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`).")] = "sentence-transformers/all-MiniLM-L6-v2"
-    sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; with `model=none` alone.")] = None
+    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder with the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`).")] = "sentence-transformers/all-MiniLM-L6-v2"
+    sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; alone with `model=none`.")] = None
     model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
     encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model; a factory with a parameter `device` gets the task's.")] = None
-    device: Annotated[str, Doc(MODEL, "`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else the CPU."), DEVICE] = AUTO
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are float32 always.")] = "auto"
-    token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU, and what fits on a GPU; halved when memory runs out."), at_least(1)] = "auto"
+    device: Annotated[str, Doc(MODEL, "Where the model runs; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else Apple's, else the CPU."), DEVICE] = AUTO
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are always float32.")] = "auto"
+    token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU, and what fits (at most 32,768) on a GPU; halved when memory runs out."), at_least(1)] = "auto"
     window_rows: Annotated[int, Doc(MODEL, "Rows read ahead and encoded together, sorted by length."), at_least(1)] = 4096
     prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text.")] = None
     prompt: Annotated[str | None, Doc(MODEL, "Text put before each text.")] = None
-    normalize: Annotated[bool | None, Doc(MODEL, "Whether vectors get length 1; by default what the model does.")] = None
-    truncate_dim: Annotated[int | None, Doc(MODEL, "Keep the first so many numbers of each vector (Matryoshka models); they are normalised again if the model normalises."), at_least(1)] = None
-    max_tokens: Annotated[int | None, Doc(MODEL, "Tokens of a text that the model reads at most; by default the model's own limit."), at_least(1)] = None
+    normalize: Annotated[bool | None, Doc(MODEL, "Whether vectors get length 1; by default as the model does.")] = None
+    truncate_dim: Annotated[int | None, Doc(MODEL, "Keep only the first n numbers of each vector (Matryoshka models), normalised again if the model normalises."), at_least(1)] = None
+    max_tokens: Annotated[int | None, Doc(MODEL, "Most tokens of a text that the model reads; by default the model's own limit."), at_least(1)] = None
     trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run.")] = False
 
-    long_text: Annotated[Literal["truncate", "chunk", "reject", "fail"], Doc(LONG_TEXT, "Text longer than the model reads: cut and counted, a point for each chunk, put at `rejects_path`, or the end of the job; an encoder of one's own must count for it.")] = "truncate"
+    long_text: Annotated[Literal["truncate", "chunk", "reject", "fail"], Doc(LONG_TEXT, "What to do with a text longer than the model reads: cut and count it, write a point per chunk, put it at `rejects_path`, or end the job; a custom encoder must count tokens for it.")] = "truncate"
     chunk_tokens: Annotated[int | None, Doc(LONG_TEXT, "Most tokens of a chunk, special tokens and prompt included; by default as many as the model reads."), at_least(8)] = None
-    chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end are the beginning of the next."), at_least(0)] = 32
+    chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end begin the next chunk."), at_least(0)] = 32
     store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload.")] = True
 
     create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created.")] = True
-    versioned: Annotated[bool, Doc(COLLECTION, "Whether a collection the sink creates is `name__v1` behind the alias `name`, so that a later overwrite switches without a gap.")] = True
+    versioned: Annotated[bool, Doc(COLLECTION, "Whether the sink creates a collection as `name__v1` behind the alias `name`, so that a later overwrite switches without a gap.")] = True
     distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared.")] = "cosine"
-    collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata are the sink's.")] = field(default_factory=dict)
-    payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, made before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
-    dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, where the collection does not exist yet."), between(1, 65_536)] = None
+    collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata belong to the sink.")] = field(default_factory=dict)
+    payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, created before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
+    dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, if the collection does not exist yet."), between(1, 65_536)] = None
     keep_versions: Annotated[int, Doc(COLLECTION, "How many earlier versions of the collection an overwrite keeps, for `rollback()`."), between(0, 100)] = 1
-    replace_collection: Annotated[bool, Doc(COLLECTION, "Whether an overwrite may replace a plain collection, which has no alias: it is missing for a moment then.")] = False
-    adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a non-empty collection that this sink has not made.")] = False
+    replace_collection: Annotated[bool, Doc(COLLECTION, "Whether an overwrite may replace a plain collection, one without an alias; it is then missing for a moment.")] = False
+    adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a collection with points that this sink has not written.")] = False
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
     batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024)] = 4 * 1024 * 1024
-    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task on their way at once; auto is about 2, grows to 8 while the task waits for the server, and halves when that cannot keep up."), between(1, 8)] = "auto"
-    max_points_per_second: Annotated[int | None, Doc(WRITING, "Most points that each task sends in a second; the server's own `write_rate_limit` holds for all tasks together."), at_least(1)] = None
+    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task in flight at once; auto is about 2, grows to 8 while the task waits for the server, and halves when the server cannot keep up."), between(1, 8)] = "auto"
+    max_points_per_second: Annotated[int | None, Doc(WRITING, "Most points that each task sends per second; the server's own `write_rate_limit` caps all tasks together."), at_least(1)] = None
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
-    wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job's end waits until the server has indexed everything (status green), so that done means searchable at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
+    wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job waits at its end until the server has indexed everything (status green), so that searches run at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
 
-    unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document that is there with the same text, model and payload is not written, and one whose payload alone has changed is not encoded.")] = "encode"
-    existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: the other payload keys and other named vectors of a point that is there stay, so that several jobs can own parts of it.")] = "replace"
+    unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document already there with the same text, model and payload is not written, and one with only a new payload is not encoded.")] = "encode"
+    existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: an existing point keeps its other payload keys and named vectors, so that several jobs can own parts of it.")] = "replace"
     delete_missing: Annotated[bool, Doc(BEHAVIOUR, "Whether documents of this `source` that the table no longer has are deleted at the end of the job.")] = False
-    source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that documents come from, kept in each point, for `delete_missing`.")] = None
-    max_delete_share: Annotated[float, Doc(BEHAVIOUR, "The greatest share of the source's documents that `delete_missing` may delete; where there are more, none is, and the job says so."), between(0, 1)] = 0.1
+    source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that the documents come from, kept in each point for `delete_missing`.")] = None
+    max_delete_share: Annotated[float, Doc(BEHAVIOUR, "Greatest share of the source's documents that `delete_missing` may delete; if there are more, it deletes none, and the job says so."), between(0, 1)] = 0.1
     tombstone_days: Annotated[float, Doc(BEHAVIOUR, "How long a deletion under a `version_column` is remembered, so that a late row cannot bring the document back."), between(0, 36_500)] = 30.0
-    on_bad_row: Annotated[Literal["fail", "reject"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job, or is put at `rejects_path`, with the reason, while the others are written.")] = "fail"
-    rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset, on any filesystem Arrow knows, that gets rejected rows; Spark reads it, and mended rows are written from it again.")] = None
-    max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; the job fails at more of them."), COUNT_OR_SHARE] = None
-    retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is tried again before the task fails."), between(0, 604_800)] = 600.0
-    report_path: Annotated[str | None, Doc(BEHAVIOUR, "File, on any filesystem Arrow knows, that gets the report as JSON, also after a failure; in a stream each micro-batch has its own (`report-17.json`).")] = None
-    progress_seconds: Annotated[float, Doc(BEHAVIOUR, "How often a task says in its executor's log (stderr) how far it is: rows done, tokens encoded, the rate of both, rejects; 0 says nothing."), between(0, 86_400)] = 30.0
+    on_bad_row: Annotated[Literal["fail", "reject"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job, or is put at `rejects_path` with the reason, while the others are written.")] = "fail"
+    rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset for rejected rows, on any filesystem Arrow knows; Spark can read it, and write fixed rows again.")] = None
+    max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; with more, the job fails."), COUNT_OR_SHARE] = None
+    retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is retried before the task fails."), between(0, 604_800)] = 600.0
+    report_path: Annotated[str | None, Doc(BEHAVIOUR, "File for the report as JSON, on any filesystem Arrow knows, also after a failure; in a stream, each micro-batch has its own (`report-17.json`).")] = None
+    progress_seconds: Annotated[float, Doc(BEHAVIOUR, "How often a task logs its progress to its executor's stderr: rows done, tokens encoded, the rates of both, rejects; 0 logs nothing."), between(0, 86_400)] = 30.0
     # fmt: on
 
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)

@@ -396,7 +396,7 @@ def test_any_mapping_parses_or_is_explained(options: dict[str, str]) -> None:
     assert len(str(OptionError(found)).splitlines()) == 1
     for name in options:
         known = name.lower() in option_table() or name.lower() in SPARK_KEYS
-        assert known or any(f"option '{name.lower()}'" in problem for problem in found)
+        assert known or any(f"option '{name.lower()}'" in problem.lower() for problem in found)
     assert pickle.loads(pickle.dumps(parsed)).given == parsed.given
 
 

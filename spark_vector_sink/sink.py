@@ -180,15 +180,17 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     parts = [error] if error else []
     if partitions is not None:
         parts.append(f"{len(reports)} of {partitions} partitions had ended well")
-    if plan.spec.overwrite:
-        parts.append(f"'{target_of(plan).name}' is as it was; run the job again")
-    else:
-        parts.append("what was written is right, and the next run completes it")
+    stands = (
+        f"'{target_of(plan).name}' is as it was; run the job again"
+        if plan.spec.overwrite
+        else "what was written is right, and the next run completes it"
+    )
     try:
         with stores.collections(plan.options, plan.place) as collections:
-            collections.abandon(target_of(plan), plan.run)
+            stands = collections.abandon(target_of(plan), plan.run) or stands
     except Exception as left:  # why the job failed is what people must hear of, whatever becomes of its remains
-        parts.append(f"what it has left there was not removed: {said(left)}")
+        stands += f"; what it has left there was not removed: {said(left)}"
+    parts.append(stands)
     return _failed(plan, reports, "; ".join(parts))
 
 

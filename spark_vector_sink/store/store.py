@@ -217,8 +217,11 @@ class Collections(Protocol):
         Raises PermanentStoreError, which says that all points are written, where the store is away, or shows no progress, for `retry_max_seconds`.
         """
 
-    def abandon(self, target: Target, run: str) -> None:
-        """Clean up after a failed run. Never deletes points: tasks may still be running."""
+    def abandon(self, target: Target, run: str) -> str:
+        """Clean up after a failed run. Never deletes points: tasks may still be running.
+
+        Returns a sentence about what an overwrite's name stands for now, where that is not what it was; else "".
+        """
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the collection; empty where it has written nothing."""

@@ -107,6 +107,21 @@ def overtaken(name: str, standing: str | None, planned: str | None) -> Collectio
     )
 
 
+def moved_already(name: str) -> str:
+    """What an overwrite says that failed behind its last step but one."""
+    return f"'{name}' stands for the new version already"
+
+
+def dropped_already(name: str) -> str:
+    """What an overwrite says that failed in the one gap there is."""
+    return f"the plain collection '{name}' is dropped already, and its new version is whole: rollback('{name}') lets that one serve"
+
+
+def unknown(name: str) -> str:
+    """What an overwrite says that cannot see whether it failed in that gap."""
+    return f"whether '{name}' is as it was cannot be seen now; where it is gone, rollback('{name}') lets its new version serve"
+
+
 def replaced_meanwhile(name: str, standing: str, physical: str) -> CollectionError:
     """The error of an append that wrote to a version which no longer serves."""
     return CollectionError(

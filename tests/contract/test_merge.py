@@ -12,8 +12,10 @@ from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import CollectionError, RefusedError
+from spark_vector_sink.store.qdrant import moving_in
 from tests.contract.test_deliveries import Encoded, encoded, ends, texts
-from tests.jobs import Place, place
+from tests.fake_server import FakeServer
+from tests.jobs import Place, place, server_place
 
 __all__ = ["encoded", "place"]
 
@@ -39,6 +41,17 @@ def asked(place: Place, question: str, **options: Any) -> list[tuple[str, float]
     encoders.unload()
     answers = spark_vector_sink.search(str(place.options["path"]), question, limit=10, **where, **options)
     return [(answer.key, round(answer.score, 4)) for answer in answers]
+
+
+def test_a_server_that_would_replace_everything_is_refused(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qdrant 1.16 does not know an upsert that only inserts, and takes it for one that replaces."""
+    monkeypatch.setattr(moving_in, "FIRST_TO_INSERT_ONLY", (9, 0))
+    place = server_place(fake_server, "articles")
+    with pytest.raises(
+        CollectionError, match=r"^option 'existing' = 'merge' needs Qdrant 9\.0 or newer, and the server at .* is Qdrant 1\.18\.2, which would"
+    ):
+        place.write(texts(x="one"), **MERGE)
+    place.write(texts(x="one"), **FIRST)
 
 
 class TestFields:

@@ -10,7 +10,7 @@ import pytest
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import rollback, sink, stores
-from spark_vector_sink.errors import CollectionError, IncompleteError, OptionError
+from spark_vector_sink.errors import CollectionError, IncompleteError, OptionError, PermanentStoreError
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import WriteReport
@@ -140,6 +140,56 @@ def test_of_two_first_ones_at_once_one_wins(place: Place) -> None:
     ):
         ended(second, vectors(1, start=20))
     assert place.stored().keys() == {10}
+
+
+@pytest.mark.parametrize(("method", "kind"), [("Collections/Delete", "applied_then_unavailable"), ("Collections/UpdateAliases", "unavailable")])
+def test_a_hiccup_while_a_plain_collection_is_replaced(fake_server: FakeServer, method: str, kind: str) -> None:
+    """Between its drop and the alias nothing but the new version is left: the step is done again, and no job is taken for another one."""
+    place = server_place(fake_server, "articles", vector_column="v")
+    place.write(vectors(5), versioned=False)
+    plan = begun(place, vectors(3, start=10), replace_collection=True)
+    fake_server.fault(method, kind)
+    assert ended(plan, vectors(3, start=10)).stored_points == 3
+    assert (there(place), place.stored().keys()) == ({"v1": "ready"}, {10, 11, 12})
+
+
+def test_a_job_that_fails_in_that_gap_leaves_its_version(fake_server: FakeServer) -> None:
+    """And says how to let it serve: it is all that is left."""
+    place = server_place(fake_server, "articles", vector_column="v", retry_max_seconds=0)
+    place.write(vectors(5), versioned=False)
+    plan = begun(place, vectors(3, start=10), replace_collection=True)
+    fake_server.fault("Collections/UpdateAliases", "unavailable", times=None)
+    with pytest.raises(PermanentStoreError):
+        ended(plan, vectors(3, start=10))
+    fake_server.clear_faults()
+    error = sink.abandon(plan, [], None, "no answer").error
+    assert error == (
+        "no answer; the plain collection 'articles' is dropped already, and its new version is whole: rollback('articles') lets that one serve"
+    )
+    assert back(place) == "articles__v1"
+    assert place.stored().keys() == {10, 11, 12}
+
+
+def test_a_job_that_fails_behind_the_move_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name stands for its version by then."""
+    place.write(vectors(1))
+    plan = begun(place, vectors(2, start=10))
+    ended(plan, vectors(2, start=10))
+    error = sink.abandon(plan, [], None, "killed").error
+    assert error == f"killed; '{plan.target and plan.target.name}' stands for the new version already"
+    assert place.stored().keys() == {10, 11}
+
+
+@pytest.mark.parametrize("server", ["fake_server", pytest.param("qdrant_server", marks=pytest.mark.qdrant)])
+def test_a_collection_whose_name_looks_like_a_version(request: pytest.FixtureRequest, server: str) -> None:
+    """`articles__v2` that is a collection of its own is none of `articles`: it is neither written to nor dropped."""
+    place = server_place(request.getfixturevalue(server), vector_column="v")
+    other = Place({**place.options, "path": f"{place.options['path']}__v2", "versioned": False})
+    other.write(vectors(5))
+    place.write(vectors(1, start=10))
+    for start in (20, 30, 40):
+        place.write(vectors(1, start=start), mode="overwrite", keep_versions=0)
+    assert (place.stored().keys(), other.stored().keys()) == ({40}, set(range(5)))
 
 
 def test_an_append_beside_an_overwrite_says_that_its_rows_are_gone(place: Place) -> None:
@@ -277,10 +327,10 @@ def test_what_fails_after_the_alias_has_moved_is_a_warning(fake_server: FakeServ
     place.write(vectors(2))
     note = Versions._note
 
-    def refusing(self: Versions, physical: str, state: str) -> None:
+    def refusing(self: Versions, physical: str, state: str, **more: Any) -> None:
         if state == READY and physical.endswith("__v2"):
             raise CollectionError("no more notes today")
-        note(self, physical, state)
+        note(self, physical, state, **more)
 
     monkeypatch.setattr(Versions, "_note", refusing)
     report = place.write(vectors(3), mode="overwrite")

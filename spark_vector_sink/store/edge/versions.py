@@ -106,11 +106,15 @@ def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple
     return current, goal
 
 
-def abandon(directory: StoreDirectory, physical: str, run: str) -> None:
-    """Remove the version of a run that failed; its tasks write nothing here."""
+def abandon(directory: StoreDirectory, physical: str, run: str) -> bool:
+    """Remove the version of a run that failed; its tasks write nothing here. Whether it stays, because CURRENT names it already."""
     note = _read_note(directory, physical)
-    if note is not None and note.run == run and directory.current() != physical:
-        drop(directory, [physical])
+    if note is None or note.run != run:
+        return False
+    if directory.current() == physical:
+        return True
+    drop(directory, [physical])
+    return False
 
 
 def is_aside(directory: StoreDirectory, physical: str) -> bool:

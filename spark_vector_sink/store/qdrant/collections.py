@@ -17,6 +17,7 @@ from spark_vector_sink.store.guard import guard_problems, left_out, other_model
 from spark_vector_sink.store.qdrant.address import Address, answers
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, vector_problems
+from spark_vector_sink.store.qdrant.heart import STATE_KEY
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.inheriting import index_schema
 from spark_vector_sink.store.qdrant.inspecting import Inspecting
@@ -44,7 +45,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
         if spec.overwrite:
             return self._resolve_overwrite(name, spec)
-        problems = list(config_problems(spec))
+        problems = [*config_problems(spec), *self._merge_problems(spec)]
         found = self._info(name)
         if found is not None:
             return self._existing(Target(name, self._behind(name), True, problems=tuple(problems)), found, spec)
@@ -160,10 +161,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
 
         return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), self._patience)
 
-    def abandon(self, target: Target, run: str) -> None:
+    def abandon(self, target: Target, run: str) -> str:
         """Nothing to clean of an append: points that were written are right, and the next run writes them again."""
-        if target.overwrites:
-            self._abandon_version(target, run)
+        return self._abandon_version(target, run) if target.overwrites else ""
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
         return self._asking_again(f"reading points of '{target.physical}'", lambda: probe(self._client, target.physical, most))
@@ -212,7 +212,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         arguments = creation(spec)
         try:
             with self._asking(f"creating the collection '{target.physical}'"):
-                self._client.create_collection(target.physical, metadata=_remembered(spec.metadata, run), **arguments)
+                version = {} if target.physical == target.name else {STATE_KEY: {"state": versions.READY}}
+                self._client.create_collection(target.physical, metadata={**_remembered(spec.metadata, run), **version}, **arguments)
         except CollectionError:
             # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
             theirs = self._info(target.physical)

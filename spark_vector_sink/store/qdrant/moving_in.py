@@ -20,6 +20,9 @@ from spark_vector_sink.store.store import CollectionSpec, Target
 FIRST_SERVER = (1, 18)
 """Which can give a collection another vector."""
 
+FIRST_TO_INSERT_ONLY = (1, 17)
+"""An older one does not know that mode of an upsert, and replaces the points that are there as a whole."""
+
 QUIET_SECONDS = 60.0
 """How long a job waits for a server that optimises, before it gives the collection another vector."""
 
@@ -81,13 +84,24 @@ class MovingIn(Connection):
         if not hasattr(self._client, "create_vector_name"):
             yield f"the collection '{target.name}' has no vector {names}, and this qdrant-client cannot add one; install qdrant-client 1.18 or newer"
             return
-        version = self._asking_again("asking for the version", lambda: str(self._client.info().version))
-        numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-        if len(numbers) == 2 and numbers < FIRST_SERVER:
+        if version := self._version_older_than(FIRST_SERVER):
             yield (
                 f"the collection '{target.name}' has no vector {names}, and the server at {self._address} is Qdrant {version}, which cannot add one to a collection; "
                 f"update it to {'.'.join(map(str, FIRST_SERVER))}, or write to another collection"
             )
+
+    def _merge_problems(self, spec: CollectionSpec) -> Iterator[str]:
+        if spec.merge and (version := self._version_older_than(FIRST_TO_INSERT_ONLY)):
+            yield (
+                f"option 'existing' = 'merge' needs Qdrant {'.'.join(map(str, FIRST_TO_INSERT_ONLY))} or newer, and the server at {self._address} is Qdrant "
+                f"{version}, which would replace what other jobs have written; update it"
+            )
+
+    def _version_older_than(self, wanted: tuple[int, int]) -> str:
+        """The server's version where it is older; else ""."""
+        version = self._asking_again("asking for the version", lambda: str(self._client.info().version))
+        numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+        return version if len(numbers) == 2 and numbers < wanted else ""
 
     def _move_in(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> None:
         """Create the vectors, and remember whose they are. Two jobs may do it at once: the second to come changes nothing, or is refused."""

@@ -54,7 +54,7 @@ class Versions(Connection):
             raise versions.nothing_earlier(name, standing)
         self._patiently(lambda: self._switch(name, standing, goal))
         if standing is not None and self._is_version(standing, name):
-            self._patiently(lambda: self._note(standing, ROLLED_BACK))
+            self._patiently(lambda: self._note(standing, ROLLED_BACK, serves=True))
         return standing, goal
 
     def _resolve_overwrite(self, name: str, spec: CollectionSpec) -> Target:
@@ -118,10 +118,10 @@ class Versions(Connection):
             return replace(target, physical=physical)
 
     def _publish(self, target: Target, run: str) -> None:
-        self._check_is_ours(target, run)
+        state = self._state_of_ours(target, run)
         standing = self._standing(target.name)
         if standing != target.physical:
-            if standing != target.replaces:
+            if standing != target.replaces and not _between(target, standing, state):
                 raise versions.overtaken(target.name, standing, target.replaces)
             self._note(target.physical, CHECKED)
             if standing == target.name:
@@ -129,7 +129,7 @@ class Versions(Connection):
                     self._client.delete_collection(target.name)
                 standing = None
             elif standing is not None and self._is_version(standing, target.name):
-                self._note(standing, READY)  # it serves; a job that was killed between two steps may have noted less
+                self._note(standing, READY, serves=True)  # a job that was killed between two steps may have noted less
             self._switch(target.name, standing, target.physical)
 
     def _beat(self, physical: str) -> None:
@@ -139,10 +139,11 @@ class Versions(Connection):
             with self._asking(f"giving a sign of life of '{physical}'"):
                 self._client.update_collection(physical, metadata={HEARTBEAT_KEY: time.time()})
 
-    def _check_is_ours(self, target: Target, run: str) -> None:
+    def _state_of_ours(self, target: Target, run: str) -> str:
         found = self._info(target.physical)
         if found is None or our_metadata(found).get("run") != run:
             raise CollectionError(f"'{target.physical}', which this job has filled, was deleted, or made anew, meanwhile; run the job again")
+        return state_of(found)
 
     def _switch(self, name: str, standing: str | None, goal: str) -> None:
         """Point the alias at `goal`, if it stands for `standing`. The server looks and moves in one request: it refuses to rename an alias that is
@@ -167,21 +168,29 @@ class Versions(Connection):
         with self._asking("changing aliases"):
             self._client.update_collection_aliases(list(actions))
 
-    def _abandon_version(self, target: Target, run: str) -> None:
-        """Say that nobody will finish this version. It is dropped by a later job: tasks of this one may still be writing."""
+    def _abandon_version(self, target: Target, run: str) -> str:
+        """Say that nobody will finish this version, which is dropped by a later job: tasks of this one may still be writing. What the name stands
+        for now, in a sentence, where it is not what it was; a version is kept where nothing else is left."""
         try:
-            found = self._info(target.physical)
-            if found is None or our_metadata(found).get("run") != run or self._standing(target.name) == target.physical:
-                return
+            found, standing = self._info(target.physical), self._standing(target.name)
+            if standing == target.physical:
+                return versions.moved_already(target.name)
+            if found is None or our_metadata(found).get("run") != run:
+                return ""
+            if _between(target, standing, state_of(found)):
+                return versions.dropped_already(target.name)
             self._note(target.physical, ABANDONED)
         except (CollectionError, StoreError) as error:
             hour = round(versions.STALE_SECONDS / 60)
             log.warning(f"'{target.physical}' is left behind, and dropped by an overwrite that begins {hour} minutes from now or later: {error}")
+            return versions.unknown(target.name) if target.replaces == target.name else ""
+        return ""
 
-    def _note(self, physical: str, state: str) -> None:
-        """Write what a version is worth into its metadata. A collection that somebody else made is left as it is."""
+    def _note(self, physical: str, state: str, serves: bool = False) -> None:
+        """Write what a version is worth into its metadata. A collection that somebody else made is left as it is. serves: it is behind the alias, so one
+        that we have written to is a version."""
         found = self._info(physical)
-        if found is None or state_of(found) in (FOREIGN, state):
+        if found is None or state_of(found) == state or (state_of(found) == FOREIGN and not (serves and our_metadata(found))):
             return
         with self._asking(f"noting that '{physical}' is {state}"):
             self._client.update_collection(physical, metadata={STATE_KEY: {**_noted(found), "state": state}})
@@ -232,9 +241,14 @@ def _created(collection: str, alias: str) -> models.CreateAliasOperation:
     return models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
 
 
+def _between(target: Target, standing: str | None, state: str) -> bool:
+    """Whether the plain collection of that name is dropped, and the alias not made yet: nothing but this job's version is left."""
+    return standing is None and target.replaces == target.name and state == CHECKED
+
+
 def state_of(info: models.CollectionInfo) -> str:
-    """What a version is worth; one that an append has made says nothing, and serves."""
-    return str(_noted(info).get("state", READY)) if our_metadata(info) else FOREIGN
+    """What a version is worth. One that says nothing of it is no version, whatever its name looks like: a collection of its own."""
+    return str(_noted(info).get("state", FOREIGN))
 
 
 def _noted(info: models.CollectionInfo) -> dict[str, Any]:

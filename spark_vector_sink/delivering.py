@@ -28,6 +28,10 @@ from spark_vector_sink.rows.documents import Documents
 from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Sent, ShardKey, Stored, shard_keys
 from spark_vector_sink.store.store import VectorStore
 
+MOST_WINDOWS = 8
+"""That are kept because something of the first of them is still on its way: a window may wait for one request that is tried again for minutes, while all
+that comes later goes through."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -61,6 +65,9 @@ class Delivery:
         self._report.store_seconds += time.perf_counter() - begun
         self._sent.append((window, parts))
         self._settle()
+        if len(self._sent) > MOST_WINDOWS:
+            self._store.wait_for({point for part in self._sent[0][1] if not part.sent.is_done for point in part.points.ids})
+            self._settle()
 
     def finish(self) -> None:
         """Return when everything is acknowledged and applied, and every row is counted."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.inspecting import inspect
-from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
+from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
 from spark_vector_sink.store.edge.making import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
 from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
@@ -97,11 +98,10 @@ class EdgeCollections:
 
     def _bring_in(self, directory: StoreDirectory, target: Target, run: str, deadline: float) -> Finished:
         with edge.opened(directory.shard(target.physical), deadline) as shard:
-            older = _roll_forward(directory, target.physical, shard)
+            mine = _roll_forward(directory, target.physical, shard, run) or _told(directory, run)
             staging.drop_staging(directory, run)
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
             shard.optimize()
-            mine = older.get(run, Older())
             return Finished(edge.count(shard), mine.documents, mine.deletions, mine.points)
 
     def count(self, target: Target) -> int | None:
@@ -260,12 +260,13 @@ def _settle(directory: StoreDirectory, physical: str, deadline: float) -> None:
             _roll_forward(directory, physical, shard)
 
 
-def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[str, Older]:
-    """Bring in every pending run, the earliest first: of each, how many of its points were older than what is there.
+def _roll_forward(directory: StoreDirectory, physical: str, shard: Any, mine: str = "") -> Older | None:
+    """Bring in every pending run, the earliest first. Of the run `mine`: what of it was older than what is there; None where it did not wait here. To
+    others the same is left to read, in their folder.
 
     Killed anywhere in it, the next one does it again.
     """
-    older = {}
+    told = None
     for manifest in staging.manifests(directory):
         if manifest.version != physical:
             if manifest.version != directory.current():  # of an append that was killed just when its version was replaced: as if it had ended before
@@ -276,7 +277,7 @@ def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[
             continue
         facts = read_facts(directory, physical)
         try:
-            older[manifest.run] = ingest(shard, staging.staged_files(directory, manifest), facts, directory.decisions_file(manifest.run))
+            older = ingest(shard, staging.staged_files(directory, manifest), facts, directory.decisions_file(manifest.run))
         except Exception as error:
             path = directory.manifest(manifest.run)
             raise PermanentStoreError(
@@ -284,8 +285,20 @@ def _roll_forward(directory: StoreDirectory, physical: str, shard: Any) -> dict[
                 f"put right what is wrong there, or remove {path} to give up those rows and write them again"
             ) from error
         _remember_points(directory, physical, shard)
+        if manifest.run == mine:
+            told = older
+        elif older != Older():
+            write_atomically(directory.told_file(manifest.run), json.dumps(asdict(older)))
         staging.end_run(directory, manifest.run)
-    return older
+    return told
+
+
+def _told(directory: StoreDirectory, run: str) -> Older:
+    """What somebody else, who has brought the run in, has left to read."""
+    try:
+        return Older(**json.loads(directory.told_file(run).read_text(encoding="utf-8")))
+    except FileNotFoundError:  # nothing was older, or nothing staged
+        return Older()
 
 
 def _remember_points(directory: StoreDirectory, physical: str, shard: Any) -> None:

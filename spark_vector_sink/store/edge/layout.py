@@ -62,6 +62,10 @@ class StoreDirectory:
     def decisions_file(self, run: str) -> Path:
         return self.staging(run) / "DECIDED"
 
+    def told_file(self, run: str) -> Path:
+        """What others, who have brought the run in, tell its job; the only file that they leave of it."""
+        return self.staging(run) / "TOLD"
+
     def manifest(self, run: str) -> Path:
         return self.pending / f"{run}.json"
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, shorten
+from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, TransientStoreError, shorten
 from spark_vector_sink.store.edge.filters import filter_of
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts
 from spark_vector_sink.store.edge.lock import busy, locked
@@ -27,8 +27,8 @@ several times as long as bringing the points in)."""
 TRY_LATER = "try again when it is free, or wait longer"
 
 
-class ShardInUseError(Exception):
-    """Another program holds the index until after the deadline. Never leaves the package's embedded store."""
+class ShardInUseError(TransientStoreError):
+    """Another program holds the index until after the deadline."""
 
 
 def qdrant_edge() -> Any:
@@ -131,5 +131,5 @@ def _load(path: Path, deadline: float) -> Any:
             if "WouldBlock" not in str(error):
                 raise PermanentStoreError(f"the index {path} cannot be opened: {shorten(str(error), 200)}") from error
             if time.monotonic() >= deadline:
-                raise ShardInUseError(str(path)) from None
+                raise ShardInUseError(f"the index {path} is open in a program that is not this sink; {TRY_LATER}") from None
         time.sleep(0.05)

@@ -80,9 +80,15 @@ def staged_files(directory: StoreDirectory, manifest: Manifest) -> list[Path]:
 
 
 def end_run(directory: StoreDirectory, run: str) -> None:
-    """Forget a run whose rows are in: the manifest first, so that it never names files that are gone."""
+    """Forget a run whose rows are in, but for what its job is told: the manifest first, so that it never names files that are gone."""
     directory.manifest(run).unlink(missing_ok=True)
-    drop_staging(directory, run)
+    told = directory.told_file(run)
+    if not told.exists():
+        drop_staging(directory, run)
+        return
+    for path in told.parent.iterdir():
+        if path != told:
+            path.unlink(missing_ok=True)
 
 
 def drop_staging(directory: StoreDirectory, run: str) -> None:
@@ -100,13 +106,10 @@ def sweep(directory: StoreDirectory) -> None:
 
 def last_change(folder: Path) -> float:
     """When a file was last written here, in seconds since 1970."""
-    times = []
-    for path in (folder, *folder.iterdir()):
-        try:
-            times.append(path.stat().st_mtime)
-        except FileNotFoundError:  # a task has just renamed it
-            return time.time()
-    return max(times)
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    except FileNotFoundError:  # a task has just renamed a file, or another job has removed the folder
+        return time.time()
 
 
 def _read_manifest(path: Path) -> Manifest | None:

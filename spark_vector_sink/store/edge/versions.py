@@ -38,7 +38,8 @@ class Note:
 def found(directory: StoreDirectory) -> list[Version]:
     """Every version that is there."""
     names = [path.name for path in directory.root.glob("v*") if re.fullmatch(VERSION, path.name)] if directory.root.is_dir() else []
-    return sorted((_version(directory, name) for name in names), key=lambda version: version.number)
+    there = filter(None, (_version(directory, name) for name in names))
+    return sorted(there, key=lambda version: version.number)
 
 
 def next_name(directory: StoreDirectory) -> str:
@@ -181,11 +182,15 @@ def _read_note(directory: StoreDirectory, physical: str) -> Note | None:
         raise PermanentStoreError(f"{path} cannot be read ({type(error).__name__}); remove it if {physical} is whole, or else {physical}") from None
 
 
-def _version(directory: StoreDirectory, name: str) -> Version:
+def _version(directory: StoreDirectory, name: str) -> Version | None:
+    """None where another job has just dropped it."""
     number, note = int(name[1:]), _read_note(directory, name)
     if note is None:
         return Version(name, number, READY if directory.facts_file(name).exists() else ABANDONED)  # its making was cut short
-    beat = directory.version_file(name).stat().st_mtime
+    try:
+        beat = directory.version_file(name).stat().st_mtime
+    except FileNotFoundError:
+        return None
     if directory.staging(note.run).is_dir():
         beat = max(beat, staging.last_change(directory.staging(note.run)))
     return Version(name, number, note.state, beat, note.replaced)

@@ -177,8 +177,14 @@ def test_a_missing_payload_index_ends_the_job_at_once(place: Place, fake_server:
     assert fake_server.stats().calls["Points/UpdateBatch"] == 1
 
 
-@pytest.mark.parametrize("kind", ["unavailable", "applied_then_unavailable"])
-def test_a_full_load_removes_what_is_missing_in_spite_of_trouble(fake_server: FakeServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("unavailable", {}), ("applied_then_unavailable", {}), ("acknowledged", {"applied": False}), ("wait_timeout", {"applied": False})],
+    ids=str,
+)
+def test_a_full_load_removes_what_is_missing_in_spite_of_trouble(
+    fake_server: FakeServer, kind: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Page by page; one that was removed, though the reply was lost, is no trouble for the next try. Nothing is removed without being named."""
     monkeypatch.setattr(missing, "POINTS_AT_ONCE", 7)
     place = place_on(fake_server)
@@ -188,7 +194,7 @@ def test_a_full_load_removes_what_is_missing_in_spite_of_trouble(fake_server: Fa
         task.flush()
     with place.driver() as driver:
         assert driver.missing(place.target, "s", "2") == (60, 80)
-        fake_server.fault("Points/UpdateBatch", kind, times=2)
+        fake_server.fault("Points/UpdateBatch", kind, times=2, **more)
         driver.purge(place.target, "s", "2")
         assert driver.missing(place.target, "s", "2") == (0, 20)
     assert place.points().keys() == {*range(100, 120)}

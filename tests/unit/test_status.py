@@ -10,7 +10,7 @@ from spark_vector_sink.store.qdrant.status import MissingPointError, OverloadedE
 from tests.unit.fakes import RpcFailure
 
 CODES = grpc.StatusCode
-AGAIN = {CODES.UNAVAILABLE, CODES.INTERNAL, CODES.ABORTED, CODES.CANCELLED, CODES.UNKNOWN}
+AGAIN = {CODES.UNAVAILABLE, CODES.INTERNAL, CODES.ABORTED, CODES.CANCELLED, CODES.UNKNOWN, CODES.FAILED_PRECONDITION}
 KINDS: dict[grpc.StatusCode, type[StoreError]] = {
     **dict.fromkeys(AGAIN, TransientStoreError),
     CODES.DEADLINE_EXCEEDED: OverloadedError,

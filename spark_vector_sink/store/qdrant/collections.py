@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 log = logging.getLogger("spark_vector_sink")
 
+PAYLOAD_INDEX_SECONDS = 600.0
+"""How long a payload index may take."""
+
 
 class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
     """See `Collections` for what each method promises."""
@@ -99,7 +102,11 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             if address != self._address:
                 self._same_on(address, target)
         made = self._info(target.physical)
-        return target if made is None else replace(target, made_by=our_metadata(made).get("run"), max_batch_points=most_points(made))
+        if made is None:
+            return target
+        # of two jobs that adopt a collection at once the later one writes its run over that of the other
+        is_adopted = target.exists and not target.remembered.get("run")
+        return replace(target, made_by=None if is_adopted else our_metadata(made).get("run"), max_batch_points=most_points(made))
 
     def _merge_into(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the job's vectors."""
@@ -265,9 +272,14 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             if field in present:
                 continue
             schema = index_schema(old, field, kind)
-            try:
-                with self._asking(f"creating the payload index {field}:{kind} of '{target.name}'"):
+            doing = f"creating the payload index {field}:{kind} of '{target.name}'"
+
+            def create(field: str = field, schema: Any = schema, doing: str = doing) -> None:
+                with self._asking(doing):
                     self._client.create_payload_index(target.physical, field, schema, wait=True)
+
+            try:  # a large collection takes longer for it than for any other request; asked again, the server waits for what it is at
+                retrying(create, PAYLOAD_INDEX_SECONDS, lambda: None)
             except DeniedError as error:
                 if not field.startswith(f"{RESERVED}."):
                     raise

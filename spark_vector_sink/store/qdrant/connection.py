@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from spark_vector_sink.errors import CollectionError, TransientStoreError
-from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, one_that_answers
+from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, one_that_answers
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.remembered import VECTORS
 from spark_vector_sink.store.retry import retrying
@@ -38,7 +38,13 @@ class Connection:
     def __init__(self, addresses: Sequence[Address], patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._addresses = addresses
         self._patience = patience_seconds
-        self._address = address = one_that_answers(addresses)
+        self._connect(one_that_answers(addresses))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _connect(self, address: Address) -> None:
+        self._address = address
         options: dict[str, Any] = dict(CHANNEL_OPTIONS)
         if address.tls:
             options["root_certificates"] = address.ca
@@ -48,9 +54,6 @@ class Connection:
                 host=address.host, grpc_port=address.port, prefer_grpc=True, https=address.tls, grpc_options=options, check_compatibility=False,
                 api_key=address.api_key.reveal() if address.api_key else None, timeout=max(1, round(address.timeout_seconds)), verify=_authorities(),
             )  # fmt: skip
-
-    def close(self) -> None:
-        self._client.close()
 
     def _info(self, name: str) -> models.CollectionInfo | None:
         """A collection, by its own name or an alias; None where there is none."""
@@ -78,8 +81,19 @@ class Connection:
         return self._patiently(asked)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask until it is answered, for as long as this connection is patient. Raises the error that cannot heal, or PermanentStoreError."""
-        return retrying(ask, self._patience, lambda: None)
+        """Ask until it is answered, for as long as this connection is patient, another node where the one that was asked is gone. Raises the error that
+        cannot heal, or PermanentStoreError."""
+
+        def asked() -> T:
+            try:
+                return ask()
+            except TransientStoreError:
+                if len(self._addresses) > 1 and not answers(self._address):
+                    self._client.close()
+                    self._connect(one_that_answers(self._addresses))
+                raise
+
+        return retrying(asked, self._patience, lambda: None)
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from spark_vector_sink.errors import TransientStoreError
 from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.qdrant.connection import Connection
 from spark_vector_sink.store.qdrant.filters import CHUNK, DELETED, RUN, SOURCE
@@ -58,7 +59,9 @@ class Missing(Connection):
 
     def _remove(self, target: Target, which: Which, doing: str) -> None:
         def remove(ids: list[Any], shard_key: Any) -> None:
-            self._client.batch_update_points(target.physical, _removal(ids, which.proposes, shard_key), wait=True)
+            told = self._client.batch_update_points(target.physical, _removal(ids, which.proposes, shard_key), wait=True)
+            if any(result.status != models.UpdateStatus.COMPLETED for result in told):
+                raise TransientStoreError(f"{doing} was not applied in time")
 
         self._each_page(target, which, doing, remove)
 

@@ -45,7 +45,7 @@ class Sender:
         self.retries = 0
         self._nodes, self._collection, self._limit = nodes, collection, limit
         self._retry_max_seconds = retry_max_seconds
-        self._most_points = most_points
+        self._most_points, self._most_read = most_points, IDS_AT_ONCE
         self._closing = closing
         self._fingerprint = fingerprint
         self._trouble = Trouble(retry_max_seconds)
@@ -68,9 +68,18 @@ class Sender:
         there: dict[PointId, Stored] = {}
         for places in in_shards(shard_keys, len(ids)):
             those, keys = [ids[place] for place in places.tolist()], None if shard_keys is None else [shard_keys[places[0]]]
-            for start in range(0, len(those), IDS_AT_ONCE):
-                request = reading(self._collection, those[start : start + IDS_AT_ONCE], self._fingerprint, keys)
-                there.update(found(ask("Points/Get", request), self._fingerprint))
+            start = 0
+            while start < len(those):
+                part = those[start : start + self._most_read]
+                try:
+                    there.update(found(ask("Points/Get", reading(self._collection, part, self._fingerprint, keys)), self._fingerprint))
+                except TooLargeError:  # a limit of reads in a minute counts each point
+                    if len(part) == 1:
+                        raise
+                    with self._lock:
+                        self._most_read = min(self._most_read, len(part) // 2)
+                else:
+                    start += len(part)
         return there
 
     def vector_names(self) -> list[str]:
@@ -86,6 +95,7 @@ class Sender:
 
     def _send(self, request: Request) -> dict[PointId, str]:
         """The points that the server refuses, each with its words; all others are applied."""
+        had_failed = False
         try:
             self._apply(request)
         except TooLargeError as error:
@@ -96,11 +106,12 @@ class Sender:
         except RefusedPointsError as error:
             return self._refused(request, error)
         except _SmallerError:
-            pass
+            had_failed = True
         else:
             return {}
         found = {point: reason for half in request.halves() for point, reason in self._send(half).items()}
-        self._trouble.over()
+        if had_failed:
+            self._trouble.over()
         return found
 
     def _refused(self, request: Request, error: RefusedPointsError) -> dict[PointId, str]:

@@ -71,6 +71,7 @@ MEANINGS = (
     Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # what Qdrant 1.18 says where a point is more than it can digest
     Meaning(CODES.INTERNAL, AGAIN),
     Meaning(CODES.ABORTED, AGAIN),
+    Meaning(CODES.FAILED_PRECONDITION, AGAIN),  # a shard that is moving between nodes, a lock on writes
     Meaning(CODES.CANCELLED, LESS, words=("Timeout expired",)),  # the server keeps our deadline, too, and is sometimes first
     Meaning(CODES.CANCELLED, AGAIN),
     Meaning(CODES.UNKNOWN, AGAIN),

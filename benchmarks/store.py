@@ -74,6 +74,8 @@ def server() -> Iterator[Server]:
     made = Server(found.url, found.grpc_port, words, getattr(found, "pid", None))
     try:
         yield made
-        made.drop_all()
     finally:
-        found.stop()
+        try:
+            made.drop_all()
+        finally:
+            found.stop()

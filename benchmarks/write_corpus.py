@@ -67,7 +67,7 @@ def kill_a_worker() -> None:
 
 
 def busy_workers(seconds: float = 20.0) -> list[int]:
-    """Forked Python workers of Spark that have used so many seconds of CPU (Linux)."""
+    """Forked Python workers of this process's Spark that have used so many seconds of CPU (Linux)."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -76,9 +76,20 @@ def busy_workers(seconds: float = 20.0) -> list[int]:
         except OSError:
             continue
         ticks = int(fields[11]) + int(fields[12])
-        if b"pyspark.daemon" in command and ticks / os.sysconf("SC_CLK_TCK") > seconds:
-            found.append(int(stat.parent.name))
+        process = int(stat.parent.name)
+        if b"pyspark.daemon" in command and ticks / os.sysconf("SC_CLK_TCK") > seconds and is_ours(process):
+            found.append(process)
     return found
+
+
+def is_ours(process: int) -> bool:
+    """Whether this process has started it, by way of others."""
+    while process > 1 and process != os.getpid():
+        try:
+            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[1])
+        except OSError:
+            return False
+    return process == os.getpid()
 
 
 if __name__ == "__main__":

@@ -235,8 +235,11 @@ def _save(report: WriteReport, path: str | None) -> None:
         return
     try:
         filesystem, name = located(path)
-        with filesystem.open_output_stream(name) as file:
+        beside = f"{name}.part" if filesystem.type_name == "local" else name  # elsewhere a file is there when it is closed
+        with filesystem.open_output_stream(beside) as file:
             file.write(report.to_json().encode())
+        if beside != name:
+            filesystem.move(beside, name)
     except (OSError, pa.ArrowException) as error:
         report.warnings.append(
             f"the report could not be written to option 'report_path' = {shorten(path.rpartition('@')[2])!r}: {type(error).__name__}"

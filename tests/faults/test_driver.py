@@ -46,6 +46,14 @@ def test_a_payload_index_that_takes_long(fake_server: FakeServer) -> None:
     assert place.write(vectors(3, tag=["a"] * 3), payload_indexes="tag:keyword").stored_points == 3
 
 
+def test_a_setting_that_makes_a_load_slow_is_said(fake_server: FakeServer) -> None:
+    """With `prevent_unoptimized` each request waits for the server's optimizer; nothing else would tell why a job takes thirty times as long."""
+    place = server_place(fake_server, "articles", vector_column="v")
+    place.write(vectors(1), collection_config={"optimizers_config": {"prevent_unoptimized": True}})
+    (warning,) = place.write(vectors(1)).warnings
+    assert warning.startswith("'articles' has prevent_unoptimized=true, with which every request waits for the server's optimizer; switch it off")
+
+
 def test_another_node_is_asked_where_one_is_gone() -> None:
     """In the middle of a job, too: its end needs any node of them."""
     with FakeServer() as first, FakeServer() as second:

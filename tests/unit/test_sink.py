@@ -525,6 +525,7 @@ def test_the_report_is_written_as_json(tmp_path: Path) -> None:
     """Every number of the report that is returned."""
     report = write(tmp_path / "s", [[rows(range(3))]], report_path=tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text()) == report.to_dict()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("report")] == ["report.json"]
 
 
 def test_the_report_is_written_after_a_failure(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from spark_vector_sink.store.qdrant.pages import Pages
 from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.search import query
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
-from spark_vector_sink.store.qdrant.strict import most_points, wants_indexes
+from spark_vector_sink.store.qdrant.strict import most_points, slow_ones, wants_indexes
 from spark_vector_sink.store.qdrant.versions import state_of
 from spark_vector_sink.store.question import Filter, SparseQuery
 from spark_vector_sink.store.remembered import VECTORS, fingerprint_field, of_vector
@@ -209,6 +209,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             dimension=dimension,
             problems=tuple(problems),
             plan=tuple(plan),
+            warnings=tuple(slow_ones(target.name, info)),
             points=info.points_count,
             max_batch_points=most_points(info),
             remembered=theirs,

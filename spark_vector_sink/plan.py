@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from spark_vector_sink import models, specs, stores
+from spark_vector_sink import models, paths, specs, stores
 from spark_vector_sink.delivery import places, rejects
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
@@ -205,10 +205,18 @@ def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
 def report_problems(options: SinkOptions) -> Iterator[str]:
     """Why no report can be put at `report_path`, as far as it shows before the job."""
     path = options.report_path
-    if path is None or "://" in path:
+    if path is None:
         return
-    file = Path(path).expanduser().absolute()
-    if not file.parent.is_dir():
-        yield f"option 'report_path' = {path!r}: the directory does not exist"
-    elif "\0" in path or file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        yield f"option 'report_path' = {path!r} is no file that can be written"
+    option = f"option 'report_path' = {places.shown(path)}"
+    try:
+        filesystem, name = places.located(path)
+    except (OSError, pa.ArrowException) as error:
+        yield f"{option} is no place that Arrow can write to ({type(error).__name__}); name a file, or a URL such as s3://bucket/report.json"
+        return
+    if filesystem.type_name != "local":
+        return
+    file = Path(name)
+    if not paths.is_folder(file.parent):
+        yield f"{option}: the directory does not exist, or cannot be seen"
+    elif path.endswith("/") or paths.is_folder(file) or not os.access(file if paths.is_file(file) else file.parent, os.W_OK):
+        yield f"{option} is no file that can be written"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow.fs
 
+from spark_vector_sink import paths
 from spark_vector_sink.errors import shorten
 
 
@@ -19,7 +18,7 @@ def located(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
 
 def absolute(place: str) -> str:
     """The place as every process understands it, whatever its working directory."""
-    return place if _is_url(place) else str(Path(place).expanduser().absolute())
+    return place if _is_url(place) else str(paths.local(place).absolute())
 
 
 def shown(place: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from spark_vector_sink import paths
 from spark_vector_sink.encode import model_settings
 from spark_vector_sink.encode.model_settings import ModelSettings
 from spark_vector_sink.errors import EncodingError, MissingPackageError
@@ -33,10 +34,10 @@ class ModelFiles(ModelSettings):
 def read(model: str, revision: str | None, shipped: Path | None = None) -> ModelFiles:
     """Look the model up: a folder, else the name of one in `shipped`, where Spark puts what it ships to tasks, else a name on the hub.
     Raises EncodingError in one line where it is none of them, or is damaged."""
-    folder = Path(model).expanduser()
-    is_shipped = shipped is not None and not folder.is_absolute() and not folder.is_dir() and (shipped / model).is_dir()
+    folder = paths.local(model)
+    is_shipped = shipped is not None and not folder.is_absolute() and not paths.is_folder(folder) and paths.is_folder(shipped / model)
     folder = shipped / model if shipped is not None and is_shipped else folder
-    if folder.is_dir():
+    if paths.is_folder(folder):
         if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
             raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it")
         if revision is not None:

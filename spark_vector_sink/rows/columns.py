@@ -54,9 +54,9 @@ class Columns:
 
     @property
     def payload_keys(self) -> tuple[str, ...]:
-        """Names of the key columns in the payload, in the order of the key."""
+        """Names of the key columns in the payload, in the order of the key; none where a part of the key, the text, is no column of it."""
         names = dict(self.payload)
-        return tuple(names.get(column, column) for column in self.key)
+        return () if self.content_key else tuple(names.get(column, column) for column in self.key)
 
 
 def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]:

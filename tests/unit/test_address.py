@@ -357,7 +357,7 @@ def test_a_missing_key_file_is_warned_about(answers: Answers) -> None:
     """It may be on the executors only; but a typing error looks the same."""
     answers({}, "1.18.2")
     _, warnings = find(options("http://localhost", api_key_file="/nowhere/key"))
-    assert warnings == ["option 'api_key_file' = '/nowhere/key' does not exist on the driver, which asks without a key"]
+    assert warnings == ["option 'api_key_file' = '/nowhere/key' is no file that the driver can see, so it asks without a key"]
 
 
 def test_what_follows_a_question_mark_is_refused(answers: Answers) -> None:

@@ -576,16 +576,30 @@ def test_the_report_is_written_where_the_job_ended_before_its_tasks(tmp_path: Pa
 
 def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
     """The rows are there; the warning says what is not."""
-    report = write(tmp_path / "s", [[rows(range(3))]], report_path="nosuch://KEY:HUSH@bucket/report.json")
+    (tmp_path / "there").mkdir()
+    made = prepared(tmp_path / "s", report_path=tmp_path / "there" / "report.json")
+    reports = [sink.write_partition(made, [rows(range(3))], Task(0))]
+    (tmp_path / "there").rmdir()
+    report = sink.finish(made, reports)
     assert report.stored_points == 3
     (warning,) = report.warnings
-    assert warning.startswith("the report could not be written to option 'report_path' = 'bucket/report.json': ")
+    assert warning.startswith("the report could not be written to option 'report_path' = '/")
+    assert warning.endswith(": FileNotFoundError")
 
 
 def test_a_report_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     """What can be seen before the job is said before the job."""
     assert "is no file that can be written" in check(options(tmp_path / "s", report_path=tmp_path), SCHEMA).problems[0]
-    assert "the directory does not exist" in check(options(tmp_path / "s", report_path=tmp_path / "no" / "r.json"), SCHEMA).problems[0]
+    assert "is no file that can be written" in check(options(tmp_path / "s", report_path=f"{tmp_path}/r/"), SCHEMA).problems[0]
+    for missing in (tmp_path / "no" / "r.json", "~nobody_of_that_name/r.json"):
+        assert "the directory does not exist, or cannot be seen" in check(options(tmp_path / "s", report_path=missing), SCHEMA).problems[0]
+    assert check(options(tmp_path / "s", report_path=f"file:{tmp_path}/r.json"), SCHEMA).problems == ()
+
+
+def test_a_report_path_that_arrow_does_not_know_is_refused(tmp_path: Path) -> None:
+    """Before the job, and without a word of its password."""
+    (problem,) = check(options(tmp_path / "s", report_path="nosuch://KEY:HUSH@bucket/report.json"), SCHEMA).problems
+    assert problem.startswith("option 'report_path' = 'bucket/report.json' is no place that Arrow can write to (ArrowInvalid); name a file, or a URL")
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------------------------------

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, shorten
-from spark_vector_sink.store.edge import pages, purge, staging, state, versions
+from spark_vector_sink.errors import CollectionError, StoreError
+from spark_vector_sink.store.edge import pages, pending, purge, staging, state, versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
-from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.inspecting import inspect
-from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
+from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
 from spark_vector_sink.store.edge.making import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
 from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
@@ -98,7 +96,7 @@ class EdgeCollections:
 
     def _bring_in(self, directory: StoreDirectory, target: Target, run: str, deadline: float) -> Finished:
         with edge.opened(directory.shard(target.physical), deadline) as shard:
-            mine = _roll_forward(directory, target.physical, shard, run) or _told(directory, run)
+            mine = pending.roll_forward(directory, target.physical, shard, run) or pending.told(directory, run)
             staging.drop_staging(directory, run)
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
             shard.optimize()
@@ -116,13 +114,13 @@ class EdgeCollections:
         """Remove the documents that `missing` counts, with all their chunks."""
         with self._opened(target) as shard:
             purge.purge(shard, source, run)
-            _remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
+            pending.remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
     def purge_tombstones(self, target: Target, until: int) -> None:
         """Remove the tombstones of deletions up to this moment, in seconds since 1970."""
         with self._opened(target) as shard:
             purge.purge_tombstones(shard, until)
-            _remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
+            pending.remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
     def wait_for_index(self, target: Target) -> float:
         """Nothing to wait for: `finish` builds the index itself, so everything is searchable when it returns."""
@@ -150,7 +148,7 @@ class EdgeCollections:
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         directory = StoreDirectory(Path(target.name))
         with self._locked(directory) as deadline:
-            versions.switch(directory, target.physical, run, target.replaces, keep, lambda current: _settle(directory, current, deadline))
+            versions.switch(directory, target.physical, run, target.replaces, keep, lambda current: pending.settle(directory, current, deadline))
             staging.drop_staging(directory, run)
         return []
 
@@ -159,7 +157,7 @@ class EdgeCollections:
         if directory.current() is None:  # said before a lock is left behind
             raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
         with self._locked(directory) as deadline:
-            return versions.roll_back(directory, lambda current: _settle(directory, current, deadline))
+            return versions.roll_back(directory, lambda current: pending.settle(directory, current, deadline))
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the store; empty where there is none."""
@@ -192,7 +190,7 @@ class EdgeCollections:
                 f"{name} holds vectors of {facts.dimension} dimensions, but the one to search for has {len(vector)}; use the model that made the store"
             )
         with edge.opened(directory.shard(physical), deadline) as shard:
-            _roll_forward(directory, physical, shard)
+            pending.roll_forward(directory, physical, shard)
             return edge.nearest(shard, facts, vector, limit, sparse, among)
 
     def close(self) -> None:
@@ -203,7 +201,7 @@ class EdgeCollections:
         """The index of a run's target, after bringing in what is pending."""
         directory = StoreDirectory(Path(target.name))
         with self._locked(directory) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
-            _roll_forward(directory, target.physical, shard)
+            pending.roll_forward(directory, target.physical, shard)
             yield shard
 
     def _locked(self, directory: StoreDirectory, advice: str = edge.TRY_LATER) -> AbstractContextManager[float]:
@@ -217,7 +215,7 @@ class EdgeCollections:
         wanted, new = new_indexes(facts, spec), new_vectors(facts, spec)
         if wanted or new or staging.manifests(directory):
             with edge.opened(directory.shard(physical), deadline) as shard:
-                _roll_forward(directory, physical, shard)
+                pending.roll_forward(directory, physical, shard)
                 edge.create_indexes(shard, wanted)
                 move_in(shard, new)
             facts = read_facts(directory, physical)
@@ -251,55 +249,3 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
         points=points,
         remembered=facts.metadata,
     )
-
-
-def _settle(directory: StoreDirectory, physical: str, deadline: float) -> None:
-    """Bring in what is pending, where something is."""
-    if staging.manifests(directory):
-        with edge.opened(directory.shard(physical), deadline) as shard:
-            _roll_forward(directory, physical, shard)
-
-
-def _roll_forward(directory: StoreDirectory, physical: str, shard: Any, mine: str = "") -> Older | None:
-    """Bring in every pending run, the earliest first. Of the run `mine`: what of it was older than what is there; None where it did not wait here. To
-    others the same is left to read, in their folder.
-
-    Killed anywhere in it, the next one does it again.
-    """
-    told = None
-    for manifest in staging.manifests(directory):
-        if manifest.version != physical:
-            if manifest.version != directory.current():  # of an append that was killed just when its version was replaced: as if it had ended before
-                log.warning(
-                    f"the rows of run {manifest.run} are dropped: they were for {manifest.version} of {directory.root}, which has been replaced"
-                )
-                staging.end_run(directory, manifest.run)
-            continue
-        facts = read_facts(directory, physical)
-        try:
-            older = ingest(shard, staging.staged_files(directory, manifest), facts, directory.decisions_file(manifest.run))
-        except Exception as error:
-            path = directory.manifest(manifest.run)
-            raise PermanentStoreError(
-                f"the staged rows of run {manifest.run} cannot be brought into {directory.root}: {shorten(str(error), 200)}; "
-                f"put right what is wrong there, or remove {path} to give up those rows and write them again"
-            ) from error
-        _remember_points(directory, physical, shard)
-        if manifest.run == mine:
-            told = older
-        elif older != Older():
-            write_atomically(directory.told_file(manifest.run), json.dumps(asdict(older)))
-        staging.end_run(directory, manifest.run)
-    return told
-
-
-def _told(directory: StoreDirectory, run: str) -> Older:
-    """What somebody else, who has brought the run in, has left to read."""
-    try:
-        return Older(**json.loads(directory.told_file(run).read_text(encoding="utf-8")))
-    except FileNotFoundError:  # nothing was older, or nothing staged
-        return Older()
-
-
-def _remember_points(directory: StoreDirectory, physical: str, shard: Any) -> None:
-    write_facts(directory, physical, replace(read_facts(directory, physical), points=edge.count(shard)))

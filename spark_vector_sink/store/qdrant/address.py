@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
 from qdrant_client import grpc as messages
 
+from spark_vector_sink import paths
 from spark_vector_sink.errors import CollectionError, shorten
 from spark_vector_sink.options import Secret, SinkOptions
 from spark_vector_sink.store.qdrant.status import is_rest
@@ -147,7 +147,7 @@ def find_key(options: SinkOptions) -> Secret | None:
 
 def _local_key(options: SinkOptions) -> Secret | None:
     found = _key(os.environ.get(options.api_key_env, "").strip(), f"the environment variable {options.api_key_env}")
-    if found is None and options.api_key_file and Path(options.api_key_file).expanduser().is_file():
+    if found is None and options.api_key_file and paths.is_file(paths.local(options.api_key_file)):
         content = _file(options.api_key_file, "api_key_file") or b""
         found = _key(content.decode("latin-1").strip(), f"the file {options.api_key_file}")
     return found
@@ -164,7 +164,7 @@ def _file(path: str | None, option: str) -> bytes | None:
     if path is None:
         return None
     try:
-        return Path(path).expanduser().read_bytes()
+        return paths.local(path).read_bytes()
     except OSError as error:
         raise CollectionError(f"option '{option}' = {path!r} cannot be read: {error.strerror}") from error
 
@@ -184,8 +184,8 @@ def _refuse_old(version: str, address: Address) -> None:
 
 
 def _warnings(address: Address, options: SinkOptions) -> Iterator[str]:
-    if options.api_key_file and address.api_key is None and not Path(options.api_key_file).expanduser().is_file():
-        yield f"option 'api_key_file' = {options.api_key_file!r} does not exist on the driver, which asks without a key"
+    if options.api_key_file and address.api_key is None and not paths.is_file(paths.local(options.api_key_file)):
+        yield f"option 'api_key_file' = {options.api_key_file!r} is no file that the driver can see, so it asks without a key"
     if address.api_key and not address.tls and not _is_this_machine(address.host):
         yield f"the API key goes to {address.host} over a connection without TLS; use an https url"
 

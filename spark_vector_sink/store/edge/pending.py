@@ -1,0 +1,68 @@
+"""Runs that wait in an embedded store: brought in by whoever opens it next, their own job, another one, or a search."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, replace
+from typing import Any
+
+from spark_vector_sink.errors import PermanentStoreError, shorten
+from spark_vector_sink.store.edge import shard as edge
+from spark_vector_sink.store.edge import staging
+from spark_vector_sink.store.edge.ingest import Older, ingest
+from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts, write_atomically, write_facts
+
+log = logging.getLogger("spark_vector_sink")
+
+
+def settle(directory: StoreDirectory, physical: str, deadline: float) -> None:
+    """Bring in what is pending, where something is."""
+    if staging.manifests(directory):
+        with edge.opened(directory.shard(physical), deadline) as shard:
+            roll_forward(directory, physical, shard)
+
+
+def roll_forward(directory: StoreDirectory, physical: str, shard: Any, mine: str = "") -> Older | None:
+    """Bring in every pending run, the earliest first. Of the run `mine`: what of it was older than what is there; None where it did not wait here. To
+    others the same is left to read, in their folder.
+
+    Killed anywhere in it, the next one does it again.
+    """
+    ours = None
+    for manifest in staging.manifests(directory):
+        if manifest.version != physical:
+            if manifest.version != directory.current():  # of an append that was killed just when its version was replaced: as if it had ended before
+                log.warning(
+                    f"the rows of run {manifest.run} are dropped: they were for {manifest.version} of {directory.root}, which has been replaced"
+                )
+                staging.end_run(directory, manifest.run)
+            continue
+        facts = read_facts(directory, physical)
+        try:
+            older = ingest(shard, staging.staged_files(directory, manifest), facts, directory.decisions_file(manifest.run))
+        except Exception as error:
+            path = directory.manifest(manifest.run)
+            raise PermanentStoreError(
+                f"the staged rows of run {manifest.run} cannot be brought into {directory.root}: {shorten(str(error), 200)}; "
+                f"put right what is wrong there, or remove {path} to give up those rows and write them again"
+            ) from error
+        remember_points(directory, physical, shard)
+        if manifest.run == mine:
+            ours = older
+        elif older != Older():
+            write_atomically(directory.told_file(manifest.run), json.dumps(asdict(older)))
+        staging.end_run(directory, manifest.run)
+    return ours
+
+
+def told(directory: StoreDirectory, run: str) -> Older:
+    """What somebody else, who has brought the run in, has left to read."""
+    try:
+        return Older(**json.loads(directory.told_file(run).read_text(encoding="utf-8")))
+    except FileNotFoundError:  # nothing was older, or nothing staged
+        return Older()
+
+
+def remember_points(directory: StoreDirectory, physical: str, shard: Any) -> None:
+    write_facts(directory, physical, replace(read_facts(directory, physical), points=edge.count(shard)))

@@ -59,12 +59,13 @@ def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: 
     encoder = SentenceTransformer(model, device="cpu").train()
     for name, weights in encoder.named_parameters():
         weights.requires_grad_(".pooler." not in name)  # the pooler has no part in the vectors
+    tokens = encoder.preprocess if hasattr(encoder, "preprocess") else encoder.tokenize  # before Sentence Transformers 6
     together = DistributedDataParallel(encoder)
     optimizer = torch.optim.AdamW([weights for weights in encoder.parameters() if weights.requires_grad], lr=rate)
     mine = pairs[rank::ranks][: len(pairs) // ranks // batch * batch]  # as many steps for each process
     for start in range(0, len(mine), batch):
         questions, texts = zip(*mine[start : start + batch], strict=True)
-        vectors = F.normalize(together(encoder.preprocess([*questions, *texts]))["sentence_embedding"], dim=-1)
+        vectors = F.normalize(together(tokens([*questions, *texts]))["sentence_embedding"], dim=-1)
         question, text = vectors.chunk(2)
         loss = F.cross_entropy(20 * question @ text.T, torch.arange(batch))
         optimizer.zero_grad()

@@ -102,6 +102,8 @@ def place_of(where: str) -> dict[str, str]:
         url = urlsplit(where)
     except ValueError:
         raise OptionError("the address of the collection is no URL; write http://host:6333/collection") from None
+    if "," in url.netloc or "," in url.path:
+        raise OptionError("the address of a collection is one node's; give several as option 'url' and the collection's name alone")
     server, _, collection = url.path.strip("/").rpartition("/")
     if not collection:
         raise OptionError(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.types as pat
 
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.encode.encoder import Encoded, Encoder, EncoderSpec, Tokenised
@@ -174,6 +175,8 @@ def _tokenised(rows: Iterator[pa.RecordBatch], encoder: TaskEncoder) -> Iterator
     """For each window: which rows have a text, and those texts."""
     for window in rows:
         column = window.column(0)
+        if not (pat.is_string(column.type) or pat.is_large_string(column.type) or pat.is_null(column.type)):
+            raise EncodingError(f"embed() encodes texts, and its column holds values of type {column.type}; cast it to string")
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:

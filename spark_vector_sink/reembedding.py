@@ -24,7 +24,7 @@ from spark_vector_sink.delivery import places, rejects
 from spark_vector_sink.delivery.fingerprint import Fingerprints
 from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.encoding import Task, TaskEncoder
-from spark_vector_sink.errors import CollectionError, OptionError
+from spark_vector_sink.errors import CollectionError, EncodingError, MissingPackageError, OptionError
 from spark_vector_sink.options import COLUMNS, SinkOptions, option_table
 from spark_vector_sink.plain import RESERVED, SPREAD_MARK
 from spark_vector_sink.plan import Plan
@@ -101,9 +101,12 @@ def plan(where: str, options: Mapping[str, Any], shipped: Path | None = None) ->
         text = _text_field(name, remembered)
         _alone(name, remembered)
         parsed = _as_it_was(parsed, remembered, text)
-        encoder, dimension = models.spec(parsed, shipped)
-        if dimension is None:
-            encoder, dimension = models.measured(encoder, shipped)
+        try:
+            encoder, dimension = models.spec(parsed, shipped)
+            if dimension is None:
+                encoder, dimension = models.measured(encoder, shipped)
+        except (EncodingError, MissingPackageError) as error:
+            raise OptionError(str(error)) from error
         columns = Columns((text,), parsed.text_template, (), False, None, ((text, text),), ())
         made = specs.collection_spec(parsed, columns, encoder, dimension)
         if remembered.get("sparse_vector_name") and not made.sparse_vector_name:

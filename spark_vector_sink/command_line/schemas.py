@@ -28,10 +28,12 @@ _TYPES: dict[str, Callable[[], Any]] = {
     **dict.fromkeys(("timestamp", "timestamp_ltz"), lambda: pa.timestamp("us", "UTC")),
     "timestamp_ntz": lambda: pa.timestamp("us"),
     "void": pa.null,
+    "variant": pa.string,
+    "time": lambda: pa.time64("ns"),
 }
 """Spark's names of its types, in Arrow's as Spark hands them to Python."""
 
-_TOKEN = re.compile(r"\s*(`(?:[^`]|``)*`|[^\s<>(),:`]+|[<>(),:])")
+_TOKEN = re.compile(r"\s*(`(?:[^`]|``)*`|'(?:[^'\\]|\\.)*'|[^\s<>(),:`]+|[<>(),:])")
 
 
 def from_words(text: str) -> pa.Schema:
@@ -105,6 +107,8 @@ class _Words:
         kind = self._type()
         if self._takes("not") and not self._takes("null"):
             raise self._wrong("after NOT comes NULL")
+        if self._takes("comment"):
+            self._next("a comment")
         return pa.field(name, kind)
 
     def _type(self) -> Any:
@@ -117,13 +121,26 @@ class _Words:
             return pa.struct(self._within(self._fields))
         if word in ("decimal", "dec", "numeric"):
             return self._decimal(self._numbers() or [10])
-        if word in ("varchar", "char"):
+        if word == "interval":
+            return self._interval()
+        if word in ("varchar", "char", "time"):
             self._numbers()
         if word not in _TYPES:
             raise self._wrong(
-                f"{shorten(word)!r} is no type of Spark's that is known here; known are {', '.join((*_TYPES, 'decimal', 'array', 'map', 'struct'))}"
+                f"{shorten(word)!r} is no type of Spark's that is known here; known are {', '.join((*_TYPES, 'decimal', 'interval', 'array', 'map', 'struct'))}"
             )
+        if self._takes("collate"):
+            self._next("the name of a collation")
         return _TYPES[word]()
+
+    def _interval(self) -> Any:
+        """Months apart, which Spark cannot hand to Python."""
+        units = [self._next("a unit, as in interval day to second").lower()]
+        if self._takes("to"):
+            units.append(self._next("a unit, as in interval day to second").lower())
+        if not set(units) <= {"day", "hour", "minute", "second"}:
+            raise self._wrong(f"Spark cannot hand an interval of {' to '.join(map(shorten, units))} to Python; drop it, or cast it to string")
+        return pa.duration("us")
 
     def _decimal(self, numbers: list[int]) -> Any:
         precision, scale = (*numbers, 0)[:2]

@@ -65,11 +65,12 @@ class CustomEncoder:
 
     def __init__(self, wrapped: Any, name: str, device: str) -> None:
         self._wrapped, self._name = wrapped, name
-        if not isinstance(wrapped.dimension, int) or wrapped.dimension < 1:
+        dimension = int(wrapped.dimension) if isinstance(wrapped.dimension, int | np.integer) else 0
+        if dimension < 1:
             raise EncodingError(
                 f"option 'encoder' = {name!r} returned a {type(wrapped).__name__} whose dimension is {wrapped.dimension!r}, no positive integer"
             )
-        self.dimension = int(wrapped.dimension)
+        self.dimension = dimension
         self.identity = str(getattr(wrapped, "identity", f"encoder {name}"))
         self.device = str(getattr(wrapped, "device", "" if device == AUTO else device))
         self.dtype = str(getattr(wrapped, "dtype", ""))

@@ -14,7 +14,7 @@ from spark_vector_sink.plain import JSON_MARK
 UNREADABLE = ("YearMonthIntervalType", "CalendarIntervalType")
 """Types whose columns Spark cannot hand to Python; a batch with one fails before it is ours."""
 
-SIMPLE: dict[str, Any] = {
+SIMPLE: dict[str, pa.DataType] = {
     "NullType": pa.null(),
     "BooleanType": pa.bool_(),
     "ByteType": pa.int8(),
@@ -24,6 +24,8 @@ SIMPLE: dict[str, Any] = {
     "FloatType": pa.float32(),
     "DoubleType": pa.float64(),
     "StringType": pa.string(),
+    "CharType": pa.string(),
+    "VarcharType": pa.string(),
     "BinaryType": pa.binary(),
     "DateType": pa.date32(),
     "TimestampType": pa.timestamp("us", "UTC"),
@@ -78,7 +80,10 @@ def _arrow_type(kind: DataType) -> pa.DataType:
         return _arrow_type(kind.sqlType())
     if isinstance(kind, t.DecimalType):
         return pa.decimal128(kind.precision, kind.scale)
-    return next(SIMPLE[parent.__name__] for parent in type(kind).__mro__ if parent.__name__ in SIMPLE or parent is DataType)
+    for parent in type(kind).__mro__:
+        if parent.__name__ in SIMPLE:
+            return SIMPLE[parent.__name__]
+    raise KeyError(kind.simpleString())
 
 
 def _is(kind: DataType, names: tuple[str, ...]) -> bool:

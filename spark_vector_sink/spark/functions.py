@@ -52,9 +52,17 @@ def _function(work: Callable[..., Iterator[pa.Array]]) -> Any:
     import pandas as pd
 
     def on_pandas(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
-        texts = (pa.Array.from_pandas(batch, type=pa.string()) for batch in batches)
+        texts = (_texts(batch) for batch in batches)
         for vectors in work(texts, current_task()):
             yield pd.Series(vectors.to_numpy(zero_copy_only=False))
 
     on_pandas.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[pd.Series]}
     return F.pandas_udf(on_pandas, VECTORS)
+
+
+def _texts(batch: Any) -> pa.Array:
+    """A batch of pandas as Arrow has it; another kind of values as they are, to be refused by their type."""
+    try:
+        return pa.Array.from_pandas(batch, type=pa.string())
+    except pa.ArrowException:
+        return pa.Array.from_pandas(batch)

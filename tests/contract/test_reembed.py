@@ -160,6 +160,13 @@ def test_a_template_of_one_column_is_remembered(place: Place) -> None:
     assert place.write(texts(("a", "one")), **{**OLD, **NEW}, **options).unchanged == 1
 
 
+def test_a_model_that_is_not_there_is_refused(place: Place) -> None:
+    """As by a job, before anything is written."""
+    place.write(texts(("a", "one")), **OLD)
+    with pytest.raises(OptionError, match=r"^the model folder '/no/such/model' does not exist on this machine$"):
+        again(place, model="/no/such/model")
+
+
 def test_chunks_stay_chunks(place: Place, tiny_model: Path) -> None:
     """Each is encoded alone; their places are as they were; fingerprints of whole texts are gone, so the next job writes them anew."""
     long = " ".join(["bread and butter"] * 60)

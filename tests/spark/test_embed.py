@@ -132,6 +132,13 @@ def test_a_long_text_can_be_the_end(spark: SparkSession, tiny_model: Path) -> No
     assert our_line(failed.value) == "a text has 102 tokens, the model reads 64 (option 'long_text' = 'fail')"
 
 
+def test_a_column_that_is_no_text_is_the_end(spark: SparkSession) -> None:
+    """And says what it is."""
+    with pytest.raises(Exception, match="cast it to string") as failed:
+        spark.range(3).select(embed("id", encoder=HASH)).collect()
+    assert our_line(failed.value) == "embed() encodes texts, and its column holds values of type int64; cast it to string"
+
+
 @pytest.mark.skipif(not hasattr(f, "arrow_udf"), reason="before Spark 4.1 texts come by way of pandas, and Spark itself fails at such bytes")
 def test_a_text_that_is_no_utf8_is_the_end(spark: SparkSession) -> None:
     """Spark's strings may hold any bytes."""

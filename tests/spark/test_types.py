@@ -12,16 +12,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, types
 from pyspark.sql import functions as f
 
-from spark_vector_sink.spark import check, write
+from spark_vector_sink.spark import arrow, check, write
 from tests.fake_server import FakeServer
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, SPARK, Embedded, Place, Server, save
 
 pytestmark = pytest.mark.spark
+
+
+def test_strings_of_a_fixed_length_are_strings() -> None:
+    """Where Spark keeps those types, as with `spark.sql.preserveCharVarcharTypeInfo`."""
+    kept = types.StructType([types.StructField("c", types.CharType(3)), types.StructField("v", types.VarcharType(3))])
+    assert arrow.schema(kept).types == [pa.string(), pa.string()]
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,13 @@ def test_scripts_that_join_letters_are_printed_as_they_are(tmp_path: Path) -> No
     assert line.endswith("می\u200cخواهم 👩\u200d💻 �right to left")
 
 
+def test_an_address_of_several_nodes_is_refused() -> None:
+    """Which part of it would be the collection's is not told."""
+    assert refused(1, "search", "http://a:6333,http://b:6333/articles", "question") == (
+        "Error: the address of a collection is one node's; give several as option 'url' and the collection's name alone"
+    )
+
+
 def test_search_for_programs(store: str) -> None:
     """--json gives every field, and the text as it is stored."""
     (first,) = json.loads("\n".join(lines("search", store, "how to\nread a file \x1b[31m", "--limit", "1", "--json")))
@@ -246,6 +253,12 @@ def test_the_words_of_a_schema() -> None:
     ddl = "id BIGINT NOT NULL, `a b` string, price decimal(10, 2), at timestamp, tags array<string>, m map<string,double>, s struct<x:int,y:boolean>"
     assert from_words(ddl) == table
     assert from_words("struct<id:bigint,a_b:varchar(3)>") == pa.schema([("id", pa.int64()), ("a_b", pa.string())])
+    newer = "v variant, t time(6), d interval day to second, h interval hour, text string COLLATE UTF8_LCASE NOT NULL COMMENT 'it\\'s, (so)', n int"
+    assert from_words(newer) == pa.schema(
+        [
+            ("v", pa.string()), ("t", pa.time64("ns")), ("d", pa.duration("us")), ("h", pa.duration("us")), ("text", pa.string()), ("n", pa.int32()),
+        ]
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -264,6 +277,10 @@ def test_the_words_of_a_schema() -> None:
         "id decimal(10,11)",
         "id decimal(9,9,9)",
         "id decimal(10,99999999999)",
+        "i interval year to month",
+        "i interval",
+        "text string collate",
+        "text string comment",
     ],
 )
 def test_what_is_no_schema_is_refused(text: str) -> None:

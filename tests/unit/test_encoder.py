@@ -578,6 +578,12 @@ def test_a_factory_must_tell_a_dimension(monkeypatch: pytest.MonkeyPatch, dimens
         load(replace(CUSTOM, identity=str(dimension)))
 
 
+def test_a_dimension_may_be_a_number_of_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `weights.shape[1]` of some libraries is."""
+    monkeypatch.setattr(HashEncoder, "dimension", np.int64(64))
+    assert load(replace(CUSTOM, identity="numpy")).dimension == 64
+
+
 def test_threads_are_those_of_the_task(tiny_model: Path) -> None:
     """torch's own default, every core in every worker, is three times slower."""
     import torch

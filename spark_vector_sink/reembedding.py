@@ -34,7 +34,8 @@ from spark_vector_sink.rows import bad
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.documents import Documents
-from spark_vector_sink.store.pages import Page, point_id, shard_keys
+from spark_vector_sink.store.pages import Page, shard_keys
+from spark_vector_sink.store.points import id_of_text
 from spark_vector_sink.store.remembered import VECTORS
 from spark_vector_sink.store.store import VectorStore
 
@@ -174,7 +175,7 @@ class Rereading:
         json_texts = pa.array([json.dumps(payloads[place], ensure_ascii=False) for place in chosen], pa.string())
         payload = pa.RecordBatch.from_arrays([json_texts], schema=pa.schema([pa.field("payload", pa.string(), metadata=SPREAD_MARK)]))
         shown = [self._key(payloads[place], ids[place]) for place in chosen]
-        points, keys = [point_id(ids[place]) for place in chosen], shard_keys(rows)
+        points, keys = [id_of_text(ids[place]) for place in chosen], shard_keys(rows)
         mine = None if keys is None else [keys[place] for place in chosen]
         return Documents(shown, points, [], payload, None, np.array(chosen, np.int64), shard_keys=mine)
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from spark_vector_sink.encode import arithmetic, memory
 from spark_vector_sink.encode import device as devices
+from spark_vector_sink.encode.document_way import DocumentWay
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.model_modules import TRANSFORMERS
-from spark_vector_sink.encode.reading import Reading
 from spark_vector_sink.encode.token_batches import Rows, TokenBatches
 from spark_vector_sink.errors import EncodingError, first_line
 from spark_vector_sink.plain import SparseVectors
@@ -37,7 +37,7 @@ class LoadedModel(ABC):
                 memory.give_back(device)  # the weights in float32
         self._model = model.eval()
         self._asked_prompt = spec.prompt
-        self._reading = Reading(model, spec.max_tokens, spec.prompt)
+        self._reading = DocumentWay(model, spec.max_tokens, spec.prompt)
         self._batches = TokenBatches(devices.token_budget(spec.token_budget, device, self._reading.width), device)
 
     @property

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from spark_vector_sink.encode import features, memory
 from spark_vector_sink.encode.chunks import Chunks, chunk
+from spark_vector_sink.encode.document_way import without_normalize
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.loaded_model import LoadedModel, Vectors
-from spark_vector_sink.encode.reading import without_normalize
 from spark_vector_sink.encode.token_batches import Rows
 from spark_vector_sink.encode.tokens import NO_LIMIT, RustTokenizer
 from spark_vector_sink.errors import EncodingError, first_line

@@ -28,11 +28,6 @@ class Page:
     stop: PointId | None = None
 
 
-def point_id(text: str) -> PointId:
-    """An id as it was before it was written as text."""
-    return int(text) if text.isdigit() else text
-
-
 def order(point: PointId) -> tuple[bool, PointId]:
     """Sorts ids as stores do."""
     return isinstance(point, str), point

@@ -23,6 +23,17 @@ PointId = int | str
 ShardKey = int | str
 """In a collection with custom sharding, the name of the shards that a point is in: a text, or an unsigned 64-bit integer."""
 
+
+def plain_id(found: Any) -> PointId:
+    """An id as ours that a store has told: some give UUIDs as objects."""
+    return found if isinstance(found, int) else str(found)
+
+
+def id_of_text(text: str) -> PointId:
+    """An id as it was before it was written as text."""
+    return int(text) if text.isdigit() else text
+
+
 LARGEST_VERSION = 2**53
 """No version is greater, or less than its negative: a server compares them as doubles. Microseconds since 1970 get there in the year 2255."""
 

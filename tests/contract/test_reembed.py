@@ -17,7 +17,7 @@ from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, 
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.store.edge.layout import StoreDirectory
-from spark_vector_sink.store.pages import point_id
+from spark_vector_sink.store.points import id_of_text
 from spark_vector_sink.store.store import Target
 from tests.fakes import Four, Turned
 from tests.jobs import Place, place
@@ -72,7 +72,7 @@ def everything(place: Place) -> dict[int | str, Any]:
         batches = [batch for page in pages for batch in collections.read(page)]
     rows = [row for batch in batches for row in batch.to_pylist()]
     assert len({row["id"] for row in rows}) == len(rows)
-    return {point_id(row["id"]): json.loads(row["payload"]) for row in rows}
+    return {id_of_text(row["id"]): json.loads(row["payload"]) for row in rows}
 
 
 def texts(*rows: tuple[str, str | None], **columns: Any) -> pa.Table:

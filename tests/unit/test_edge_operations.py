@@ -23,7 +23,7 @@ from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
 from spark_vector_sink.store.edge.staged import read_operations
 from spark_vector_sink.store.edge.staging import begin_run, write_manifest
-from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Stored
+from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Stored, plain_id
 from spark_vector_sink.store.store import CollectionSpec, Target
 
 pytest.importorskip("qdrant_edge")
@@ -83,7 +83,7 @@ class Place:
         edge = shard.qdrant_edge()
         with shard.opened(self.name / "v1" / "shard", 5) as index:
             records, _ = index.scroll(edge.ScrollRequest(limit=100_000, with_payload=True, with_vector=True))
-        return {state.as_point_id(record.id): (record.vector or None, record.payload) for record in records}
+        return {plain_id(record.id): (record.vector or None, record.payload) for record in records}
 
     def payloads(self) -> dict[PointId, dict[str, Any]]:
         return {id: payload for id, (_, payload) in self.there().items()}
@@ -633,7 +633,7 @@ class Index:
 
     def there(self, index: Any) -> dict[PointId, tuple[Any, dict[str, Any]]]:
         records, _ = index.scroll(shard.qdrant_edge().ScrollRequest(limit=1000, with_payload=True, with_vector=True))
-        return {state.as_point_id(record.id): (record.vector or None, record.payload) for record in records}
+        return {plain_id(record.id): (record.vector or None, record.payload) for record in records}
 
 
 def _sum(older: Older) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spark_vector_sink.encode import tokens
-from spark_vector_sink.encode.reading import Reading
+from spark_vector_sink.encode.document_way import DocumentWay
 from spark_vector_sink.encode.tokens import NO_LIMIT, Estimate, RustTokenizer, SlowTokenizer, groups, pieces
 from spark_vector_sink.errors import EncodingError
 from tests.tiny_model import wordpiece as _tokenizer
@@ -69,7 +69,7 @@ def test_the_prompt_is_read_too(own: Any) -> None:
 def test_the_models_own_tokenizer_keeps_its_state(own: Any) -> None:
     """It is used by the model at the same time."""
     before = own.to_str()
-    Reading(Model([Module(own)]), LIMIT, None).tokenizer(TEXTS)
+    DocumentWay(Model([Module(own)]), LIMIT, None).tokenizer(TEXTS)
     assert own.to_str() == before
 
 
@@ -163,12 +163,12 @@ def fast(own: Any, side: str = "right") -> Any:
 
 def test_the_fastest_tokenizer_is_taken(own: Any) -> None:
     """Rust's, bare or inside a fast one; else the one in Python; else none."""
-    made = [Reading(Model([Module(held)]), None, None).tokenizer for held in (own, fast(own), PythonTokenizer(), None)]
+    made = [DocumentWay(Model([Module(held)]), None, None).tokenizer for held in (own, fast(own), PythonTokenizer(), None)]
     assert [type(one).__name__ for one in made] == ["RustTokenizer", "RustTokenizer", "SlowTokenizer", "Estimate"]
 
 
 def test_the_side_that_is_cut_is_the_models(own: Any) -> None:
     """Some models read the end of a long text."""
-    made = Reading(Model([Module(fast(own, "left"))]), None, None).tokenizer(["dog cat dog fish"])
+    made = DocumentWay(Model([Module(fast(own, "left"))]), None, None).tokenizer(["dog cat dog fish"])
     assert made.ids is not None
     assert made.ids[0].tolist() == [2, *whole("dog fish")[1:-1], 3]

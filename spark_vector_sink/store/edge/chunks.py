@@ -7,16 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.store.edge.state import as_point_id
-from spark_vector_sink.store.points import PointId
+from spark_vector_sink.store.points import PointId, plain_id
 
 DOCUMENT, CHUNK = f"{RESERVED}.document", f"{RESERVED}.chunk"
 _AT_ONCE = 1000
-
-
-def first_point(document: str) -> PointId:
-    """The id that `_sink.document` names."""
-    return int(document) if document.isdigit() else document
 
 
 def remove_chunks(edge: Any, shard: Any, documents: Iterable[tuple[PointId, int]]) -> None:
@@ -43,5 +37,5 @@ def pages(edge: Any, shard: Any, condition: Any) -> Iterator[Sequence[PointId]]:
     while more:
         records, offset = shard.scroll(edge.ScrollRequest(offset=offset, limit=_AT_ONCE, filter=condition, with_payload=False, with_vector=False))
         if records:
-            yield [as_point_id(record.id) for record in records]
+            yield [plain_id(record.id) for record in records]
         more = offset is not None

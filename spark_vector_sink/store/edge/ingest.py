@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.plain import RESERVED, is_spread
-from spark_vector_sink.store.edge.chunks import first_point, remove_chunks
+from spark_vector_sink.store.edge.chunks import remove_chunks
 from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide, vectors_made_of
 from spark_vector_sink.store.edge.layout import StoreFacts
 from spark_vector_sink.store.edge.points import dense_columns, payloads, point_ids, to_edge_points, to_edge_vectors
 from spark_vector_sink.store.edge.shard import qdrant_edge
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, read_operations
-from spark_vector_sink.store.edge.state import as_point_id, sink_fields, stored
-from spark_vector_sink.store.points import How, PointId
+from spark_vector_sink.store.edge.state import sink_fields, stored
+from spark_vector_sink.store.points import How, PointId, id_of_text, plain_id
 
 _BATCH_POINTS = 500
 _FLUSH_POINTS = 10_000
@@ -137,13 +137,13 @@ def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId,
     """What is staged, and what is there of it and of its documents."""
     rows, ids = operation.rows, point_ids(operation.rows)
     ours = _sink_column(operation)
-    documents = {first_point(fields["document"]) for fields in ours if fields.get("document")}
+    documents = {id_of_text(fields["document"]) for fields in ours if fields.get("document")}
     there = _retrieve(shard, list({*ids, *documents}))
     there |= _retrieve(shard, list({point.document for point in there.values()} - there.keys()))
     versions = rows.column("version").to_pylist() if "version" in rows.schema.names else [None] * len(ids)
     staged = []
     for id, fields, version in zip(ids, ours, versions, strict=True):
-        document = first_point(fields["document"]) if fields.get("document") else there[id].document if _is_partial(operation) and id in there else id
+        document = id_of_text(fields["document"]) if fields.get("document") else there[id].document if _is_partial(operation) and id in there else id
         staged.append(Staged(id, document, version, fields.get("chunks"), vectors_made_of(fields)))
     return staged, there
 
@@ -167,8 +167,8 @@ def _sink_column(operation: Operation) -> list[Mapping[str, Any]]:
 def _retrieve(shard: Any, ids: list[PointId]) -> dict[PointId, There]:
     found = {}
     for record in shard.retrieve(ids, [RESERVED], False) if ids else []:
-        fields, id = sink_fields(record.payload), as_point_id(record.id)
+        fields, id = sink_fields(record.payload), plain_id(record.id)
         ours = stored(fields)
-        document = first_point(fields["document"]) if fields.get("document") else id
+        document = id_of_text(fields["document"]) if fields.get("document") else id
         found[id] = There(document, ours.version, ours.chunks, ours.deleted, vectors_made_of(fields))
     return found

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from spark_vector_sink.store.edge.layout import publish
 from spark_vector_sink.store.edge.shard import qdrant_edge
-from spark_vector_sink.store.edge.state import as_point_id
 from spark_vector_sink.store.pages import POINTS, Page, batch
+from spark_vector_sink.store.points import plain_id
 
 _POINTS = 1000
 """of one record batch: what the driver holds at a time"""
@@ -29,7 +29,7 @@ def export(shard: Any, path: Path, size: int) -> list[Page]:
                 wanted = edge.ScrollRequest(offset=offset, limit=min(size, _POINTS), with_payload=True, with_vector=False)
                 records, offset = shard.scroll(wanted)
                 if records:
-                    writer.write_batch(batch((as_point_id(record.id), record.payload, None) for record in records))
+                    writer.write_batch(batch((plain_id(record.id), record.payload, None) for record in records))
                     pages.append(Page(str(path), len(pages)))
                 more = offset is not None
         file.flush()

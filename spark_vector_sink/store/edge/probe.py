@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spark_vector_sink.store.edge.shard import qdrant_edge
-from spark_vector_sink.store.points import is_tombstone
+from spark_vector_sink.store.points import is_tombstone, plain_id
 from spark_vector_sink.store.store import Probe
 
 
@@ -23,7 +23,7 @@ def probe(shard: Any, most: int) -> Sequence[Probe]:
         found = asked is None or bool(shard.query(edge.QueryRequest(limit=1, query=edge.Query.Nearest(asked[1], using=asked[0] or None))))
         probes.append(
             Probe(
-                record.id if isinstance(record.id, int) else str(record.id),
+                plain_id(record.id),
                 lengths,
                 frozenset(record.payload or {}),
                 found,

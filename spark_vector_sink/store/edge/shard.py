@@ -16,6 +16,7 @@ from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, T
 from spark_vector_sink.store.edge.filters import filter_of
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts
 from spark_vector_sink.store.edge.lock import busy, locked
+from spark_vector_sink.store.points import plain_id
 from spark_vector_sink.store.question import RRF_K, Filter, SparseQuery, candidates
 from spark_vector_sink.store.store import INDEX_TYPES, Hit
 
@@ -119,7 +120,7 @@ def nearest(shard: Any, facts: StoreFacts, vector: Sequence[float] | None, limit
         both = [edge.Prefetch(limit=candidates(limit), query=query, filter=only) for query in asked]
         request = edge.QueryRequest(limit=limit, query=edge.Fusion.Rrf(k=RRF_K), prefetches=both, with_payload=True)
     answers = shard.query(request)
-    return [Hit(answer.id if isinstance(answer.id, int) else str(answer.id), float(answer.score), answer.payload or {}) for answer in answers]
+    return [Hit(plain_id(answer.id), float(answer.score), answer.payload or {}) for answer in answers]
 
 
 def _load(path: Path, deadline: float) -> Any:

@@ -7,7 +7,6 @@ That is the order in which Qdrant Edge gives its points. A task maps the file an
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pyarrow as pa
 from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store.edge.layout import StoreDirectory, publish, read_facts
 from spark_vector_sink.store.edge.shard import opened, qdrant_edge
-from spark_vector_sink.store.points import PointId, Stored
+from spark_vector_sink.store.points import PointId, Stored, plain_id
 from spark_vector_sink.store.store import FINGERPRINT
 
 _POINTS = 10_000
@@ -48,11 +47,6 @@ def sink_fields(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
 def stored(fields: Mapping[str, Any], fingerprint: str = FINGERPRINT) -> Stored:
     """What `_sink` says. fingerprint: the field that holds it."""
     return Stored(fields.get(fingerprint), fields.get("version"), fields.get("chunks") or 1, fields.get("deleted") is not None)
-
-
-def as_point_id(id: int | uuid.UUID) -> PointId:
-    """Qdrant Edge's id as ours."""
-    return id if isinstance(id, int) else str(id)
 
 
 def export_for(directory: StoreDirectory, physical: str, run: str, deadline: float, fingerprint: str) -> None:
@@ -125,7 +119,7 @@ def _key(id: PointId) -> bytes:
 def _batch(records: Sequence[Any], fingerprint: str) -> pa.RecordBatch:
     rows = [stored(sink_fields(record.payload), fingerprint) for record in records]
     columns = [
-        [_key(as_point_id(record.id)) for record in records],
+        [_key(plain_id(record.id)) for record in records],
         [row.fingerprint for row in rows],
         [row.version for row in rows],
         [row.chunks for row in rows],

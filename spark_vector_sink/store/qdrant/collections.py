@@ -14,6 +14,7 @@ from spark_vector_sink.errors import CollectionError, PermanentStoreError, Store
 from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store import versions
 from spark_vector_sink.store.guard import guard_problems, left_out, other_model
+from spark_vector_sink.store.points import plain_id
 from spark_vector_sink.store.qdrant.address import Address, answers
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, vector_problems
@@ -186,7 +187,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         asked = query(name, of_vector(name, self.metadata(name), vector_name), vector, limit, sparse, among)
         with self._asking(f"searching '{name}'"):
             found = self._client.query_points(name, **asked, with_payload=True)
-        return [Hit(point.id if isinstance(point.id, int) else str(point.id), point.score, point.payload or {}) for point in found.points]
+        return [Hit(plain_id(point.id), point.score, point.payload or {}) for point in found.points]
 
     def _existing(self, target: Target, info: models.CollectionInfo, spec: CollectionSpec) -> Target:
         """The target of a collection that is there, with everything that does not fit."""

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from spark_vector_sink.store.pages import Page, batch, order
-from spark_vector_sink.store.points import PointId
+from spark_vector_sink.store.points import PointId, plain_id
 from spark_vector_sink.store.qdrant.connection import Connection
 from spark_vector_sink.store.qdrant.strict import most_read
 from spark_vector_sink.store.store import Target
@@ -26,7 +26,7 @@ class Pages(Connection):
         limit = min(size, self._most_read(collection))
         while more:
             records, offset = self._scrolled(collection, limit, offset, with_payload=False)
-            firsts += [as_id(record.id) for record in records[:1]]
+            firsts += [plain_id(record.id) for record in records[:1]]
             more = offset is not None
         return [Page(collection, first, stop) for first, stop in zip(firsts, [*firsts, None][1:], strict=True)]
 
@@ -34,9 +34,9 @@ class Pages(Connection):
         """Also the points that came into the page since."""
         limit = min(READ_POINTS, self._most_read(page.place))
         offset: Any = page.first
-        while offset is not None and _is_within(page, as_id(offset)):
+        while offset is not None and _is_within(page, plain_id(offset)):
             records, offset = self._scrolled(page.place, limit, offset, with_payload=True)
-            points = [(as_id(record.id), record.payload, record.shard_key) for record in records]
+            points = [(plain_id(record.id), record.payload, record.shard_key) for record in records]
             yield batch(point for point in points if _is_within(page, point[0]))
 
     def _scrolled(self, collection: str, limit: int, offset: Any, with_payload: bool) -> tuple[list[Any], Any]:
@@ -53,11 +53,6 @@ class Pages(Connection):
         info = self._info(collection)
         most = most_read(info) if info is not None else None
         return 2**31 if most is None else most
-
-
-def as_id(found: Any) -> PointId:
-    """The client's id as ours."""
-    return found if isinstance(found, int) else str(found)
 
 
 def _is_within(page: Page, point: PointId) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink.store.points import is_tombstone
+from spark_vector_sink.store.points import is_tombstone, plain_id
 from spark_vector_sink.store.store import Probe
 
 
@@ -20,7 +20,7 @@ def probe(client: QdrantClient, collection: str, most: int) -> Sequence[Probe]:
     silent = {point for (point, _), answer in zip(asked, answers, strict=True) if not answer.points}
     return [
         Probe(
-            record.id if isinstance(record.id, int) else str(record.id),
+            plain_id(record.id),
             {name: _length(vector) for name, vector in _named(record.vector).items()},
             frozenset(record.payload or {}),
             record.id not in silent,

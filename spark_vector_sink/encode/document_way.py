@@ -7,7 +7,7 @@ from typing import Any
 from spark_vector_sink.encode.tokens import NO_LIMIT, Estimate, RustTokenizer, SlowTokenizer
 
 
-class Reading:
+class DocumentWay:
     """What is to be known of a model before a text is given to it; sets its limit to `max_tokens` where that is less.
 
     limit: tokens that it reads of a text, NO_LIMIT where it reads all. prompt: put before each document. width: numbers of a token inside the model.

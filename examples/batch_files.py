@@ -1,6 +1,6 @@
-"""A batch from Parquet and CSV files: rows are filtered, metadata is chosen and indexed, and questions are asked of a part of it.
+"""Batch from Parquet and CSV files: filter rows, choose and index metadata, then search only part of the documents.
 
-For anybody whose texts lie in files, and whose searches are narrowed down by what else is known of a text.
+For anyone whose texts lie in files, and whose searches are narrowed down by what else is known about a text.
 
     python examples/batch_files.py [FOLDER]        (./demo/batch_files)
 """

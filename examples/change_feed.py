@@ -1,7 +1,7 @@
-"""A change feed in the order in which it comes, which is not the order in which things happened: the documents are right all the same.
+"""A change feed that arrives late, twice and out of order: the documents come out right all the same.
 
-For tables with Delta's or Debezium's change feed. The rows here are those of Delta's change data feed (`table_changes(…)`, or `readChangeFeed`).
-Late events lose against newer ones, also against a deletion, and what comes twice changes nothing.
+For tables with a change feed from Delta or Debezium. The rows here are those of Delta's change data feed (`table_changes(…)`, or `readChangeFeed`).
+A late event loses against a newer one, and against a newer deletion; an event that comes twice changes nothing.
 
     python examples/change_feed.py [FOLDER]        (./demo/change_feed)
 """

@@ -1,7 +1,7 @@
-"""A job for a cluster with GPUs: Parquet files become documents in Qdrant, with one model on each GPU.
+"""A job for a GPU cluster: Parquet files become documents in Qdrant, with one model per GPU.
 
-For spark-submit, which `cluster_submit.sh` calls with the packed environment, the model, executors, cores and GPUs. Nothing here knows of GPUs: a task
-takes the one that Spark gave it, and the CPU where there is none. `--dry-run` says what would be done, finds what is wrong, and writes nothing:
+`cluster_submit.sh` is the spark-submit for it, with the packed environment, the model, executors, cores and GPUs. Nothing here knows about GPUs: a
+task uses the one that Spark gave it, or the CPU. `--dry-run` prints the plan and every problem, and writes nothing:
 
     python examples/cluster_submit.py articles.parquet articles url=http://localhost:6333 --dry-run
 """

@@ -1,4 +1,4 @@
-"""What every example begins with: a quiet Spark on this machine, real weights that need no network, and a folder of its own."""
+"""What every example starts with: a quiet Spark on this machine, real model weights that need no network, and a folder of its own."""
 
 from __future__ import annotations
 

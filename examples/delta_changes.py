@@ -4,10 +4,10 @@
 # [tool.uv.sources]
 # spark-vector-sink = { path = "..", editable = true }
 # ///
-"""The change feed of a Delta table: what UPDATE, DELETE and MERGE do to the table, a stream does to its documents.
+"""The change feed of a Delta table: a stream applies UPDATE, DELETE and MERGE to the documents.
 
-For tables in Delta Lake. The first start of the stream takes the table as it is, each later one what has changed since.
-Needs uv, which makes an environment with Spark 4.1 for it, since Delta does not run on newer ones yet; its jars come from Maven Central.
+For tables in Delta Lake. The stream's first start takes the table as it is, each later one what has changed since.
+Needs uv, which makes an environment with Spark 4.1 for it, because Delta does not run on newer ones yet; its jars come from Maven Central.
 
     uv run examples/delta_changes.py [FOLDER]        (./demo/delta_changes)
 """

@@ -1,7 +1,7 @@
-"""Real text that every machine with Python has: the documentation strings of the standard library.
+"""Real text that every machine with Python has: the docstrings of the standard library.
 
-`rows()` gives the public, documented modules, classes, functions and methods as (module, name, kind, text), about 3,000 of them.
-The sources are parsed and never imported. `module` and `name` together are unique; the name of a module itself is empty.
+`rows()` returns the public, documented modules, classes, functions and methods as (module, name, kind, text), about 3,000 of them.
+The sources are parsed, never imported. `module` and `name` together are unique; a module itself has an empty name.
 Run this file to see the first rows.
 """
 

@@ -1,4 +1,4 @@
-"""Rows that cannot be written: they are set aside with their reasons, mended, and written again.
+"""Rows that cannot be written: set aside with their reasons, fixed, and written again.
 
 For tables that other people fill.
 

@@ -1,8 +1,8 @@
-"""Hybrid search: a dense vector for what a text means, and a sparse one for the very words that stand in it, in one pass.
+"""Hybrid search: a dense vector for the meaning of a text and a sparse one for its exact words, both made in one pass.
 
-For texts with names, numbers and codes in them, which dense models blur. The sparse model here is made from the texts themselves: each token
-weighs as much as it is rare (inverse document frequency), so it needs no network and no learning. Where there is a network, a learnt one
-also finds related words: `--sparse-model naver/splade-cocondenser-ensembledistil`.
+For texts with names, numbers and codes, which dense models blur. The sparse model here is made from the texts themselves: the rarer a token, the more
+it weighs (inverse document frequency), so it needs neither a network nor training. With a network, a trained model also finds related words:
+`--sparse-model naver/splade-cocondenser-ensembledistil`.
 
     python examples/hybrid.py [FOLDER] [--sparse-model NAME]        (./demo/hybrid)
 """

@@ -1,7 +1,7 @@
-"""A database table that is read over JDBC each night: only what changed is encoded, and what was deleted there is deleted here.
+"""A database table, read over JDBC each night: only changed rows are encoded, and rows deleted there are deleted here.
 
-For tables of an application, which say nothing of what is new. The database is Derby, which Spark brings along, so that this runs anywhere; for
-PostgreSQL start Spark with `spark.jars.packages=org.postgresql:postgresql:42.7.7`, and change these lines:
+For an application's tables, which do not say what is new. The database is Derby, which comes with Spark, so that this runs anywhere. For PostgreSQL,
+start Spark with `spark.jars.packages=org.postgresql:postgresql:42.7.7` and change these lines:
 
     URL = "jdbc:postgresql://db.example.com:5432/shop"
     CONNECTION = {"url": URL, "driver": "org.postgresql.Driver", "user": "reader", "password": os.environ["PGPASSWORD"]}

@@ -1,6 +1,6 @@
-"""Long documents: each becomes several points, so that no part of it is lost, and a search gives the place in the text.
+"""Long documents: each becomes several points, so that no part of it is lost and a search finds the place in the text.
 
-For texts that are longer than a model reads: reports, manuals, transcripts. MiniLM reads 256 tokens, about a page.
+For texts longer than a model reads: reports, manuals, transcripts. MiniLM reads 256 tokens, about a page.
 
     python examples/long_documents.py [FOLDER]        (./demo/long_documents)
 """

@@ -1,6 +1,6 @@
-"""A full load each night: what did not change costs next to nothing, and what the table no longer has is deleted.
+"""A full load each night: unchanged rows cost next to nothing, and rows that have left the table are deleted.
 
-For jobs that read a whole table again and again, because nothing tells them what is new.
+For jobs that read a whole table again and again because nothing tells them what is new.
 
     python examples/nightly.py [FOLDER]        (./demo/nightly)
 """

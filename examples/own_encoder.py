@@ -1,7 +1,7 @@
-"""A model of one's own, for `encoder="own_encoder:make"`: here a small torch network over the words of a text.
+"""A model of your own, for `encoder="own_encoder:make"`: here, a small torch network over the words of a text.
 
-For those whose model is none of Sentence Transformers'. What is needed is an object with `dimension` and `encode(texts)`; this one shows where the device
-comes from, and where batches are cut. seed_model_per_gpu.py uses it.
+For models that are not Sentence Transformers. All it takes is an object with `dimension` and `encode(texts)`; this one also shows where the device
+comes from, and how to cut batches. seed_model_per_gpu.py uses it.
 """
 
 from __future__ import annotations

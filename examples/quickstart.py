@@ -1,11 +1,11 @@
-"""From a DataFrame of text to answers, for anybody who wants to see it once before reading on.
+"""From a DataFrame of text to answers, for anyone who wants to see it once before reading on.
 
-Takes the documentation strings of Python's standard library, writes them with Spark as vectors, and asks three questions.
+Takes the docstrings of Python's standard library, writes them as vectors with Spark, and asks three questions.
 The vectors go to an embedded store in ./demo, or to a Qdrant server:
 
     python examples/quickstart.py [--url http://localhost:6333]        (or QDRANT_URL in the environment)
 
-With SPARK_MASTER=spark://… a cluster does the work, whose workers have the same Python and packages at the same path, and reach the server.
+With SPARK_MASTER=spark://… a cluster does the work; its workers need the same Python and packages at the same path, and must reach the server.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Vectors as a column of a table, and the same column in a store: not a row less than there were.
+"""Vectors as a column of a table, and the same column written to a store, without losing a row.
 
-For those who encode by hand in Spark today. It stands in the place of two guides that many jobs are copied from:
+For those who encode by hand in Spark today. It replaces two guides that many jobs are copied from:
 
-- One makes batches inside `mapPartitions` with `itertools.islice(rows, start, end)`. These count from the beginning, but the iterator has moved
-  on: from the second batch on rows are lost, without an error. And each partition loads the model.
-- One broadcasts a model to a pandas UDF: the driver loads it and sends it whole, and a call gets what an Arrow batch happens to hold.
+- One cuts batches inside `mapPartitions` with `itertools.islice(rows, start, end)`. Those numbers count from the beginning, but the iterator has
+  moved on: from the second batch on, rows are lost without an error. And every partition loads the model.
+- One broadcasts the model to a pandas UDF: the driver loads it and sends all of it, and a call gets whatever an Arrow batch holds.
 
-Here is no loop that can lose a row and no model in the driver, and the batches are nobody's affair: `embed()` is one expression, each Python worker
-loads the model once, and texts of equal length are encoded together.
+Here no loop can lose a row, the driver needs no model, and batches take care of themselves: `embed()` is one expression, each Python worker loads the
+model once, and texts of similar length are encoded together.
 
     python examples/seed_column.py [FOLDER]        (./demo/seed_column)
 """

@@ -1,10 +1,10 @@
-"""Train, then infer: TorchDistributor fine-tunes the encoder, `reembed()` brings the collection to the new model, and retrieval is measured before and after.
+"""Train, then infer: TorchDistributor fine-tunes the encoder, `reembed()` moves the collection to it, and retrieval is measured before and after.
 
-For teams whose people ask in other words than the documents have. Here they ask for functions of Python by the words of their names; some pairs
-teach the model, and others are asked for. The new vectors are a new version behind the same name: `rollback(store)` goes back to the old model.
+For teams whose users ask in other words than their documents use. Here they ask for Python functions by the words of their names; some pairs
+train the model, others measure it. The new vectors are a new version behind the same name: `rollback(store)` goes back to the old model.
 
-    predict_batch_udf   a function that loads the model, one that calls it, the shapes of its tensors, and a column; the database is left to you
-    embed(), reembed()  the name of a folder or of a model on the hub
+    predict_batch_udf   a function that loads the model, one that calls it, tensor shapes, and a column; the database is up to you
+    embed(), reembed()  the name of a folder, or of a model on the hub
 
     python examples/seed_fine_tune.py [FOLDER]        (./demo/fine_tune)
 """

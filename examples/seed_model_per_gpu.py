@@ -1,9 +1,8 @@
-"""A model of one's own on each GPU, between two steps in Python; a step that returns nothing drops the row, and types stay what they are.
+"""Your own model on each GPU, between two Python steps; a step that returns None drops the row, and column types are kept.
 
-For those who spread a model over M GPUs × N workers by hand. It stands in the place of a guide that makes as many partitions as models, counts them to
-find each a GPU, and puts a pre-processor and a post-processor around each model; all its columns come out as strings. Here the steps are ordinary
-columns before and behind `embed()`, and any model comes in by `encoder`. Spark says which GPU is whose, and without one the same script runs on
-the CPU:
+For those who spread a model over M GPUs × N workers by hand. It replaces a guide that makes as many partitions as models, finds each a GPU by its
+number, and wraps each model in a pre-processor and a post-processor; all its columns come out as strings. Here the steps are ordinary columns before
+and after `embed()`, and `encoder` brings in any model. Spark says which task has which GPU; without GPUs the same script runs on the CPU:
 
     spark-submit --conf spark.executor.resource.gpu.amount=4 --conf spark.task.resource.gpu.amount=0.5 …    (two models on each GPU)
 

@@ -1,12 +1,12 @@
-"""Speech: audio files become segments of transcript with their times, and those vectors; a broken file is a reject, not a dead job.
+"""Speech: audio files become transcript segments with their times, and those become vectors; a broken file is a reject, not a dead job.
 
-For archives of calls, lectures or broadcasts that are to be searched by what is said. `transcribe.py` is the step in Spark's workers, an ordinary `mapInArrow`.
-It needs soundfile, which decodes WAV, FLAC, MP3 and Ogg, and soxr, which resamples a stream (together 2 MB, where scipy has 35 and filters whole arrays):
+For archives of calls, lectures or broadcasts, to be searched by what is said. `transcribe.py` is the step in Spark's workers, an ordinary `mapInArrow`.
+It needs soundfile, which decodes WAV, FLAC, MP3 and Ogg, and soxr, which resamples a stream (together 2 MB; scipy is 35 MB and filters whole arrays):
 
     pip install soundfile soxr
     python examples/seed_speech.py [FOLDER] [--model openai/whisper-tiny] [--audio "/recordings/*.mp3"]        (./demo/speech)
 
-Without --model a Whisper of 2 MB says the same of everything, and shows the path without a network; without --audio the files are tones.
+Without --model, a 2 MB Whisper that always says the same shows the path without a network; without --audio, the files are tones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Files that arrive in a folder become documents, each file once: by `foreachBatch`, and by Spark's own `writeStream.format("vectorsink")`.
+"""Files that arrive in a folder become documents, each file once: with `foreachBatch`, and with Spark's own `writeStream.format("vectorsink")`.
 
-For folders that somebody else fills. A start writes what came since the last one and ends, as a scheduled job does; a stream that goes on has
-another trigger. A start that was killed before Spark noted that a batch was done writes that batch again, and nothing is there twice.
+For folders that somebody else fills. Each start writes what has arrived since the last one and ends, like a scheduled job; a stream that keeps running
+has another trigger. If a start is killed before Spark has noted that a batch is done, the next one writes that batch again, and nothing is doubled.
 
     python examples/stream_files.py [FOLDER]        (./demo/stream_files)
 """

@@ -1,7 +1,7 @@
-"""A Whisper of 2 MB that needs no network, for trying the speech example: its architecture is the real one, its weights say one and the same thing.
+"""A 2 MB Whisper that needs no network, to try the speech example: the real architecture, with weights that always say the same.
 
-Whatever it hears, it says `SAID` with these times, because the weights that say what comes next are set by hand and those that listen are random.
-A trained one, such as openai/whisper-tiny, takes its place by its name alone.
+Whatever it hears, it says `SAID` with these times, because the weights that choose the next token are set by hand, and those that listen are random.
+A trained one, such as openai/whisper-tiny, is used by its name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What Spark's Python workers do with audio files: `segments()`, a step for `mapInArrow` that turns them into rows of transcript.
+"""What Spark's Python workers do with audio files: `segments()`, a step for `mapInArrow` that turns them into transcript rows.
 
-`addPyFile` brings this file to every worker, so that a worker which stays keeps its model from task to task.
-Files → windows of at most 30 seconds, whichever files they are of → batches of windows → rows. So a file of an hour is many batches, and many short files are one.
+`addPyFile` brings this file to every worker, so that a worker keeps its model from task to task.
+Files → windows of at most 30 seconds, from whichever files → batches of windows → rows. So an hour-long file is many batches, and many short
+files are one.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from spark_vector_sink.store.points import How, PointBatch
 from spark_vector_sink.store.qdrant import Address, QdrantCollections, QdrantStore
 from spark_vector_sink.store.store import Target
 from tests.fake_server import FakeServer, StoredPoint
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import points_on
-from tests.real_server import HANGS_AFTER_SECONDS
 
 DIMENSION = 64
 

@@ -19,9 +19,9 @@ from spark_vector_sink.store import versions
 from spark_vector_sink.store.qdrant import heart as hearts
 from spark_vector_sink.store.qdrant import indexing
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, server_place
 from tests.killed import STEPS, edition, killed_at
-from tests.real_server import HANGS_AFTER_SECONDS
 
 pytestmark = pytest.mark.qdrant
 

@@ -51,7 +51,9 @@ def told(folder: Path, master: str, *shares: float | None) -> list[list[list[lis
             "spark.task.resource.gpu.amount": str(HALF),
         }  # fmt: skip
     environment = {FAKE_GPUS: "2", "TMPDIR": str(folder)}
-    done = run_script(folder, SCRIPT.replace("ENCODER", ON_DEVICE).replace("SHARES", repr(shares)), master, settings=settings, environment=environment)
+    done = run_script(
+        folder, SCRIPT.replace("ENCODER", ON_DEVICE).replace("SHARES", repr(shares)), master, settings=settings, environment=environment
+    )
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("TOLD "))
     found: list[list[list[list[float]]]] = json.loads(line.removeprefix("TOLD "))

@@ -140,6 +140,10 @@ class FakeServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def empty(self) -> None:
+        """Forget everything, when no call is on its way any more: as good as a new start, and sooner there."""
+        self._control("Empty")
+
     def fault(self, method: str, kind: str, **rest: Any) -> None:
         """Script a fault, in one line: `server.fault("Points/Upsert", "rate_limit", times=2, retry_after=1)`; see Fault."""
         self.add_faults([Fault(method, kind, **rest)])

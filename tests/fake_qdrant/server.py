@@ -97,6 +97,16 @@ def serve(port: int = 0, api_key: str | None = None, faults: Iterable[Fault] = (
         recorder.reset()
         return b""
 
+    def empty(request: bytes, context: grpc.ServicerContext) -> bytes:
+        script.clear()
+        if not recorder.wait_until_idle(HANGS_AFTER_SECONDS - 10):
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "a call is still on its way")
+        with store.lock:
+            store.collections.clear()
+            store.aliases.clear()
+        recorder.reset()
+        return b""
+
     def let_one_go(request: bytes, context: grpc.ServicerContext) -> bytes:
         if not TURNSTILE.let_one_go(int(request), HANGS_AFTER_SECONDS - 10):
             context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"there are not {int(request)} calls to be held")
@@ -110,6 +120,7 @@ def serve(port: int = 0, api_key: str | None = None, faults: Iterable[Fault] = (
 
     methods = {
         "Optimise": optimise,
+        "Empty": empty,
         "LetOneGo": let_one_go,
         "Faults": add_faults,
         "ClearFaults": clear_faults,

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tenacity import wait_fixed
 
 from spark_vector_sink.store import retry
+from tests.fake_server import FakeServer
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[FakeServer]:
+    """A start takes as long as most tests here."""
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def fake_server(started: FakeServer) -> FakeServer:
+    """An empty fake Qdrant without faults. No test here leaves anybody behind who would write to that of the next one."""
+    started.empty()
+    return started
 
 
 @pytest.fixture(autouse=True)

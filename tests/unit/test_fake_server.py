@@ -17,7 +17,7 @@ import grpc
 import pytest
 from qdrant_client import grpc as q
 
-from tests.fake_server import FAULTS, FakeServer, Fault
+from tests.fake_server import FAULTS, FakeServer, Fault, Stats
 from tests.hangs import HANGS_AFTER_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +180,21 @@ def test_concurrent_upserts_are_counted(server: FakeServer) -> None:
     assert len(stats.peers) == 1
     assert all(seen.bytes > 10 * seen.points and seen.collection == "c" for seen in stats.upserts)
     assert stats.upserts[-1].start >= max(seen.start + seen.seconds for seen in stats.upserts[:3]) - 0.02
+
+
+def test_an_emptied_server_is_as_good_as_new(server: FakeServer) -> None:
+    """When the calls that are on their way have ended, collections, faults and counts are gone."""
+    upsert(server, 1)
+    server.fault("Points/Upsert", "slow", seconds=0.1)
+    server.fault("Collections/List", "unavailable", times=None)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(upsert, server, 2)
+        while server.stats().calls["Points/Upsert"] < 2:
+            time.sleep(0.01)
+        server.empty()
+        assert call.result().result.status == q.UpdateStatus.Completed
+    assert server.stats() == Stats()
+    assert not q.CollectionsStub(server.channel).List(q.ListCollectionsRequest()).collections
 
 
 def test_each_connection_is_a_peer(server: FakeServer) -> None:

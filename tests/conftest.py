@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from spark_vector_sink.store.qdrant import address, collections
+from spark_vector_sink.store.qdrant.connection import Connection
 from tests.fake_server import FakeServer
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.real_server import FoundServer, NoServerError, RealServer, find_binary, find_server
 
 KEY_AT_START = os.environ.get("QDRANT_API_KEY")
@@ -62,6 +65,16 @@ def qdrant_server() -> Iterator[FoundServer | RealServer]:
         pytest.skip(str(error))
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patient() -> Iterator[None]:
+    """On a busy machine a server may not answer for longer than a job asks it before it begins; tests of just that say how long."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(address, "PROBE_SECONDS", HANGS_AFTER_SECONDS)
+        patched.setattr(collections, "PATIENCE_SECONDS", HANGS_AFTER_SECONDS)
+        patched.setattr(Connection.__init__, "__defaults__", (HANGS_AFTER_SECONDS,))
+        yield
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ from qdrant_client import grpc as q
 from tests.fake_qdrant.faults import FAULTS, Fault
 from tests.fake_qdrant.seen import Seen, Stats
 from tests.fake_qdrant.values import Matrix, Message, PointKey, key_of, plain
+from tests.hangs import HANGS_AFTER_SECONDS
 
 __all__ = ["FAULTS", "FakeServer", "Fault", "Seen", "Stats", "StoredPoint", "plain", "read_points"]
 
@@ -65,7 +66,7 @@ def read_points(channel: grpc.Channel, collection: str, api_key: str | None = No
     everything = {"with_payload": q.WithPayloadSelector(enable=True), "with_vectors": q.WithVectorsSelector(enable=True)}
     while True:
         request = q.ScrollPoints(collection_name=collection, limit=1000, offset=offset, **everything)
-        page = stub.Scroll(request, metadata=metadata, timeout=60, wait_for_ready=True)
+        page = stub.Scroll(request, metadata=metadata, timeout=HANGS_AFTER_SECONDS, wait_for_ready=True)
         for point in page.result:
             named = point.vectors.vectors.vectors.items() if point.vectors.HasField("vectors") else [("", point.vectors.vector)]
             vectors = {name: np.array(vector.dense.data, np.float32) for name, vector in named if not vector.HasField("sparse")}
@@ -118,7 +119,7 @@ class FakeServer:
             raise RuntimeError("the fake server did not start; its standard error says why")
         self.grpc_port = int(line)
         self._channel = grpc.insecure_channel(f"{self.host}:{self.grpc_port}", [("grpc.max_receive_message_length", -1)])
-        q.QdrantStub(self._channel).HealthCheck(q.HealthCheckRequest(), timeout=30, wait_for_ready=True)
+        q.QdrantStub(self._channel).HealthCheck(q.HealthCheckRequest(), timeout=HANGS_AFTER_SECONDS, wait_for_ready=True)
         if self._faults:
             self.add_faults(self._faults)
         return self
@@ -139,12 +140,20 @@ class FakeServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def empty(self) -> None:
+        """Forget everything, when no call is on its way any more: as good as a new start, and sooner there."""
+        self._control("Empty")
+
     def fault(self, method: str, kind: str, **rest: Any) -> None:
         """Script a fault, in one line: `server.fault("Points/Upsert", "rate_limit", times=2, retry_after=1)`; see Fault."""
         self.add_faults([Fault(method, kind, **rest)])
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
         self._control("Faults", json.dumps([asdict(fault) for fault in faults]).encode())
+
+    def let_one_go(self, of: int) -> None:
+        """When so many calls are held by the fault `held`: one of them comes to its end."""
+        self._control("LetOneGo", str(of).encode())
 
     def clear_faults(self) -> None:
         """Forget the faults that are still to come."""
@@ -168,7 +177,7 @@ class FakeServer:
         return read_points(self.channel, collection, self.api_key)
 
     def _control(self, method: str, request: bytes = b"") -> bytes:
-        reply: bytes = self.channel.unary_unary(f"/test.Control/{method}")(request, timeout=10)
+        reply: bytes = self.channel.unary_unary(f"/test.Control/{method}")(request, timeout=HANGS_AFTER_SECONDS)
         return reply
 
 

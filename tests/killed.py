@@ -21,6 +21,7 @@ from spark_vector_sink.store.edge import collections as edge_collections
 from spark_vector_sink.store.edge import versions as edge_versions
 from spark_vector_sink.store.qdrant import indexing
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, vectors
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +73,7 @@ def edition(number: int) -> pa.Table:
 def killed_at(place: Place, step: str) -> int:
     """An overwrite with edition 1 in a process that ends by SIGKILL just before that step; its exit status."""
     script = [sys.executable, "-m", "tests.killed", step, json.dumps(place.options)]
-    return subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=120).returncode
+    return subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=HANGS_AFTER_SECONDS).returncode
 
 
 def main() -> None:

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from qdrant_client import QdrantClient, models
 
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.store.points import How, PointBatch
-from spark_vector_sink.store.qdrant import Address, QdrantCollections, QdrantStore
+from spark_vector_sink.store.qdrant import Address, QdrantCollections, QdrantStore, indexing
 from spark_vector_sink.store.store import Target
 from tests.fake_server import FakeServer, StoredPoint
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import points_on
-from tests.real_server import HANGS_AFTER_SECONDS
 
 DIMENSION = 64
 
@@ -79,7 +80,8 @@ class Place:
         if isinstance(self.server, FakeServer):
             self.server.optimise(self.name)
             return
-        with self.driver() as collections:
+        with self.driver() as collections, pytest.MonkeyPatch.context() as patched:
+            patched.setattr(indexing, "LOOK_SECONDS", 0.1)
             collections.wait_for_index(self.target)
         with self.client() as client:
             assert client.get_collection(self.name).indexed_vectors_count, "nothing was optimised"

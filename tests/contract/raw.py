@@ -13,7 +13,7 @@ from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import json_to_value
 
 from tests.fake_server import FakeServer, StoredPoint, read_points
-from tests.real_server import HANGS_AFTER_SECONDS
+from tests.hangs import HANGS_AFTER_SECONDS
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND

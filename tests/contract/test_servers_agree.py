@@ -14,6 +14,7 @@ from qdrant_client import grpc as q
 
 from tests.contract.raw import INVALID, NOT_FOUND, Qdrant, named, point, refused, text, unnamed
 from tests.fake_server import FakeServer, plain, read_points
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.real_server import NoServerError, RealServer
 
 UUID = "0b7e6d1a-5b9c-4c6e-8d43-2f6a3c1f9e10"
@@ -688,7 +689,7 @@ def test_the_key_is_checked(guarded: Any) -> None:
     with closing(grpc.insecure_channel(f"{guarded.host}:{guarded.grpc_port}")) as channel:
 
         def ask(*metadata: tuple[str, str]) -> Any:
-            return q.CollectionsStub(channel).List(q.ListCollectionsRequest(), metadata=metadata, timeout=10)
+            return q.CollectionsStub(channel).List(q.ListCollectionsRequest(), metadata=metadata, timeout=HANGS_AFTER_SECONDS)
 
         assert q.QdrantStub(channel).HealthCheck(q.HealthCheckRequest()).version
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED

@@ -12,6 +12,7 @@ from qdrant_client import grpc as q
 
 from tests.fake_qdrant.requests import named_in
 from tests.fake_qdrant.values import Message, PointKey
+from tests.hangs import HANGS_AFTER_SECONDS
 
 _INVALID, _EXHAUSTED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
 _RATE = "Rate limiting exceeded: Write rate limit exceeded"
@@ -26,6 +27,7 @@ FAULTS: dict[str, tuple[grpc.StatusCode | None, str, bool]] = {
     "internal": (grpc.StatusCode.INTERNAL, "Service internal error: something broke", False),
     "invalid": (_INVALID, "Wrong input: something is wrong with a point", False),
     "slow": (None, "", True),
+    "held": (None, "", True),
     "wait_timeout": (None, "", True),
     "acknowledged": (None, "", True),
 }
@@ -51,7 +53,8 @@ class Fault:
     operations: int | None = None
     """of a batch that takes effect only so many operations do; None: all"""
     seconds: float | None = None
-    """slow: the delay (0.2 s). deadline: the longest wait, by default until the client gives up"""
+    """slow: the delay (0.2 s). held: the longest wait for `Turnstile.let_one_go` (300 s). deadline: the longest wait, by default until the client
+    gives up"""
     retry_after: int | None = None
     """rate_limit: seconds for the trailing metadata; None: without"""
     applied: bool | None = None
@@ -71,11 +74,13 @@ class Fault:
         code, words, _ = FAULTS[self.kind]
         if self.kind == "slow":
             time.sleep(0.2 if self.seconds is None else self.seconds)
+        if self.kind == "held":
+            TURNSTILE.hold(HANGS_AFTER_SECONDS if self.seconds is None else self.seconds)
         if self.operations is not None:
             del request.operations[self.operations :]
         reply = apply(request) if self.takes_effect() else _unapplied(request)
         if code is None:
-            if self.kind != "slow":
+            if self.kind not in ("slow", "held"):
                 for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
                     result.status = q.UpdateStatus.WaitTimeout if self.kind == "wait_timeout" else q.UpdateStatus.Acknowledged
             return reply
@@ -91,6 +96,36 @@ class Fault:
             words += f" Retry after {self.retry_after}s"
         context.abort(code, words)
         raise AssertionError("abort() does not return")
+
+
+class Turnstile:
+    """Where calls are held until a test lets them go, one by one: what happens meanwhile depends on no clock."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held = self._may_go = 0
+
+    def hold(self, seconds: float) -> None:
+        """Return when this call may go, or after so many seconds."""
+        with self._changed:
+            self._held += 1
+            self._changed.notify_all()
+            if self._changed.wait_for(lambda: self._may_go > 0, seconds):
+                self._may_go -= 1
+            self._held -= 1
+
+    def let_one_go(self, of: int, seconds: float) -> bool:
+        """Wait until so many calls are held, and let one of them go. False where so many do not come in time."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._held - self._may_go >= of, seconds):
+                return False
+            self._may_go += 1
+            self._changed.notify_all()
+            return True
+
+
+TURNSTILE = Turnstile()
+"""Of this process, which is one server."""
 
 
 def _unapplied(request: Message) -> Message:

@@ -76,7 +76,8 @@ class Recorder:
     """Keeps the Stats."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._on_their_way = 0
         self._started = time.monotonic()
         self.reset()
 
@@ -86,6 +87,11 @@ class Recorder:
             self._faults: Counter[str] = Counter()
             self._requests: list[Seen] = []
             self._running = self._most = 0
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Return when no call is on its way. False where that takes longer."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._on_their_way == 0, seconds)
 
     def to_json(self) -> bytes:
         with self._lock:
@@ -108,11 +114,14 @@ class Recorder:
             if method == "Points/Upsert":
                 self._running += 1
                 self._most = max(self._most, self._running)
+            self._on_their_way += 1
         try:
             yield
         finally:
-            if seen is not None:
-                with self._lock:
+            with self._lock:
+                self._on_their_way -= 1
+                self._lock.notify_all()
+                if seen is not None:
                     self._running = max(0, self._running - (method == "Points/Upsert"))
                     seen.seconds = time.monotonic() - start
                     seen.outcome = (context.code() or grpc.StatusCode.OK).name

@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 import grpc
 from qdrant_client import grpc as q
 
-from tests.fake_qdrant.faults import Fault, Script
+from tests.fake_qdrant.faults import TURNSTILE, Fault, Script
 from tests.fake_qdrant.seen import Recorder
 from tests.fake_qdrant.services import Collections, Health, Points
 from tests.fake_qdrant.store import Store
 from tests.fake_qdrant.values import Message, RefusedError
+from tests.hangs import HANGS_AFTER_SECONDS
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -96,13 +97,36 @@ def serve(port: int = 0, api_key: str | None = None, faults: Iterable[Fault] = (
         recorder.reset()
         return b""
 
+    def empty(request: bytes, context: grpc.ServicerContext) -> bytes:
+        script.clear()
+        if not recorder.wait_until_idle(HANGS_AFTER_SECONDS - 10):
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "a call is still on its way")
+        with store.lock:
+            store.collections.clear()
+            store.aliases.clear()
+        recorder.reset()
+        return b""
+
+    def let_one_go(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if not TURNSTILE.let_one_go(int(request), HANGS_AFTER_SECONDS - 10):
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"there are not {int(request)} calls to be held")
+        return b""
+
     def optimise(request: bytes, context: grpc.ServicerContext) -> bytes:
         with store.lock:
             for point in store.find(request.decode()).points.values():
                 point.optimised = True
         return b""
 
-    methods = {"Optimise": optimise, "Faults": add_faults, "ClearFaults": clear_faults, "Stats": stats, "ResetStats": reset_stats}
+    methods = {
+        "Optimise": optimise,
+        "Empty": empty,
+        "LetOneGo": let_one_go,
+        "Faults": add_faults,
+        "ClearFaults": clear_faults,
+        "Stats": stats,
+        "ResetStats": reset_stats,
+    }
     handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Control", handlers),))
     port = server.add_insecure_port(f"127.0.0.1:{port}")

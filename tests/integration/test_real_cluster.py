@@ -11,6 +11,7 @@ import pytest
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.report import PartitionReport
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.own import must_be_our_own
 from tests.jobs import numbered, points_on
 from tests.real_server import RealCluster
@@ -55,8 +56,8 @@ def assert_everything_is_on_every_node(cluster: RealCluster) -> None:
 
 
 def write(cluster: RealCluster, url: str, at: dict[int, Callable[[], object]], partition: int = 0) -> tuple[planning.Plan, PartitionReport]:
-    """The only task of a job, up to the job's end; a node that is dead longer than half a minute would end it."""
-    plan = sink.prepare(planning.plan({**OPTIONS, "url": url, "retry_max_seconds": 30}, next(numbered(1)).schema))
+    """The only task of a job, up to the job's end; a node that nobody starts again would end it."""
+    plan = sink.prepare(planning.plan({**OPTIONS, "url": url, "retry_max_seconds": HANGS_AFTER_SECONDS}, next(numbered(1)).schema))
     cluster.wait_until_active(NAME)
     return plan, replace(sink.write_partition(plan, numbered(COUNT, at), sink.Task(partition=partition)), partition=0)
 

@@ -16,6 +16,7 @@ from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.store.qdrant import indexing
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.conftest import client_of
 from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, server_place, vectors
@@ -104,6 +105,16 @@ def test_payload_indexes_are_there_before_the_first_point(qdrant_server: Any, cl
     assert after.config.metadata["spark_vector_sink"]["key"] == ["t", "id"]
 
 
+def allow_threads(server: RealServer) -> None:
+    """A server that does not run will find that its collection may be optimised by as many threads as it likes. Told so while it runs, it begins."""
+    assert server.directory is not None
+    [path] = (server.directory / "storage" / "collections").glob("*/config.json")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    assert config["optimizer_config"]["max_optimization_threads"] == 0
+    config["optimizer_config"]["max_optimization_threads"] = None
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+
 class TestWaitForIndex:
     """`wait_for_index=true` against a server that really has something to index (a second or two of work)."""
 
@@ -129,7 +140,7 @@ class TestWaitForIndex:
         with caplog.at_level(logging.WARNING, "spark_vector_sink"):
             total = sink.finish(plan, [report])
         assert any(f"index of '{name}' since" in line and f"{self.COUNT:,} points" in line for line in caplog.messages)
-        with urlopen(f"{qdrant_server.url}/collections/{name}/optimizations", timeout=10) as reply:
+        with urlopen(f"{qdrant_server.url}/collections/{name}/optimizations", timeout=HANGS_AFTER_SECONDS) as reply:
             work = json.load(reply)["result"]
         assert (work["summary"]["queued_optimizations"], work["running"]) == (0, [])
         info = client.get_collection(name)
@@ -149,8 +160,11 @@ class TestWaitForIndex:
     def test_a_server_that_was_restarted_is_woken(self) -> None:
         """After a restart a server says grey and indexes nothing by itself; the job's end makes it go on, and waits."""
         must_be_our_own("a server that is restarted")
+        idle = {"optimizers_config": {**self.CONFIG["optimizers_config"], "max_optimization_threads": 0}}
         with RealServer() as server:
-            place, plan, report = self.written(server)
+            place, plan, report = self.written(server, collection_config=idle)
+            server.kill9()
+            allow_threads(server)
             server.restart()
             client = client_of(server)
             assert client.get_collection(place.options["path"]).status == models.CollectionStatus.GREY

@@ -15,6 +15,7 @@ import pytest
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
 from spark_vector_sink.report import WriteReport
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, points_on, server_place, vectors
 from tests.real_server import RealServer
@@ -81,7 +82,7 @@ def test_the_server_s_largest_request_is_obeyed(qdrant_server: Any) -> None:
 
 def refused_upserts(server: Any) -> int:
     """Requests that the server has refused as invalid so far, by its own books."""
-    with urlopen(f"{server.url}/metrics", timeout=10) as reply:
+    with urlopen(f"{server.url}/metrics", timeout=HANGS_AFTER_SECONDS) as reply:
         found = re.search(rb'^grpc_responses_total\{endpoint="/qdrant.Points/Upsert",status="3"\} (\d+)', reply.read(), re.M)
     return int(found[1]) if found else 0
 
@@ -92,13 +93,13 @@ def limited(points_in_a_minute: int) -> dict[str, Any]:
 
 def test_the_server_s_rate_is_waited_for(qdrant_server: Any) -> None:
     """Strict mode's `write_rate_limit`: the job goes as fast as the server allows, and loses nothing."""
-    place = server_place(qdrant_server, **SMALL, collection_config=limited(3_000))
+    place = server_place(qdrant_server, vector_column="v", window_rows=20, batch_points=20, collection_config=limited(60))
     load(place, 1)  # the first write into a collection costs twice its points
-    report = load(place, 3_060)  # sixty more than the server takes at once; it takes fifty in a second
-    assert report.stored_points == 3_060
+    report = load(place, 64)  # six more than the server takes at once then; it takes one in a second
+    assert report.stored_points == 64
     assert report.retries > 0
     assert report.seconds > 1.0
-    assert_everything_is_there(qdrant_server, place, 3_060)
+    assert_everything_is_there(qdrant_server, place, 64)
 
 
 def test_a_request_larger_than_the_rate_is_split(qdrant_server: Any) -> None:

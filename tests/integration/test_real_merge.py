@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ from qdrant_client import QdrantClient, models
 
 from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.qdrant import moving_in
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, server_place
 
 pytestmark = pytest.mark.qdrant
@@ -65,14 +69,31 @@ def test_jobs_with_their_own_vectors_write_at_once(qdrant_server: Any, client: Q
         assert (again.unchanged, again.points) == (POINTS, 0)
 
 
+def wait_until_it_is_indexed_from_a_copy(server: Any, collection: str) -> None:
+    """Return when the server has copied the points, and has the index still to build: what is deleted now it has to remember until then."""
+    end = time.monotonic() + HANGS_AFTER_SECONDS
+    while True:
+        with urlopen(f"{server.url}/collections/{collection}/optimizations", timeout=HANGS_AFTER_SECONDS) as reply:
+            running = json.load(reply)["result"]["running"]
+        if any(stage["name"] == "vector_index" for one in running for stage in one["progress"].get("children", ())):
+            return
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_what_was_deleted_stays_so_when_a_vector_moves_in(qdrant_server: Any, client: QdrantClient) -> None:
     """The server optimises when points are deleted; a job that brings another vector lets it come to an end first."""
     place = server_place(qdrant_server, vector_column="v", distance="dot")
     matrix = np.random.default_rng(1).random((BUSY_POINTS, 128), np.float32)
     table = pa.table({"id": range(BUSY_POINTS), "v": pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), 128)})
-    place.write(table, vector_name="first", collection_config=OPTIMISED)
+    slow = {"optimizers_config": {**OPTIMISED["optimizers_config"], "max_optimization_threads": 0}, "hnsw_config": {"ef_construct": 300}}
+    place.write(table, vector_name="first", collection_config=slow)
     collection = place.options["path"]
     ids = [point.id for point in client.scroll(collection, limit=GONE, with_payload=False)[0]]
+    client.update_collection(
+        collection, optimizers_config=models.OptimizersConfigDiff(max_optimization_threads=models.MaxOptimizationThreadsSetting.AUTO)
+    )
+    wait_until_it_is_indexed_from_a_copy(qdrant_server, collection)
     client.delete(collection, models.PointIdsList(points=ids), wait=True)
     assert client.get_collection(collection).status == models.CollectionStatus.YELLOW, "nothing is optimised: the test would show less than it says"
     place.write(table.slice(0, 0), vector_name="second", dimension=128, existing="merge")

@@ -19,9 +19,9 @@ from spark_vector_sink.store import versions
 from spark_vector_sink.store.qdrant import heart as hearts
 from spark_vector_sink.store.qdrant import indexing
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, server_place
 from tests.killed import STEPS, edition, killed_at
-from tests.real_server import HANGS_AFTER_SECONDS
 
 pytestmark = pytest.mark.qdrant
 
@@ -147,7 +147,6 @@ def test_two_that_end_in_the_same_moment(place: Place, client: QdrantClient, mon
 
         with monkeypatch.context() as patched, ThreadPoolExecutor(2) as pool:
             patched.setattr(QdrantCollections, "_alias", together)
-            threading.Timer(20, meeting.abort).start()
             ends = list(pool.map(end, plans, reports))
         won = [plan for plan, one in zip(plans, ends, strict=True) if isinstance(one, WriteReport)]
         lost = [one for one in ends if isinstance(one, CollectionError)]

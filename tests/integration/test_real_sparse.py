@@ -16,7 +16,7 @@ from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.store.points import PointBatch
 from spark_vector_sink.store.store import CollectionSpec
-from tests.real_server import HANGS_AFTER_SECONDS
+from tests.hangs import HANGS_AFTER_SECONDS
 
 pytestmark = pytest.mark.qdrant
 

@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_server import FakeServer
-from tests.spark.conftest import HANGS_AFTER, ROOT
+from tests.spark.conftest import HANGS_AFTER, OWN_SPARK, ROOT
 from tests.spark.encoders import FAKE_GPUS, ON_DEVICE
 from tests.spark.places import Server
 
@@ -61,6 +61,7 @@ def test_a_word_that_is_no_option(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "'http://localhost:6333' is no option of the sink; write name=value" in capsys.readouterr().err
 
 
+@OWN_SPARK
 def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServer) -> None:
     """With the Python of a packed environment, each task writes from the GPU that Spark gave it, and the report names both GPUs."""
     made = tmp_path / "bin"

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer
-from tests.spark.conftest import HANGS_AFTER, ROOT, SETTINGS
+from tests.spark.conftest import HANGS_AFTER, OWN_SPARK, ROOT, SETTINGS
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, SPARK, Points, Server, hashed
 from tests.spark.streams import put_rows
 
-pytestmark = [pytest.mark.spark, pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)]
+pytestmark = [pytest.mark.spark, OWN_SPARK, pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)]
 native = pytest.mark.skipif(SPARK < (4, 1), reason="Python data sources take streams in Arrow since Spark 4.1")
 
 ROWS = 20

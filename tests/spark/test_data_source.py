@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from spark_vector_sink.rows.bad import SET_ASIDE
 from tests.fake_server import FakeServer
 from tests.real_server import FoundServer, RealServer
-from tests.spark.conftest import RunWithSpark
+from tests.spark.conftest import OWN_SPARK, RunWithSpark
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, Embedded, Place, Server, hashed, our_line, save
 
@@ -96,6 +96,7 @@ def test_a_name_in_another_case(spark: SparkSession, server: Server) -> None:
     assert server.points().keys() == {1}
 
 
+@OWN_SPARK
 def test_the_report_is_said_at_the_end(run_with_spark: RunWithSpark, fake_server: FakeServer) -> None:
     """One line on the driver's standard error tells rows, points and collection, in a fresh Spark that knows nothing of the package."""
     done = run_with_spark(

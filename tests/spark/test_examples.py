@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spark.conftest import HANGS_AFTER, ROOT, Show
+from tests.spark.conftest import HANGS_AFTER, OWN_SPARK, ROOT, Show
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES
 
 pytestmark = pytest.mark.spark
@@ -29,6 +29,7 @@ def alone(name: str, folder: Path, *arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)
+@OWN_SPARK
 def test_the_demo_asks_its_questions(tmp_path: Path) -> None:
     """`make demo`: each question's best answer is the documentation that a reader would look for."""
     answers = [block.splitlines()[1].split()[1] for block in alone("quickstart", tmp_path, QDRANT_URL="").split("\n\n")[1:4]]

@@ -18,11 +18,11 @@ from spark_vector_sink import PermanentStoreError, sink
 from spark_vector_sink.plan import plan
 from spark_vector_sink.store.edge.layout import StoreDirectory
 from tests.fake_server import FakeServer
-from tests.spark.conftest import run_script
+from tests.spark.conftest import OWN_SPARK, run_script
 from tests.spark.encoders import HASH, KILLERS, MARKERS
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, Embedded, Points, Server, hashed
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, OWN_SPARK]
 
 ROWS = 400
 EXPECTED: Points = {key: (hashed(f"text {key}"), {"id": key, "text": f"text {key}"}) for key in range(ROWS)}

@@ -9,9 +9,9 @@ import pytest
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
-from tests.spark.conftest import RunWithSpark
+from tests.spark.conftest import OWN_SPARK, RunWithSpark
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, OWN_SPARK]
 
 
 def test_a_rerun_imports_no_torch(run_with_spark: RunWithSpark, tmp_path: Path, tiny_model: Path) -> None:

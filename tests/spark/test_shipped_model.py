@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from spark_vector_sink import search
 from spark_vector_sink.spark import embed, write
 from tests.fake_server import FakeServer
-from tests.spark.conftest import run_script
+from tests.spark.conftest import OWN_SPARK, run_script
 from tests.spark.places import HAS_DATA_SOURCES
 
 pytestmark = pytest.mark.spark
@@ -55,6 +55,7 @@ def is_there(server: FakeServer, collection: str, folder: Path) -> None:
     assert len(search(collection, "snow", **options)) == len(TEXTS)
 
 
+@OWN_SPARK
 def test_an_archive_in_a_cluster(tmp_path: Path, tiny_model: Path, fake_server: FakeServer) -> None:
     """`addArchive("model.zip#packed")` and `model=packed`: by both doors the vectors are the library's own."""
     archive = shutil.make_archive(str(tmp_path / "model"), "zip", tiny_model)

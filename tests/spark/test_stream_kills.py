@@ -17,6 +17,7 @@ from spark_vector_sink.store.edge.layout import StoreDirectory
 from spark_vector_sink.store.edge.lock import locked
 from tests.chaos.processes import end_session
 from tests.fake_server import FakeServer
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.spark.conftest import ROOT
 from tests.spark.encoders import GATE, GATED
 from tests.spark.places import SPARK, Embedded, Points, Server, hashed
@@ -74,8 +75,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
     put_rows(folder / "rows", "b", range(5, 15), "gated")
     with FakeServer() as server:
         embedded = Embedded(f"{folder}/to_directory")
+        more = {"encoder": GATED, "timeout_seconds": "600"}  # for the lock, which is the test's while it waits for the other streams
         places = {stream: embedded if stream == "to_directory" else Server(server, stream) for stream in STREAMS}
-        streams = {stream: (place.name, {**place.options, "encoder": GATED}) for stream, place in places.items()}
+        streams = {stream: (place.name, {**place.options, **more}) for stream, place in places.items()}
         given = {"streams": streams, "rows": str(folder / "rows"), "checkpoints": str(folder / "checkpoints")}
         (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
 
@@ -87,7 +89,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
                 before = server.stats().calls["Points/Count"]
                 directory = StoreDirectory(Path(embedded.name))
                 if "to_directory" in STREAMS:
-                    with locked(directory, 10, "it is the test's turn"):
+                    with locked(directory, HANGS_AFTER_SECONDS, "it is the test's turn"):
                         (folder / "gate" / "closed").unlink()
                         _wait(lambda: list(directory.pending.glob("*.json")) != [], first, folder / "first")
                         _wait(lambda: server.stats().calls["Points/Count"] >= before + 2, first, folder / "first")

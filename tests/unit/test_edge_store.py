@@ -22,10 +22,11 @@ import pytest
 
 from spark_vector_sink.errors import CollectionError, MissingPackageError, PermanentStoreError, TransientStoreError
 from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, versions
+from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, lock, versions
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
 from spark_vector_sink.store.points import PointBatch
 from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
+from tests.hangs import HANGS_AFTER_SECONDS
 
 pytest.importorskip("qdrant_edge")
 
@@ -533,7 +534,7 @@ class TestCrashes:
             EdgeCollections(5).finish(Target(sys.argv[1], "v1", exists=True), "run1", sys.argv[2:])
         """
         process = in_another_process(code, tmp_path / "s", *receipts)
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=HANGS_AFTER_SECONDS)
         assert process.returncode == -signal.SIGKILL, errors
         assert EdgeCollections(5).resolve(str(tmp_path / "s"), SPEC).points is None
         answers = found(tmp_path / "s", 10_000)
@@ -611,16 +612,30 @@ class TestCrashes:
         assert finish(target, "run1", receipts) == 1
 
 
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 class TestLocks:
-    def test_lock_held(self, tmp_path: Path) -> None:
+    def test_lock_held(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A held lock is waited for no longer than agreed; the message names the holder; the rows come in later."""
+        clock = Clock()
+        monkeypatch.setattr(lock, "time", clock)
         target = prepare(tmp_path / "s")
         receipts = stage(target, "run1", [1, 2])
         with held_by_another_process(tmp_path / "s" / "LOCK") as pid:
-            start = time.monotonic()
             with pytest.raises(TransientStoreError, match=rf"held by process {pid} on .*rows of this run are safe") as caught:
                 EdgeCollections(0.3).finish(target, "run1", receipts)
-            assert 0.3 <= time.monotonic() - start < 20
+            assert 0.3 <= clock.now < 0.4
             assert "\n" not in str(caught.value)
             EdgeCollections(0.1).abandon(target, "run1")
             with pytest.raises(TransientStoreError, match="try again"):
@@ -662,10 +677,10 @@ class TestLocks:
             search()
             child = os.fork()
             if child == 0:
-                signal.alarm(20)
+                signal.alarm(200)
                 os._exit(0 if search()[0].id == 1 else 1)
             sys.exit(os.waitpid(child, 0)[1])
         """
         process = in_another_process(code, tmp_path / "s")
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=HANGS_AFTER_SECONDS)
         assert process.returncode == 0, errors

@@ -17,7 +17,8 @@ import grpc
 import pytest
 from qdrant_client import grpc as q
 
-from tests.fake_server import FAULTS, FakeServer, Fault
+from tests.fake_server import FAULTS, FakeServer, Fault, Stats
+from tests.hangs import HANGS_AFTER_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -43,7 +44,7 @@ def server(shared: FakeServer) -> FakeServer:
     return shared
 
 
-def upsert(server: FakeServer, *ids: int, timeout: float = 10) -> Any:
+def upsert(server: FakeServer, *ids: int, timeout: float = HANGS_AFTER_SECONDS) -> Any:
     """Upsert points with these ids, or raise what gRPC raises."""
     points = [q.PointStruct(id=q.PointId(num=n), vectors=q.Vectors(vector=q.Vector(dense=q.DenseVector(data=[3, 4])))) for n in ids]
     return q.PointsStub(server.channel).Upsert(q.UpsertPoints(collection_name="c", wait=True, points=points), timeout=timeout)
@@ -107,13 +108,18 @@ def test_a_reply_that_is_no_success(server: FakeServer, kind: str, status: int) 
 
 def test_a_deadline_passes(server: FakeServer) -> None:
     """The reply comes after the client has given up, with or without effect, or after `seconds` from the server."""
-    server.fault("Points/Upsert", "deadline")
-    server.fault("Points/Upsert", "deadline", applied=True)
-    server.fault("Points/Upsert", "deadline", seconds=0.05)
-    for n, patience in ((1, 1.0), (2, 1.0), (3, 60.0)):
-        start = time.monotonic()
-        assert failure(lambda n=n, patience=patience: upsert(server, n, timeout=patience)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        assert time.monotonic() - start < 30
+    server.fault("Points/Upsert", "deadline", ids=[1])
+    server.fault("Points/Upsert", "deadline", ids=[2], applied=True)
+    server.fault("Points/Upsert", "deadline", ids=[3], seconds=0.05)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(
+        3
+    ) as threads:  # within its deadline a call must have reached the server, so it is long; and at once, so that the test is not
+        patience = {1: 5.0, 2: 5.0, 3: 2 * HANGS_AFTER_SECONDS}
+        failures = [threads.submit(failure, lambda n=n: upsert(server, n, timeout=patience[n])) for n in patience]
+    assert [failed.result().code() for failed in failures] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
+    assert time.monotonic() - begun < HANGS_AFTER_SECONDS
+    assert server.stats().faults == {"deadline": 3}
     assert set(server.points("c")) == {2}
 
 
@@ -161,9 +167,12 @@ def test_only_large_requests_are_too_large(server: FakeServer) -> None:
 
 def test_concurrent_upserts_are_counted(server: FakeServer) -> None:
     """The greatest number of upserts on their way at once is known, with sizes, times and connections."""
-    server.fault("Points/Upsert", "slow", times=None, seconds=0.1)
+    server.fault("Points/Upsert", "held", times=3)
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda n: upsert(server, *range(n)), (1, 2, 3)))
+        calls = [pool.submit(upsert, server, *range(n)) for n in (1, 2, 3)]
+        for left in (3, 2, 1):
+            server.let_one_go(of=left)
+    assert [call.result().result.status for call in calls] == [q.UpdateStatus.Completed] * 3
     upsert(server, 1)
     stats = server.stats()
     assert stats.most_concurrent_upserts == 3
@@ -171,6 +180,21 @@ def test_concurrent_upserts_are_counted(server: FakeServer) -> None:
     assert len(stats.peers) == 1
     assert all(seen.bytes > 10 * seen.points and seen.collection == "c" for seen in stats.upserts)
     assert stats.upserts[-1].start >= max(seen.start + seen.seconds for seen in stats.upserts[:3]) - 0.02
+
+
+def test_an_emptied_server_is_as_good_as_new(server: FakeServer) -> None:
+    """When the calls that are on their way have ended, collections, faults and counts are gone."""
+    upsert(server, 1)
+    server.fault("Points/Upsert", "slow", seconds=0.1)
+    server.fault("Collections/List", "unavailable", times=None)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(upsert, server, 2)
+        while server.stats().calls["Points/Upsert"] < 2:
+            time.sleep(0.01)
+        server.empty()
+        assert call.result().result.status == q.UpdateStatus.Completed
+    assert server.stats() == Stats()
+    assert not q.CollectionsStub(server.channel).List(q.ListCollectionsRequest()).collections
 
 
 def test_each_connection_is_a_peer(server: FakeServer) -> None:
@@ -318,11 +342,11 @@ def test_large_messages_pass(server: FakeServer) -> None:
 
 def test_a_server_can_die_and_come_back() -> None:
     """Stopped in the middle of a call, the connection breaks; started again it has the same port and holds nothing."""
-    server = FakeServer(faults=[Fault("Collections/List", "slow", seconds=30)])
+    server = FakeServer(faults=[Fault("Collections/List", "slow", seconds=HANGS_AFTER_SECONDS)])
     with server:
         port = server.grpc_port
         with closing(grpc.insecure_channel(f"{server.host}:{port}")) as channel:
-            waiting = q.CollectionsStub(channel).List.future(q.ListCollectionsRequest(), timeout=60)
+            waiting = q.CollectionsStub(channel).List.future(q.ListCollectionsRequest(), timeout=HANGS_AFTER_SECONDS)
             while not server.stats().calls.get("Collections/List"):
                 time.sleep(0.01)
             server.stop()
@@ -340,7 +364,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        watchdog = threading.Timer(300, process.kill)
+        watchdog = threading.Timer(HANGS_AFTER_SECONDS, process.kill)
         watchdog.start()
         port = int(process.stdout.readline())
         with closing(grpc.insecure_channel(f"127.0.0.1:{port}")) as channel:
@@ -350,5 +374,5 @@ def test_the_command_line(tmp_path: Path) -> None:
             assert dict(failure(lambda: stub.List(q.ListCollectionsRequest(), metadata=key)).trailing_metadata()) == {"retry-after": "3"}
             assert not stub.List(q.ListCollectionsRequest(), metadata=key).collections
         process.stdin.close()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=HANGS_AFTER_SECONDS) == 0
         watchdog.cancel()

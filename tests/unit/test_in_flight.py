@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from spark_vector_sink.store import in_flight
 from spark_vector_sink.store.in_flight import InFlight
 from spark_vector_sink.store.limit import Limit
 from spark_vector_sink.store.points import PointId
-
-SECONDS = 10
+from tests.hangs import HANGS_AFTER_SECONDS
 
 
 class Sender:
@@ -31,7 +32,7 @@ class Sender:
             self.begun.append(request)
             self.most = max(self.most, len(self.busy))
             self.lock.notify_all()
-        assert self.gate.wait(SECONDS)
+        assert self.gate.wait(HANGS_AFTER_SECONDS)
         with self.lock:
             self.busy.remove(request)
             self.done.append(request)
@@ -40,7 +41,7 @@ class Sender:
 
     def wait_until_busy(self, count: int) -> None:
         with self.lock:
-            assert self.lock.wait_for(lambda: len(self.busy) >= count, SECONDS)
+            assert self.lock.wait_for(lambda: len(self.busy) >= count, HANGS_AFTER_SECONDS)
 
 
 def ids(*points: PointId) -> frozenset[PointId]:
@@ -81,7 +82,7 @@ def test_submit_waits_while_all_are_busy() -> None:
     sender.wait_until_busy(1)
     assert sender.begun == ["first"]
     sender.gate.set()
-    second.join(SECONDS)
+    second.join(HANGS_AFTER_SECONDS)
     sending.drain()
     sending.close()
     assert sender.done == ["first", "second"]
@@ -198,7 +199,7 @@ def test_what_was_returned_is_heard_in_the_thread_that_submits() -> None:
     assert sorted(found) == [(letter, threading.get_ident()) for letter in "ABCDEFGH"]
 
 
-def test_waiting_for_a_place_raises_the_limit() -> None:
+def test_waiting_for_a_place_raises_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that waits for places is allowed more of them; one whose requests have ended before the next one comes is not."""
     limit = Limit()
     sender = Sender()
@@ -208,7 +209,15 @@ def test_waiting_for_a_place_raises_the_limit() -> None:
         sending.submit(str(n), ids(n), heard)
         sending.drain()
     assert limit.now == 2
-    slow = sending_by(lambda _: threading.Event().wait(0.005) and None, limit)
+    may_end, wait = threading.Semaphore(0), in_flight.wait
+
+    def one_ends(*arguments: Any, **named: Any) -> Any:
+        """No request ends before somebody waits for one."""
+        may_end.release()
+        return wait(*arguments, **named)
+
+    monkeypatch.setattr(in_flight, "wait", one_ends)
+    slow = sending_by(lambda _: may_end.acquire(timeout=HANGS_AFTER_SECONDS) and None, limit)
     for n in range(200):
         slow.submit(str(n), ids(n), heard)
     slow.drain()

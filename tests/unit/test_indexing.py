@@ -206,7 +206,7 @@ class TestJobs:
         assert fake_server.stats().faults == {"unavailable": 2}
 
     @pytest.mark.parametrize(
-        ("kind", "words"), [("unavailable", r"UNAVAILABLE.*\(tried (?:once|\d+ times) in \d s"), ("invalid", "INVALID_ARGUMENT")]
+        ("kind", "words"), [("unavailable", r"UNAVAILABLE.*\(tried (?:once|\d+ times) in \d+ s"), ("invalid", "INVALID_ARGUMENT")]
     )
     def test_a_server_that_stays_away_meanwhile(self, fake_server: FakeServer, kind: str, words: str) -> None:
         """After `retry_max_seconds`, or when asking again is of no use: one line says that the points are written, and why nobody waits for the index."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from spark_vector_sink.pipeline import Pipeline
+from tests.hangs import HANGS_AFTER_SECONDS
 
 
 def helpers() -> list[threading.Thread]:
@@ -38,7 +39,7 @@ def test_one_item_is_made_ahead_and_no_more() -> None:
     with Pipeline() as pipeline:
         items = pipeline.ahead(source())
         assert next(items) == 0
-        assert second.wait(60)
+        assert second.wait(HANGS_AFTER_SECONDS)
         assert not third.is_set()
         assert begun == [0, 1]
         assert list(items) == [1, 2]
@@ -54,7 +55,7 @@ def test_the_first_item_is_begun_at_once() -> None:
 
     with Pipeline() as pipeline:
         items = pipeline.ahead(source())
-        assert begun.wait(60)
+        assert begun.wait(HANGS_AFTER_SECONDS)
         assert list(items) == [1]
 
 
@@ -67,12 +68,12 @@ def test_one_piece_of_work_waits_behind_and_no_more() -> None:
         handed_over.set()
 
     with Pipeline() as pipeline:
-        pipeline.behind(lambda: bool(go_on.wait(60)) and None)
+        pipeline.behind(lambda: bool(go_on.wait(HANGS_AFTER_SECONDS)) and None)
         other = threading.Thread(target=hand_over_the_second)
         other.start()
         assert not handed_over.wait(0.05)
         go_on.set()
-        other.join(10)
+        other.join(HANGS_AFTER_SECONDS)
         assert handed_over.is_set()
 
 
@@ -114,7 +115,7 @@ def test_the_first_error_is_the_one_raised() -> None:
 
     def source() -> Iterator[int]:
         yield 1
-        failed.wait(60)
+        failed.wait(HANGS_AFTER_SECONDS)
         raise KeyError("second")
 
     def fail() -> None:
@@ -140,13 +141,13 @@ def test_an_error_of_the_caller_stops_what_is_waited_for() -> None:
 
     def send() -> None:
         waiting.set()
-        closed.wait(60)
+        closed.wait(HANGS_AFTER_SECONDS)
         raise OSError("closed")
 
     def job() -> None:
         with Pipeline(closed.set) as pipeline:
             pipeline.behind(send)
-            assert waiting.wait(60)
+            assert waiting.wait(HANGS_AFTER_SECONDS)
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
@@ -177,7 +178,7 @@ def test_a_slow_source_is_not_read_on_after_an_error() -> None:
     def source() -> Iterator[int]:
         for number in range(1000):
             if number == 2:
-                assert failed.wait(60)
+                assert failed.wait(HANGS_AFTER_SECONDS)
             read.append(number)
             yield number
 

@@ -22,6 +22,7 @@ from spark_vector_sink.errors import BadRowError
 from spark_vector_sink.plan import plan
 from spark_vector_sink.progress import Progress
 from spark_vector_sink.report import PartitionReport
+from tests.hangs import HANGS_AFTER_SECONDS
 from tests.unit.fakes import HashEncoder
 
 A_LINE = threading.Event()
@@ -44,7 +45,7 @@ class WaitsForALine(HashEncoder):
     """A model that is slower than the lines are apart."""
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        assert A_LINE.wait(60)
+        assert A_LINE.wait(HANGS_AFTER_SECONDS)
         return super().encode(texts)
 
 
@@ -108,7 +109,7 @@ def test_without_logging_the_lines_are_on_stderr(monkeypatch: pytest.MonkeyPatch
     said, stream = threading.Event(), Stream()
     monkeypatch.setattr(sys, "stderr", stream)
     with Progress(0.001, PartitionReport(partition=7), lambda: 0):
-        assert said.wait(60)
+        assert said.wait(HANGS_AFTER_SECONDS)
     assert re.match(r"vectorsink: partition 7, after [\d.]+ s: 0 rows done", stream.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""M GPUs and N workers: Spark's resources decide, and torch need not be there to show it. The GPUs are of paper: a discovery script
+"""M GPUs and N workers: Spark's resources decide, and torch need not be there to show it. The GPUs are simulated: a discovery script
 that lists two, and a torch that says so."""
 
 from __future__ import annotations

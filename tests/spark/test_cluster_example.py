@@ -1,4 +1,4 @@
-"""The job for a cluster: its plan, and a run of it as spark-submit starts it, on one machine with two GPUs of paper."""
+"""The job for a cluster: its plan, and a run of it as spark-submit starts it, on one machine with two simulated GPUs."""
 
 from __future__ import annotations
 

@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from spark_vector_sink.options import ID_NAMESPACE, option_table
+from spark_vector_sink.report import ROW_COUNTS, WriteReport
 from spark_vector_sink.rows import payload
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +81,14 @@ def test_the_table_of_types_is_the_one_in_the_code() -> None:
     table = [line for line in (payload.__doc__ or "").splitlines() if line.startswith("|")]
     assert len(table) > 10
     assert "\n".join(table) in (ROOT / "docs" / "rows.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_report_has_every_field_of_it() -> None:
+    """Once each, and the rows' ends in the table of their own."""
+    tables = _tables(ROOT / "docs" / "report.md")
+    named = {header: [name for field, _ in rows for name in re.findall(r"`(\w+)`", field)] for header, rows in tables.items()}
+    assert tuple(named["| field | rows that |"]) == ROW_COUNTS
+    assert sorted(name for names in named.values() for name in names) == sorted(field.name for field in fields(WriteReport))
 
 
 def test_the_default_namespace_is_documented() -> None:

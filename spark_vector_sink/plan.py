@@ -218,5 +218,5 @@ def report_problems(options: SinkOptions) -> Iterator[str]:
     file = Path(name)
     if not paths.is_folder(file.parent):
         yield f"{option}: the directory does not exist, or cannot be seen"
-    elif path.endswith("/") or paths.is_folder(file) or not os.access(file if paths.is_file(file) else file.parent, os.W_OK):
+    elif "\0" in path or path.endswith("/") or paths.is_folder(file) or not os.access(file if paths.is_file(file) else file.parent, os.W_OK):
         yield f"{option} is no file that can be written"

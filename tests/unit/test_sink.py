@@ -590,7 +590,8 @@ def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -
 def test_a_report_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     """What can be seen before the job is said before the job."""
     assert "is no file that can be written" in check(options(tmp_path / "s", report_path=tmp_path), SCHEMA).problems[0]
-    assert "is no file that can be written" in check(options(tmp_path / "s", report_path=f"{tmp_path}/r/"), SCHEMA).problems[0]
+    for wrong in (f"{tmp_path}/r/", f"{tmp_path}/\0"):
+        assert "is no file that can be written" in check(options(tmp_path / "s", report_path=wrong), SCHEMA).problems[0]
     for missing in (tmp_path / "no" / "r.json", "~nobody_of_that_name/r.json"):
         assert "the directory does not exist, or cannot be seen" in check(options(tmp_path / "s", report_path=missing), SCHEMA).problems[0]
     assert check(options(tmp_path / "s", report_path=f"file:{tmp_path}/r.json"), SCHEMA).problems == ()

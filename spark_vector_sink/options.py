@@ -13,9 +13,10 @@ import re
 import sys
 import typing
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -65,6 +66,18 @@ class Check:
     holds: Callable[[Any], bool]
 
 
+class Mark(Enum):
+    """What else an option is, besides its value: each is refused where it says nothing."""
+
+    ON_SERVER = "of a server alone: an embedded store has nothing like it"
+    ENCODING = "of texts that are encoded: ready-made vectors have none"
+    OWN_MODEL = "of a Sentence Transformers model: an encoder of the user's has its own ways"
+    FILLED = "never an empty text"
+
+
+ON_SERVER, ENCODING, OWN_MODEL, FILLED = Mark
+
+
 def at_least(least: float) -> Check:
     return Check(f">= {least:g}", lambda value: value == AUTO or least <= value < math.inf)
 
@@ -110,77 +123,77 @@ class SinkOptions:
 
     # fmt: off
     url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`, or those of several nodes, separated by commas; without it, the store is a local directory.")] = field(default=None, repr=False)
-    grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, if it cannot be found from `url` (6334, or the port after the REST port)."), between(1, 65535)] = None
+    grpc_port: Annotated[int | None, Doc(WHERE, "gRPC port, if it cannot be found from `url` (6334, or the port after the REST port)."), between(1, 65535), ON_SERVER] = None
     collection: Annotated[str | None, Doc(WHERE, "Collection to write to, or the directory of an embedded store; `.save(name)` does the same.")] = None
-    api_key: Annotated[Secret | None, Doc(WHERE, "API key; prefer the environment or a file, because Spark may show options.")] = field(default=None, repr=False)
-    api_key_env: Annotated[str, Doc(WHERE, "Environment variable that holds the API key, on executors or on the driver.")] = "QDRANT_API_KEY"
-    api_key_file: Annotated[str | None, Doc(WHERE, "File that holds the API key, on executors or on the driver.")] = None
-    tls_ca_file: Annotated[str | None, Doc(WHERE, "PEM file of the authority that signed the server's certificate (`https` only).")] = None
+    api_key: Annotated[Secret | None, Doc(WHERE, "API key; prefer the environment or a file, because Spark may show options."), ON_SERVER] = field(default=None, repr=False)
+    api_key_env: Annotated[str, Doc(WHERE, "Environment variable that holds the API key, on executors or on the driver."), ON_SERVER, FILLED] = "QDRANT_API_KEY"
+    api_key_file: Annotated[str | None, Doc(WHERE, "File that holds the API key, on executors or on the driver."), ON_SERVER, FILLED] = None
+    tls_ca_file: Annotated[str | None, Doc(WHERE, "PEM file of the authority that signed the server's certificate (`https` only)."), ON_SERVER, FILLED] = None
     timeout_seconds: Annotated[float, Doc(WHERE, "Longest wait for one request, or for the lock of an embedded store."), between(0.1, 86_400)] = 60.0
 
-    text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text; several are joined by `text_template`.")] = ("text",)
-    text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default, joined by line breaks.")] = None
-    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key; `content` uses the text itself as key.")] = ("id",)
+    text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text; several are joined by `text_template`."), ENCODING, FILLED] = ("text",)
+    text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default, joined by line breaks."), ENCODING] = None
+    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key; `content` uses the text itself as key."), FILLED] = ("id",)
     id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
-    tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and an `is_tenant` keyword index.")] = None
-    version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive.")] = None
-    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does, in the words of Delta (`insert`, `update_preimage`, `update_postimage`, `delete`), of Debezium (`c`, `r`, `u`, `d`), or `upsert`.")] = None
-    shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding.")] = None
+    tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and an `is_tenant` keyword index."), FILLED] = None
+    version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive."), FILLED] = None
+    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does, in the words of Delta (`insert`, `update_preimage`, `update_postimage`, `delete`), of Debezium (`c`, `r`, `u`, `d`), or `upsert`."), FILLED] = None
+    shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding."), ON_SERVER, FILLED] = None
     payload_columns: Annotated[tuple[str, ...] | None, Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all; empty keeps none.")] = None
     payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload.")] = ()
     payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`.")] = field(default_factory=dict)
-    vector_column: Annotated[str | None, Doc(COLUMNS, "Column of ready-made vectors; nothing is encoded.")] = None
+    vector_column: Annotated[str | None, Doc(COLUMNS, "Column of ready-made vectors; nothing is encoded."), FILLED] = None
     vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector.")] = ""
-    sparse_vector_name: Annotated[str, Doc(COLUMNS, "Name of the sparse vector in the collection, with `sparse_model`.")] = "sparse"
+    sparse_vector_name: Annotated[str, Doc(COLUMNS, "Name of the sparse vector in the collection, with `sparse_model`."), ENCODING, FILLED] = "sparse"
 
-    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder with the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`).")] = "sentence-transformers/all-MiniLM-L6-v2"
-    sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; alone with `model=none`.")] = None
-    model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model.")] = None
-    encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model; a factory with a parameter `device` gets the task's.")] = None
-    device: Annotated[str, Doc(MODEL, "Where the model runs; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else Apple's, else the CPU."), DEVICE] = AUTO
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are always float32.")] = "auto"
-    token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU, and what fits (at most 32,768) on a GPU; halved when memory runs out."), at_least(1)] = "auto"
+    model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder with the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`)."), ENCODING, OWN_MODEL, FILLED] = "sentence-transformers/all-MiniLM-L6-v2"
+    sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; alone with `model=none`."), ENCODING, OWN_MODEL, FILLED] = None
+    model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model."), ENCODING, OWN_MODEL] = None
+    encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model; a factory with a parameter `device` gets the task's."), ENCODING, FILLED] = None
+    device: Annotated[str, Doc(MODEL, "Where the model runs; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else Apple's, else the CPU."), DEVICE, ENCODING] = AUTO
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are always float32."), ENCODING, OWN_MODEL] = "auto"
+    token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU, and what fits (at most 32,768) on a GPU; halved when memory runs out."), at_least(1), ENCODING, OWN_MODEL] = "auto"
     window_rows: Annotated[int, Doc(MODEL, "Rows read ahead and encoded together, sorted by length."), at_least(1)] = 4096
-    prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text.")] = None
-    prompt: Annotated[str | None, Doc(MODEL, "Text put before each text.")] = None
-    normalize: Annotated[bool | None, Doc(MODEL, "Whether vectors get length 1; by default as the model does.")] = None
-    truncate_dim: Annotated[int | None, Doc(MODEL, "Keep only the first n numbers of each vector (Matryoshka models), normalised again if the model normalises."), at_least(1)] = None
-    max_tokens: Annotated[int | None, Doc(MODEL, "Most tokens of a text that the model reads; by default the model's own limit."), at_least(1)] = None
-    trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run.")] = False
+    prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text."), ENCODING, OWN_MODEL] = None
+    prompt: Annotated[str | None, Doc(MODEL, "Text put before each text."), ENCODING, OWN_MODEL] = None
+    normalize: Annotated[bool | None, Doc(MODEL, "Whether vectors get length 1; by default as the model does."), OWN_MODEL] = None
+    truncate_dim: Annotated[int | None, Doc(MODEL, "Keep only the first n numbers of each vector (Matryoshka models), normalised again if the model normalises."), at_least(1), ENCODING, OWN_MODEL] = None
+    max_tokens: Annotated[int | None, Doc(MODEL, "Most tokens of a text that the model reads; by default the model's own limit."), at_least(1), ENCODING, OWN_MODEL] = None
+    trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run."), ENCODING, OWN_MODEL] = False
 
-    long_text: Annotated[Literal["truncate", "chunk", "reject", "fail"], Doc(LONG_TEXT, "What to do with a text longer than the model reads: cut and count it, write a point per chunk, put it at `rejects_path`, or end the job; a custom encoder must count tokens for it.")] = "truncate"
-    chunk_tokens: Annotated[int | None, Doc(LONG_TEXT, "Most tokens of a chunk, special tokens and prompt included; by default as many as the model reads."), at_least(8)] = None
-    chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end begin the next chunk."), at_least(0)] = 32
-    store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload.")] = True
+    long_text: Annotated[Literal["truncate", "chunk", "reject", "fail"], Doc(LONG_TEXT, "What to do with a text longer than the model reads: cut and count it, write a point per chunk, put it at `rejects_path`, or end the job; a custom encoder must count tokens for it."), ENCODING] = "truncate"
+    chunk_tokens: Annotated[int | None, Doc(LONG_TEXT, "Most tokens of a chunk, special tokens and prompt included; by default as many as the model reads."), at_least(8), ENCODING] = None
+    chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end begin the next chunk."), at_least(0), ENCODING] = 32
+    store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload."), ENCODING] = True
 
     create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created.")] = True
-    versioned: Annotated[bool, Doc(COLLECTION, "Whether the sink creates a collection as `name__v1` behind the alias `name`, so that a later overwrite switches without a gap.")] = True
+    versioned: Annotated[bool, Doc(COLLECTION, "Whether the sink creates a collection as `name__v1` behind the alias `name`, so that a later overwrite switches without a gap."), ON_SERVER] = True
     distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared.")] = "cosine"
-    collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata belong to the sink.")] = field(default_factory=dict)
+    collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata belong to the sink."), ON_SERVER] = field(default_factory=dict)
     payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, created before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
     dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, if the collection does not exist yet."), between(1, 65_536)] = None
     keep_versions: Annotated[int, Doc(COLLECTION, "How many earlier versions of the collection an overwrite keeps, for `rollback()`."), between(0, 100)] = 1
-    replace_collection: Annotated[bool, Doc(COLLECTION, "Whether an overwrite may replace a plain collection, one without an alias; it is then missing for a moment.")] = False
+    replace_collection: Annotated[bool, Doc(COLLECTION, "Whether an overwrite may replace a plain collection, one without an alias; it is then missing for a moment."), ON_SERVER] = False
     adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a collection with points that this sink has not written.")] = False
 
-    batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1)] = 512
-    batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024)] = 4 * 1024 * 1024
-    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task in flight at once; auto is about 2, grows to 8 while the task waits for the server, and halves when the server cannot keep up."), between(1, 8)] = "auto"
-    max_points_per_second: Annotated[int | None, Doc(WRITING, "Most points that each task sends per second; the server's own `write_rate_limit` caps all tasks together."), at_least(1)] = None
-    ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering.")] = "weak"
+    batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1), ON_SERVER] = 512
+    batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024), ON_SERVER] = 4 * 1024 * 1024
+    max_in_flight: Annotated[int | Auto, Doc(WRITING, "Most requests of a task in flight at once; auto is about 2, grows to 8 while the task waits for the server, and halves when the server cannot keep up."), between(1, 8), ON_SERVER] = "auto"
+    max_points_per_second: Annotated[int | None, Doc(WRITING, "Most points that each task sends per second; the server's own `write_rate_limit` caps all tasks together."), at_least(1), ON_SERVER] = None
+    ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering."), ON_SERVER] = "weak"
     wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job waits at its end until the server has indexed everything (status green), so that searches run at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
 
     unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document already there with the same text, model and payload is not written, and one with only a new payload is not encoded.")] = "encode"
     existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: an existing point keeps its other payload keys and named vectors, so that several jobs can own parts of it.")] = "replace"
     delete_missing: Annotated[bool, Doc(BEHAVIOUR, "Whether documents of this `source` that the table no longer has are deleted at the end of the job.")] = False
-    source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that the documents come from, kept in each point for `delete_missing`.")] = None
+    source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that the documents come from, kept in each point for `delete_missing`."), FILLED] = None
     max_delete_share: Annotated[float, Doc(BEHAVIOUR, "Greatest share of the source's documents that `delete_missing` may delete; if there are more, it deletes none, and the job says so."), between(0, 1)] = 0.1
     tombstone_days: Annotated[float, Doc(BEHAVIOUR, "How long a deletion under a `version_column` is remembered, so that a late row cannot bring the document back."), between(0, 36_500)] = 30.0
     on_bad_row: Annotated[Literal["fail", "reject"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job, or is put at `rejects_path` with the reason, while the others are written.")] = "fail"
-    rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset for rejected rows, on any filesystem Arrow knows; Spark can read it, and write fixed rows again.")] = None
+    rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset for rejected rows, on any filesystem Arrow knows; Spark can read it, and write fixed rows again."), FILLED] = None
     max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; with more, the job fails."), COUNT_OR_SHARE] = None
-    retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is retried before the task fails."), between(0, 604_800)] = 600.0
-    report_path: Annotated[str | None, Doc(BEHAVIOUR, "File for the report as JSON, on any filesystem Arrow knows, also after a failure; in a stream, each micro-batch has its own (`report-17.json`).")] = None
+    retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is retried before the task fails."), between(0, 604_800), ON_SERVER] = 600.0
+    report_path: Annotated[str | None, Doc(BEHAVIOUR, "File for the report as JSON, on any filesystem Arrow knows, also after a failure; in a stream, each micro-batch has its own (`report-17.json`)."), FILLED] = None
     progress_seconds: Annotated[float, Doc(BEHAVIOUR, "How often a task logs its progress to its executor's stderr: rows done, tokens encoded, the rates of both, rejects; 0 logs nothing."), between(0, 86_400)] = 30.0
     # fmt: on
 
@@ -276,6 +289,7 @@ class Option:
     default: Any
     doc: Doc
     checks: tuple[Check, ...]
+    marks: tuple[Mark, ...]
 
     def parse(self, text: str) -> Any:
         """The value that `text` stands for. Raises ValueError with a whole sentence."""
@@ -314,8 +328,10 @@ def option_table() -> dict[str, Option]:
     for f in fields(SinkOptions):
         if f.name == "given":
             continue
-        declared, doc, *checks = typing.get_args(hints[f.name])
-        table[f.name] = Option(f.name, declared, _default(f), doc, tuple(checks))
+        declared, doc, *more = typing.get_args(hints[f.name])
+        checks = tuple(one for one in more if isinstance(one, Check))
+        marks = tuple(one for one in more if isinstance(one, Mark))
+        table[f.name] = Option(f.name, declared, _default(f), doc, checks, marks)
     return table
 
 
@@ -428,91 +444,23 @@ def _unknown(name: str) -> str:
     return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; docs/options.md lists the options")
 
 
-_ONLY_SERVER = (
-    "grpc_port",
-    "api_key",
-    "api_key_env",
-    "api_key_file",
-    "tls_ca_file",
-    "collection_config",
-    "batch_points",
-    "batch_bytes",
-    "max_in_flight",
-    "max_points_per_second",
-    "ordering",
-    "retry_max_seconds",
-    "versioned",
-    "shard_key_column",
-    "replace_collection",
-)
-_ONLY_ENCODING = (
-    "text_column",
-    "text_template",
-    "store_text",
-    "model",
-    "model_revision",
-    "sparse_model",
-    "sparse_vector_name",
-    "encoder",
-    "device",
-    "dtype",
-    "token_budget",
-    "prompt_name",
-    "prompt",
-    "truncate_dim",
-    "max_tokens",
-    "trust_remote_code",
-    "long_text",
-    "chunk_tokens",
-    "chunk_overlap_tokens",
-)
-_ONLY_OWN_MODEL = (
-    "model",
-    "model_revision",
-    "sparse_model",
-    "dtype",
-    "token_budget",
-    "prompt_name",
-    "prompt",
-    "truncate_dim",
-    "max_tokens",
-    "normalize",
-    "trust_remote_code",
-)
-_NEVER_EMPTY = (
-    "text_column",
-    "id_column",
-    "tenant_column",
-    "vector_column",
-    "model",
-    "encoder",
-    "api_key_env",
-    "api_key_file",
-    "tls_ca_file",
-    "report_path",
-    "rejects_path",
-    "sparse_model",
-    "sparse_vector_name",
-    "version_column",
-    "op_column",
-    "shard_key_column",
-    "source",
-)
+def _marked(mark: Mark) -> list[str]:
+    return [option.name for option in option_table().values() if mark in option.marks]
 
 
 def _problems_together(options: SinkOptions) -> list[str]:
     """What is wrong between options that are right one by one."""
     problems: list[str] = []
 
-    def without_effect(names: tuple[str, ...], reason: str) -> None:
+    def without_effect(names: Iterable[str], reason: str) -> None:
         problems.extend(f"option '{name}' has no effect {reason}; leave it out" for name in names if name in options.given)
 
     if options.is_embedded:
-        without_effect(_ONLY_SERVER, "on an embedded store (no 'url')")
+        without_effect(_marked(ON_SERVER), "on an embedded store (no 'url')")
     if options.vector_column is not None:
-        without_effect(_ONLY_ENCODING, "together with 'vector_column'")
+        without_effect(_marked(ENCODING), "together with 'vector_column'")
     elif options.encoder is not None:
-        without_effect(_ONLY_OWN_MODEL, "together with 'encoder'")
+        without_effect(_marked(OWN_MODEL), "together with 'encoder'")
         if options.long_text == "chunk":
             problems.append("option 'long_text' = 'chunk' needs the tokenizer of a Sentence Transformers model, and 'encoder' shows none")
     if options.sparse_model is None:
@@ -567,7 +515,7 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(("dimension",), "without 'vector_column': the model tells it")
     if options.encoder is not None and not re.fullmatch(r"[\w.]+:[\w.]+", options.encoder):
         problems.append(f"option 'encoder' must be package.module:factory, got {options.encoder!r}")
-    problems.extend(f"option '{name}' must not be empty" for name in _NEVER_EMPTY if getattr(options, name) in ("", ()))
+    problems.extend(f"option '{name}' must not be empty" for name in _marked(FILLED) if getattr(options, name) in ("", ()))
     return problems
 
 

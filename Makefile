@@ -61,6 +61,7 @@ lint: $(READY) ## Check style, format and types
 
 docs: $(READY) ## Build the documents as a site in site/; a link or an anchor that leads nowhere is an error
 	$(PY) -m zensical build --strict
+	@echo "Open site/index.html"
 
 docs-options: $(READY) ## Write the tables of options in docs/options.md again
 	$(PY) -m spark_vector_sink.options docs/options.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,13 +44,15 @@ def search(where: str, question: str, limit: int = 5, filter: Mapping[str, Any] 
     filter: Qdrant's own JSON, such as `{"must": [{"key": "city", "match": {"value": "Oslo"}}]}`: only documents that match are looked at.
     Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
     """
-    if not 1 <= limit <= MOST_ANSWERS:
-        raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit}")
+    if not isinstance(limit, int) or not 1 <= limit <= MOST_ANSWERS:
+        raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit!r}")
     among = stores.checked_filter(filter)
     with _opened(where, options) as (collections, name, parsed):
         remembered = collections.metadata(name)
         if not remembered:
-            raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say which model it was filled with")
+            raise CollectionError(
+                f"'{name}' does not exist, or was not written by this sink: it does not say which model it was filled with; write to it first, or name another one"
+            )
         vector_name = parsed.vector_name if "vector_name" in parsed.given else None
         asked = encoders.load(models.remembered(of_vector(name, remembered, vector_name), parsed, name)).encode_query(question)
         sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
@@ -96,6 +99,8 @@ def _opened(where: str, options: Mapping[str, Any]) -> Iterator[tuple[Collection
 
 def place_of(where: str) -> dict[str, str]:
     """Options `url` and `collection` of a place in one text."""
+    if re.match(r"[\w.-]+:[0-9]+/", where):
+        raise OptionError("the address of a collection begins with http:// or https://, as in http://localhost:6333/articles")
     if "://" not in where or where.startswith("file:"):
         return {"collection": where}
     try:

@@ -68,6 +68,11 @@ class Plan:
             raise self.refusal(self.problems)
         return self
 
+    def _model(self) -> str:
+        """Its identity, and for a folder, of which that tells nothing, its path too."""
+        identity = str(self.spec.metadata.get("model") or "unknown")
+        return f"{identity} (of {self.options.model})" if identity.startswith("sha256:") else identity
+
     def __str__(self) -> str:
         """The plan, for people."""
         columns = self.columns
@@ -81,7 +86,7 @@ class Plan:
             f"reads    {source}",
             f"key      {key}",
             f"payload  {', '.join(new if old == new else f'{old} as {new}' for old, new in columns.payload) or 'nothing'}",
-            f"model    {self.spec.metadata.get('model') or 'unknown'}, {self.spec.dimension or 'unknown'} dimensions",
+            f"model    {self._model()}, {self.spec.dimension or 'unknown'} dimensions",
         ]
         lines += [f"will     {step}" for step in (self.target.plan if self.target else ())]
         lines += [f"warning  {warning}" for warning in self.warnings]
@@ -219,4 +224,4 @@ def report_problems(options: SinkOptions) -> Iterator[str]:
     if not paths.is_folder(file.parent):
         yield f"{option}: the directory does not exist, or cannot be seen"
     elif "\0" in path or path.endswith("/") or paths.is_folder(file) or not os.access(file if paths.is_file(file) else file.parent, os.W_OK):
-        yield f"{option} is no file that can be written"
+        yield f"{option} is no file that can be written; name one in a directory that you may write to"

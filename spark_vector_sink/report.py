@@ -157,15 +157,20 @@ class WriteReport(Counts):
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
         if self.error is not None:
-            done = f", with {self.points:,} points of {self.rows:,} rows written by tasks that ended well" if self.rows else ""
+            done = f", with {counted(self.points, 'point')} of {counted(self.rows, 'row')} written by tasks that ended well" if self.rows else ""
             return f"failed after {duration(self.seconds)} on {self.collection}{done}: {self.error}"
-        return f"wrote {self.points:,} points from {self.rows:,} rows to {self.collection} in {duration(self.seconds)}: {', '.join(parts)}"
+        return f"wrote {counted(self.points, 'point')} from {counted(self.rows, 'row')} to {self.collection} in {duration(self.seconds)}: {', '.join(parts)}"
 
 
 def say(*lines: str) -> None:
     """Print where the user sees it: a data source has no other way to speak at the end of a job that went well, nor has a stream, nor a task."""
     for line in lines:
         print(f"vectorsink: {line}", file=sys.stderr, flush=True)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 row`, `63,666 rows`"""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def duration(seconds: float) -> str:

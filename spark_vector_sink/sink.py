@@ -183,7 +183,7 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
     stands = (
         f"'{target_of(plan).name}' is as it was; run the job again"
         if plan.spec.overwrite
-        else "what was written is right, and the next run completes it"
+        else "what was written is right; run the job again when the cause is gone, and it completes it"
     )
     try:
         with stores.collections(plan.options, plan.place) as collections:

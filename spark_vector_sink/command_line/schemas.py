@@ -49,7 +49,9 @@ def of_dataset(place: str) -> pa.Schema:
             raise SchemaError(f"{places.shown(place)}: there is no such file or directory")
         return pa.dataset.dataset(path, filesystem=filesystem, format="parquet", partitioning="hive", partition_base_dir=path).schema
     except (OSError, pa.ArrowException) as error:
-        raise SchemaError(f"{places.shown(place)} cannot be read as Parquet: {shorten(first_line(error), 200)}") from None
+        raise SchemaError(
+            f"{places.shown(place)} cannot be read as Parquet; give Parquet files, or --schema: {shorten(first_line(error), 200)}"
+        ) from None
 
 
 def assumed(options: Mapping[str, Any]) -> pa.Schema:

@@ -99,6 +99,10 @@ def problems(options: SinkOptions) -> Iterator[str]:
         filesystem, root = located(options.rejects_path)
         if filesystem.get_file_info(root).type == pyarrow.fs.FileType.File:
             yield f"{option} is a file; rejected rows go to a directory"
+        elif (
+            filesystem.type_name == "local" and options.is_embedded and options.collection and options.directory in (Path(root), *Path(root).parents)
+        ):
+            yield f"{option} is within the embedded store itself; name a directory beside it"
         elif filesystem.type_name == "local":
             nearest = next(place for place in (Path(root), *Path(root).parents) if place.exists())
             if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):

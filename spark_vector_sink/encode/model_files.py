@@ -38,14 +38,14 @@ def read(model: str, revision: str | None, shipped: Path | None = None) -> Model
     is_shipped = shipped is not None and not folder.is_absolute() and not paths.is_folder(folder) and paths.is_folder(shipped / model)
     folder = shipped / model if shipped is not None and is_shipped else folder
     if paths.is_folder(folder):
-        if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
-            raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it")
+        if not paths.is_file(folder / "modules.json") and not paths.is_file(folder / "config.json"):
+            raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it, as far as it can be read")
         if revision is not None:
             raise EncodingError(f"option 'model_revision' has no effect with the folder {model!r}; leave it out")
         commit, place = None, model if is_shipped else str(folder.absolute())
         name = f"sha256:{_content(folder)[:32]}"
     elif folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise EncodingError(f"the model folder {model!r} does not exist on this machine")
+        raise EncodingError(f"the model folder {model!r} does not exist on this machine; correct option 'model'")
     else:
         folder, commit = _hub_folder(model, revision)
         place = model

@@ -106,8 +106,10 @@ def _of(present: dict[str, pa.Field], column: str | None) -> pa.Field | None:
 def _missing(option: str, column: str, names: list[str]) -> str:
     close = difflib.get_close_matches(column, names, n=1, cutoff=0.6)
     hint = f"did you mean '{close[0]}'?" if close else f"there are: {_listed(names)}"
-    default = " (its default)" if (option, column) in (("text_column", "text"), ("id_column", "id")) else ""
-    return f"column '{column}' of option '{option}'{default} is missing; {hint}"
+    if (option, column) not in (("text_column", "text"), ("id_column", "id")):
+        return f"column '{column}' of option '{option}' is missing; {hint}"
+    content = ", or id_column=content where a document has no other key than its text" if option == "id_column" else ""
+    return f"column '{column}' of option '{option}' (its default) is missing; {hint}; give option '{option}'{content}"
 
 
 def _text_problems(options: SinkOptions, text: Iterable[str], present: dict[str, pa.Field]) -> Iterable[str]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from spark_vector_sink.spark.stream import StreamCommitter, StreamWriter
 
 NAME = "vectorsink"
+SPARK_KNOWS = "not all of its tasks ended well, and Spark's error says why"
+"""To a data source Spark does not tell it."""
 
 
 class VectorSinkDataSource(DataSource):  # type: ignore[misc]
@@ -140,4 +142,4 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
     def abort(self, messages: Sequence[Written | None]) -> None:
         reports = [message.report for message in messages if message is not None]
         if len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
-            say(str(sink.abandon(self.plan, reports, len(messages))))
+            say(str(sink.abandon(self.plan, reports, len(messages), SPARK_KNOWS)))

@@ -18,6 +18,7 @@ from spark_vector_sink.errors import said
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, say
 from spark_vector_sink.spark import arrow
+from spark_vector_sink.spark.data_source import SPARK_KNOWS
 from spark_vector_sink.spark.micro_batch import numbered
 from spark_vector_sink.spark.task import current_task
 
@@ -64,7 +65,7 @@ class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
         if plan is None:  # what the batch has staged, nobody here can name; it is swept by a later one
             say(f"batch {batchId}: failed before any of its tasks had ended; start the query again, it writes the same points")
         elif len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
-            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages))}")
+            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages), SPARK_KNOWS)}")
 
 
 def _told(messages: Sequence[WrittenOfBatch | None], batch: int) -> tuple[list[PartitionReport], Plan | None]:

@@ -31,6 +31,16 @@ def guard_problems(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, p
         )
 
 
+def key_warnings(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, points: int | None) -> Iterator[str]:
+    """Keys by other columns make other points: a job that meant the same documents would have each of them twice."""
+    old, new = theirs.get("key"), spec.metadata.get("key")
+    if points != 0 and old is not None and new is not None and list(old) != list(new):
+        yield (
+            f"the key of the documents in '{name}' is {_key(old)}, and this job's is {_key(new)}: a document that both have will be there twice; "
+            "give the same option 'id_column', unless these are other documents"
+        )
+
+
 def left_out(name: str, others: Collection[str], spec: CollectionSpec) -> Iterator[str]:
     """Vectors that points have and this job does not write: a point that it writes again would lose them, or keep those of its old text."""
     if others and not spec.merge:
@@ -91,6 +101,10 @@ def _vectors_of(name: str, theirs: Mapping[str, Any], entry: Mapping[str, Any], 
     """The collection, or one of its vectors where there are several to be told apart."""
     one = entry_name(entry)
     return f"the vector '{one}' of '{name}'" if one and (theirs.get(VECTORS) or spec.merge) else f"'{name}'"
+
+
+def _key(columns: Collection[str]) -> str:
+    return ", ".join(repr(column) for column in columns) or "the text itself"
 
 
 def _listed(names: Collection[str]) -> str:

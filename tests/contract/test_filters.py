@@ -107,7 +107,7 @@ def test_a_filter_that_is_none(tmp_path: Path, asked: dict[str, Any], shown: str
         search(str(tmp_path / "nothing"), "a question", filter=asked)
     line = str(refused.value)
     assert any(part in line for part in shown.split("|")), line
-    assert line.endswith("write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}")
+    assert line.endswith('write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gte": 2020}}]}')
 
 
 @pytest.mark.parametrize("asked", [field("year", match={"value": 2**63}), field("tags", values_count={"gte": -1}), {"must": [{"has_id": [-1]}]}])

@@ -163,7 +163,7 @@ def test_a_template_of_one_column_is_remembered(place: Place) -> None:
 def test_a_model_that_is_not_there_is_refused(place: Place) -> None:
     """As by a job, before anything is written."""
     place.write(texts(("a", "one")), **OLD)
-    with pytest.raises(OptionError, match=r"^the model folder '/no/such/model' does not exist on this machine$"):
+    with pytest.raises(OptionError, match=r"^the model folder '/no/such/model' does not exist on this machine; correct option 'model'$"):
         again(place, model="/no/such/model")
 
 

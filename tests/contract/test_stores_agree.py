@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import uuid
 
 import pyarrow as pa
@@ -123,6 +124,20 @@ def test_another_model_is_refused(place: Place) -> None:
     encoding.write(texts, encoder="tests.fakes:Four")
     with pytest.raises(CollectionError, match=r"tests\.fakes:Four.*tests\.fakes:OtherFour.*another collection"):
         encoding.write(texts, encoder="tests.fakes:OtherFour")
+
+
+def test_another_key_is_warned_of(place: Place) -> None:
+    """The same documents under the key of another column would be there twice; other documents may have one."""
+    place.write(vectors(2, name=["a", "b"]))
+    assert place.write(vectors(2, name=["a", "b"])).warnings == []
+    report = place.write(vectors(2, name=["a", "b"]), id_column="name")
+    assert report.stored_points == 4
+    (warning,) = report.warnings
+    assert re.fullmatch(
+        r"the key of the documents in '.*' is 'id', and this job's is 'name': a document that both have will be there twice; "
+        r"give the same option 'id_column', unless these are other documents",
+        warning,
+    )
 
 
 def test_adopting_does_not_mix_models(place: Place) -> None:

@@ -120,7 +120,7 @@ def test_a_wrong_option_is_refused_at_once(tiny_model: Path, options: dict[str, 
 
 def test_a_missing_model_is_refused_at_once() -> None:
     """Before any task."""
-    with pytest.raises(EncodingError, match=r"^the model folder '/no/such/model' does not exist on this machine$"):
+    with pytest.raises(EncodingError, match=r"^the model folder '/no/such/model' does not exist on this machine; correct option 'model'$"):
         embed("text", model="/no/such/model")
 
 

@@ -256,7 +256,7 @@ def test_the_report_of_a_failed_job(spark: SparkSession, server: Server, tmp_pat
         put(spark.sql("SELECT 'a-7' AS id, ' ' AS text"), server, report_path=f"{tmp_path}/report.json")
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert "the row with key 'a-7' cannot be written: column 'text' holds only blanks" in report["error"]
-    assert "what was written is right, and the next run completes it" in report["error"]
+    assert "what was written is right; run the job again when the cause is gone, and it completes it" in report["error"]
     assert "\n" not in report["error"]
     assert "the row with key 'a-7'" in caplog.text
 

@@ -58,7 +58,9 @@ def test_a_missing_column_gets_a_hint(options: dict[str, str], message: str) -> 
 def test_a_missing_default_says_that_it_is_one(column: str, option: str) -> None:
     """Who never set the option learns where the name comes from."""
     schema = pa.schema([field for field in SCHEMA if field.name != column])
-    assert f"column '{column}' of option '{option}' (its default) is missing; " in problem(schema)
+    told = problem(schema)
+    assert f"column '{column}' of option '{option}' (its default) is missing; " in told
+    assert f"; give option '{option}'" in told
 
 
 def test_many_columns_are_not_all_listed() -> None:

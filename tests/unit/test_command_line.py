@@ -84,6 +84,13 @@ def test_an_address_of_several_nodes_is_refused() -> None:
     )
 
 
+def test_an_address_without_its_beginning_is_explained() -> None:
+    """What looks like host and port is no embedded store."""
+    assert refused(1, "inspect", "localhost:6333/articles") == (
+        "Error: the address of a collection begins with http:// or https://, as in http://localhost:6333/articles"
+    )
+
+
 def test_search_for_programs(store: str) -> None:
     """--json gives every field, and the text as it is stored."""
     (first,) = json.loads("\n".join(lines("search", store, "how to\nread a file \x1b[31m", "--limit", "1", "--json")))

@@ -349,13 +349,13 @@ def test_the_name_of_a_folder_is_no_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["/no/such/folder", "./no-such-folder", "~/no-such-folder", "a/b/c"])
 def test_a_missing_folder_is_named(model: str) -> None:
     """What looks like a path is not looked for on the hub."""
-    with pytest.raises(EncodingError, match=r"^the model folder '.*' does not exist on this machine$"):
+    with pytest.raises(EncodingError, match=r"^the model folder '.*' does not exist on this machine; correct option 'model'$"):
         model_files.read(model, None)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     """It says what it lacks."""
-    with pytest.raises(EncodingError, match=r"holds no model: neither modules\.json nor config\.json is in it$"):
+    with pytest.raises(EncodingError, match=r"holds no model: neither modules\.json nor config\.json is in it, as far as it can be read$"):
         model_files.read(str(tmp_path), None)
 
 

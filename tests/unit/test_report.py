@@ -27,6 +27,11 @@ def test_the_one_line_is_the_promised_one() -> None:
     )
 
 
+def test_one_is_one() -> None:
+    """Of points and of rows."""
+    assert str(job(points=1, rows=1)).startswith("wrote 1 point from 1 row to ")
+
+
 def test_the_line_leaves_out_what_there_was_not() -> None:
     """Without a model there are no tokens to speak of, and without truncation no tokens cut."""
     assert (
@@ -48,10 +53,14 @@ def test_the_line_names_every_end_a_row_had(count: str) -> None:
 
 def test_a_failure_has_a_line_of_its_own() -> None:
     """It says how long, where, how much, and why."""
-    report = job(points=10, rows=12, error="1 of 4 partitions had ended well; what was written is right, and the next run completes it")
+    report = job(
+        points=10,
+        rows=12,
+        error="1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, and it completes it",
+    )
     assert str(report) == (
         "failed after 5 min 2 s on articles, with 10 points of 12 rows written by tasks that ended well: "
-        "1 of 4 partitions had ended well; what was written is right, and the next run completes it"
+        "1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, and it completes it"
     )
 
 

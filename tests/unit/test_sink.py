@@ -536,7 +536,10 @@ def test_the_report_is_written_after_a_failure(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "report.json").read_text())
     assert saved == report.to_dict()
     assert (saved["rows"], saved["partitions"]) == (3, 1)
-    assert saved["error"] == "a task failed; 1 of 4 partitions had ended well; what was written is right, and the next run completes it"
+    assert (
+        saved["error"]
+        == "a task failed; 1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, and it completes it"
+    )
     assert stored(tmp_path / "s") == {}
 
 
@@ -601,6 +604,13 @@ def test_a_report_path_that_arrow_does_not_know_is_refused(tmp_path: Path) -> No
     """Before the job, and without a word of its password."""
     (problem,) = check(options(tmp_path / "s", report_path="nosuch://KEY:HUSH@bucket/report.json"), SCHEMA).problems
     assert problem.startswith("option 'report_path' = 'bucket/report.json' is no place that Arrow can write to (ArrowInvalid); name a file, or a URL")
+
+
+def test_rejects_do_not_go_into_the_store_itself(tmp_path: Path) -> None:
+    """Its directory holds nothing but the store."""
+    for place in (tmp_path / "s", tmp_path / "s" / "rejects"):
+        (problem,) = check(options(tmp_path / "s", on_bad_row="reject", rejects_path=place), SCHEMA).problems
+        assert problem == f"option 'rejects_path' = '{place}' is within the embedded store itself; name a directory beside it"
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------------------------------
@@ -676,7 +686,7 @@ def test_another_model_is_refused_before_the_first_row(tmp_path: Path) -> None:
     [
         ({"prompt_name": "nope"}, "option 'prompt_name' = 'nope' is no prompt of the model; it has: document, query"),
         ({"truncate_dim": 33}, "option 'truncate_dim' = 33 is more than the model's 32 dimensions"),
-        ({"model": "./no-such-model"}, "the model folder './no-such-model' does not exist on this machine"),
+        ({"model": "./no-such-model"}, "the model folder './no-such-model' does not exist on this machine; correct option 'model'"),
     ],
 )
 def test_a_model_is_checked_by_its_files(tmp_path: Path, tiny_model: Path, more: dict[str, Any], words: str) -> None:

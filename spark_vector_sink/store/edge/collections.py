@@ -21,6 +21,7 @@ from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, S
 from spark_vector_sink.store.edge.making import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
 from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
+from spark_vector_sink.store.guard import key_warnings
 from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.question import Filter, SparseQuery, check_question
@@ -246,6 +247,7 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
         dimension=dimension_for(facts, spec),
         problems=problems,
         plan=() if problems else tuple(plan),
+        warnings=tuple(key_warnings(name, facts.metadata, spec, points)),
         points=points,
         remembered=facts.metadata,
     )

@@ -127,7 +127,7 @@ def _parsed(text: str, options: SinkOptions) -> tuple[Address, list[int]]:
         )
     if url.path.strip("/"):
         raise CollectionError(
-            f"option 'url' has a path ({url.path.rpartition('@')[2]!r}), which a gRPC address cannot have; give host and port, and option 'grpc_port' if it is not 6334"
+            f"option 'url' has a path ({url.path.rpartition('@')[2]!r}), which a gRPC address cannot have; give host and port, the collection's name to save(), and option 'grpc_port' if it is not 6334"
         )
     ca = _file(options.tls_ca_file, "tls_ca_file")
     host = f"[{host}]" if ":" in host else host
@@ -211,6 +211,8 @@ def _unreachable(address: Address, refusals: dict[int, grpc.RpcError], options: 
         others = " and ".join(str(port) for port in refusals if port not in rest)
         return f"{address.host}:{rest[0]} is a REST port, and no gRPC port answers at {others or 'the next one'}; give the gRPC port as option 'grpc_port'"
     error = next(iter(refusals.values()))
+    if address.tls and "WRONG_VERSION_NUMBER" in (error.details() or ""):
+        return f"{tried} answers without TLS; begin option 'url' with http://"
     details = shorten(error.details() or error.code().name, 200)
     tls = " with TLS" if address.tls else ""
     return (

@@ -13,7 +13,7 @@ from qdrant_client import models
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
 from spark_vector_sink.plain import RESERVED
 from spark_vector_sink.store import versions
-from spark_vector_sink.store.guard import guard_problems, left_out, other_model
+from spark_vector_sink.store.guard import guard_problems, key_warnings, left_out, other_model
 from spark_vector_sink.store.points import plain_id
 from spark_vector_sink.store.qdrant.address import Address, answers
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
@@ -210,7 +210,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             dimension=dimension,
             problems=tuple(problems),
             plan=tuple(plan),
-            warnings=tuple(slow_ones(target.name, info)),
+            warnings=(*key_warnings(target.name, theirs, spec, info.points_count), *slow_ones(target.name, info)),
             points=info.points_count,
             max_batch_points=most_points(info),
             remembered=theirs,

@@ -31,7 +31,7 @@ def query(
     return {"prefetch": both, "query": models.FusionQuery(fusion=models.Fusion.RRF), "limit": limit}
 
 
-EXAMPLE = "write it as in {'must': [{'key': 'city', 'match': {'value': 'Oslo'}}, {'key': 'year', 'range': {'gte': 2020}}]}"
+EXAMPLE = 'write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gte": 2020}}]}'
 
 
 def checked_filter(given: Mapping[str, Any]) -> Filter:

@@ -29,7 +29,7 @@ from spark_vector_sink.delivering import Delivery
 from spark_vector_sink.delivery import missing as missing_documents
 from spark_vector_sink.delivery import rejects
 from spark_vector_sink.delivery import replace as replacing
-from spark_vector_sink.delivery.places import located, shown
+from spark_vector_sink.delivery.places import shown, write_whole
 from spark_vector_sink.delivery.rejects import Rejects
 from spark_vector_sink.delivery.replace import Ended
 from spark_vector_sink.encoding import Task as Task
@@ -234,12 +234,7 @@ def _save(report: WriteReport, path: str | None) -> None:
     if path is None:
         return
     try:
-        filesystem, name = located(path)
-        beside = f"{name}.part" if filesystem.type_name == "local" else name  # elsewhere a file is there when it is closed
-        with filesystem.open_output_stream(beside) as file:
-            file.write(report.to_json().encode())
-        if beside != name:
-            filesystem.move(beside, name)
+        write_whole(path, report.to_json().encode())
     except (OSError, pa.ArrowException) as error:
         report.warnings.append(
             f"the report could not be written to option 'report_path' = {shorten(path.rpartition('@')[2])!r}: {type(error).__name__}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pyarrow.fs
 
 from spark_vector_sink import paths
@@ -14,6 +17,21 @@ def located(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
         filesystem, path = pyarrow.fs.FileSystem.from_uri(place)
         return filesystem, path
     return pyarrow.fs.LocalFileSystem(), absolute(place)
+
+
+def write_whole(place: str, content: bytes) -> None:
+    """Write a file so that a reader finds what was there before, or all of the new. Raises OSError or ArrowException."""
+    filesystem, path = located(place)
+    beside = path
+    if filesystem.type_name == "local":  # elsewhere a file is there when it is closed
+        path = beside = str(Path(path).resolve())  # a link stays one
+        is_plain = paths.is_file(Path(path)) or not Path(path).exists()  # and so does a device
+        if is_plain and os.access(Path(path).parent, os.W_OK):
+            beside = f"{path}.part"
+    with filesystem.open_output_stream(beside) as file:
+        file.write(content)
+    if beside != path:
+        filesystem.move(beside, path)
 
 
 def absolute(place: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay, stop_when_event_set, wait_exponential, wait_random
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_random
 from tenacity.nap import sleep_using_event
 
 from spark_vector_sink.errors import PermanentStoreError, TransientStoreError
@@ -61,7 +61,8 @@ def retrying(
 ) -> T:
     """Call `send` until it succeeds, with growing waits, for at most `most_seconds`.
 
-    Only TransientStoreError is tried again; where it names a wait, that wait is kept, and one that would end too late is not begun.
+    Only TransientStoreError is tried again; where it names a wait, that wait is kept, and one that would end too late is not begun. Other waits end in
+    time for a last try.
     At the end PermanentStoreError says how often and how long it was tried, with the last reason. `closing` ends the waiting at once.
     """
     begun = time.monotonic()
@@ -79,11 +80,22 @@ def retrying(
         if trouble is not None and isinstance(error, TransientStoreError):
             trouble.failed(error)
 
-    stop = stop_before_delay(most_seconds)
+    def wait(state: RetryCallState) -> float:
+        left = max(0.0, most_seconds - (state.seconds_since_start or 0.0))
+        named = _named(state)
+        if named is None:
+            return min(BACK_OFF(state), left)
+        return named + wait_random(0, max(1.0, named / 10))(state)  # others were told the same
+
+    def is_over(state: RetryCallState) -> bool:
+        seconds = state.seconds_since_start or 0.0
+        names_too_long = _named(state) is not None and seconds + state.upcoming_sleep >= most_seconds
+        return seconds >= most_seconds or names_too_long or (closing is not None and closing.is_set())
+
     retries = Retrying(
         retry=retry_if_exception_type(TransientStoreError),
-        wait=_wait,
-        stop=stop if closing is None else stop | stop_when_event_set(closing),
+        wait=wait,
+        stop=is_over,
         sleep=time.sleep if closing is None else sleep_using_event(closing),
         before_sleep=waits,
         reraise=True,
@@ -99,10 +111,8 @@ def retrying(
     return result
 
 
-def _wait(state: RetryCallState) -> float:
-    """Seconds: as the server says, and up to a tenth or a second more, since others were told the same; else by BACK_OFF."""
+def _named(state: RetryCallState) -> float | None:
+    """The wait that the server has named, in seconds."""
     error = state.outcome.exception() if state.outcome is not None else None
     named = getattr(error, "retry_after", None)
-    if named is None:
-        return BACK_OFF(state)
-    return float(named) + wait_random(0, max(1.0, float(named) / 10))(state)
+    return None if named is None else float(named)

@@ -82,10 +82,7 @@ def retrying(
 
     def wait(state: RetryCallState) -> float:
         left = max(0.0, most_seconds - (state.seconds_since_start or 0.0))
-        named = _named(state)
-        if named is None:
-            return min(BACK_OFF(state), left)
-        return named + wait_random(0, max(1.0, named / 10))(state)  # others were told the same
+        return _wait(state) if _named(state) is not None else min(_wait(state), left)
 
     def is_over(state: RetryCallState) -> bool:
         seconds = state.seconds_since_start or 0.0
@@ -109,6 +106,12 @@ def retrying(
     if attempts > 1 and trouble is not None:
         trouble.over()
     return result
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds: as the server says, and up to a tenth or a second more, since others were told the same; else by BACK_OFF."""
+    named = _named(state)
+    return BACK_OFF(state) if named is None else named + wait_random(0, max(1.0, named / 10))(state)
 
 
 def _named(state: RetryCallState) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -30,9 +29,6 @@ from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, 
 from spark_vector_sink.store.versions import moved_already
 
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
-
-
-log = logging.getLogger("spark_vector_sink")
 
 
 class EdgeCollections:

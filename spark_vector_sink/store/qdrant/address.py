@@ -177,9 +177,14 @@ def _health(address: Address) -> str:
     return str(reply.version)
 
 
-def _refuse_old(version: str, address: Address) -> None:
+def is_older(version: str, wanted: tuple[int, int]) -> bool:
+    """Whether a server's version is older; one that cannot be read is not."""
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if len(numbers) == 2 and numbers < OLDEST_SERVER:
+    return len(numbers) == 2 and numbers < wanted
+
+
+def _refuse_old(version: str, address: Address) -> None:
+    if is_older(version, OLDEST_SERVER):
         raise CollectionError(f"the server at {address} is Qdrant {version}; this sink needs {'.'.join(map(str, OLDEST_SERVER))} or newer")
 
 

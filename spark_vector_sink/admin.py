@@ -14,6 +14,7 @@ from spark_vector_sink import models, stores
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.plain import at
 from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.remembered import of_vector
 from spark_vector_sink.store.store import Collections
@@ -58,7 +59,7 @@ def search(where: str, question: str, limit: int = 5, filter: Mapping[str, Any] 
         sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
         hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse, vector_name=vector_name, among=among)
     key, text = remembered.get("key") or [], remembered.get("text")
-    return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, hit.payload.get(text) if text else None) for hit in hits]
+    return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, at(hit.payload, text) if text else None) for hit in hits]
 
 
 def inspect(where: str, **options: Any) -> Inspection:
@@ -118,7 +119,7 @@ def place_of(where: str) -> dict[str, str]:
 
 
 def _key(payload: Mapping[str, Any], names: list[str], identifier: int | str) -> Any:
-    values = tuple(payload.get(name) for name in names)
+    values = tuple(at(payload, name) for name in names)
     if not values:
         return identifier
     return values[0] if len(values) == 1 else values

@@ -157,8 +157,8 @@ class Delivery:
         points = documents.take(np.repeat(np.arange(len(documents)), counts))
         numbers = np.concatenate([np.arange(count) for count in counts]).tolist()
         ids = [keys.chunk_id(head, number, plan.options.id_namespace) for head, number in zip(points.ids, numbers, strict=True)]
-        text = plan.columns.text_field
-        payload = points.payload.drop_columns([text]) if text is not None else points.payload
+        text = plan.columns.text_path  # a column: where it is a field of one, no payload is written alone
+        payload = points.payload.drop_columns([text[0]]) if text is not None else points.payload
         return [self._submitted(replace(points, ids=ids, heads=points.ids, payload=payload), How.PATCH)]
 
     def _deletions(self, documents: Documents) -> list[Part]:

@@ -13,7 +13,7 @@ import re
 import sys
 import typing
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
@@ -220,9 +220,9 @@ class SinkOptions:
         return parsed
 
     @classmethod
-    def parse(cls, options: Mapping[str, Any], place: bool = True) -> tuple[SinkOptions, list[str]]:
+    def parse(cls, options: Mapping[str, Any], place: bool = True, columns: Collection[str] = ()) -> tuple[SinkOptions, list[str]]:
         """The options, with the default in place of each wrong value, and every problem as one sentence. place: whether they must say
-        where to write."""
+        where to write. columns: those of the table, whose names are taken with the blanks at their ends, where these are given."""
         values: dict[str, Any] = {}
         problems: list[str] = []
         for key, text in options.items():
@@ -236,7 +236,7 @@ class SinkOptions:
             if text is None:
                 continue
             try:
-                values[name] = option.parse(_as_text(text))
+                values[name] = option.parse(_as_text(text), columns)
             except ValueError as error:
                 problems.append(str(error))
             except TypeError:  # a Python value that JSON has no form for
@@ -291,13 +291,13 @@ class Option:
     checks: tuple[Check, ...]
     marks: tuple[Mark, ...]
 
-    def parse(self, text: str) -> Any:
-        """The value that `text` stands for. Raises ValueError with a whole sentence."""
+    def parse(self, text: str, columns: Collection[str] = ()) -> Any:
+        """The value that `text` stands for; columns: as for `SinkOptions.parse`. Raises ValueError with a whole sentence."""
         shown = "***" if self.type == Secret | None else repr(shorten(text))
         if HALF_CHARACTER.search(text):
             raise ValueError(f"option '{self.name}' must be {self.words}, got {shown} (half a character of UTF-16, which is no text)")
         try:
-            value = _parse(self.type, text)
+            value = _parse(self.type, text, columns)
         except ValueError as error:
             reason = f" ({error})" if str(error) else ""
             raise ValueError(f"option '{self.name}' must be {self.words}, got {shown}{reason}") from None
@@ -360,20 +360,20 @@ def _as_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return json.dumps(value)
     if isinstance(value, (list, tuple)):
-        return ",".join(str(item) for item in value)
+        return json.dumps(value)
     return str(value)
 
 
-def _parse(declared: Any, text: str) -> Any:
+def _parse(declared: Any, text: str, columns: Collection[str] = ()) -> Any:
     """`text` as a value of the declared type; ValueError when it is none."""
     arguments = typing.get_args(declared)
     origin = typing.get_origin(declared)
     if declared == Mapping[str, str]:
-        return _parse_pairs(text)
+        return _parse_pairs(text, columns)
     if declared == Mapping[str, Any]:
         return _parse_object(text)
     if origin is tuple:
-        return tuple(item for item in (part.strip() for part in text.split(",")) if item)
+        return _parse_names(text, columns)
     if origin is Literal:
         if text.strip().lower() not in arguments:
             raise ValueError
@@ -381,7 +381,7 @@ def _parse(declared: Any, text: str) -> Any:
     if arguments:  # a union: X | None, or X | Literal["auto"]
         if Auto in arguments and text.strip().lower() == AUTO:
             return AUTO
-        return _parse(arguments[0], text)
+        return _parse(arguments[0], text, columns)
     if declared is bool:
         if text.strip().lower() not in ("true", "false"):
             raise ValueError
@@ -396,17 +396,35 @@ def _parse(declared: Any, text: str) -> Any:
         raise ValueError from None
 
 
-def _parse_pairs(text: str) -> dict[str, str]:
+def _parse_names(text: str, columns: Collection[str]) -> tuple[str, ...]:
+    """`a, b`, or the same as a JSON array, in which names are taken exactly, with commas, quotes and blanks."""
+    if text.lstrip().startswith("["):
+        try:
+            names = json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            raise ValueError("what begins with [ is a JSON array of names, and this is none") from None
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("each item of the array must be a text")
+        return tuple(names)
+    return tuple(name for name in (_trimmed(part, columns) for part in text.split(",")) if name)
+
+
+def _parse_pairs(text: str, columns: Collection[str]) -> dict[str, str]:
     """`a:b, c:d`, or the same as a JSON object, which is the way out for names with commas or colons."""
     if text.lstrip().startswith("{"):
         return {str(key): str(value) for key, value in _parse_object(text).items()}
     pairs = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in filter(str.strip, text.split(",")):
         left, colon, right = part.partition(":")
         if not (left.strip() and colon and right.strip()):
-            raise ValueError(f"{part!r} has no ':' between two names")
-        pairs[left.strip()] = right.strip()
+            raise ValueError(f"{part.strip()!r} has no ':' between two names")
+        pairs[_trimmed(left, columns)] = right.strip()
     return pairs
+
+
+def _trimmed(name: str, columns: Collection[str]) -> str:
+    """A name of a list without the blanks around it, unless a column is called just so."""
+    return name if name in columns and name.strip() not in columns else name.strip()
 
 
 def _parse_object(text: str) -> dict[str, Any]:
@@ -428,7 +446,7 @@ def _type_words(declared: Any) -> str:
         return "a JSON object"
     arguments = tuple(a for a in typing.get_args(declared) if a is not type(None))
     if typing.get_origin(declared) is tuple:
-        return "names separated by commas"
+        return "names separated by commas, or a JSON array of names"
     if typing.get_origin(declared) is Literal:
         quoted = [f"'{a}'" for a in arguments]
         return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]

@@ -7,12 +7,14 @@ that carries `JSON_MARK` holds JSON text, to be stored as the value that it stan
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pat
 
 RESERVED = "_sink"
@@ -23,6 +25,11 @@ JSON_MARK = {b"vectorsink": b"json"}
 
 SPREAD_MARK = {b"vectorsink": b"spread"}
 """Metadata of a string field whose text is a JSON object with the names beside it: `{"a": 1}` is as good as a column `a`, in rows that have it."""
+
+
+VARIANT = pa.struct([("vectorsink.json", pa.string()), ("vectorsink.kind", pa.string())])
+"""A variant among rows, in a field that carries `JSON_MARK`: its JSON text, and what its value is, where JSON has no word for it (`date`,
+`timestamp`, `timestamp_ntz`, `decimal`, `double`, `binary`, `unknown`), else null. A column of JSON text alone, a string, is as good."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +76,61 @@ class SparseVectors:
 def is_json(field: pa.Field) -> bool:
     """Whether the field's strings are JSON text."""
     return bool(field.metadata and field.metadata.get(b"vectorsink") in (b"json", b"spread"))
+
+
+def json_texts(array: pa.Array) -> pa.Array:
+    """The JSON text of each value in a field that carries `JSON_MARK`."""
+    return array.flatten()[0] if pat.is_struct(array.type) else array
+
+
+def as_json(array: pa.Array) -> pa.Array:
+    """A column with the JSON text of each variant in its place, as deep as they lie."""
+    return mapped(array, pa.field("", array.type), lambda field: field.type == VARIANT, json_texts)
+
+
+def mapped(array: pa.Array, field: pa.Field, is_meant: Callable[[pa.Field], bool], made: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """A column with others in place of those that are meant, within structs, lists and maps too. field: what `is_meant` is asked about."""
+    if is_meant(field):
+        return made(array)
+    kind, inner = field.type, _inner(field.type)
+    if not any(holds(one, is_meant) for one in inner):
+        return array
+    mask = array.is_null() if array.null_count else None
+    if pat.is_struct(kind):
+        parts = [mapped(one, of, is_meant, made) for one, of in zip(array.flatten(), inner, strict=True)]
+        return pa.StructArray.from_arrays(parts, names=[of.name for of in inner], mask=mask)
+    start, length = array.offsets[0].as_py(), array.offsets[-1].as_py() - array.offsets[0].as_py()
+    offsets = pc.subtract(array.offsets, array.offsets[0])
+    if pat.is_map(kind):
+        items = mapped(array.items.slice(start, length), inner[0], is_meant, made)
+        return pa.MapArray.from_arrays(offsets, array.keys.slice(start, length), items, mask=mask)
+    return pa.ListArray.from_arrays(offsets, mapped(array.values.slice(start, length), inner[0], is_meant, made), mask=mask)
+
+
+def holds(field: pa.Field, is_meant: Callable[[pa.Field], bool]) -> bool:
+    """Whether a field is meant, or any within it."""
+    return is_meant(field) or any(holds(one, is_meant) for one in _inner(field.type))
+
+
+def _inner(kind: pa.DataType) -> list[pa.Field]:
+    if pat.is_map(kind):
+        return [kind.item_field]
+    return [kind.field(i) for i in range(kind.num_fields)] if pat.is_nested(kind) else []
+
+
+def at(payload: Mapping[str, Any], name: str) -> Any:
+    """A value of a payload by the name of its column, or by its path into objects (`after.id`); None where nothing is there."""
+    if name in payload:
+        return payload[name]
+    for root, inner in payload.items():
+        if isinstance(inner, Mapping) and name.startswith(f"{root}.") and (found := at(inner, name[len(root) + 1 :])) is not None:
+            return found
+    return None
+
+
+def is_below(name: str, keys: Collection[str]) -> bool:
+    """Whether one of these keys of a payload is the column of this name, or the object in which its path begins."""
+    return name in keys or any(name.startswith(f"{key}.") for key in keys)
 
 
 def is_spread(field: pa.Field) -> bool:

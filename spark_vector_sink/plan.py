@@ -108,7 +108,7 @@ def check(
     Looks at the server or the directory, and changes nothing there.
     """
     found = _Found()
-    parsed, wrong = SinkOptions.parse(options)
+    parsed, wrong = SinkOptions.parse(options, columns=schema.names)
     columns, misfits = column_rules.choose(parsed, schema)
     if parsed.rejects_path:
         parsed = replace(parsed, rejects_path=places.absolute(parsed.rejects_path))

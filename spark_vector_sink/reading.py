@@ -118,6 +118,8 @@ class Reading:
         self._plan, self._store, self._encoder, self._report = plan, store, encoder, report
         self._skip = plan.options.unchanged == "skip"
         self._merge = plan.options.existing == "merge"
+        # a chunk's text within a column of other values: that column cannot be written for all chunks at once
+        self._payload_alone = not (plan.options.long_text == "chunk" and len(plan.columns.text_path or ()) > 1)
         self._field = plan.target.fingerprint if plan.target is not None else FINGERPRINT
         self._changed = Changed()
         self._fingerprints = Fingerprints(*what_decides(plan))
@@ -158,7 +160,7 @@ class Reading:
         if not (self._skip or options.version_column or options.op_column or options.delete_missing):
             return found, None
         stored = self._stored({**found.shards, **deletions.shards}) if self._skip or options.version_column else {}
-        decided = deciding.decide(found, stored, self._field if self._skip else None, self._merge)
+        decided = deciding.decide(found, stored, self._field if self._skip else None, self._merge, self._payload_alone)
         late = deciding.older_deletions(deletions, stored)
         read.ends[decided.unchanged.rows] = UNCHANGED
         read.ends[decided.older.rows] = OLDER
@@ -210,12 +212,12 @@ class Reading:
         plan = self._plan
         chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
         counts = np.bincount(chunks.document, minlength=len(found))[chunks.document]
-        size = pieces.at_once(found, plan.columns.text_field, plan.options.window_rows)
+        size = pieces.at_once(found, plan.columns.text_path, plan.options.window_rows)
         for start in range(0, len(chunks.texts), size):
             part = slice(start, start + size)
             points = pieces.chunked(
                 found, chunks.texts[part], chunks.document[part], chunks.number[part], counts[part], chunks.start[part], chunks.stop[part],
-                namespace=plan.options.id_namespace, text_field=plan.columns.text_field,
+                namespace=plan.options.id_namespace, text_path=plan.columns.text_path,
             )  # fmt: skip
             yield Window(read, points, encoder.tokenise(points.texts), beside if start == 0 else None, start + size >= len(chunks.texts))
 

@@ -26,7 +26,7 @@ from spark_vector_sink.encode.windows import windows
 from spark_vector_sink.encoding import Task, TaskEncoder
 from spark_vector_sink.errors import CollectionError, EncodingError, MissingPackageError, OptionError
 from spark_vector_sink.options import COLUMNS, SinkOptions, option_table
-from spark_vector_sink.plain import RESERVED, SPREAD_MARK
+from spark_vector_sink.plain import RESERVED, SPREAD_MARK, at, is_below
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.reading import WRITTEN, Beside, ModelWanted, Read, Window, timed, what_decides
 from spark_vector_sink.report import PartitionReport, WriteReport
@@ -181,10 +181,10 @@ class Rereading:
 
     def _no_text(self, payload: Mapping[str, Any]) -> str | None:
         field = self._plan.columns.text[0]
-        text = payload.get(field)
+        text = at(payload, field)
         if isinstance(text, str) and text.strip():
             return None
-        if field not in payload:
+        if not is_below(field, payload):
             what = "is not in its payload"
         else:
             what = "is null" if text is None else "holds only blanks" if isinstance(text, str) else "is no text"
@@ -192,14 +192,14 @@ class Rereading:
 
     def _text(self, payload: Mapping[str, Any]) -> str:
         """What the model reads: a chunk's text is a piece of what the template made."""
-        text, template = str(payload[self._plan.columns.text[0]]), self._plan.columns.text_template
+        text, template = str(at(payload, self._plan.columns.text[0])), self._plan.columns.text_template
         if template is None or _is_chunk(payload):
             return text
         return "".join(literal + (text if name is not None else "") for literal, name, _, _ in Formatter().parse(template))
 
     def _key(self, payload: Mapping[str, Any], point: str) -> str:
         """The document's key, for messages."""
-        values = [payload.get(name) for name in self._plan.spec.metadata.get("key") or ()]
+        values = [at(payload, name) for name in self._plan.spec.metadata.get("key") or ()]
         if not values or None in values:
             return point
         return str(values[0]) if len(values) == 1 else json.dumps(values, ensure_ascii=False)

@@ -46,13 +46,16 @@ class Decided:
     older: Documents
 
 
-def decide(found: Documents, stored: Mapping[PointId, Stored], field: str | None, merge: bool = False) -> Decided:
+def decide(found: Documents, stored: Mapping[PointId, Stored], field: str | None, merge: bool = False, payload_alone: bool = True) -> Decided:
     """What is to be done with each document. field: the one among `ours` with the fingerprints; None: unchanged ones are not left alone.
-    stored: what is known to be there of them. merge: a version that is there stays where the document has none."""
+    stored: what is known to be there of them. merge: a version that is there stays where the document has none. payload_alone: whether a payload can be written without its vector."""
     fingerprints = found.ours[field].to_pylist() if field is not None else [None] * len(found)
     versions = [None] * len(found) if found.versions is None else found.versions.tolist()
     what = np.array(
-        [_one(stored.get(point), fingerprint, version, merge) for point, fingerprint, version in zip(found.ids, fingerprints, versions, strict=True)],
+        [
+            _one(stored.get(point), fingerprint, version, merge, payload_alone)
+            for point, fingerprint, version in zip(found.ids, fingerprints, versions, strict=True)
+        ],
         np.int8,
     )
     write, payload, unchanged, older = (found.take(np.flatnonzero(what == one)) for one in (WRITE, PAYLOAD, UNCHANGED, OLDER))
@@ -72,7 +75,7 @@ def constant(value: str | int, rows: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), rows)
 
 
-def _one(there: Stored | None, fingerprint: str | None, version: int | None, merge: bool) -> int:
+def _one(there: Stored | None, fingerprint: str | None, version: int | None, merge: bool, payload_alone: bool) -> int:
     if there is None:
         return WRITE
     if version is not None and there.is_newer(version):
@@ -82,4 +85,4 @@ def _one(there: Stored | None, fingerprint: str | None, version: int | None, mer
     if there.fingerprint == fingerprint and (there.version == version or (merge and version is None)):
         return UNCHANGED
     # Under versions several jobs may write at once: by the time that a payload arrives, the point may have the vector of another text, or be deleted.
-    return PAYLOAD if version is None else WRITE
+    return PAYLOAD if version is None and payload_alone else WRITE

@@ -23,6 +23,7 @@ import pyarrow.types as pat
 from spark_vector_sink.delivery.places import located, shown
 from spark_vector_sink.errors import RejectsError
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.plain import as_json
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.rows.bad import LONG_TEXT, BadRow
 from spark_vector_sink.rows.columns import REJECT_COLUMNS
@@ -185,11 +186,15 @@ def _staging(root: str, run: str) -> str:
 
 def _batch(rows: pa.RecordBatch, bad: Sequence[BadRow]) -> pa.RecordBatch:
     """These rows, as they came, with what is wrong with each."""
-    kinds = {field.name: kind for field in rows.schema if field.name not in REJECT_COLUMNS and (kind := _stored(field.type)) is not None}
+    kinds = {
+        field.name: kind
+        for field in rows.schema
+        if field.name not in REJECT_COLUMNS and (kind := _stored(as_json(rows.column(field.name)[:0]).type)) is not None
+    }
     places = pa.array([one.row for one in bad], pa.int64())
     columns = {}
     for name, kind in kinds.items():
-        column = rows.column(name).take(places)
+        column = as_json(rows.column(name).take(places))
         if pat.is_dictionary(column.type):
             column = column.dictionary.take(column.indices)
         columns[name] = column if kind == column.type else column.cast(kind, safe=False)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from spark_vector_sink.errors import IncompleteError
+from spark_vector_sink.plain import is_below
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.store.store import Collections, CollectionSpec, Finished, Probe, Target
 
@@ -100,6 +101,6 @@ def _fault(point: Probe, spec: CollectionSpec, length: int | None, key: Set[str]
     there = point.vectors.get(spec.vector_name, 0)
     if spec.dense and (not there or there != (length or there)):
         return f"has a vector of {there} numbers" + (f" instead of {length}" if length else "")
-    if missing := key - point.fields:
+    if missing := [name for name in key if not is_below(name, point.fields)]:
         return f"has no {', '.join(sorted(missing))} in its payload"
     return "" if point.found else "is not found: a search by its own vector gives nothing"

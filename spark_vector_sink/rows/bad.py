@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from spark_vector_sink.errors import BadRowError
 
-NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY, REFUSED, OPERATION, VERSION, SHARD_KEY = (
+NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY, REFUSED, OPERATION, VERSION, SHARD_KEY, VARIANT = (
     "null key", "blank text", "bad bytes", "payload value", "vector", "long text", "memory", "refused by the store", "operation", "version", "shard key",
+    "variant",
 )  # fmt: skip
 """The kinds of reasons."""
 

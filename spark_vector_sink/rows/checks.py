@@ -10,19 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spark_vector_sink.plain import is_json
 from spark_vector_sink.rows import bad, keys, operations, payload, vectors, versions
 from spark_vector_sink.rows.bad import BadRow
 from spark_vector_sink.rows.columns import Columns
+from spark_vector_sink.rows.parts import Part
+from spark_vector_sink.rows.sources import label
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Left:
-    """The rows of a window that nothing was found against so far. places: where each was in the window. total: rows of the window.
-    operations: what each does (see `operations`)."""
+    """The rows of a window that nothing was found against so far: `rows` has the values of the parts by their labels, `payload` the columns of the
+    payload. places: where each was in the window. total: rows of the window. operations: what each does (see `operations`)."""
 
     rows: pa.RecordBatch
+    payload: pa.RecordBatch
     columns: Columns
     places: Integers
     total: int
@@ -32,7 +36,19 @@ class Left:
         return self if mask.all() else self.take(np.flatnonzero(mask))
 
     def take(self, chosen: Integers) -> Left:
-        return Left(self.rows.take(pa.array(chosen, pa.int64())), self.columns, self.places[chosen], self.total, self.operations[chosen])
+        rows = pa.array(chosen, pa.int64())
+        payload = self.payload.take(rows) if self.payload.num_columns else self.payload
+        return Left(self.rows.take(rows), payload, self.columns, self.places[chosen], self.total, self.operations[chosen])
+
+    def of(self, part: Part, name: str) -> pa.Array:
+        """The values of a part."""
+        return self.rows.column(label(part, name))
+
+    def key_values(self, name: str, row: int | None = None, part: Part = Part.KEY) -> list[Any]:
+        """The values of a key column, or of one row of it, as `keys.key_values`."""
+        place = self.rows.schema.get_field_index(label(part, name))
+        column = self.rows.column(place)
+        return keys.key_values(column if row is None else column.slice(row, 1), is_json(self.rows.schema.field(place)))
 
     def bad(self, row: int, key: str | None, column: str, kind: str, reason: str) -> BadRow:
         return BadRow(int(self.places[row]), key, column, kind, reason)
@@ -44,8 +60,8 @@ def unknown_words(left: Left) -> list[BadRow]:
     rows = np.flatnonzero(left.operations == operations.UNKNOWN).tolist()
     if column is None or not rows:
         return []
-    words = left.rows.column(column).to_pylist()
-    return [left.bad(row, _key(left, row), column, bad.OPERATION, operations.unknown(words[row])) for row in rows]
+    words = left.of(Part.OPERATION, column).to_pylist()
+    return [left.bad(row, key_of(left, row), column, bad.OPERATION, operations.unknown(words[row])) for row in rows]
 
 
 def unversioned(left: Left, shown: list[str]) -> list[BadRow]:
@@ -53,7 +69,7 @@ def unversioned(left: Left, shown: list[str]) -> list[BadRow]:
     name = left.columns.version
     if name is None:
         return []
-    column, found = left.rows.column(name), []
+    column, found = left.of(Part.VERSION, name), []
     try:
         versions.versions(column)
     except ValueError:
@@ -72,31 +88,30 @@ def unsharded(left: Left, shown: list[str]) -> list[BadRow]:
         return []
     reasons = (
         (row, "is null; a point of this collection needs a shard key" if key is None else f"is {key}; a shard key is a text or an integer from 0 on")
-        for row, key in enumerate(left.rows.column(name).to_pylist())
+        for row, key in enumerate(left.key_values(name, part=Part.SHARD_KEY))
         if key is None or (isinstance(key, int) and key < 0)
     )
     return [left.bad(row, shown[row], name, bad.SHARD_KEY, reason) for row, reason in reasons]
 
 
-def bad_bytes(left: Left, names: Iterable[str]) -> list[BadRow]:
-    """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store."""
-    columns, found = left.columns, dict[int, BadRow]()
-    for name in dict.fromkeys(names):
-        column = left.rows.column(name)
+def bad_bytes(left: Left, columns: Iterable[tuple[str, pa.Array]]) -> list[BadRow]:
+    """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store. columns: each with its name."""
+    found = dict[int, BadRow]()
+    for name, column in columns:
         if payload.is_text(column):
             continue
         for row in range(len(column)):
             if row not in found and not payload.is_text(column.slice(row, 1)):
-                key = None if name in columns.key or columns.content_key else _key(left, row)
+                key = None if left.columns.content_key else key_of(left, row)
                 found[row] = left.bad(row, key, name, bad.BAD_BYTES, "holds bytes that are no UTF-8")
     return list(found.values())
 
 
-def _key(left: Left, row: int) -> str | None:
+def key_of(left: Left, row: int) -> str | None:
     """The key of one row, as text; None where a part of it is null, or has no text."""
     try:
-        values = [keys.key_values(left.rows.column(name).slice(row, 1))[0] for name in left.columns.key]
-    except ValueError:
+        values = [left.key_values(name, row)[0] for name in left.columns.key]
+    except ValueError:  # also bytes that are no UTF-8
         return None
     return None if None in values else keys.key_text(values)
 
@@ -105,10 +120,9 @@ def unwritten_keys(left: Left) -> list[BadRow]:
     """Dates and timestamps that have no text."""
     found: dict[int, BadRow] = {}
     for name in left.columns.key:
-        column = left.rows.column(name)
-        for row in range(len(column)):
+        for row in range(len(left.places)):
             try:
-                keys.key_values(column.slice(row, 1))
+                left.key_values(name, row)
             except ValueError as error:
                 found.setdefault(row, left.bad(row, None, name, bad.PAYLOAD_VALUE, str(error)))
     return list(found.values())
@@ -140,16 +154,30 @@ def misfits(left: Left, shown: list[str], dimension: int | None) -> list[BadRow]
     name = left.columns.vector
     if name is None or dimension is None:
         return []
-    column = left.rows.column(name)
+    column = left.of(Part.VECTOR, name)
     if vectors.misfit(column, dimension) is None:
         return []
     reasons = bad.each(len(column), lambda row: vectors.misfit(column.slice(row, 1), dimension))
     return [left.bad(row, shown[row], name, bad.VECTOR, reason) for row, reason in reasons.items()]
 
 
-def unmapped(left: Left, field: pa.Field, shown: list[str]) -> dict[int, BadRow]:
+def one_id_of_two_keys(left: Left, tuples: list[tuple[Any, ...]], ids: list[int | str], shown: list[str]) -> list[BadRow]:
+    """Rows whose key has the text, and so the id, of another key: variants may hold `-5` and `"-5"` in one column."""
+    if not any(source.part is Part.KEY and is_json(source.field) for source in left.columns.sources):
+        return []
+    first: dict[int | str, tuple[Any, ...]] = {}
+    found = []
+    for row, (point, key) in enumerate(zip(ids, tuples, strict=True)):
+        other = first.setdefault(point, key)
+        if [*map(type, other)] != [*map(type, key)]:
+            reason = f"holds a {type(key[0]).__name__}, and another row the same as a {type(other[0]).__name__}: both would be one point; cast the column to one type"
+            found.append(left.bad(row, shown[row], ", ".join(left.columns.key), bad.VARIANT, reason))
+    return found
+
+
+def unmapped(left: Left, array: pa.Array, field: pa.Field, shown: list[str]) -> dict[int, BadRow]:
     """The rows whose value in a column has no plain form."""
-    array, found = left.rows.column(field.name), dict[int, BadRow]()
+    found = dict[int, BadRow]()
     for row in range(len(array)):
         try:
             payload.to_plain(array.slice(row, 1), field)

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
 import pyarrow as pa
-import pyarrow.types as pat
 
 from spark_vector_sink.options import CONTENT_KEY, SinkOptions
-from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.rows import payload, versions
+from spark_vector_sink.plain import RESERVED, is_json
+from spark_vector_sink.rows import payload, sources
+from spark_vector_sink.rows.parts import Part, unfit
+from spark_vector_sink.rows.sources import Source, children, listed
 
 REJECT_COLUMNS = ("_reject_key", "_reject_reason", "_reject_message")
 """What rejects say of themselves. They are no payload unless asked for by name, so that mended rejects are written as they are."""
 
+Steps = tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Columns:
-    """The part each column plays.
+    """The part each column plays, by the names that the options give: of a column, or of a path into structs.
 
-    text: columns of the text, in order; empty where vectors exist already.
-    key: columns of the document's key, the tenant first. With `content_key` the text follows them.
+    text: in order; empty where vectors exist already.
+    key: of the document's key, the tenant first. With `content_key` the text follows them.
     payload: column and its name in the payload, in the order of the schema.
-    fields: the schema's fields of the payload columns (their types decide the mapping).
+    fields: the schema's fields of the payload columns (their types decide the mapping), of structs those that are kept.
     version, operation, shard_key: of a row; None where there is no such column.
+    sources: where each part is read from.
     """
 
     text: tuple[str, ...]
@@ -40,86 +43,103 @@ class Columns:
     version: str | None = None
     operation: str | None = None
     shard_key: str | None = None
+    sources: tuple[Source, ...] = ()
 
     @property
     def read(self) -> tuple[str, ...]:
-        """Every column that is read."""
-        others = (name for name in (self.vector, self.version, self.operation, self.shard_key) if name)
-        return tuple(dict.fromkeys((*self.key, *self.text, *(column for column, _ in self.payload), *others)))
+        """Every column of the table that is read."""
+        parts = [steps[0] for source in self.sources for steps in (source.steps, source.before) if steps]
+        return tuple(dict.fromkeys((*parts, *(column for column, _ in self.payload))))
+
+    def source(self, part: Part, name: str | None = None) -> Source | None:
+        """Where a part is read from; the first one where no name is given."""
+        return next((one for one in self.sources if one.part is part and name in (None, one.name)), None)
+
+    def payload_path(self, part: Part, name: str) -> Steps:
+        """Where in the payload the value of a part is: its column's name there, and the fields of structs below."""
+        source = self.source(part, name)
+        column, *below = (name,) if source is None else source.steps
+        return (dict(self.payload).get(column, column), *below)
+
+    @property
+    def text_path(self) -> Steps | None:
+        """Where in the payload the one text is; None where the text is not kept, or is made of several columns."""
+        if len(self.text) != 1:
+            return None
+        name, *below = self.payload_path(Part.TEXT, self.text[0])
+        field = next((field for field, (_, new) in zip(self.fields, self.payload, strict=False) if new == name), None)
+        if name not in dict(self.payload).values() or (below and (field is None or sources.leaf(field, below) is None)):
+            return None
+        return (name, *below)
 
     @property
     def text_field(self) -> str | None:
-        """The payload's name of the one text column; None where the text is not kept, or is made of several columns."""
-        return dict(self.payload).get(self.text[0]) if len(self.text) == 1 else None
+        """The same as one name, for what the collection remembers."""
+        return None if self.text_path is None else ".".join(self.text_path)
 
     @property
     def payload_keys(self) -> tuple[str, ...]:
         """Names of the key columns in the payload, in the order of the key; none where a part of the key, the text, is no column of it."""
-        names = dict(self.payload)
-        return () if self.content_key else tuple(names.get(column, column) for column in self.key)
+        return () if self.content_key else tuple(".".join(self.payload_path(Part.KEY, name)) for name in self.key)
 
 
 def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]:
     """The part of each column, and one sentence for everything that does not fit."""
     names = list(schema.names)
-    problems = [f"two columns are called '{name}'; rename one of them" for name, n in Counter(names).items() if n > 1]
+    problems = [f"two columns are called {sources.shown(name)}; rename one of them" for name, n in Counter(names).items() if n > 1]
     text = () if options.vector_column else options.text_column
-    tenant = (options.tenant_column,) if options.tenant_column else ()
+    tenant = _one(options.tenant_column)
     content = options.content_key and (CONTENT_KEY not in names or text == (CONTENT_KEY,))
     if options.content_key and not content:
         problems.append("id_column=content means the text itself, but there is also a column called 'content'; rename that column")
     if options.content_key and options.vector_column:
         problems.append("id_column=content needs a text, and with 'vector_column' none is read; give option 'id_column'")
-    key = tenant + (() if options.content_key else options.id_column)
-
-    asked = {"text_column": text, "id_column": () if options.content_key else options.id_column, "tenant_column": tenant}
-    asked |= {"vector_column": _one(options.vector_column), "payload_columns": options.payload_columns or ()}
-    asked |= {"version_column": _one(options.version_column), "op_column": _one(options.op_column)}
-    asked |= {"shard_key_column": _one(options.shard_key_column)}
-    asked |= {"payload_exclude": options.payload_exclude, "payload_rename": tuple(options.payload_rename)}
-    for option, columns in asked.items():
-        problems.extend(_missing(option, column, names) for column in columns if column not in names)
-
-    present = {name: schema.field(names.index(name)) for name in names}
-    problems.extend(_text_problems(options, text, present))
-    problems.extend(_key_problems(key, present))
-    problems.extend(_order_problems(options, present))
-    if options.vector_column in present:
-        problems.extend(_vector_problems(present[options.vector_column]))
-    kept, payload_problems = _payload(options, text, key, present)
+    ids = () if options.content_key else options.id_column
+    asked = {
+        "text_column": (Part.TEXT, text),
+        "id_column": (Part.KEY, ids),
+        "tenant_column": (Part.KEY, tenant),
+        "vector_column": (Part.VECTOR, _one(options.vector_column)),
+        "version_column": (Part.VERSION, _one(options.version_column)),
+        "op_column": (Part.OPERATION, _one(options.op_column)),
+        "shard_key_column": (Part.SHARD_KEY, _one(options.shard_key_column)),
+    }
+    found, misfits = list[Source](), list[str]()
+    for option, (part, wanted) in asked.items():
+        for name in wanted:
+            place = sources.find(name, schema)
+            if place is None:
+                problems.append(sources.missing(option, name, part, schema))
+                continue
+            steps, field = place
+            before = sources.before(steps, schema) if options.op_column and part in (Part.KEY, Part.SHARD_KEY) else None
+            found.append(Source(name, part, steps, field, before))
+            misfits += [reason] if (reason := unfit(part, name, field)) else []
+    others = {"payload_columns": options.payload_columns or (), "payload_exclude": options.payload_exclude, "payload_rename": options.payload_rename}
+    for option, columns in others.items():
+        problems.extend(sources.missing(option, name, None, schema) for name in columns if name not in names)
+    problems.extend(misfits)
+    problems.extend(_text_problems(options, text))
+    kept, fields, payload_problems = _payload(options, found, schema)
     problems.extend(payload_problems)
-    fields = tuple(present[column] for column, _ in kept)
-    others = options.version_column, options.op_column, options.shard_key_column
-    chosen = Columns(text, options.text_template, key, content, options.vector_column, kept, fields, *others)
+    chosen = Columns(
+        text, options.text_template, tenant + ids, content, options.vector_column, kept, fields,
+        options.version_column, options.op_column, options.shard_key_column, tuple(found),
+    )  # fmt: skip
     return chosen, problems
 
 
 def _one(column: str | None) -> tuple[str, ...]:
-    return (column,) if column else ()
+    return () if column is None else (column,)
 
 
-def _of(present: dict[str, pa.Field], column: str | None) -> pa.Field | None:
-    """The field of a column that is asked for; a column may have the empty name."""
-    return None if column is None else present.get(column)
-
-
-def _missing(option: str, column: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(column, names, n=1, cutoff=0.6)
-    hint = f"did you mean '{close[0]}'?" if close else f"there are: {_listed(names)}"
-    if (option, column) not in (("text_column", "text"), ("id_column", "id")):
-        return f"column '{column}' of option '{option}' is missing; {hint}"
-    content = ", or id_column=content where a document has no other key than its text" if option == "id_column" else ""
-    return f"column '{column}' of option '{option}' (its default) is missing; {hint}; give option '{option}'{content}"
-
-
-def _text_problems(options: SinkOptions, text: Iterable[str], present: dict[str, pa.Field]) -> Iterable[str]:
-    for column in text:
-        if column in present and not _is_text(present[column].type):
-            yield f"text column '{column}' must hold strings, it holds {present[column].type}; cast it to string"
+def _text_problems(options: SinkOptions, text: Sequence[str]) -> Iterable[str]:
     if options.long_text == "chunk" and options.store_text and len(options.text_column) > 1 and not options.vector_column:
         yield "long_text=chunk keeps each chunk's text in its text column, and there are several; join them into one column first (concat_ws), or set store_text=false"
     if options.text_template is not None:
         yield from _template_problems(options.text_template, set(text))
+    if options.op_column and options.content_key:
+        yield "id_column=content takes the text as the key, and rows of a change feed that delete have none; give option 'id_column'"
 
 
 def _template_problems(template: str, text: set[str]) -> Iterable[str]:
@@ -130,83 +150,79 @@ def _template_problems(template: str, text: set[str]) -> Iterable[str]:
         return
     named = {name for name, _, _ in fields}
     if named != text:
-        yield f"option 'text_template' names {_listed(sorted(named)) or 'no column'}, option 'text_column' {_listed(sorted(text))}; they must name the same columns"
+        yield f"option 'text_template' names {listed(sorted(named)) or 'no column'}, option 'text_column' {listed(sorted(text))}; they must name the same columns"
     if any(spec or conversion for _, spec, conversion in fields):
         yield f"option 'text_template' = {template!r} may hold only names in braces, without ':' and '!'"
 
 
-def _key_problems(key: Iterable[str], present: dict[str, pa.Field]) -> Iterable[str]:
-    for column in key:
-        if column not in present:
-            continue
-        kind = present[column].type
-        if pat.is_floating(kind):
-            yield f"key column '{column}' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer"
-        elif not (
-            _is_text(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind)
-        ):
-            yield f"key column '{column}' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps"
-
-
-def _order_problems(options: SinkOptions, present: dict[str, pa.Field]) -> Iterable[str]:
-    version, operation = _of(present, options.version_column), _of(present, options.op_column)
-    if version is not None and (reason := versions.unusable_type(version.type)):
-        yield f"version column '{version.name}' {reason}"
-    if operation is not None and not _is_text(operation.type):
-        yield f"op column '{operation.name}' must hold the words of a change feed, it holds {operation.type}"
-    shard_key = _of(present, options.shard_key_column)
-    if shard_key is not None and not (_is_text(shard_key.type) or pat.is_integer(shard_key.type)):
-        yield f"shard key column '{shard_key.name}' must hold strings or integers, it holds {shard_key.type}; cast it to string"
-    if options.op_column and options.content_key:
-        yield "id_column=content takes the text as the key, and rows of a change feed that delete have none; give option 'id_column'"
-
-
-def _vector_problems(field: pa.Field) -> Iterable[str]:
-    kind = field.type
-    is_list = pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind)
-    if not (is_list and (pat.is_floating(kind.value_type) or pat.is_integer(kind.value_type))):
-        hint = "; turn it into an array with pyspark.ml.functions.vector_to_array" if pat.is_struct(kind) else ""
-        yield f"vector column '{field.name}' must hold arrays of numbers, it holds {kind}{hint}"
-
-
 def _payload(
-    options: SinkOptions, text: tuple[str, ...], key: tuple[str, ...], present: dict[str, pa.Field]
-) -> tuple[tuple[tuple[str, str], ...], list[str]]:
-    """Columns of the payload with their names there, and what is wrong with them."""
+    options: SinkOptions, found: Collection[Source], schema: pa.Schema
+) -> tuple[tuple[tuple[str, str], ...], tuple[pa.Field, ...], list[str]]:
+    """Columns of the payload with their names there, their fields, and what is wrong with them."""
+    keys = {source.steps for source in found if source.part is Part.KEY}
+    text = {source.steps for source in found if source.part is Part.TEXT}
+    left_out = _left_out(options, found, keys)
     problems = [
-        f"option 'payload_exclude' names the key column '{column}', which is always kept" for column in options.payload_exclude if column in key
+        f"option 'payload_exclude' names the key column '{column}', which is always kept" for column in options.payload_exclude if (column,) in keys
     ]
     problems += [
         f"option 'payload_exclude' names the text column '{column}'; leave the text out with store_text=false"
         for column in options.payload_exclude
-        if column in text and column not in key
+        if (column,) in text - keys
     ]
-    # what happened to a document is no part of it
-    wanted = present.keys() - {*REJECT_COLUMNS, options.op_column} if options.payload_columns is None else set(options.payload_columns)
-    wanted -= {*options.payload_exclude, options.vector_column}
-    if not options.vector_column:
-        wanted = wanted | set(text) if options.store_text else wanted - set(text)
-    wanted |= set(key)
-    kept = tuple((name, options.payload_rename.get(name, name)) for name in present if name in wanted)
+    wanted = set(schema.names) - {*REJECT_COLUMNS} if options.payload_columns is None else set(options.payload_columns)
+    wanted -= {*options.payload_exclude}
+    always = keys | (text if options.store_text else set())
+    kept, fields = list[tuple[str, str]](), list[pa.Field]()
+    for field in {field.name: field for field in schema}.values():
+        only = None if field.name in wanted else always
+        pruned = _pruned(field, (field.name,), left_out, only)
+        if pruned is None:
+            continue
+        kept.append((field.name, options.payload_rename.get(field.name, field.name)))
+        fields.append(_with_texts(pruned, (field.name,), text))
     for name, n in Counter(new for _, new in kept).items():
         if n > 1:
             problems.append(f"two columns would be called '{name}' in the payload; change option 'payload_rename'")
         if name == RESERVED:
             problems.append(f"the payload name '{RESERVED}' is the sink's own; leave that column out with option 'payload_exclude', or rename it")
     for old in options.payload_rename:
-        if old in present and old not in wanted:
+        if old in schema.names and old not in dict(kept):
             problems.append(f"option 'payload_rename' names '{old}', which is not in the payload")
-    for column, _ in kept:
-        reason = payload.unmappable(present[column])
-        if reason:
-            problems.append(f"column '{column}' cannot become payload: {reason}; cast it, or leave it out with option 'payload_exclude'")
-    return kept, problems
+    for field in fields:
+        if reason := payload.unmappable(field):
+            problems.append(f"column '{field.name}' cannot become payload: {reason}; cast it, or leave it out with option 'payload_exclude'")
+    return tuple(kept), tuple(fields), problems
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pat.is_string(kind) or pat.is_large_string(kind))
+def _left_out(options: SinkOptions, found: Collection[Source], keys: Collection[Steps]) -> set[Steps]:
+    """Columns and fields that no payload has: vectors, texts that are not stored, and, unless they are asked for by name, what happened to a
+    document, and how it was before."""
+    steps = {source.steps for source in found if source.part is Part.VECTOR or (source.part is Part.TEXT and not options.store_text)}
+    if options.payload_columns is None:
+        steps |= {source.steps for source in found if source.part is Part.OPERATION}
+        steps |= {source.before[: source.before.index("before") + 1] for source in found if source.before is not None}
+    return steps - set(keys)
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:12])
-    return shown + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+def _pruned(field: pa.Field, steps: Steps, left_out: Collection[Steps], only: Collection[Steps] | None) -> pa.Field | None:
+    """The field without what is left out; None where nothing remains. only: the paths that are kept; None: all."""
+    if steps in left_out:
+        return None
+    if only is not None and steps in only:
+        only = None
+    deeper = [path for path in (*left_out, *(only or ())) if len(path) > len(steps) and path[: len(steps)] == steps]
+    if not deeper:
+        return field if only is None else None
+    inner = [made for child in children(field) if (made := _pruned(child, (*steps, child.name), left_out, only)) is not None]
+    return pa.field(field.name, pa.struct(inner), metadata=field.metadata) if inner else None
+
+
+def _with_texts(field: pa.Field, steps: Steps, text: Collection[Steps]) -> pa.Field:
+    """The field with strings in place of the variants that are the document's text, so that a chunk can have its own piece there."""
+    if steps in text and is_json(field):
+        return pa.field(field.name, pa.string())
+    if not any(len(path) > len(steps) and path[: len(steps)] == steps for path in text):
+        return field
+    inner = [_with_texts(child, (*steps, child.name), text) for child in children(field)]
+    return pa.field(field.name, pa.struct(inner), metadata=field.metadata) if inner else field

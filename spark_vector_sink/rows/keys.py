@@ -1,6 +1,6 @@
 """Document key → point id. The id is a function of the key alone, so that every retry writes the same point again.
 
-An unsigned 64-bit integer and a canonical lower-case UUID are ids already. Anything else becomes `uuid5(namespace, text)`
+An unsigned 64-bit integer, also as a decimal without a scale, and a canonical lower-case UUID are ids already. Anything else becomes `uuid5(namespace, text)`
 of RFC 4122, which every language can compute again. `text` is the string itself, an integer in decimal, a date or a
 timestamp in ISO 8601 (UTC), a decimal in plain notation, a boolean as `true` or `false`; of several key columns it is the
 compact JSON array of their values, dates and decimals as strings. A job's column types are fixed, so no two keys share a text.
@@ -25,14 +25,25 @@ CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0
 LARGEST_ID = 2**64 - 1
 
 
-def key_values(column: pa.Array) -> list[Any]:
-    """A key column as what its text is made of: str, int, bool, or None for a null. Raises ValueError for a value that has no text."""
+class Whole(str):
+    """A whole decimal in plain notation. Alone it is an integer, such as those of Parquet's UINT_64, which Spark reads as `decimal(20,0)`; among
+    several key columns it is text, as every decimal."""
+
+    __slots__ = ()
+
+
+def key_values(column: pa.Array, is_json: bool = False) -> list[Any]:
+    """A key column as what its text is made of: str, int, bool, or None for a null. Raises ValueError for a value that has no text.
+    is_json: whether the column has each of these as its JSON text, as keys that come from variants do."""
+    if is_json:
+        return [None if text is None else json.loads(text) for text in column.to_pylist()]
     kind = column.type
     if pat.is_integer(kind) or pat.is_boolean(kind):
         listed: list[Any] = column.to_pylist()
         return listed
     if pat.is_decimal(kind):
-        return [None if v is None else format(v, "f") for v in column.to_pylist()]
+        text = Whole if kind.scale == 0 else str
+        return [None if v is None else text(format(v, "f")) for v in column.to_pylist()]
     plain: list[Any] = to_plain(column, pa.field("key", kind)).to_pylist()
     return plain
 
@@ -62,6 +73,8 @@ def _ids(keys: Iterable[Sequence[Any]], uuid5: _Uuid5) -> Iterable[int | str]:
             isinstance(only, str) and CANONICAL_UUID.fullmatch(only)
         ):
             yield only
+        elif isinstance(only, Whole) and 0 <= int(only) <= LARGEST_ID:
+            yield int(only)
         else:
             yield uuid5(key_text(key))
 

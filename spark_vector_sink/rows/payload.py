@@ -28,6 +28,7 @@ import base64
 import json
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,15 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from spark_vector_sink.errors import shorten
-from spark_vector_sink.plain import JSON_MARK, is_json
+from spark_vector_sink.plain import JSON_MARK, is_json, json_texts
 from spark_vector_sink.rows import times
 
 MOST_LEVELS = 30
 """Deepest nesting of a value. A server takes deeper objects, but from 33 levels on it can no longer answer with them over gRPC;
 an embedded store cannot replay its log from 124 levels on."""
+
+EXACT_DIGITS = 15
+"""Most decimal digits that every float64 gives back."""
 
 INTEGER_DIGITS = 18
 """Most digits that every int64 can hold."""
@@ -63,12 +67,12 @@ def plain_field(field: pa.Field) -> pa.Field:
 
 def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     """The column's values as plain types; a view where they are plain already. Raises ValueError for a value that has none."""
-    plain = _plain_type(field)
     kind = array.type
+    if is_json(field):
+        return _checked_json(json_texts(array))
+    plain = _plain_type(field)
     if pat.is_dictionary(kind):
         return to_plain(array.dictionary.take(array.indices), pa.field(field.name, kind.value_type))
-    if is_json(field):
-        return _checked_json(array)
     if pat.is_floating(kind):
         return _finite(array.cast(plain))
     if pat.is_decimal(kind) and pat.is_string(plain):
@@ -187,8 +191,13 @@ def _check_json(text: str) -> None:
         value = json.loads(text, parse_constant=_finite_number, parse_float=_finite_number, parse_int=_int64)
     except RecursionError:
         raise ValueError(f"holds JSON that is nested deeper than {MOST_LEVELS} levels") from None
+    except json.JSONDecodeError:
+        raise ValueError(f"holds {shorten(text)}, which is no JSON, and no payload either; make it null, or cast it to string") from None
     if "\\u" in text:
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is a UnicodeError, which is a ValueError
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeError:
+            raise ValueError("holds half a character of UTF-16, which is no text; remove it") from None
     if text.count("[") + text.count("{") > MOST_LEVELS and _depth(value) > MOST_LEVELS:
         raise ValueError(f"holds JSON that is nested deeper than {MOST_LEVELS} levels")
 
@@ -210,6 +219,8 @@ def _finite_number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"holds {text}, which a payload cannot; make it null")
+    if len(text) > EXACT_DIGITS and Decimal(text) != Decimal(repr(number)):
+        raise ValueError(f"holds {shorten(text)}, of which a payload's number keeps {number!r}; round it, or cast it to string")
     return number
 
 

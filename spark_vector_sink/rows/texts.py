@@ -5,14 +5,15 @@ from __future__ import annotations
 from string import Formatter
 from typing import Any
 
-import pyarrow as pa
-
+from spark_vector_sink.rows.checks import Left
 from spark_vector_sink.rows.columns import Columns
+from spark_vector_sink.rows.parts import Part
 
 
-def texts_of(rows: pa.RecordBatch, columns: Columns) -> list[Any]:
+def texts_of(left: Left) -> list[Any]:
     """The text of each row; None where every text column is null."""
-    parts = [rows.column(name).to_pylist() for name in columns.text]
+    columns = left.columns
+    parts = [left.of(Part.TEXT, name).to_pylist() for name in columns.text]
     if not parts:
         return []
     if len(parts) == 1 and columns.text_template is None:

@@ -1,15 +1,17 @@
-"""Spark's types → Arrow's, and the one adaptation of Spark's Arrow batches: a variant becomes its JSON text."""
+"""Spark's types → Arrow's, and the one adaptation of Spark's Arrow batches: a variant becomes its JSON text, with what its value is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import types as t
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
-from spark_vector_sink.plain import JSON_MARK
+from spark_vector_sink.plain import JSON_MARK, VARIANT, holds, is_json, mapped
 
 UNREADABLE = ("YearMonthIntervalType", "CalendarIntervalType")
 """Types whose columns Spark cannot hand to Python; a batch with one fails before it is ours."""
@@ -51,31 +53,37 @@ def unreadable(struct: StructType) -> dict[str, str]:
 
 
 def without_variants(batches: Iterable[pa.RecordBatch], declared: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The batches, with the JSON text of each variant in place of its two binaries."""
-    variants = [i for i, field in enumerate(declared) if field.metadata == JSON_MARK]
+    """The batches, with `plain.VARIANT` in place of the two binaries of each variant."""
+    variants = [i for i, field in enumerate(declared) if holds(field, is_json)]
     for batch in batches:
         for i in variants:
-            batch = batch.set_column(i, declared.field(i), _json(batch.column(i)))
+            batch = batch.set_column(i, batch.schema.names[i], mapped(batch.column(i), declared.field(i), is_json, _json))
         yield batch
 
 
 def _field(name: str, kind: DataType) -> pa.Field:
-    if _is(kind, ("VariantType",)):
-        return pa.field(name, pa.string(), metadata=JSON_MARK)
     try:
-        return pa.field(name, _arrow_type(kind))
+        return _known_field(name, kind)
     except KeyError:
         return pa.field(name, pa.month_day_nano_interval(), metadata={b"type": kind.simpleString().encode()})
+
+
+def _known_field(name: str, kind: DataType) -> pa.Field:
+    if _is(kind, ("VariantType",)):
+        return pa.field(name, pa.string(), metadata=JSON_MARK)
+    return pa.field(name, _arrow_type(kind))
 
 
 def _arrow_type(kind: DataType) -> pa.DataType:
     """The type in which Spark hands a column to Python; KeyError where there is none that we know."""
     if isinstance(kind, ArrayType):
-        return pa.list_(_arrow_type(kind.elementType))
+        return pa.list_(_known_field("element", kind.elementType))
     if isinstance(kind, MapType):
-        return pa.map_(_arrow_type(kind.keyType), _arrow_type(kind.valueType))
+        # a map of nothing has keys without a type, which Arrow's Python cannot declare; it is empty whatever they are called
+        keys = pa.string() if _is(kind.keyType, ("NullType",)) else _arrow_type(kind.keyType)
+        return pa.map_(keys, _known_field("value", kind.valueType))
     if isinstance(kind, StructType):
-        return pa.struct([(field.name, _arrow_type(field.dataType)) for field in kind.fields])
+        return pa.struct([_known_field(field.name, field.dataType) for field in kind.fields])
     if isinstance(kind, t.UserDefinedType):
         return _arrow_type(kind.sqlType())
     if isinstance(kind, t.DecimalType):
@@ -101,8 +109,32 @@ def _contains(kind: DataType, names: tuple[str, ...]) -> bool:
     return _is(kind, names)
 
 
+_KINDS = {Decimal: "decimal", float: "double", bytes: "binary", bytearray: "binary", date: "date"}
+"""What JSON has no word for, by the type in which Spark hands it to Python."""
+
+
 def _json(column: pa.Array) -> pa.Array:
+    """Spark's two binaries of each variant as `plain.VARIANT`."""
+    from pyspark.errors import PySparkException
     from pyspark.sql.types import VariantVal  # Spark >= 4.0, as are variants
 
-    to_json: Callable[[Any], str] = lambda item: VariantVal(item["value"], item["metadata"]).toJson()  # noqa: E731
-    return pa.array([None if item is None else to_json(item) for item in column.to_pylist()], pa.string())
+    made = list[Any]()
+    for item in column.to_pylist():
+        if item is None:
+            made.append(None)
+            continue
+        variant = VariantVal(item["value"], item["metadata"])
+        try:
+            made.append((variant.toJson(), _kind(item["value"], variant)))
+        except (PySparkException, ValueError, ArithmeticError):  # of a type that Spark's Python does not know, or a date that Python has not
+            made.append(("a value that Python has not", "unknown"))
+    return pa.array([None if one is None else dict(zip((field.name for field in VARIANT), one, strict=True)) for one in made], VARIANT)
+
+
+def _kind(value: bytes, variant: Any) -> str | None:
+    if value[0] & 3 in (2, 3):  # an object or an array: the two low bits of a variant's first byte
+        return None
+    scalar = variant.toPython()
+    if isinstance(scalar, datetime):
+        return "timestamp_ntz" if scalar.tzinfo is None else "timestamp"
+    return _KINDS.get(type(scalar))

@@ -145,10 +145,24 @@ def test_floats_are_no_keys(kind: pa.DataType) -> None:
     assert problem(with_key(kind)) == (f"key column 'id' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer")
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.list_(pa.int64()), pa.struct([("a", pa.int64())]), pa.duration("us"), pa.time64("us")], ids=str)
-def test_other_types_are_no_keys(kind: pa.DataType) -> None:
-    """The message lists what a key is made of."""
-    assert problem(with_key(kind)) == (f"key column 'id' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps")
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        (pa.binary(), "decode(id, 'UTF-8') makes strings of bytes that are text, hex(id) of others"),
+        (pa.list_(pa.int64()), "take an item of it, as in element_at(id, 1)"),
+        (pa.struct([("x", pa.float64()), ("a", pa.int64())]), "name the field, as in 'id.a'"),
+        (pa.struct([("x", pa.float64())]), "cast it to string"),
+        (pa.map_(pa.string(), pa.int64()), "take a value of it, as in id['…']"),
+        (pa.duration("us"), "cast it to string"),
+        (pa.time64("us"), "cast it to string"),
+    ],
+    ids=str,
+)
+def test_other_types_are_no_keys(kind: pa.DataType, way_out: str) -> None:
+    """The message lists what a key is made of, and how the value gets out of what it is wrapped in."""
+    assert problem(with_key(kind)) == (
+        f"key column 'id' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps; {way_out}"
+    )
 
 
 def test_a_float_tenant_is_refused_too() -> None:

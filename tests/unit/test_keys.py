@@ -80,7 +80,8 @@ def test_the_standard_library_gives_the_same_id(text: str, namespace: uuid.UUID)
         (datetime(2024, 2, 29, 12, 30), pa.timestamp("us"), "2024-02-29T12:30:00.000000"),
         (Decimal("12.50"), pa.decimal128(10, 2), "12.50"),
         (Decimal("-7"), pa.decimal128(10, 0), "-7"),
-        (Decimal("7"), pa.decimal128(10, 0), "7"),
+        (Decimal("7.0"), pa.decimal128(10, 1), "7.0"),
+        (Decimal(2**64), pa.decimal128(20, 0), "18446744073709551616"),
         (Decimal("0.0000001"), pa.decimal128(10, 7), "0.0000001"),
     ],
 )
@@ -88,6 +89,12 @@ def test_the_text_of_a_key_is_the_written_one(value: Any, kind: pa.DataType, tex
     """Each type has one spelling, and the id is uuid5 of it."""
     assert text_of((value, kind)) == text
     assert id_of(value, kind) == str(uuid.uuid5(NAMESPACE, text))
+
+
+@pytest.mark.parametrize("number", [0, 7, 2**63, 2**64 - 1])
+def test_a_whole_decimal_is_the_integer(number: int) -> None:
+    """As Spark reads Parquet's UINT_64, `decimal(20,0)`: the point has the id that it had before a collection was moved."""
+    assert id_of(Decimal(number), pa.decimal128(20, 0)) == number
 
 
 def test_several_columns_are_a_compact_json_array() -> None:

@@ -29,7 +29,7 @@ def chunked(batch: pa.RecordBatch = BATCH, **options: Any) -> Documents:
     spans = np.array([[0, 3], [4, 7], [0, 5]])
     return pieces.chunked(
         found, ["one", "two", "three"], np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([2, 2, 1]), spans[:, 0], spans[:, 1],
-        namespace=ID_NAMESPACE, text_field=chosen.text_field,
+        namespace=ID_NAMESPACE, text_path=chosen.text_path,
     )  # fmt: skip
 
 
@@ -85,5 +85,5 @@ def test_large_columns_are_copied_for_few_chunks_at_a_time() -> None:
     """Each chunk has its document's columns; the text, which it does not copy, does not count."""
     batch = pa.record_batch({"id": pa.array([1, 2]), "text": ["x" * 1_000_000] * 2, "page": ["y" * 4_000_000] * 2})
     found, chosen = read(batch)
-    assert pieces.at_once(found, chosen.text_field, 4096) == 16
+    assert pieces.at_once(found, chosen.text_path, 4096) == 16
     assert pieces.at_once(read(BATCH)[0], chosen.text_field, 4096) == 4096

@@ -23,7 +23,7 @@ ROWS = [
 def main() -> None:
     folder = new_folder("fix_rejects")
     spark = start_spark()
-    options = {"model": MODEL, "on_bad_row": "reject", "rejects_path": str(folder / "rejects")}
+    options = {"model": MODEL, "rejects_path": str(folder / "rejects")}
     store = str(folder / "store")
 
     first = write(spark.createDataFrame(ROWS, "id long, title string, text string, stars double"), store, max_rejects="80%", **options)

@@ -51,8 +51,7 @@ def main() -> None:
         id_column="file,segment",
         model=MODEL,
         token_budget=TOKENS_AT_ONCE,
-        on_bad_row="reject",  # a file that cannot be read has no text; its row, with `error`, goes to rejects_path
-        rejects_path=rejects,
+        rejects_path=rejects,  # a file that cannot be read has no text; its row, with `error`, goes there
         max_rejects="10%",  # more than that is no accident
     )
     print(f"{report.written} segments were written, broken files: {report.rejected}, in {report.seconds:.1f} s")

@@ -189,8 +189,7 @@ class SinkOptions:
     source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that the documents come from, kept in each point for `delete_missing`."), FILLED] = None
     max_delete_share: Annotated[float, Doc(BEHAVIOUR, "Greatest share of the source's documents that `delete_missing` may delete; if there are more, it deletes none, and the job says so."), between(0, 1)] = 0.1
     tombstone_days: Annotated[float, Doc(BEHAVIOUR, "How long a deletion under a `version_column` is remembered, so that a late row cannot bring the document back."), between(0, 36_500)] = 30.0
-    on_bad_row: Annotated[Literal["fail", "reject"], Doc(BEHAVIOUR, "A row that cannot become a point ends the job, or is put at `rejects_path` with the reason, while the others are written.")] = "fail"
-    rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset for rejected rows, on any filesystem Arrow knows; Spark can read it, and write fixed rows again."), FILLED] = None
+    rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset for rows that cannot become points, each with the reason, while the others are written (without it, such a row ends the job); on any filesystem Arrow knows, to be read by Spark and written again."), FILLED] = None
     max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; with more, the job fails."), COUNT_OR_SHARE] = None
     retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is retried before the task fails."), between(0, 604_800), ON_SERVER] = 600.0
     report_path: Annotated[str | None, Doc(BEHAVIOUR, "File for the report as JSON, on any filesystem Arrow knows, also after a failure; in a stream, each micro-batch has its own (`report-17.json`)."), FILLED] = None
@@ -265,7 +264,7 @@ class SinkOptions:
     @property
     def rejects(self) -> bool:
         """Whether there are rows that are rejected instead of ending the job."""
-        return self.on_bad_row == "reject" or self.long_text == "reject"
+        return self.rejects_path is not None
 
     def most_rejects(self, rows: int | None = None) -> int | None:
         """How many of so many rows may be rejected; None: any number. rows: None where it is not known yet, then a share allows any number."""
@@ -458,6 +457,8 @@ def _type_words(declared: Any) -> str:
 def _unknown(name: str) -> str:
     if name == "replacewhere":  # of Delta's users; Spark hands it on, and an overwrite that did not know it would replace everything
         return "option 'replaceWhere' cannot be followed: mode('overwrite') replaces all documents; write those that have changed with mode('append')"
+    if name == "on_bad_row":
+        return "option 'on_bad_row' is gone: 'rejects_path' alone means that bad rows are rejected; leave it out"
     close = difflib.get_close_matches(name, option_table(), n=1, cutoff=0.6)
     return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; docs/options.md lists the options")
 
@@ -510,7 +511,7 @@ def _problems_together(options: SinkOptions) -> list[str]:
     if options.version_column is None or options.op_column is None:
         without_effect(("tombstone_days",), "without 'version_column' and 'op_column'")
     if not options.rejects:
-        without_effect(("rejects_path", "max_rejects"), "without on_bad_row=reject or long_text=reject")
+        without_effect(("max_rejects",), "without 'rejects_path'")
     if options.url is not None and "https:" not in options.url.lower():
         without_effect(("tls_ca_file",), "without an https 'url'")
     if not options.create_collection:
@@ -538,10 +539,9 @@ def _problems_together(options: SinkOptions) -> list[str]:
 
 
 def _rejects_problems(options: SinkOptions) -> list[str]:
-    if options.rejects_path is not None or not options.rejects:
+    if options.rejects or options.long_text != "reject":
         return []
-    name = "on_bad_row" if options.on_bad_row == "reject" else "long_text"
-    return [f"option '{name}' = 'reject' needs option 'rejects_path', a directory for the rejected rows"]
+    return ["option 'long_text' = 'reject' needs option 'rejects_path', a directory for the rejected rows"]
 
 
 def place_problems(options: SinkOptions) -> list[str]:

@@ -151,7 +151,7 @@ class Reading:
     def _sifted(self, rows: pa.RecordBatch) -> Sifted:
         plan = self._plan
         what = (rows, plan.columns, plan.options.id_namespace, plan.spec.dimension if plan.columns.vector else None)
-        return sifting.sift(*what) if plan.options.on_bad_row == "reject" else sifting.read(*what)
+        return sifting.sift(*what) if plan.options.rejects else sifting.read(*what)
 
     def _decided(self, read: Read, sifted: Sifted) -> tuple[Documents, Beside | None]:
         """What is to be written with its vectors, and what else is to be done. Counts what is as it should be."""

@@ -33,7 +33,7 @@ _AGAIN = "mend such rows, or allow more, and run the job again"
 
 def refuse(options: SinkOptions, found: Sequence[BadRow]) -> None:
     """Raise BadRowError for the first row of a window that ends the job instead of being rejected."""
-    ends = [bad for bad in found if (options.long_text if bad.kind == LONG_TEXT else options.on_bad_row) == "fail"]
+    ends = [bad for bad in found if (options.long_text == "fail" if bad.kind == LONG_TEXT else not options.rejects)]
     if ends:
         raise min(ends, key=lambda bad: bad.row).ending()
 

@@ -13,7 +13,7 @@ NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR, LONG_TEXT, MEMORY, REFUS
 )  # fmt: skip
 """The kinds of reasons."""
 
-SET_ASIDE = "options 'on_bad_row' = 'reject' and 'rejects_path' put such rows aside"
+SET_ASIDE = "with option 'rejects_path', a directory for them, such rows are put aside"
 """The way out where a bad row ends a job; a long text has an option of its own."""
 
 

@@ -301,14 +301,14 @@ class TestFullLoads:
 
     def test_a_rejected_rows_document_stays(self, place: Place, tmp_path: Any) -> None:
         """The table has it, though it cannot be written."""
-        options = {**LOAD, "on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects")}
+        options = {**LOAD, "rejects_path": str(tmp_path / "rejects")}
         place.write(texts(a="one", b="two", c="three"), **options)
         report = place.write(texts(a="one", b=None), **options)
         assert (ends(report), report.missing_deleted, found(place)) == ({"written": 1, "rejected": 1}, 1, {"a": "one", "b": "two"})
 
     def test_a_rejected_row_whose_key_is_its_text(self, place: Place, tmp_path: Any) -> None:
         """Its document stays, too."""
-        options = {**LOAD, "id_column": "content", "on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects")}
+        options = {**LOAD, "id_column": "content", "rejects_path": str(tmp_path / "rejects")}
         place.write(pa.table({"text": ["one", "two", "three"], "n": [1.0, 2.0, 3.0]}), **options)
         report = place.write(pa.table({"text": ["one", "two", None], "n": [1.0, float("nan"), 1.0]}), **options)
         assert (ends(report), report.missing_deleted) == ({"written": 1, "rejected": 2}, 1)
@@ -323,7 +323,7 @@ class TestFullLoads:
 
     def test_a_newer_document_of_another_source_stays_that_ones(self, place: Place, tmp_path: Any) -> None:
         """An older row of it, or a rejected one, does not make it ours, to be deleted with the next load."""
-        more = {"version_column": "version", "payload_exclude": "version,op", "on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects")}
+        more = {"version_column": "version", "payload_exclude": "version,op", "rejects_path": str(tmp_path / "rejects")}
         options = {**LOAD, **more, "max_delete_share": 1.0}
         place.write(feed(("a", "new", "c", 9), ("b", "b", "c", 9)), **{**options, "source": "other"})
         place.write(feed(("a", "old", "c", 2), ("b", None, "c", 10), ("c", "c", "c", 1)), **options)

@@ -274,7 +274,7 @@ def test_rows_of_which_none_becomes_a_point_replace_nothing(place: Place, tmp_pa
     place.write(vectors(1))
     rows = vectors(2).set_column(0, "id", pa.array([None, None], pa.int64()))
     with pytest.raises(IncompleteError, match=r"none of 2 rows became a point"):
-        place.write(rows, mode="overwrite", on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+        place.write(rows, mode="overwrite", rejects_path=str(tmp_path / "rejects"))
     assert place.stored().keys() == {0}
 
 

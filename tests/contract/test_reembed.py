@@ -212,7 +212,7 @@ def test_a_point_without_text_ends_it(place: Place, tmp_path: Path) -> None:
     with pytest.raises(BadRowError, match="the row with key 'b' cannot be written: column 'text' is not in its payload; there is no text to encode"):
         again(place)
     assert len(place.nearest([1.0, 0, 0, 0])) == 2
-    report = again(place, on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+    report = again(place, rejects_path=str(tmp_path / "rejects"))
     assert (report.written, report.rejected) == (1, 1)
 
 

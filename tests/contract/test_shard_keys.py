@@ -100,7 +100,7 @@ def test_a_key_that_is_not_there_ends_the_job(sharded: Sharded, key: str | int) 
     """At once, with what to do, and no point is called bad."""
     table = pa.table({"id": ["a"], "text": ["one"], "region": [key]})
     with pytest.raises(PermanentStoreError, match=rf'Shard key "?{key}"? not found; create it with .*create_shard_key') as caught:
-        sharded.write(table, on_bad_row="reject", rejects_path="/nowhere/rejects")
+        sharded.write(table, rejects_path="/nowhere/rejects")
     assert "\n" not in str(caught.value)
 
 

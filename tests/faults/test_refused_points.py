@@ -21,7 +21,7 @@ def place(fake_server: FakeServer) -> Place:
 
 
 def rejecting(tmp_path: Path, **more: Any) -> dict[str, Any]:
-    return {"on_bad_row": "reject", "rejects_path": str(tmp_path / "rejects"), **more}
+    return {"rejects_path": str(tmp_path / "rejects"), **more}
 
 
 def poisoned(server: FakeServer, *ids: int, **more: Any) -> None:

@@ -40,7 +40,7 @@ class Past:
         )
 
 
-REJECT = {"on_bad_row": "reject", "rejects_path": "<tmp>/rejects"}
+REJECT = {"rejects_path": "<tmp>/rejects"}
 ENCODER = {"encoder": "tests.fuzz.oracle:Encoder"}
 DAY = 86_400
 STRINGS, MANY = pa.list_(pa.string()), pa.list_(pa.float32())

@@ -99,7 +99,7 @@ def sweep(store: str) -> Iterator[Case]:
     drawn += [] if store == "embedded" else [(name, value) for name, values in known.SERVER.items() for value in values]
     for name, value in drawn:
         base = ready if name in ("vector_column", "dimension", "normalize") else encoding
-        more = {"on_bad_row": "reject", "rejects_path": "<tmp>/r"} if name in ("rejects_path", "max_rejects") else {}
+        more = {"rejects_path": "<tmp>/r"} if name == "max_rejects" else {}
         yield Case(
             columns, {**base, **more, name: value}, store=store, origin=f"python -m tests.fuzz --store {store} --sweep  # {name}={value!r:.100}"
         )
@@ -263,10 +263,7 @@ def _options(draft: _Draft) -> None:
     for option, values in known.ANYWHERE.items():
         draft.some(values, {"distance": 0.9, "window_rows": 0.4}.get(option, 0.08), option)
     if r.random() < (0.75 if draft.dirty else 0.15):
-        draft.options |= {
-            "on_bad_row": r.choice(["reject", "Reject"]),
-            "rejects_path": r.choice(["<tmp>/rejects", "<tmp>/r 🙂#?", "file://<tmp>/r", "<tmp>/a/b"]),
-        }
+        draft.options["rejects_path"] = r.choice(["<tmp>/rejects", "<tmp>/r 🙂#?", "file://<tmp>/r", "<tmp>/a/b"])
         draft.some(["0", "1", 5, "100%", "50%", "1.5%", " 10 "], 0.2, "max_rejects")
 
 

@@ -134,7 +134,7 @@ def _refusal(case: Case, expected: Expected, error: VectorSinkError, done: int) 
 def _bad_row(case: Case, expected: Expected, error: BadRowError) -> Iterator[str]:
     said = str(error)
     if expected.wishes.rejects:
-        yield f"a bad row ends the job, though on_bad_row=reject: {said}"
+        yield f"a bad row ends the job, though there is a rejects_path: {said}"
     fitting = [row for row in expected.bad if _is_said(row, error.key, error.column)]
     if not fitting:
         yield f"no row is bad in this way (key {error.key!r}, column {error.column!r}); there are {[(row.key, row.faults) for row in expected.bad][:5]}: {said}"

@@ -64,7 +64,6 @@ WRONG: dict[str, list[Any]] = {
     "batch_bytes": ["1023", "0", "x", ""],
     "max_in_flight": ["0", "9", "x", ""],
     "ordering": ["x", "", "weakest"],
-    "on_bad_row": ["ignore", "", "rejects"],
     "rejects_path": ["", f"nosuch://KEY:{SECRET}@bucket/r", "<tmp>/a file", "<tmp>/a file/below", "<tmp>/\0"],
     "max_rejects": ["-1", "x", "101%", "1e3", "", "%", "0.5", "1 %", "٣"],
     "retry_max_seconds": ["-1", "nan", "x", "604801"],
@@ -118,8 +117,8 @@ def wrong(case: Case, given: Mapping[str, str]) -> Iterator[str]:
         yield ""  # the message shows the name itself, and what is wrong with it
     if not is_server:
         yield from (name for name in given if name in SERVER and name != "url")
-    if given.get("on_bad_row", "fail").strip().lower() != "reject":
-        yield from (name for name in ("rejects_path", "max_rejects") if name in given)
+    if "max_rejects" in given and "rejects_path" not in given:
+        yield "max_rejects"
     if "vector_column" in given:
         yield from (name for name in ONLY_ENCODING if name in given)
     else:

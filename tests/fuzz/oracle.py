@@ -117,7 +117,7 @@ class Wishes:
         self.dimension = self._number("dimension", 0) or None
         self.distance = given.get("distance", "cosine").strip().lower()
         self.vector_name = given.get("vector_name", "")
-        self.rejects = given.get("on_bad_row", "fail").strip().lower() == "reject"
+        self.rejects = "rejects_path" in given
         self.most = given.get("max_rejects", "").strip()
 
     def _names(self, option: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,8 +194,6 @@ def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
         root = re.match(r'"([^"]*)"|([^.\[]*)', path)
         if path not in roots and (root is None or (root[1] or root[2] or "") not in roots):
             yield (path,)
-    if wishes.rejects and "rejects_path" not in wishes.given:
-        yield ("rejects_path",)
 
 
 def _excuses(case: Case, wishes: Wishes) -> Iterator[str]:

@@ -115,7 +115,7 @@ def test_a_point_that_makes_the_server_panic_is_rejected_alone(own_server: RealS
     """Qdrant 1.18 panics at the text {} in a field with a uuid index: such rows are found among the others, which are written. What the
     panic has left of those two is the server's affair: it may have them in part."""
     words = ["{}" if n in (3, 77) else "a" for n in range(100)]
-    place = server_place(own_server, vector_column="v", payload_indexes="word:uuid", on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+    place = server_place(own_server, vector_column="v", payload_indexes="word:uuid", rejects_path=str(tmp_path / "rejects"))
     report = place.write(vectors(100, word=words))
     assert (report.written, report.rejected) == (98, 2)
     rejects = pq.read_table(tmp_path / "rejects").to_pylist()

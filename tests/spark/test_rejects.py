@@ -26,7 +26,7 @@ FROM range(0, 8, 1, 2)
 def test_rejects_are_read_mended_and_written_again(spark: SparkSession, fake_server: FakeServer, tmp_path: Path, door: str) -> None:
     """What is written at the second time is what would have been written at the first, had the rows been good."""
     first, second, place = Server(fake_server, "mended"), Server(fake_server, "good"), f"{tmp_path}/rejects"
-    rejecting = {"on_bad_row": "reject", "rejects_path": place}
+    rejecting = {"rejects_path": place}
     rows = spark.sql(ROWS)
     if door == "write":
         report = write(rows, first.name, **first.options, encoder=HASH, **rejecting)
@@ -41,7 +41,7 @@ def test_rejects_are_read_mended_and_written_again(spark: SparkSession, fake_ser
     }  # fmt: skip
     mend = {"text": "concat('text ', id)", "score": "id / 2"}
     mended = bad.selectExpr(*(f"{mend.get(name, name)} AS {name}" for name in bad.columns))
-    report = write(mended, first.name, **first.options, encoder=HASH, rejects_path=place, on_bad_row="reject", max_rejects=0)
+    report = write(mended, first.name, **first.options, encoder=HASH, rejects_path=place, max_rejects=0)
     assert (report.rows, report.written, report.rejected) == (5, 5, 0)
 
     good = rows.selectExpr(*(f"{mend.get(name, name)} AS {name}" for name in rows.columns))
@@ -53,6 +53,6 @@ def test_rejects_are_read_mended_and_written_again(spark: SparkSession, fake_ser
 def test_a_job_that_fails_has_no_rejects(spark: SparkSession, fake_server: FakeServer, tmp_path: Path) -> None:
     """What the tasks had rejected until then is not to be seen."""
     with pytest.raises(Exception, match="max_rejects"):
-        write(spark.sql(ROWS), "articles", url=fake_server.url, encoder=HASH, on_bad_row="reject", rejects_path=f"{tmp_path}/r", max_rejects="50%")
+        write(spark.sql(ROWS), "articles", url=fake_server.url, encoder=HASH, rejects_path=f"{tmp_path}/r", max_rejects="50%")
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"_failed"}
     assert spark.read.parquet(*(str(path) for path in (tmp_path / "r" / "_failed").iterdir())).count() == 5

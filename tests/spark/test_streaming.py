@@ -121,7 +121,7 @@ def test_a_bad_row_ends_the_stream_at_its_batch(spark: SparkSession, place: Plac
     assert our_line(caught.value) == f"the row with key '3' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
     if isinstance(place, Embedded):
         assert place.points().keys() == {0, 1, 2}
-    run_to_end(to_place(rows, place, tmp_path / "checkpoint", on_bad_row="reject", rejects_path=f"{tmp_path}/rejects"), place.name)
+    run_to_end(to_place(rows, place, tmp_path / "checkpoint", rejects_path=f"{tmp_path}/rejects"), place.name)
     assert place.points().keys() == {0, 1, 2, 4}
     assert spark.read.parquet(f"{tmp_path}/rejects").count() == 1
 
@@ -132,7 +132,7 @@ def test_a_commit_that_fails_ends_the_stream(spark: SparkSession, place: Place, 
     put_rows(tmp_path / "in", "a", range(3))
     (tmp_path / "in" / "a.json").write_text('{"id": 3, "text": null}\n{"id": 4, "text": "text 4"}\n', encoding="utf-8")
     rows = rows_of(spark, tmp_path / "in")
-    options = {"on_bad_row": "reject", "rejects_path": f"{tmp_path}/rejects", "report_path": f"{tmp_path}/report.json"}
+    options = {"rejects_path": f"{tmp_path}/rejects", "report_path": f"{tmp_path}/report.json"}
     with pytest.raises(Exception, match="max_rejects") as caught:
         run_to_end(to_place(rows, place, tmp_path / "checkpoint", max_rejects="10%", **options), place.name)
     failed = report(tmp_path / "report-0.json")

@@ -197,6 +197,7 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
             "replaceWhere",
             "option 'replaceWhere' cannot be followed: mode('overwrite') replaces all documents; write those that have changed with mode('append')",
         ),
+        ("on_bad_row", "option 'on_bad_row' is gone: 'rejects_path' alone means that bad rows are rejected; leave it out"),
         ("given", "unknown option 'given'; docs/options.md lists the options"),
     ],
 )
@@ -303,14 +304,13 @@ def test_every_problem_is_in_the_one_message() -> None:
     assert str(refused.value).startswith("4 problems: (1) option 'batch_points' must be an integer >= 1, got 'x'; (2) unknown option 'text_colum'; ")
 
 
-@pytest.mark.parametrize("name", ["on_bad_row", "long_text"])
-def test_rejects_need_a_place(name: str) -> None:
-    """Whoever rejects says where to; the path without rejecting, or a limit, would change nothing."""
-    assert only_problem(**{name: "reject"}) == f"option '{name}' = 'reject' needs option 'rejects_path', a directory for the rejected rows"
-    assert parse(**{name: "reject"}, rejects_path="r", max_rejects="1%").rejects
-    reason = "has no effect without on_bad_row=reject or long_text=reject; leave it out"
-    assert problems(rejects_path="r", max_rejects="5") == (f"option 'rejects_path' {reason}", f"option 'max_rejects' {reason}")
-    assert only_problem(**{name: "reject"}, rejects_path="") == "option 'rejects_path' must not be empty"
+def test_a_place_for_rejects_is_all_that_rejecting_needs() -> None:
+    """Whoever rejects says where to, and whoever says where to rejects; a limit alone would change nothing."""
+    assert not parse().rejects
+    assert parse(rejects_path="r", max_rejects="1%", long_text="reject").rejects
+    assert only_problem(long_text="reject") == "option 'long_text' = 'reject' needs option 'rejects_path', a directory for the rejected rows"
+    assert only_problem(max_rejects="5") == "option 'max_rejects' has no effect without 'rejects_path'; leave it out"
+    assert only_problem(long_text="reject", rejects_path="") == "option 'rejects_path' must not be empty"
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_rejects_need_a_place(name: str) -> None:
 )
 def test_how_many_rejects_are_allowed(text: str | None, rows: int, most: int | None) -> None:
     """A count, or a share of the rows read, rounded down and without the errors of floating point."""
-    options = parse(on_bad_row="reject", rejects_path="r", max_rejects=text)
+    options = parse(rejects_path="r", max_rejects=text)
     assert options.most_rejects(rows) == most
     assert options.most_rejects() == (None if text is None or "%" in text else most)
 
@@ -328,7 +328,7 @@ def test_how_many_rejects_are_allowed(text: str | None, rows: int, most: int | N
 def test_a_limit_of_rejects_is_a_count_or_a_share(text: str) -> None:
     """Anything else is refused; half a row, too."""
     expected = f"option 'max_rejects' must be a text like 100 (rows) or 1% (of the rows read), got '{text}'"
-    assert only_problem(on_bad_row="reject", rejects_path="r", max_rejects=text) == expected
+    assert only_problem(rejects_path="r", max_rejects=text) == expected
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------------------------------

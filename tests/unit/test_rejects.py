@@ -19,8 +19,8 @@ from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.rows.bad import BLANK_TEXT, LONG_TEXT, BadRow
 
 
-def options(place: str | Path, **more: Any) -> SinkOptions:
-    return SinkOptions.from_mapping({"path": "./a", "on_bad_row": "reject", "rejects_path": place, **more})
+def options(place: str | Path | None, **more: Any) -> SinkOptions:
+    return SinkOptions.from_mapping({"path": "./a", "rejects_path": place, **more})
 
 
 def bad(*rows: int, kind: str = BLANK_TEXT) -> dict[int, BadRow]:
@@ -109,11 +109,11 @@ def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_first_row_that_may_not_be_rejected_ends_the_job() -> None:
-    """long_text decides over long texts, on_bad_row over all others."""
+    """long_text decides over long texts, and whether there is a place for rejects over all others."""
     both = [*bad(5).values(), *bad(4, kind=LONG_TEXT).values()]
     rejects.refuse(options("r"), bad(5).values())  # type: ignore[arg-type]
     rejects.refuse(options("r", long_text="reject"), both)
-    for chosen, key in ((options("r", long_text="fail"), "4"), (options("r", on_bad_row="fail", long_text="reject"), "5")):
+    for chosen, key in ((options("r", long_text="fail"), "4"), (options(None), "5")):
         with pytest.raises(BadRowError) as first:
             rejects.refuse(chosen, both)
         assert first.value.key == key

@@ -271,7 +271,7 @@ def mixed(ids: Sequence[int | None], texts: Sequence[str | None]) -> pa.RecordBa
 
 
 def rejecting(tmp_path: Path, **more: Any) -> dict[str, Any]:
-    return {"on_bad_row": "reject", "rejects_path": tmp_path / "rejects", **more}
+    return {"rejects_path": tmp_path / "rejects", **more}
 
 
 def rejected(tmp_path: Path) -> list[dict[str, Any]]:
@@ -330,19 +330,17 @@ def test_a_bad_vector_is_rejected(tmp_path: Path) -> None:
 
 
 def test_a_long_text_is_rejected(tmp_path: Path, tiny_model: Path) -> None:
-    """long_text=reject alone: it does not count as truncated, and any other bad row still ends the job."""
+    """With long_text=reject, into the same place as all other bad rows; it does not count as truncated."""
     options = {"long_text": "reject", "rejects_path": tmp_path / "rejects", "model": tiny_model, **TINY}
-    report = write(tmp_path / "s", [[long_rows()]], **options)
-    assert (report.written, report.rejected, report.truncated, report.tokens_cut, report.missing_rows()) == (2, 1, 0, 0, 0)
-    (row,) = rejected(tmp_path)
-    assert (row["id"], row["_reject_reason"]) == (2, "long text")
-    assert row["_reject_message"].endswith("column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'reject')")
-    with pytest.raises(BadRowError, match="is null"):
-        sink.write_partition(prepared(tmp_path / "s", **options), [mixed([1], [None])], Task())
+    report = write(tmp_path / "s", [[long_rows(), mixed([9], [None])]], **options)
+    assert (report.written, report.rejected, report.truncated, report.tokens_cut, report.missing_rows()) == (2, 2, 0, 0, 0)
+    found = {row["id"]: row for row in rejected(tmp_path)}
+    assert {key: row["_reject_reason"] for key, row in found.items()} == {2: "long text", 9: "blank text"}
+    assert found[2]["_reject_message"].endswith("column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'reject')")
 
 
 def test_a_long_text_still_ends_a_job_that_rejects_others(tmp_path: Path, tiny_model: Path) -> None:
-    """long_text=fail means what it says beside on_bad_row=reject."""
+    """long_text=fail means what it says beside rejects_path."""
     made = prepared(tmp_path / "s", **rejecting(tmp_path, long_text="fail", model=tiny_model, **TINY))
     with pytest.raises(BadRowError, match="has 72 tokens") as ended:
         sink.write_partition(made, [long_rows()], Task())
@@ -609,7 +607,7 @@ def test_a_report_path_that_arrow_does_not_know_is_refused(tmp_path: Path) -> No
 def test_rejects_do_not_go_into_the_store_itself(tmp_path: Path) -> None:
     """Its directory holds nothing but the store."""
     for place in (tmp_path / "s", tmp_path / "s" / "rejects"):
-        (problem,) = check(options(tmp_path / "s", on_bad_row="reject", rejects_path=place), SCHEMA).problems
+        (problem,) = check(options(tmp_path / "s", rejects_path=place), SCHEMA).problems
         assert problem == f"option 'rejects_path' = '{place}' is within the embedded store itself; name a directory beside it"
 
 

@@ -137,7 +137,7 @@ class SinkOptions:
     id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
     tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and an `is_tenant` keyword index."), FILLED] = None
     version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive."), FILLED] = None
-    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does, in the words of Delta (`insert`, `update_preimage`, `update_postimage`, `delete`), of Debezium (`c`, `r`, `u`, `d`), or `upsert`."), FILLED] = None
+    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does: `insert`, `update`, `delete`, or the words of Delta, Iceberg, Debezium, AWS DMS, Flink, MongoDB and others."), FILLED] = None
     shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding."), ON_SERVER, FILLED] = None
     payload_columns: Annotated[tuple[str, ...] | None, Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all; empty keeps none.")] = None
     payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload.")] = ()

@@ -209,6 +209,24 @@ class TestChangeFeeds:
         assert ends(place.write(feed(("a", "uno", "u", 2), ("b", None, "d", 2)), **PLAIN)) == {"written": 1, "deleted": 1}
         assert found(place) == {"a": "uno"}
 
+    @pytest.mark.parametrize(
+        ("insert", "before", "after", "delete"),
+        [
+            ("I", None, "U", "D"),
+            ("INSERT", "UPDATE_BEFORE", "UPDATE_AFTER", "DELETE"),
+            ("+I", "-U", "+U", "-D"),
+            ("insert", None, "replace", "delete"),
+        ],
+        ids=["AWS DMS", "Iceberg", "Flink", "MongoDB"],
+    )
+    def test_other_feeds(self, place: Place, insert: str, before: str | None, after: str, delete: str) -> None:
+        """Each in its own words."""
+        place.write(feed(("a", "one", insert, 1), ("b", "two", insert, 1)), **FEED)
+        befores = [("a", "one", before, 2)] if before else []
+        report = place.write(feed(*befores, ("a", "uno", after, 2), ("b", None, delete, 2)), **FEED)
+        assert ends(report) == {**({"ignored": 1} if before else {}), "written": 1, "deleted": 1}
+        assert found(place) == {"a": "uno"}
+
     @pytest.mark.parametrize("word", ["t", "TRUNCATE"])
     def test_a_truncated_table_ends_the_job(self, place: Place, word: str) -> None:
         """No row stands for it, and nothing else of the window is written."""
@@ -216,7 +234,7 @@ class TestChangeFeeds:
             place.write(feed(("a", "one", "c", 1), ("b", None, word, 2)), **PLAIN)
 
     def test_an_unknown_word_is_a_bad_row(self, place: Place) -> None:
-        """Named, with the words that are known."""
+        """Named, with words that are known."""
         with pytest.raises(BadRowError, match="column 'op' is 'x', no word of a change feed"):
             place.write(feed(("a", "one", "x", 1)), **PLAIN)
 

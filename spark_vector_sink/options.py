@@ -6,7 +6,6 @@ Parsing, error messages and the tables in docs/options.md are made from these fi
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from spark_vector_sink import other_names
 from spark_vector_sink.errors import OptionError, shorten
 
 ID_NAMESPACE = uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7")
@@ -230,7 +230,7 @@ class SinkOptions:
                 continue
             option = option_table().get(name)
             if option is None:
-                problems.append(_unknown(name))
+                problems.append(other_names.unknown(str(key), option_table()))
                 continue
             if text is None:
                 continue
@@ -452,15 +452,6 @@ def _type_words(declared: Any) -> str:
     if arguments:
         return " or ".join(_type_words(a) for a in arguments[::-1])
     return {bool: "true or false", int: "an integer", float: "a number", str: "a text", Secret: "a text", uuid.UUID: "a UUID"}[declared]
-
-
-def _unknown(name: str) -> str:
-    if name == "replacewhere":  # of Delta's users; Spark hands it on, and an overwrite that did not know it would replace everything
-        return "option 'replaceWhere' cannot be followed: mode('overwrite') replaces all documents; write those that have changed with mode('append')"
-    if name == "on_bad_row":
-        return "option 'on_bad_row' is gone: 'rejects_path' alone means that bad rows are rejected; leave it out"
-    close = difflib.get_close_matches(name, option_table(), n=1, cutoff=0.6)
-    return f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; docs/options.md lists the options")
 
 
 def _marked(mark: Mark) -> list[str]:

@@ -18,7 +18,7 @@ from spark_vector_sink import options
 ROOT = Path(__file__).parents[2]
 PACKAGE = "spark_vector_sink"
 
-COMMON = {"errors", "options", "report", "plain", "paths", "pipeline", "progress"}
+COMMON = {"errors", "options", "other_names", "report", "plain", "paths", "pipeline", "progress"}
 WINGS = {"rows", "encode", "store", "delivery"}
 JOINTS = {"stores", "models", "specs", "encoding", "plan", "reading", "delivering", "sink", "admin", "reembedding"}
 MAY_KNOW = {

@@ -191,7 +191,7 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
     ("name", "message"),
     [
         ("text_colum", "unknown option 'text_colum'; did you mean 'text_column'?"),
-        ("Batchpoints", "unknown option 'batchpoints'; did you mean 'batch_points'?"),
+        ("Batchpoints", "unknown option 'Batchpoints'; did you mean 'batch_points'?"),
         ("zzz", "unknown option 'zzz'; docs/options.md lists the options"),
         (
             "replaceWhere",

@@ -521,6 +521,17 @@ def _problems_together(options: SinkOptions) -> list[str]:
     for one, other in (("prompt", "prompt_name"), ("payload_columns", "payload_exclude")):
         if {one, other} <= options.given:
             problems.append(f"options '{one}' and '{other}' exclude each other; give one of them")
+    asked = options.payload_columns or ()
+    if options.vector_column in asked:
+        problems.append(
+            f"option 'payload_columns' names the column '{options.vector_column}' of option 'vector_column', which is stored as the vector; leave it out there, "
+            "or give a copy of the column another name"
+        )
+    if not options.store_text and options.vector_column is None:
+        left_out = [name for name in options.text_column if name in asked and name not in key]
+        problems.extend(
+            f"option 'payload_columns' names the text column '{name}', and store_text=false leaves it out; give one of them" for name in left_out
+        )
     if options.vector_column is None:
         without_effect(("dimension",), "without 'vector_column': the model tells it")
     if options.encoder is not None and not re.fullmatch(r"[\w.]+:[\w.]+", options.encoder):

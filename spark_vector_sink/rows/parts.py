@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from spark_vector_sink.plain import is_json
-from spark_vector_sink.rows import versions
+from spark_vector_sink.rows import vectors, versions
 
 
 class Part(Enum):
@@ -39,7 +39,8 @@ def unfit(part: Part, name: str, field: pa.Field) -> str | None:
     if part is Part.SHARD_KEY:
         fits = is_text(kind) or pat.is_integer(kind)
         return None if fits else f"shard key column '{name}' must hold strings or integers, it holds {kind}; {_way_out(part, name, kind)}"
-    return _unfit_vector(name, kind)
+    reason = vectors.no_vectors(name, kind)
+    return f"vector column '{name}' {reason}{'' if ';' in reason else _field_of(part, name, kind)}" if reason else None
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -56,13 +57,6 @@ def _unfit_key(name: str, kind: pa.DataType) -> str | None:
     if is_text(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind):
         return None
     return f"key column '{name}' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps; {_way_out(Part.KEY, name, kind)}"
-
-
-def _unfit_vector(name: str, kind: pa.DataType) -> str | None:
-    if is_list(kind) and (pat.is_floating(kind.value_type) or pat.is_integer(kind.value_type)):
-        return None
-    hint = "; turn it into an array with pyspark.ml.functions.vector_to_array" if pat.is_struct(kind) else ""
-    return f"vector column '{name}' must hold arrays of numbers, it holds {kind}{hint}"
 
 
 def _way_out(part: Part, name: str, kind: pa.DataType) -> str:

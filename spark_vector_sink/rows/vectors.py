@@ -6,8 +6,57 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pat
 
 from spark_vector_sink.plain import SparseVectors
+
+SPARK_ML = {"type", "size", "indices", "values"}
+"""The fields of Spark ML's vectors."""
+
+
+def no_vectors(name: str, kind: pa.DataType) -> str | None:
+    """Why a column of this type holds no ready-made vectors, with what makes some of it; None where it does hold them."""
+    if _is_list(kind) and _is_number(kind.value_type):
+        return None
+    way_out = _way_out(name, kind)
+    return f"must hold arrays of numbers, it holds {kind}{f'; {way_out}' if way_out else ''}"
+
+
+def _way_out(name: str, kind: pa.DataType) -> str:
+    if pat.is_struct(kind) and {field.name for field in kind} == SPARK_ML:
+        return "turn it into an array with pyspark.ml.functions.vector_to_array"
+    if _is_sparse(kind):
+        return "ready-made sparse vectors are not taken, option 'sparse_model' makes them from a text"
+    if _is_text(kind):
+        return f"turn JSON text into an array with from_json({name}, 'array<float>')"
+    if pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind):
+        return "unpack the bytes into an array<float>, as numpy.frombuffer does in a pandas_udf"
+    if _is_list(kind) and (pat.is_decimal(kind.value_type) or _is_text(kind.value_type)):
+        return "cast it to array<float>"
+    if _is_list(kind) and _is_list(kind.value_type):
+        return "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"
+    return ""
+
+
+def _is_sparse(kind: pa.DataType) -> bool:
+    """Two lists side by side, a list of pairs, or a map: of places and weights."""
+    if pat.is_map(kind):
+        return pat.is_integer(kind.key_type) and _is_number(kind.item_type)
+    if _is_list(kind) and pat.is_struct(kind.value_type):
+        return [_is_number(field.type) for field in kind.value_type] == [True, True]
+    return pat.is_struct(kind) and [_is_list(field.type) and _is_number(field.type.value_type) for field in kind] == [True, True]
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pat.is_string(kind) or pat.is_large_string(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pat.is_floating(kind) or pat.is_integer(kind))
 
 
 def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:

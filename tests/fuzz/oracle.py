@@ -158,6 +158,8 @@ def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
     yield from ((name,) for name in set(names) if names.count(name) > 1)
     wanted = [*wishes.text, *wishes.key, *([wishes.vector] if wishes.vector else []), *(wishes.columns or ()), *wishes.exclude, *wishes.rename]
     yield from ((name,) for name in wanted if name not in by_name)
+    if not wishes.store_text:
+        yield from ((name,) for name in wishes.text if name in (wishes.columns or ()) and name not in wishes.key)
     if wishes.asks_content and (wishes.vector or ("content" in by_name and wishes.text != ("content",))):
         yield ("content",)
     yield from ((name,) for name in wishes.key if wishes.key.count(name) > 1)

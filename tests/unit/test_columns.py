@@ -210,20 +210,42 @@ def test_arrays_of_numbers_are_vectors(kind: pa.DataType) -> None:
     assert (columns.vector, columns.text, columns.payload) == ("v", (), (("id", "id"),))
 
 
-@pytest.mark.parametrize("kind", [pa.float32(), pa.string(), pa.list_(pa.string()), pa.list_(pa.list_(pa.float32()))], ids=str)
-def test_other_types_are_no_vectors(kind: pa.DataType) -> None:
-    """The type that is there is named."""
-    assert (
-        problem(pa.schema([("id", pa.int64()), ("v", kind)]), vector_column="v") == f"vector column 'v' must hold arrays of numbers, it holds {kind}"
-    )
+FLOATS, INTS = pa.list_(pa.float64()), pa.list_(pa.int32())
+SPARSE = "ready-made sparse vectors are not taken, option 'sparse_model' makes them from a text"
 
 
-def test_a_vector_of_spark_ml_gets_a_hint() -> None:
-    """Its struct is recognised by being one."""
-    kind = pa.struct([("type", pa.int8()), ("values", pa.list_(pa.float64()))])
-    assert problem(pa.schema([("id", pa.int64()), ("v", kind)]), vector_column="v").endswith(
-        "; turn it into an array with pyspark.ml.functions.vector_to_array"
-    )
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        (
+            pa.struct({"type": pa.int8(), "size": pa.int32(), "indices": INTS, "values": FLOATS}),
+            "turn it into an array with pyspark.ml.functions.vector_to_array",
+        ),
+        (pa.struct({"indices": INTS, "values": FLOATS}), SPARSE),
+        (pa.map_(pa.int64(), pa.float32()), SPARSE),
+        (pa.list_(pa.struct({"index": pa.int32(), "value": pa.float32()})), SPARSE),
+        (pa.string(), "turn JSON text into an array with from_json(v, 'array<float>')"),
+        (pa.binary(), "unpack the bytes into an array<float>, as numpy.frombuffer does in a pandas_udf"),
+        (pa.list_(pa.decimal128(10, 2)), "cast it to array<float>"),
+        (pa.list_(pa.string()), "cast it to array<float>"),
+        (pa.list_(FLOATS), "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"),
+        (pa.struct({"a": FLOATS, "b": pa.string()}), "name the field, as in 'v.a'"),
+        *(
+            (kind, "")
+            for kind in (
+                pa.float32(),
+                pa.list_(pa.bool_()),
+                pa.map_(pa.string(), pa.float32()),
+                pa.null(),
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_other_types_are_no_vectors(kind: pa.DataType, way_out: str) -> None:
+    """The type that is there is named, with what makes vectors of it where there is such a thing."""
+    said = problem(pa.schema([("id", pa.int64()), ("v", kind)]), vector_column="v")
+    assert said == f"vector column 'v' must hold arrays of numbers, it holds {kind}" + (f"; {way_out}" if way_out else "")
 
 
 # --- payload ----------------------------------------------------------------------------------------------------------------------------------

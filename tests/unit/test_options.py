@@ -277,6 +277,15 @@ def test_a_path_together_with_url_is_refused() -> None:
         ({"dimension": "8"}, "option 'dimension' has no effect without 'vector_column': the model tells it; leave it out"),
         ({"prompt": "a", "prompt_name": "b"}, "options 'prompt' and 'prompt_name' exclude each other; give one of them"),
         ({"payload_columns": "a", "payload_exclude": "b"}, "options 'payload_columns' and 'payload_exclude' exclude each other; give one of them"),
+        (
+            {"payload_columns": "text,v", "vector_column": "v"},
+            "option 'payload_columns' names the column 'v' of option 'vector_column', which is stored as the vector; leave it out there, or give a copy of the "
+            "column another name",
+        ),
+        (
+            {"payload_columns": "text,a", "store_text": "false"},
+            "option 'payload_columns' names the text column 'text', and store_text=false leaves it out; give one of them",
+        ),
         ({"encoder": "nonsense"}, "option 'encoder' must be package.module:factory, got 'nonsense'"),
         ({"text_column": " , "}, "option 'text_column' must not be empty"),
         ({"id_column": ""}, "option 'id_column' must not be empty"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyspark
 from pyspark.sql import datasource
-from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader, WriterCommitMessage
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader, DataSourceStreamReader, WriterCommitMessage
 from pyspark.sql.types import StructType
 
 from spark_vector_sink import plan as planning
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spark_vector_sink.spark.stream import StreamCommitter, StreamWriter
 
 NAME = "vectorsink"
+ONLY_WRITES = "the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question"
 SPARK_KNOWS = "not all of its tasks ended well, and Spark's error says why"
 """To a data source Spark does not tell it."""
 
@@ -44,13 +45,16 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return NAME
 
     def schema(self) -> StructType:
+        """Spark asks this of who reads, and of who makes a view or table without columns, and does not say which of them it is."""
         raise OptionError(
-            "the format 'vectorsink' only writes, so a view or table of it must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING "
-            "vectorsink OPTIONS (…); spark_vector_sink.search() asks a collection a question"
+            f"{ONLY_WRITES}, and a view or table to write to must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING vectorsink OPTIONS (…)"
         )
 
     def reader(self, schema: StructType) -> DataSourceReader:
-        raise OptionError("the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question")
+        raise OptionError(ONLY_WRITES)
+
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802
+        raise OptionError(ONLY_WRITES)
 
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
         """Checks the job and creates the collection, on the driver, before any task."""

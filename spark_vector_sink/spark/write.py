@@ -17,6 +17,14 @@ from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.spark import arrow
 from spark_vector_sink.spark.task import current_task, shipped_files
 
+MAKES_A_DATAFRAME = {
+    "pyspark.pandas.series.": ".to_frame().to_spark()",
+    "pyspark.pandas.": ".to_spark()",
+    "polars.": "spark.createDataFrame(frame.to_pandas())",
+    "pyarrow.": "spark.createDataFrame(table.to_pandas())",
+}
+"""What makes a Spark DataFrame of another kind of table, by the beginning of its type's name."""
+
 REPORTS = pa.schema([("report", pa.string())])
 
 
@@ -37,6 +45,10 @@ def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND
     _must_be_spark(df)
     if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
         raise OptionError("a resource profile needs Spark 4.0 or newer")
+    if df.isStreaming:
+        raise OptionError(
+            "write() is for one table, and this DataFrame is a stream; df.writeStream.foreachBatch(vector_sink('articles', url=…)).start() writes it"
+        )
     checked = check(df, name, mode=mode, **options).accepted()
     rows, declared = _columns_in_use(checked, df)
 
@@ -50,9 +62,9 @@ def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND
 def _must_be_spark(df: Any) -> None:
     """Raise OptionError for another kind of table; Connect's DataFrame is no subclass of the classic one in each Spark."""
     if not hasattr(df, "mapInArrow"):
-        raise OptionError(
-            f"the rows must be a Spark DataFrame, not a {type(df).__module__}.{type(df).__qualname__}; spark.createDataFrame(…) makes one"
-        )
+        kind = f"{type(df).__module__}.{type(df).__qualname__}"
+        way_out = next((words for start, words in MAKES_A_DATAFRAME.items() if kind.startswith(start)), "spark.createDataFrame(…)")
+        raise OptionError(f"the rows must be a Spark DataFrame, not a {kind}; {way_out} makes one")
 
 
 def _named(name: str | None, options: Mapping[str, Any]) -> dict[str, Any]:

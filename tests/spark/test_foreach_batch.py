@@ -11,10 +11,10 @@ from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 from spark_vector_sink import OptionError
-from spark_vector_sink.spark import vector_sink
+from spark_vector_sink.spark import vector_sink, write
 from spark_vector_sink.spark.micro_batch import numbered
 from tests.spark.encoders import HASH
-from tests.spark.places import Place, Server, hashed
+from tests.spark.places import Place, Server, hashed, our_line
 from tests.spark.streams import put_rows, rows_of, run_to_end
 
 pytestmark = pytest.mark.spark
@@ -76,6 +76,39 @@ def test_wrong_options_are_refused_where_they_are_written() -> None:
     """Before any stream starts, and all at once."""
     with pytest.raises(OptionError, match=r"2 problems: .*'batch_point'; did you mean 'batch_points'.*'articles' is a bare name"):
         vector_sink("articles", batch_point=1)
+
+
+FOREACH = "vector_sink(…) writes whole micro-batches, so it goes to foreachBatch, not to foreach: df.writeStream.foreachBatch("
+
+
+def test_another_way_to_hand_rows_over_is_named(spark: SparkSession, place: Place, tmp_path: Path) -> None:
+    """Of a stream and of a table: what takes rows one by one, or a partition's, cannot take what writes a micro-batch."""
+    sink = vector_sink(place.name, **place.options, encoder=HASH)
+    put_rows(tmp_path / "in", "a", [1])
+    rows = spark.range(1)
+    for job in (
+        lambda: run_to_end(rows_of(spark, tmp_path / "in").writeStream.foreach(sink)),  # type: ignore[arg-type]
+        lambda: rows.foreach(sink),  # type: ignore[arg-type]
+        lambda: rows.foreachPartition(sink),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(Exception, match="foreachBatch") as caught:
+            job()
+        assert our_line(caught.value).startswith(FOREACH)
+
+
+def test_who_forgets_to_call_it_is_told_so(spark: SparkSession) -> None:
+    """`foreachBatch(vector_sink)`."""
+    with pytest.raises(
+        OptionError, match=r"is called once, with where to write, .*: df\.writeStream\.foreachBatch\(vector_sink\('articles', url=…\)\)"
+    ):
+        vector_sink(spark.range(1), 0)  # type: ignore[arg-type]
+
+
+def test_a_stream_is_no_table(spark: SparkSession, tmp_path: Path) -> None:
+    """`write()` names what writes it."""
+    put_rows(tmp_path / "in", "a", [1])
+    with pytest.raises(OptionError, match=r"this DataFrame is a stream; df\.writeStream\.foreachBatch\(vector_sink"):
+        write(rows_of(spark, tmp_path / "in"), f"{tmp_path}/store", encoder=HASH)
 
 
 def test_deleting_what_is_missing_is_refused() -> None:

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, Server, hashed, our_line
-from tests.spark.streams import put_rows, rows_of
+from tests.spark.streams import put_rows, rows_of, run_to_end
 
 pytestmark = [pytest.mark.spark, pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)]
 
@@ -140,11 +140,31 @@ def test_columns_are_named(spark: SparkSession) -> None:
     """A view or a table without columns cannot be; the line shows how to name them."""
     with pytest.raises(Exception, match="only writes") as caught:
         spark.sql("CREATE TEMPORARY VIEW no_columns USING vectorsink OPTIONS (collection 'articles')")
-    assert "must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING)" in our_line(caught.value)
+    assert "a view or table to write to must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING)" in our_line(caught.value)
 
 
 def test_a_view_is_not_read(spark: SparkSession, view: str) -> None:
     """SELECT from a view says what asks a collection instead."""
     with pytest.raises(Exception, match="only writes") as caught:
         spark.sql(f"SELECT * FROM {view}").collect()
-    assert our_line(caught.value) == "the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question"
+    assert our_line(caught.value) == ONLY_WRITES
+
+
+ONLY_WRITES = "the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question"
+
+READS: dict[str, Callable[[SparkSession], object]] = {
+    "read": lambda spark: spark.read.format("vectorsink").load("articles"),
+    "read, columns named": lambda spark: spark.read.format("vectorsink").schema("id bigint").load("articles").collect(),
+    "readStream": lambda spark: spark.readStream.format("vectorsink").load("articles"),
+    "readStream, columns named": lambda spark: run_to_end(
+        spark.readStream.format("vectorsink").schema("id bigint").load("articles").writeStream.format("noop").outputMode("append")
+    ),
+}
+
+
+@pytest.mark.parametrize("route", READS)
+def test_who_reads_is_told_of_search(spark: SparkSession, route: str) -> None:
+    """First, and of views after it: Spark does not tell a data source which of them is meant."""
+    with pytest.raises(Exception, match="only writes") as caught:
+        READS[route](spark)
+    assert our_line(caught.value).startswith(ONLY_WRITES)

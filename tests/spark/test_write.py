@@ -236,6 +236,29 @@ def test_another_kind_of_table_is_refused(door: Any) -> None:
         door([1, 2], "./store")
 
 
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        ("pandas.core.frame.DataFrame", "spark.createDataFrame(…)"),
+        ("polars.dataframe.frame.DataFrame", "spark.createDataFrame(frame.to_pandas())"),
+        ("pyarrow.lib.Table", "spark.createDataFrame(table.to_pandas())"),
+        ("pyspark.pandas.series.Series", ".to_frame().to_spark()"),
+    ],
+)
+def test_each_kind_of_table_has_its_way(kind: str, way_out: str) -> None:
+    """What makes a Spark DataFrame of it."""
+    module, _, name = kind.rpartition(".")
+    with pytest.raises(OptionError) as refused:
+        write(type(name, (), {"__module__": module})(), "./store")
+    assert str(refused.value) == f"the rows must be a Spark DataFrame, not a {kind}; {way_out} makes one"
+
+
+def test_pandas_on_spark_has_a_spark_dataframe(spark: SparkSession) -> None:
+    """It is one already, and need not travel through the driver."""
+    with pytest.raises(OptionError, match=r"not a pyspark\.pandas\.frame\.DataFrame; \.to_spark\(\) makes one$"):
+        write(spark.range(1).pandas_api(), "./store")  # type: ignore[arg-type]
+
+
 def test_a_failed_task_raises_with_key_and_column(spark: SparkSession, place: Place) -> None:
     """The exception that the user catches names key and column."""
     with pytest.raises(Exception, match="a-7") as caught:

@@ -48,6 +48,7 @@ class Delivery:
     def __init__(self, plan: Plan, store: VectorStore, rejected: Rejects, report: PartitionReport) -> None:
         self._plan, self._store, self._rejected, self._report = plan, store, rejected, report
         self._sent: deque[tuple[Window, list[Part]]] = deque()
+        self._ready_made = plan.ready_made
         self._vanishing = Vanishing(store, plan.options.id_namespace) if plan.has_chunks else None
 
     def deliver(self, window: Window, encoded: Encoded | None) -> None:
@@ -84,7 +85,7 @@ class Delivery:
         plan, read, points, report = self._plan, window.read, window.points, self._report
         made = self._vectors(points, encoded)
         column = str(plan.columns.vector) if encoded is None else ", ".join(plan.columns.text)
-        found = unfit(points, made.values(), encoded, column, plan.options.long_text)
+        found = unfit(points, made, plan.datatypes, encoded, column, plan.options.long_text)
         rejects.refuse(plan.options, found)
         read.refuse(found)
         self._touch(points.take(np.flatnonzero(np.isin(points.rows, [one.row for one in found]))).shards_of_heads)
@@ -122,15 +123,12 @@ class Delivery:
         """The vectors of each point, by their names."""
         spec = self._plan.spec
         if encoded is None:
-            made = vectors.matrix(points.vectors, spec.dimension or 0)  # known by now: `check` refuses a job where it is not
-            return {spec.vector_name: self._scaled(vectors.normalized(made) if self._plan.options.normalize else made)}
-        named: dict[str, Vectors] = {spec.vector_name: self._scaled(encoded.vectors)} if spec.dense else {}
+            return {} if self._ready_made is None else {spec.vector_name: self._ready_made.sent(points.vectors)}
+        dense = vectors.comparable(encoded.vectors) if spec.dense and self._plan.is_scaled else encoded.vectors
+        named: dict[str, Vectors] = {spec.vector_name: dense} if spec.dense else {}
         if encoded.sparse is not None and spec.sparse_vector_name is not None:
             named[spec.sparse_vector_name] = encoded.sparse
         return named
-
-    def _scaled(self, made: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return vectors.comparable(made) if self._plan.spec.distance == "cosine" else made
 
     def _beside(self, beside: Beside) -> list[Part]:
         """Send what needs no vector."""

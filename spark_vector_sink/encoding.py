@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
@@ -125,25 +125,31 @@ class TaskEncoder:
         return encoded
 
 
-def unfit(points: Documents, made: Iterable[Vectors], encoded: Encoded | None, column: str, long_text: str) -> list[BadRow]:
+def unfit(
+    points: Documents, made: Mapping[str, Vectors], datatypes: Mapping[str, str], encoded: Encoded | None, column: str, long_text: str
+) -> list[BadRow]:
     """What of the points cannot be written, the first reason of each: texts that the model did not take, or that are too long where
-    `long_text` does not take them, and vectors that cannot be compared with others. encoded: None where vectors are ready-made."""
+    `long_text` does not take them, and vectors that cannot be compared with others, or that the collection would store as something else.
+    made, datatypes: by the vectors' names. encoded: None where vectors are ready-made."""
     found: dict[int, tuple[str, str]] = {}
     if encoded is not None:
         found |= {point: (bad.MEMORY, reason) for point, reason in encoded.failed.items()}
         for point in np.flatnonzero(encoded.cut).tolist() if long_text in ("fail", "reject") else ():
             found.setdefault(point, (bad.LONG_TEXT, f"{_too_long(encoded, point)} (option 'long_text' = '{long_text}')"))
-    for vectors_of_one_kind in made:
-        for point, reason in _unusable(vectors_of_one_kind).items():
+    for name, vectors_of_one_kind in made.items():
+        for point, reason in _unusable(vectors_of_one_kind, datatypes.get(name, vectors.FLOAT32)).items():
             found.setdefault(point, (bad.VECTOR, reason))
     return [BadRow(int(points.rows[point]), points.keys[point], column, *found[point]) for point in sorted(found)]
 
 
-def _unusable(made: Vectors) -> dict[int, str]:
-    """The reason of each vector that cannot be compared; one by one only where there is any."""
+def _unusable(made: Vectors, datatype: str) -> dict[int, str]:
+    """The reason of each vector that cannot be compared, or stored; one by one only where there is any."""
 
     def first(start: int, stop: int) -> tuple[int, str] | None:
-        return vectors.unusable_sparse(made.slice(start, stop)) if isinstance(made, SparseVectors) else vectors.unusable(made[start:stop])
+        if isinstance(made, SparseVectors):
+            some = made.slice(start, stop)
+            return vectors.unusable_sparse(some) or vectors.unlike_sparse(some, datatype)
+        return vectors.unusable(made[start:stop]) or vectors.unlike(made[start:stop], datatype)
 
     return {} if first(0, len(made)) is None else bad.each(len(made), lambda row: first(row, row + 1))
 

@@ -21,6 +21,7 @@ from spark_vector_sink.errors import CollectionError, OptionError, RefusedError,
 from spark_vector_sink.options import SinkOptions, place_problems
 from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.rows.columns import Columns
+from spark_vector_sink.rows.vectors import FLOAT32, UINT8, Wanted
 from spark_vector_sink.store.store import CollectionSpec, Target
 
 APPEND, OVERWRITE = "append", "overwrite"
@@ -61,6 +62,24 @@ class Plan:
     def has_chunks(self) -> bool:
         """Whether documents may have several points: those of this job, or those that earlier ones have left in the collection."""
         return self.options.long_text == "chunk" or (self.target is not None and bool(self.target.remembered.get("chunked")))
+
+    @property
+    def ready_made(self) -> Wanted | None:
+        """What vectors of the table must be; None where a model makes them. The length is known: `check` refuses a job where it is not."""
+        if self.columns.vector is None:
+            return None
+        datatype = self.datatypes.get(self.spec.vector_name, FLOAT32)
+        return Wanted(self.spec.dimension or 0, bool(self.options.normalize), self.is_scaled, datatype)
+
+    @property
+    def datatypes(self) -> Mapping[str, str]:
+        """See `Target.datatypes`."""
+        return self.target.datatypes if self.target is not None else {}
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the store scales dense vectors to length 1, as it does with those of cosine, but not with bytes."""
+        return self.spec.distance == "cosine" and self.datatypes.get(self.spec.vector_name) != UINT8
 
     def accepted(self) -> Plan:
         """The plan itself where nothing is wrong; else raises RefusedError, or the subclass that fits, with every problem."""

@@ -150,7 +150,7 @@ class Reading:
 
     def _sifted(self, rows: pa.RecordBatch) -> Sifted:
         plan = self._plan
-        what = (rows, plan.columns, plan.options.id_namespace, plan.spec.dimension if plan.columns.vector else None)
+        what = (rows, plan.columns, plan.options.id_namespace, plan.ready_made)
         return sifting.sift(*what) if plan.options.rejects else sifting.read(*what)
 
     def _decided(self, read: Read, sifted: Sifted) -> tuple[Documents, Beside | None]:

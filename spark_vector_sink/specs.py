@@ -58,6 +58,7 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
         # without need it would make conditional upserts half as fast
         strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
         merge=options.existing == "merge", owning=tuple(name for name in _OWNING if getattr(options, name)),
+        fractions="a model" if encoder is not None and encoder.factory is None else "normalize=true" if options.normalize else "",
     )  # fmt: skip
 
 

@@ -149,15 +149,15 @@ def blank_texts(left: Left, texts: list[Any], shown: list[str]) -> list[BadRow]:
     return found
 
 
-def misfits(left: Left, shown: list[str], dimension: int | None) -> list[BadRow]:
-    """Ready-made vectors of another length, or with nulls."""
+def misfits(left: Left, shown: list[str], wanted: vectors.Wanted | None) -> list[BadRow]:
+    """Ready-made vectors of another length, with nulls, or that would be stored as something else."""
     name = left.columns.vector
-    if name is None or dimension is None:
+    if name is None or wanted is None:
         return []
     column = left.of(Part.VECTOR, name)
-    if vectors.misfit(column, dimension) is None:
+    if vectors.misfit(column, wanted) is None:
         return []
-    reasons = bad.each(len(column), lambda row: vectors.misfit(column.slice(row, 1), dimension))
+    reasons = bad.each(len(column), lambda row: vectors.misfit(column.slice(row, 1), wanted))
     return [left.bad(row, shown[row], name, bad.VECTOR, reason) for row, reason in reasons.items()]
 
 

@@ -8,7 +8,10 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from spark_vector_sink.plain import is_json
-from spark_vector_sink.rows import vectors, versions
+from spark_vector_sink.rows import versions
+
+SPARK_ML = {"type", "size", "indices", "values"}
+"""The fields of Spark ML's vectors."""
 
 
 class Part(Enum):
@@ -39,7 +42,7 @@ def unfit(part: Part, name: str, field: pa.Field) -> str | None:
     if part is Part.SHARD_KEY:
         fits = is_text(kind) or pat.is_integer(kind)
         return None if fits else f"shard key column '{name}' must hold strings or integers, it holds {kind}; {_way_out(part, name, kind)}"
-    reason = vectors.no_vectors(name, kind)
+    reason = _no_vectors(name, kind)
     return f"vector column '{name}' {reason}{'' if ';' in reason else _field_of(part, name, kind)}" if reason else None
 
 
@@ -82,3 +85,40 @@ def _fitting_field(part: Part, name: str, kind: pa.DataType) -> str | None:
     """The first field of a struct that could play the part."""
     fields = [kind.field(i) for i in range(kind.num_fields)] if pat.is_struct(kind) else []
     return next((f"{name}.{field.name}" for field in fields if unfit(part, field.name, field) is None), None)
+
+
+def _no_vectors(name: str, kind: pa.DataType) -> str | None:
+    """Why a column of this type holds no ready-made vectors, with what makes some of it; None where it does hold them."""
+    if is_list(kind) and _is_number(kind.value_type):
+        return None
+    way_out = _way_to_vectors(name, kind)
+    return f"must hold arrays of numbers, it holds {kind}{f'; {way_out}' if way_out else ''}"
+
+
+def _way_to_vectors(name: str, kind: pa.DataType) -> str:
+    if pat.is_struct(kind) and {field.name for field in kind} == SPARK_ML:
+        return "turn it into an array with pyspark.ml.functions.vector_to_array"
+    if _is_sparse(kind):
+        return "ready-made sparse vectors are not taken, option 'sparse_model' makes them from a text"
+    if is_text(kind):
+        return f"turn JSON text into an array with from_json({name}, 'array<float>')"
+    if pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind):
+        return "unpack the bytes into an array<float>, as numpy.frombuffer does in a pandas_udf"
+    if is_list(kind) and (pat.is_decimal(kind.value_type) or is_text(kind.value_type)):
+        return "cast it to array<float>"
+    if is_list(kind) and is_list(kind.value_type):
+        return "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"
+    return ""
+
+
+def _is_sparse(kind: pa.DataType) -> bool:
+    """Two lists side by side, a list of pairs, or a map: of places and weights."""
+    if pat.is_map(kind):
+        return pat.is_integer(kind.key_type) and _is_number(kind.item_type)
+    if is_list(kind) and pat.is_struct(kind.value_type):
+        return [_is_number(field.type) for field in kind.value_type] == [True, True]
+    return pat.is_struct(kind) and [is_list(field.type) and _is_number(field.type.value_type) for field in kind] == [True, True]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pat.is_floating(kind) or pat.is_integer(kind))

@@ -19,25 +19,26 @@ from spark_vector_sink.rows.documents import Documents, Integers, Sifted, no_col
 from spark_vector_sink.rows.parts import Part
 from spark_vector_sink.rows.projection import nested, project
 from spark_vector_sink.rows.texts import texts_of
+from spark_vector_sink.rows.vectors import Wanted
 
 
-def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> Sifted:
-    """What the rows of a window are. Raises BadRowError for the first that cannot become a point. dimension: as for `sift`."""
+def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, wanted: Wanted | None = None) -> Sifted:
+    """What the rows of a window are. Raises BadRowError for the first that cannot become a point. wanted: as for `sift`."""
     left, ignored, refused = _begin(rows, columns)
-    made = _sifted(left, namespace, dimension)
+    made = _sifted(left, namespace, wanted)
     if isinstance(made, Sifted) and not refused:
         return replace(made, ignored=ignored)
     refused += [] if isinstance(made, Sifted) else made
     raise min(refused, key=lambda found: found.row).ending()
 
 
-def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, dimension: int | None = None) -> Sifted:
+def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, wanted: Wanted | None = None) -> Sifted:
     """What the rows of a window are, as if those that cannot become points were not in it.
 
-    dimension: the length that ready-made vectors must have; None where they are not to be looked at.
+    wanted: what ready-made vectors must be; None where there are none.
     """
     left, ignored, refused = _begin(rows, columns)
-    while not isinstance(made := _sifted(left, namespace, dimension), Sifted):
+    while not isinstance(made := _sifted(left, namespace, wanted), Sifted):
         refused += made  # one row at least, so this ends; a window without bad rows is gone through once
         left = left.where(~np.isin(left.places, [found.row for found in made]))
     return replace(made, ignored=ignored, bad=refused)
@@ -85,7 +86,7 @@ def _begin(rows: pa.RecordBatch, columns: Columns) -> tuple[Left, Integers, list
     return left.where(~ignored & ~np.isin(every, [one.row for one in refused])), np.flatnonzero(ignored), refused
 
 
-def _sifted(left: Left, namespace: uuid.UUID, dimension: int | None) -> Sifted | list[BadRow]:
+def _sifted(left: Left, namespace: uuid.UUID, wanted: Wanted | None) -> Sifted | list[BadRow]:
     """The documents; or all rows that do not pass the first check that any of them does not pass."""
     columns = left.columns
     if found := checks.unknown_words(left) or checks.bad_bytes(left, _read_as(left, Part.KEY, Part.SHARD_KEY)):
@@ -106,7 +107,7 @@ def _sifted(left: Left, namespace: uuid.UUID, dimension: int | None) -> Sifted |
     shown = [keys.key_text(key) for key in tuples]
     places_of_writes = np.flatnonzero(left.operations == operations.UPSERT)
     shown_writes = shown if len(writes.places) == len(shown) else [shown[i] for i in places_of_writes]
-    if found := checks.blank_texts(writes, texts, shown_writes) or checks.misfits(writes, shown_writes, dimension) or checks.unversioned(left, shown):
+    if found := checks.blank_texts(writes, texts, shown_writes) or checks.misfits(writes, shown_writes, wanted) or checks.unversioned(left, shown):
         return found
     if found := checks.unsharded(left, shown):
         return found

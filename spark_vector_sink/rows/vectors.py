@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as pat
 
 from spark_vector_sink.plain import SparseVectors
 
-SPARK_ML = {"type", "size", "indices", "values"}
-"""The fields of Spark ML's vectors."""
-
-
-def no_vectors(name: str, kind: pa.DataType) -> str | None:
-    """Why a column of this type holds no ready-made vectors, with what makes some of it; None where it does hold them."""
-    if _is_list(kind) and _is_number(kind.value_type):
-        return None
-    way_out = _way_out(name, kind)
-    return f"must hold arrays of numbers, it holds {kind}{f'; {way_out}' if way_out else ''}"
-
-
-def _way_out(name: str, kind: pa.DataType) -> str:
-    if pat.is_struct(kind) and {field.name for field in kind} == SPARK_ML:
-        return "turn it into an array with pyspark.ml.functions.vector_to_array"
-    if _is_sparse(kind):
-        return "ready-made sparse vectors are not taken, option 'sparse_model' makes them from a text"
-    if _is_text(kind):
-        return f"turn JSON text into an array with from_json({name}, 'array<float>')"
-    if pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind):
-        return "unpack the bytes into an array<float>, as numpy.frombuffer does in a pandas_udf"
-    if _is_list(kind) and (pat.is_decimal(kind.value_type) or _is_text(kind.value_type)):
-        return "cast it to array<float>"
-    if _is_list(kind) and _is_list(kind.value_type):
-        return "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"
-    return ""
-
-
-def _is_sparse(kind: pa.DataType) -> bool:
-    """Two lists side by side, a list of pairs, or a map: of places and weights."""
-    if pat.is_map(kind):
-        return pat.is_integer(kind.key_type) and _is_number(kind.item_type)
-    if _is_list(kind) and pat.is_struct(kind.value_type):
-        return [_is_number(field.type) for field in kind.value_type] == [True, True]
-    return pat.is_struct(kind) and [_is_list(field.type) and _is_number(field.type.value_type) for field in kind] == [True, True]
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pat.is_string(kind) or pat.is_large_string(kind))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pat.is_floating(kind) or pat.is_integer(kind))
+FLOAT32, FLOAT16, UINT8 = "float32", "float16", "uint8"
+"""Datatypes, in Qdrant's words; there are others, of few bits for each number and a length beside them."""
 
 
 def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
@@ -66,8 +22,26 @@ def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
         return np.ascontiguousarray(numbers, dtype=np.float32).reshape(len(column), dimension)
 
 
-def misfit(column: pa.Array, dimension: int) -> tuple[int, str] | None:
-    """The first row whose list is no vector of this length that can be compared with others, with the reason."""
+@dataclass(frozen=True)
+class Wanted:
+    """What ready-made vectors must be, and what becomes of them before they are sent: normalize gives them length 1, and is_scaled those that Qdrant would
+    not scale well (see `comparable`). datatype: what they are stored as (see `unlike`)."""
+
+    dimension: int
+    normalize: bool = False
+    is_scaled: bool = False
+    datatype: str = FLOAT32
+
+    def sent(self, column: pa.Array) -> npt.NDArray[np.float32]:
+        """The vectors as they are sent."""
+        made = matrix(column, self.dimension)
+        made = normalized(made) if self.normalize else made
+        return comparable(made) if self.is_scaled else made
+
+
+def misfit(column: pa.Array, wanted: Wanted) -> tuple[int, str] | None:
+    """The first row whose list is no vector of this length that can be compared with others, and stored, with the reason."""
+    dimension = wanted.dimension
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(lengths != dimension)
     if len(wrong):
@@ -76,7 +50,8 @@ def misfit(column: pa.Array, dimension: int) -> tuple[int, str] | None:
     if column.flatten().null_count:
         row = next(i for i, vector in enumerate(column.to_pylist()) if None in vector)
         return row, "holds a vector with a null in it"
-    return unusable(matrix(column, dimension))
+    found = unusable(matrix(column, dimension))
+    return found if found is not None or wanted.datatype == FLOAT32 else unlike(wanted.sent(column), wanted.datatype)
 
 
 def unusable(vectors: npt.NDArray[np.float32]) -> tuple[int, str] | None:
@@ -96,6 +71,40 @@ def unusable_sparse(vectors: SparseVectors) -> tuple[int, str] | None:
     if not len(wrong):
         return None
     return int(np.searchsorted(vectors.offsets, wrong[0], side="right")) - 1, "gives a sparse vector with NaN or an infinite number"
+
+
+def unlike(vectors: npt.NDArray[np.float32], datatype: str) -> tuple[int, str] | None:
+    """The first row whose vector, of finite numbers, would be stored as something else than it is, with the reason. Fewer digits are no other number: who
+    asks for `float16` asks for those. Of any other datatype but `uint8` a vector's length must be a float32."""
+    if datatype == FLOAT32:
+        return None
+    if datatype == UINT8:
+        fits, kept = (vectors >= 0) & (vectors <= 255) & (vectors == np.trunc(vectors)), "whole numbers from 0 to 255"
+    elif datatype == FLOAT16:
+        with np.errstate(over="ignore"):
+            half = vectors.astype(np.float16)
+        if (lost := ~half.any(axis=1)).any():
+            return int(np.argmax(lost)), f"gives a vector of numbers next to 0, and the collection stores {datatype}, where each of them is 0"
+        fits, kept = np.isfinite(half), "numbers up to 65,504"
+    else:
+        too_long = np.linalg.norm(vectors.astype(np.float64), axis=1) > np.finfo(np.float32).max
+        fits, kept = ~(too_long[:, np.newaxis] & (vectors != 0)), "vectors of a length up to 3.4e+38"
+    if fits.all():
+        return None
+    row = int(np.argmin(fits.all(axis=1)))
+    return row, f"gives a vector with {vectors[row][~fits[row]][0]:g} in it, and the collection stores {datatype}: {kept}"
+
+
+def unlike_sparse(vectors: SparseVectors, datatype: str) -> tuple[int, str] | None:
+    """The first row with a weight that the index of such vectors would hold as infinite."""
+    if datatype != FLOAT16:
+        return None
+    with np.errstate(over="ignore"):
+        wrong = np.flatnonzero(np.isinf(vectors.values.astype(np.float16)))
+    if not len(wrong):
+        return None
+    row = int(np.searchsorted(vectors.offsets, wrong[0], side="right")) - 1
+    return row, f"gives a sparse vector with {vectors.values[wrong[0]]:g} in it, and the collection's index stores {datatype}: numbers up to 65,504"
 
 
 def normalized(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -66,6 +66,8 @@ class CollectionSpec:
     """points come with shard keys"""
     replace_plain: bool = False
     """an overwrite may put a version in the place of a collection that has no versions"""
+    fractions: str = ""
+    """what makes the dense vectors fractions around zero, in words; empty where their numbers are only known row by row"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Target:
     """what the user should know before the job runs"""
     fingerprint: str = FINGERPRINT
     """the field of `_sink` with the fingerprints of this job's vectors"""
+    datatypes: Mapping[str, str] = field(default_factory=dict)
+    """of the job's vectors those that store some float32 numbers as others, as `prepare` has found them: name → `uint8`, `float16`, …"""
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def test_all_parts_of_a_job_can_be_variants(place: Place) -> None:
 def test_a_variant_that_cannot_play_its_part_is_a_bad_row(place: Place, tmp_path: Path) -> None:
     """With its key and the reason, while the others are written; a null is a null."""
     rows = table(id=pa.array([1, 2, 3]), text=variants('"ok"', '{"a": 1}', "null"))
-    told = place.write(rows, vector_column=None, encoder="tests.fakes:Counting", rejects_path=str(tmp_path / "rejects"), on_bad_row="reject")
+    told = place.write(rows, vector_column=None, encoder="tests.fakes:Counting", rejects_path=str(tmp_path / "rejects"))
     assert (told.written, told.rejected) == (1, 2)
     found = pq.read_table(tmp_path / "rejects").to_pylist()
     assert [(row["_reject_key"], row["_reject_reason"], row["text"]) for row in found] == [

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import grpc
+import numpy as np
 from qdrant_client import grpc as q
 
 from tests.fake_qdrant.points import Point
@@ -141,6 +142,21 @@ class Collection:
                 if words := self.misfit(*item):
                     raise _unheard(words)
 
+    def kept(self, vectors: Mapping[str, Message]) -> dict[str, Message]:
+        """The vectors as their datatypes hold them; those of cosine and float16 as they were sent, as the others of cosine are."""
+        return {name: self._kept(self.params.get(name), vector) for name, vector in vectors.items()}
+
+    def _kept(self, params: Message | None, vector: Message) -> Message:
+        numbers = np.array(vector.dense.data, np.float32)
+        if params is not None and params.datatype == q.Datatype.Uint8:
+            numbers = np.clip(np.nan_to_num(np.trunc(numbers), nan=0), 0, 255)
+        elif params is not None and params.datatype == q.Datatype.Float16 and params.distance != q.Distance.Cosine:
+            with np.errstate(over="ignore"):
+                numbers = numbers.astype(np.float16).astype(np.float32)
+        else:
+            return vector
+        return q.VectorOutput(dense=q.DenseVector(data=numbers.tolist()))
+
     def check_name(self, name: str) -> None:
         if name not in self.params and name not in self.sparse:
             raise _unheard(f"Wrong input: Not existing vector name error: {name}")
@@ -157,6 +173,8 @@ class Collection:
         if name in self.sparse:
             raise invalid(f"Wrong input: Vector `{name}` already exists as a sparse vector")
         made = q.VectorParams(size=request.dense_config.size, distance=request.dense_config.distance)
+        if request.dense_config.HasField("datatype"):
+            made.datatype = request.dense_config.datatype
         if name in self.params and (self.params[name].size, self.params[name].distance) != (made.size, made.distance):
             raise invalid(f"Wrong input: Vector `{name}` already exists with a different configuration")
         self.params.setdefault(name, made)

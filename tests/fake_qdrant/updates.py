@@ -49,6 +49,7 @@ def upsert(request: Message, find: Find, wait: bool) -> Message:
         written = {key: point for key, point in points.items() if wanted(key)}
         collection.check_fit(point.vectors for point in written.values())
         for key, point in written.items():
+            point.vectors = collection.kept(point.vectors)
             point = collection.points[key].replaced_by(point) if key in collection.points else point
             point.version = number
             collection.points[key] = point
@@ -109,7 +110,7 @@ def update_vectors(request: Message, find: Find, wait: bool) -> Message:
         collection.check_fit(vectors.values())
         for key, point in _those_there(collection, vectors):
             if matches(key, point):
-                _touched(point, number).vectors.update(vectors[key])
+                _touched(point, number).vectors.update(collection.kept(vectors[key]))
 
     return collection.apply(wait, change)
 

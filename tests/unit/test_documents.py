@@ -19,6 +19,7 @@ from spark_vector_sink.rows.bad import SET_ASIDE
 from spark_vector_sink.rows.columns import choose
 from spark_vector_sink.rows.documents import Documents, Sifted
 from spark_vector_sink.rows.sifting import read, sift
+from spark_vector_sink.rows.vectors import Wanted
 
 
 def everything(rows: pa.RecordBatch, **options: Any) -> Sifted:
@@ -255,7 +256,7 @@ def test_bytes_that_are_no_text_are_refused(column: str, row: str) -> None:
 def sifted(rows: pa.RecordBatch, dimension: int | None = None, **options: Any) -> tuple[Sifted, dict[int, tuple[str | None, str, str]]]:
     """What the rows are, and of each that is rejected its key, its column and the kind of its reason."""
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a", **options}), rows.schema)
-    found = sift(rows, columns, ID_NAMESPACE, dimension)
+    found = sift(rows, columns, ID_NAMESPACE, Wanted(dimension) if dimension else None)
     assert len({one.row for one in found.bad}) == len(found.bad)
     return found, {one.row: (one.key, one.column, one.kind) for one in found.bad}
 
@@ -356,7 +357,7 @@ def test_a_vector_of_no_numbers_takes_no_place() -> None:
     """The row before it of the same key is the document."""
     rows = pa.record_batch({"id": [7, 7], "v": pa.array([[1.0], [float("nan")]], pa.list_(pa.float32()))})
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a", "vector_column": "v"}), rows.schema)
-    found = sift(rows, columns, ID_NAMESPACE, 1)
+    found = sift(rows, columns, ID_NAMESPACE, Wanted(1))
     assert (found.documents.rows.tolist(), found.superseded.tolist(), [one.row for one in found.bad]) == ([0], [], [1])
 
 

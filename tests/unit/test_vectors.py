@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from spark_vector_sink.plain import SparseVectors
 from spark_vector_sink.rows import vectors
 
 ROWS = [[1.0, 2.0], [3.0, -4.5], [0.1, 1e-30]]
@@ -48,13 +49,13 @@ def test_no_rows_are_a_matrix_of_no_rows() -> None:
 )
 def test_the_first_misfit_is_found(rows: list[list[float | None] | None], expected: tuple[int, str] | None) -> None:
     """Nulls and wrong lengths are named with their row."""
-    assert vectors.misfit(pa.array(rows, pa.list_(pa.float32())), 2) == expected
+    assert vectors.misfit(pa.array(rows, pa.list_(pa.float32())), vectors.Wanted(2)) == expected
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 2), pa.large_list(pa.float32())], ids=str)
 def test_a_null_among_other_lists_is_found(kind: pa.DataType) -> None:
     """A null is told from a wrong length in fixed-size and large lists too."""
-    assert vectors.misfit(pa.array([[1, 2], None], kind), 2) == (1, "is null")
+    assert vectors.misfit(pa.array([[1, 2], None], kind), vectors.Wanted(2)) == (1, "is null")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -99,7 +100,7 @@ def test_vectors_of_any_length_are_scaled() -> None:
 )
 def test_a_vector_that_compares_with_none_is_a_misfit(bad: float, words: str) -> None:
     """It is known before any row is left out for it."""
-    found = vectors.misfit(pa.array([[1.0, 1.0], [bad, bad]], pa.list_(pa.float64())), 2)
+    found = vectors.misfit(pa.array([[1.0, 1.0], [bad, bad]], pa.list_(pa.float64())), vectors.Wanted(2))
     assert found is not None
     assert found[0] == 1
     assert words in found[1]
@@ -112,3 +113,51 @@ def test_vectors_that_a_server_does_not_scale_come_scaled() -> None:
     assert np.abs(made[:2] - [[1, 0], [0.6, 0.8]]).max() < 1e-6
     assert made[2:4].tobytes() == rows[2:4].tobytes()
     assert np.isnan(made[4]).any()
+
+
+def row_of(numbers: list[float], datatype: str) -> str | None:
+    """What is wrong with the second of two vectors."""
+    found = vectors.unlike(np.array([[1] * len(numbers), numbers], np.float32), datatype)
+    assert found is None or found[0] == 1
+    return None if found is None else found[1]
+
+
+@pytest.mark.parametrize("datatype", ["float32", "float16", "turbo4", "turbo8", "turbo16", "uint8"])
+@pytest.mark.parametrize("numbers", [[0, 255], [-0.0, 7]], ids=str)
+def test_bytes_are_held_by_every_datatype(numbers: list[float], datatype: str) -> None:
+    """And so nothing is said of them."""
+    assert row_of(numbers, datatype) is None
+
+
+@pytest.mark.parametrize(
+    ("datatype", "numbers", "words"),
+    [
+        ("uint8", [1, 0.5], "gives a vector with 0.5 in it, and the collection stores uint8: whole numbers from 0 to 255"),
+        ("uint8", [-1, 0], "gives a vector with -1 in it, and the collection stores uint8: whole numbers from 0 to 255"),
+        ("uint8", [0, 256], "gives a vector with 256 in it, and the collection stores uint8: whole numbers from 0 to 255"),
+        ("float16", [1, -65520], "gives a vector with -65520 in it, and the collection stores float16: numbers up to 65,504"),
+        ("float16", [2e-8, -2e-8], "gives a vector of numbers next to 0, and the collection stores float16, where each of them is 0"),
+        ("turbo4", [3e38, 3e38], "gives a vector with 3e+38 in it, and the collection stores turbo4: vectors of a length up to 3.4e+38"),
+    ],
+)
+def test_a_vector_that_would_be_stored_as_another_is_found(datatype: str, numbers: list[float], words: str) -> None:
+    """With one of its numbers, and what would fit."""
+    assert row_of(numbers, datatype) == words
+
+
+@pytest.mark.parametrize(
+    ("datatype", "numbers"),
+    [("float16", [0.1, 65519]), ("float16", [1e-12, 1]), ("turbo8", [1e-30, 0.3]), ("float32", [1e-38, 3e38])],
+)
+def test_fewer_digits_are_no_other_vector(datatype: str, numbers: list[float]) -> None:
+    """Who asks for such a datatype asks for those."""
+    assert row_of(numbers, datatype) is None
+
+
+def test_a_weight_beyond_float16_is_found() -> None:
+    """It would be infinite in the index of sparse vectors; small ones do no harm, and other datatypes have room for any."""
+    made = SparseVectors(np.array([0, 1, 3]), np.array([4, 1, 2], np.uint32), np.array([1e-9, 2, 7e4], np.float32))
+    words = "gives a sparse vector with 70000 in it, and the collection's index stores float16: numbers up to 65,504"
+    assert vectors.unlike_sparse(made, "float16") == (1, words)
+    assert vectors.unlike_sparse(made.slice(0, 1), "float16") is None
+    assert vectors.unlike_sparse(made, "float32") is vectors.unlike_sparse(made, "uint8") is None

@@ -17,7 +17,8 @@ from spark_vector_sink.store.guard import guard_problems, key_warnings, left_out
 from spark_vector_sink.store.points import plain_id
 from spark_vector_sink.store.qdrant.address import Address, answers
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
-from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, vector_problems
+from spark_vector_sink.store.qdrant.datatypes import problems_to_come, to_be_checked
+from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, sparse_vectors, vector_problems
 from spark_vector_sink.store.qdrant.heart import STATE_KEY
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.inheriting import index_schema
@@ -62,7 +63,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             if left_over is not None and info is not None:  # an earlier job ended between the collection and its alias
                 target = self._existing(Target(name, left_over, True, problems=tuple(problems)), info, spec)
                 return replace(target, plan=(*target.plan, f"point the alias '{name}' at '{left_over}'"))
-        problems += sharding_problems(name, None, spec)
+        problems += [*sharding_problems(name, None, spec), *problems_to_come(spec)]
         if not spec.create:
             problems.append(
                 f"the collection '{name}' does not exist on {self._address}, and create_collection=false; create it, or leave that option out"
@@ -74,7 +75,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         if not target.overwrites:
             return self._prepare(target, spec, run)
-        spec = self._inherited(target, spec)
+        spec = self._following(target, spec)
         target = self._create_aside(target, spec, run)
         try:
             self._copy_shard_keys(target, spec)
@@ -107,7 +108,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             return target
         # of two jobs that adopt a collection at once the later one writes its run over that of the other
         is_adopted = target.exists and not target.remembered.get("run")
-        return replace(target, made_by=None if is_adopted else our_metadata(made).get("run"), max_batch_points=most_points(made))
+        run_of, datatypes = None if is_adopted else our_metadata(made).get("run"), to_be_checked(dense_vectors(made), sparse_vectors(made), spec)
+        return replace(target, made_by=run_of, max_batch_points=most_points(made), datatypes=datatypes)
 
     def _merge_into(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the job's vectors."""

@@ -14,7 +14,7 @@ import httpx
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
-from spark_vector_sink.errors import CollectionError, TransientStoreError
+from spark_vector_sink.errors import CollectionError, TransientStoreError, first_line
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, one_that_answers
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.remembered import VECTORS
@@ -61,6 +61,11 @@ class Connection:
             return self._asking_again(f"reading '{name}'", lambda: self._client.get_collection(name))
         except NotFoundError:
             return None
+        except ValueError as error:  # a datatype, a placement in memory, … of a newer server
+            raise CollectionError(
+                f"the settings of '{name}' on {self._address} hold something that the installed qdrant-client does not know ({first_line(error)}); "
+                "install a newer one"
+            ) from error
 
     def _behind(self, name: str) -> str:
         """The collection that an alias stands for; the name itself where it is no alias, or where the key may not list aliases."""

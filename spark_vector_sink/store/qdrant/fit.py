@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from qdrant_client import models
 
 from spark_vector_sink.errors import shorten
+from spark_vector_sink.store.qdrant.datatypes import FLOAT32, asked_for, of_dense, problems_there
 from spark_vector_sink.store.store import CollectionSpec
 
 DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
@@ -55,7 +56,9 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
 def announced(name: str, physical: str, spec: CollectionSpec) -> Iterator[str]:
     """What `prepare` will do for a collection that is not there, one step each."""
     vector = f"vector '{spec.vector_name}'" if spec.vector_name else "vectors"
-    vectors = [f"{vector} of {spec.dimension or 'unknown'} dimensions, {spec.distance}"] if spec.dense else []
+    datatype = of_dense(asked_for(spec)[0], spec)
+    as_kept = f", {datatype}" if datatype != FLOAT32 else ""
+    vectors = [f"{vector} of {spec.dimension or 'unknown'} dimensions, {spec.distance}{as_kept}"] if spec.dense else []
     vectors += [f"sparse vector '{spec.sparse_vector_name}'"] if spec.sparse_vector_name else []
     behind = f" behind the alias '{name}'" if physical != name else ""
     yield f"create the collection '{physical}'{behind}: {'; '.join(vectors)}"
@@ -100,6 +103,7 @@ def vector_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec
             if sparse
             else f"the collection '{name}' has no sparse vectors, and this job makes them; write to another collection"
         )
+    yield from problems_there(name, dense_vectors(info), sparse, spec)
 
 
 def _dense_problems(name: str, named: Mapping[str, models.VectorParams], spec: CollectionSpec) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from spark_vector_sink.store.qdrant.fit import dense_vectors
+from spark_vector_sink.store.qdrant.fit import dense_vectors, sparse_vectors
 from spark_vector_sink.store.qdrant.sharding import is_custom
 from spark_vector_sink.store.store import CollectionSpec
 
@@ -23,7 +23,15 @@ _OF_CONFIG = {
 """Fields of the create-collection body, and what a collection calls them."""
 
 
-def inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
+def following(spec: CollectionSpec, old: models.CollectionInfo | None) -> CollectionSpec:
+    """The spec of the version that replaces `old`: with the datatypes of its vectors where the job names none, and all else that it leaves open where it
+    inherits that."""
+    if old is None:
+        return spec
+    return _with_datatypes(_inherited(spec, old) if spec.inherits else spec, old)
+
+
+def _inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
     """The spec with what it leaves open as `old` has it."""
     params = old.config.params
     config = {name: getattr(value, "value", value) for name in _OF_PARAMS if (value := getattr(params, name)) is not None}
@@ -34,6 +42,19 @@ def inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpe
     if spec.sparse_vector_name and sparse is not None:
         config["sparse_vectors"] = _json(sparse)
     return replace(spec, config={**config, **spec.config}, payload_indexes={**payload_indexes(old), **spec.payload_indexes}, sharded=is_custom(old))
+
+
+def _with_datatypes(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
+    """The spec with the datatypes of the vectors of the same name, or of the only ones: they say what numbers may be stored, and how much memory it takes."""
+    dense, sparse, config = dense_vectors(old), sparse_vectors(old), dict(spec.config)
+    kept = dense.get(spec.vector_name) or (next(iter(dense.values())) if len(dense) == 1 else None)
+    if spec.dense and kept is not None and kept.datatype is not None:
+        config["vectors"] = {"datatype": kept.datatype.value, **config.get("vectors", {})}
+    beside = sparse.get(spec.sparse_vector_name or "") or (next(iter(sparse.values())) if len(sparse) == 1 else None)
+    if spec.sparse_vector_name and beside is not None and beside.index is not None and beside.index.datatype is not None:
+        given = config.get("sparse_vectors", {})
+        config["sparse_vectors"] = {**given, "index": {"datatype": beside.index.datatype.value, **(given.get("index") or {})}}
+    return replace(spec, config=config)
 
 
 def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> Any:

@@ -14,9 +14,10 @@ from qdrant_client import models
 from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError
 from spark_vector_sink.store import versions
 from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata
+from spark_vector_sink.store.qdrant.datatypes import problems_to_come
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors
 from spark_vector_sink.store.qdrant.heart import HEARTBEAT_KEY, STATE_KEY
-from spark_vector_sink.store.qdrant.inheriting import inherited, other_vectors
+from spark_vector_sink.store.qdrant.inheriting import following, other_vectors
 from spark_vector_sink.store.qdrant.sharding import copy_keys, sharding_problems
 from spark_vector_sink.store.store import CollectionSpec, Target
 from spark_vector_sink.store.versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
@@ -61,9 +62,10 @@ class Versions(Connection):
         """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way, whatever it holds."""
         standing, there = self._standing(name), self._versions(name)
         old = None if standing is None else self._info(standing)
-        if spec.inherits and old is not None:
-            spec = inherited(spec, old)
-        problems, warnings = [*config_problems(spec), *sharding_problems(name, None, spec)], []
+        problems, warnings = [*config_problems(spec)], []
+        if not problems:
+            spec = following(spec, old)
+            problems += [*sharding_problems(name, None, spec), *problems_to_come(spec, name)]
         if spec.inherits and old is not None:
             problems += other_vectors(name, old, our_metadata(old))
         physical = f"{name}__v{versions.next_number(there)}"
@@ -87,9 +89,8 @@ class Versions(Connection):
             overwrites=True, replaces=standing, warnings=tuple(warnings),
         )  # fmt: skip
 
-    def _inherited(self, target: Target, spec: CollectionSpec) -> CollectionSpec:
-        old = self._info(target.replaces) if spec.inherits and target.replaces is not None else None
-        return spec if old is None else inherited(spec, old)
+    def _following(self, target: Target, spec: CollectionSpec) -> CollectionSpec:
+        return following(spec, None if target.replaces is None else self._info(target.replaces))
 
     def _copy_shard_keys(self, target: Target, spec: CollectionSpec) -> None:
         if spec.sharded and target.replaces is not None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
 
 from spark_vector_sink import models, stores
 from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.plain import at
+from spark_vector_sink.rows import vectors
 from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.remembered import of_vector
 from spark_vector_sink.store.store import Collections
@@ -36,30 +40,62 @@ class Answer:
     text: str | None = None
 
 
-def search(where: str, question: str, limit: int = 5, filter: Mapping[str, Any] | None = None, **options: Any) -> list[Answer]:
+def search(
+    where: str, question: str | None = None, limit: int = 5, filter: Mapping[str, Any] | None = None, *, vector: Sequence[float] | None = None,
+    **options: Any,
+) -> list[Answer]:  # fmt: skip
     """The documents nearest to a question, best first: a check for people, not a search framework.
 
     where: a directory (`./articles_store`), a collection's address (`http://localhost:6333/articles`), or a collection's name
     together with `url=`. The question is encoded with the model that the collection remembers; `model=` says where that model
     is now, when it has moved. `vector_name=` asks one of several vectors, with its own model; else it is the first one.
+    vector: asks with these numbers in place of a question in words, as a store of ready-made vectors must be asked; any list or array of numbers.
     filter: Qdrant's own JSON, such as `{"must": [{"key": "city", "match": {"value": "Oslo"}}]}`: only documents that match are looked at.
     Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
     """
     if not isinstance(limit, int) or not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit!r}")
-    among = stores.checked_filter(filter)
+    among, numbers = stores.checked_filter(filter), _numbers(question, vector)
     with _opened(where, options) as (collections, name, parsed):
         remembered = collections.metadata(name)
         if not remembered:
             raise CollectionError(
-                f"'{name}' does not exist, or was not written by this sink: it does not say which model it was filled with; write to it first, or name another one"
+                f"'{name}' does not exist, or was not written by this sink: it does not say which vectors it was filled with; write to it first, or name another one"
             )
-        vector_name = parsed.vector_name if "vector_name" in parsed.given else None
-        asked = encoders.load(models.remembered(of_vector(name, remembered, vector_name), parsed, name)).encode_query(question)
-        sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
-        hits = collections.search(name, asked.vectors[0].tolist(), limit, sparse=sparse, vector_name=vector_name, among=among)
+        vector_name, sparse = parsed.vector_name if "vector_name" in parsed.given else None, None
+        of_one = of_vector(name, remembered, vector_name)
+        if numbers is None:
+            asked = encoders.load(models.remembered(of_one, parsed, name)).encode_query(str(question))
+            sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
+            numbers = asked.vectors
+        elif not of_one.get("dense", True):
+            raise CollectionError(f"'{name}' has sparse vectors only, which no list of numbers can be compared with; ask in words")
+        elif of_one.get("distance") == "cosine":
+            numbers = vectors.comparable(numbers)
+        hits = collections.search(name, numbers[0].tolist(), limit, sparse=sparse, vector_name=vector_name, among=among)
     key, text = remembered.get("key") or [], remembered.get("text")
     return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, at(hit.payload, text) if text else None) for hit in hits]
+
+
+def _numbers(question: str | None, vector: Sequence[float] | None) -> npt.NDArray[np.float32] | None:
+    """The vector to ask with, as one row; None where a question is asked in words. Raises OptionError where it is neither, or both."""
+    if (question is None) == (vector is None):
+        raise OptionError("search() asks in words or with a vector: give " + ("one of the two" if vector is None else "only one of the two"))
+    if question is not None and not isinstance(question, str):
+        raise OptionError(f"the question of search() is a text, got {type(question).__name__}; give numbers as vector=[…]")
+    if vector is None:
+        return None
+    try:
+        given = np.asarray(vector)
+        with np.errstate(over="ignore"):
+            numbers = given.astype(np.float32)
+    except (TypeError, ValueError):
+        given = numbers = np.empty(0, object)
+    if given.dtype.kind not in "iuf" or given.ndim != 1 or not len(given):
+        raise OptionError("the vector of search() must be a list of numbers, such as [0.1, -0.2, 0.3]")
+    if not np.isfinite(numbers).all():
+        raise OptionError(f"the vector of search() has {given[~np.isfinite(numbers)][0]:g} in it, and a vector is made of finite float32 numbers")
+    return numbers[np.newaxis]
 
 
 def inspect(where: str, **options: Any) -> Inspection:

@@ -83,7 +83,7 @@ def remembered(metadata: Mapping[str, Any], options: SinkOptions, name: str) -> 
     origin, settings = metadata.get("source"), metadata.get("settings") or {}
     if not origin:
         raise CollectionError(
-            f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words"
+            f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words; ask with a vector: search(…, vector=[…])"
         )
     if origin.get("encoder"):
         if "model" in options.given:

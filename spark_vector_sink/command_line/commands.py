@@ -79,7 +79,8 @@ def check(place: str, options: dict[str, Any], schema: str | None, dataset: str 
 
 @commands.command()
 @takes_a_place
-@click.argument("question")
+@click.argument("question", required=False)
+@click.option("--vector", metavar="JSON", help="A list of numbers to ask with, in the place of QUESTION: '[0.1, -0.2, 0.3]'.")
 @click.option("-n", "--limit", type=int, default=5, show_default=True, help="How many documents.")
 @click.option(
     "--filter",
@@ -88,10 +89,10 @@ def check(place: str, options: dict[str, Any], schema: str | None, dataset: str 
     help='Only documents that match, in Qdrant\'s words: \'{"must": [{"key": "lang", "match": {"value": "en"}}]}\'.',
 )
 @as_json
-def search(place: str, options: dict[str, Any], question: str, limit: int, among: str | None, as_json: bool) -> None:
-    """Find the documents nearest to a question.
+def search(place: str, options: dict[str, Any], question: str | None, vector: str | None, limit: int, among: str | None, as_json: bool) -> None:
+    """Find the documents nearest to a question, or to a vector.
 
-    Best first, each with its score, its key, and how its text begins. The QUESTION goes through the model that the collection was filled with; -o model=PLACE says where that model is now, if it has moved.
+    Best first, each with its score, its key, and how its text begins. The QUESTION goes through the model that the collection was filled with; -o model=PLACE says where that model is now, if it has moved. A collection of ready-made vectors is asked with --vector.
 
     \b
     Example:
@@ -99,8 +100,11 @@ def search(place: str, options: dict[str, Any], question: str, limit: int, among
     """
     from spark_vector_sink import admin
 
+    if (question is None) == (vector is None):
+        raise click.UsageError("ask with a QUESTION in words or with --vector; give one of them")
+    asked, filter = _json("--vector", vector, list, "list", "[0.1, -0.2, 0.3]"), _json("--filter", among, dict, "object", '{"must": […]}')
     with reported():
-        answers = admin.search(place, question, limit, _json_object("--filter", among), **options)
+        answers = admin.search(place, question, limit, filter, vector=asked, **options)
     if as_json:
         _print_json([{"score": hit.score, "key": hit.key, "id": hit.id, "payload": dict(hit.payload)} for hit in answers])
         return
@@ -165,13 +169,14 @@ def _printable(line: str) -> str:
     return "".join(letter if letter.isprintable() or letter in JOINERS else "�" for letter in line)
 
 
-def _json_object(name: str, text: str | None) -> dict[str, Any] | None:
+def _json(name: str, text: str | None, kind: type, word: str, example: str) -> Any:
+    """The value of an option in JSON; None where it is not given."""
     try:
         value = None if text is None else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{name} is no JSON: {error}") from None
-    if text is not None and not isinstance(value, dict):
-        raise click.UsageError(f'{name} must be a JSON object, such as {{"must": […]}}')
+    if text is not None and not isinstance(value, kind):
+        raise click.UsageError(f"{name} must be a JSON {word}, such as {example}")
     return value
 
 

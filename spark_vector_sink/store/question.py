@@ -22,13 +22,19 @@ def candidates(limit: int) -> int:
     return max(limit, 100)
 
 
-def check_question(name: str, vector: Sequence[float] | None, sparse: SparseQuery | None, has_dense: bool, has_sparse: bool) -> None:
-    """CollectionError where the collection cannot be asked this."""
+def check_question(
+    name: str, vector: Sequence[float] | None, sparse: SparseQuery | None, has_dense: bool, has_sparse: bool, dimension: int | None = None
+) -> None:
+    """CollectionError where the collection cannot be asked this. dimension: the length of its dense vectors, where it is known."""
     asks_dense = vector is not None and len(vector) > 0
     if not asks_dense and sparse is None:
         raise CollectionError(f"there is nothing to search {name} for; give a dense vector, a sparse one, or both")
     if asks_dense and not has_dense:
         raise CollectionError(f"{name} has no dense vectors; give a sparse one to search for")
+    if vector is not None and asks_dense and dimension not in (None, len(vector)):
+        raise CollectionError(
+            f"{name} holds vectors of {dimension} dimensions, but the one to search for has {len(vector)}; ask with one of the model that made them"
+        )
     if sparse is None:
         return
     if not has_sparse:

@@ -20,6 +20,7 @@ from spark_vector_sink.command_line.schemas import assumed, from_words
 from spark_vector_sink.errors import SchemaError
 from spark_vector_sink.store.edge import versions
 from tests.fake_server import FakeServer
+from tests.fakes import Four
 from tests.jobs import Place, server_place
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,23 @@ def test_search_among_some_documents(store: str) -> None:
     assert refused(2, "search", store, "sorting lists", "--filter", "[1]") == 'Error: --filter must be a JSON object, such as {"must": […]}'
     assert refused(2, "search", store, "sorting lists", "--filter", "[" * 100_000).startswith("Error: --filter is no JSON: ")
     assert refused(1, "search", store, "sorting lists", "--filter", '{"wanted": 1}').startswith("Error: the filter is none of Qdrant's: ")
+
+
+def test_search_with_a_vector(store: str) -> None:
+    """In the place of a question; what is no list, and two questions or none, are refused."""
+    (first,) = json.loads("\n".join(lines("search", store, "sorting lists", "-n", "1", "--json")))
+    number = first["score"]
+    asked = json.dumps(Four().encode(["sorting lists"])[0].tolist())
+    (line,) = lines("search", store, "--vector", asked, "--limit", "1")
+    assert (line, round(number, 3)) == (" 1.000  b  sorting lists", 1.0)
+    for wrong in ((), ("sorting lists", "--vector", "[1, 2, 3, 4]")):
+        assert refused(2, "search", store, *wrong) == "Error: ask with a QUESTION in words or with --vector; give one of them"
+    assert refused(2, "search", store, "--vector", "1, 2").startswith("Error: --vector is no JSON: ")
+    assert refused(2, "search", store, "--vector", '{"a": 1}') == "Error: --vector must be a JSON list, such as [0.1, -0.2, 0.3]"
+    assert refused(1, "search", store, "--vector", "[1, NaN, 3, 4]") == (
+        "Error: the vector of search() has nan in it, and a vector is made of finite float32 numbers"
+    )
+    assert "holds vectors of 4 dimensions, but the one to search for has 2; ask with" in refused(1, "search", store, "--vector", "[1, 2]")
 
 
 def test_inspect_prints_what_is_there(store: str) -> None:
@@ -209,7 +227,7 @@ def test_the_servers_address_is_not_taken_from_the_environment() -> None:
     ("arguments", "reason"),
     [
         (("inspect",), "Missing argument 'PLACE'"),
-        (("search", "./store"), "Missing argument 'QUESTION'"),
+        (("search", "./store"), "ask with a QUESTION in words or with --vector; give one of them"),
         (("look", "./store"), "No such command 'look'"),
         (("inspect", "./store", "-o", "text_column"), "write name=value"),
         (("inspect", "./store", "-o", "path=./other"), "'path' is what PLACE says"),

@@ -181,11 +181,7 @@ class EdgeCollections:
     ) -> list[Hit]:  # fmt: skip
         name, physical = directory.root, directory.current() or FIRST_VERSION
         facts = asked_by(name, read_facts(directory, physical), asked)
-        check_question(str(name), vector, sparse, facts.dense, bool(facts.sparse_vector_name))
-        if vector is not None and len(vector) not in (0, facts.dimension):
-            raise CollectionError(
-                f"{name} holds vectors of {facts.dimension} dimensions, but the one to search for has {len(vector)}; use the model that made the store"
-            )
+        check_question(str(name), vector, sparse, facts.dense, bool(facts.sparse_vector_name), facts.dimension)
         with edge.opened(directory.shard(physical), deadline) as shard:
             pending.roll_forward(directory, physical, shard)
             return edge.nearest(shard, facts, vector, limit, sparse, among)

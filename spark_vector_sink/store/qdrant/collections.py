@@ -32,7 +32,7 @@ from spark_vector_sink.store.qdrant.sharding import sharding_problems
 from spark_vector_sink.store.qdrant.strict import most_points, slow_ones, wants_indexes
 from spark_vector_sink.store.qdrant.versions import state_of
 from spark_vector_sink.store.question import Filter, SparseQuery
-from spark_vector_sink.store.remembered import VECTORS, fingerprint_field, of_vector
+from spark_vector_sink.store.remembered import VECTORS, fingerprint_field
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.store import FINGERPRINT, CollectionSpec, Finished, Hit, Probe, Target
 
@@ -186,7 +186,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None,
         among: Filter | None = None,
     ) -> list[Hit]:  # fmt: skip
-        asked = query(name, of_vector(name, self.metadata(name), vector_name), vector, limit, sparse, among)
+        asked = query(name, self._info(name), vector_name, vector, limit, sparse, among)
         with self._asking(f"searching '{name}'"):
             found = self._client.query_points(name, **asked, with_payload=True)
         return [Hit(plain_id(point.id), point.score, point.payload or {}) for point in found.points]

@@ -9,18 +9,26 @@ from pydantic import ValidationError
 from qdrant_client import models
 from qdrant_client.conversions.conversion import RestToGrpc
 
-from spark_vector_sink.errors import OptionError, first_line, shorten
+from spark_vector_sink.errors import CollectionError, OptionError, first_line, shorten
+from spark_vector_sink.store.qdrant.connection import our_metadata
+from spark_vector_sink.store.qdrant.fit import dense_vectors
 from spark_vector_sink.store.question import Filter, SparseQuery, candidates, check_question
+from spark_vector_sink.store.remembered import of_vector
 
 
 def query(
-    name: str, remembered: Mapping[str, Any], vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, among: Filter | None
-) -> dict[str, Any]:
-    """The arguments of `query_points`. remembered: the collection's metadata, which names its vectors."""
+    name: str, info: models.CollectionInfo | None, vector_name: str | None, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None,
+    among: Filter | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The arguments of `query_points`. info: the collection, whose metadata name its vectors."""
+    remembered = of_vector(name, {} if info is None else our_metadata(info), vector_name)
     sparse_name = remembered.get("sparse_vector_name")
-    check_question(f"'{name}'", vector, sparse, bool(remembered.get("dense", True)), bool(sparse_name))
+    there = None if info is None else dense_vectors(info).get(remembered.get("vector_name") or "")
+    check_question(f"'{name}'", vector, sparse, bool(remembered.get("dense", True)), bool(sparse_name), None if there is None else there.size)
     asked = []
     if vector is not None and len(vector):
+        if there is not None and there.datatype == models.Datatype.UINT8:
+            _check_bytes(name, vector)
         asked.append({"query": list(vector), "using": remembered.get("vector_name") or None})
     if sparse is not None:
         asked.append({"query": models.SparseVector(indices=list(sparse[0]), values=list(sparse[1])), "using": sparse_name})
@@ -29,6 +37,14 @@ def query(
         return {**asked[0], "query_filter": only, "limit": limit}
     both = [models.Prefetch(**one, filter=only, limit=candidates(limit)) for one in asked]
     return {"prefetch": both, "query": models.FusionQuery(fusion=models.Fusion.RRF), "limit": limit}
+
+
+def _check_bytes(name: str, vector: Sequence[float]) -> None:
+    """CollectionError for numbers that a server would make others of before it compares them."""
+    if wrong := [number for number in vector if not (0 <= number <= 255 and number == int(number))]:
+        raise CollectionError(
+            f"'{name}' compares vectors of uint8, and the one to search for has {wrong[0]:g} in it; ask with whole numbers from 0 to 255, as its points have"
+        )
 
 
 EXAMPLE = 'write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gte": 2020}}]}'

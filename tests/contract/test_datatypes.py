@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pyarrow as pa
 import pytest
 from qdrant_client import grpc as q
 
-from spark_vector_sink import reembed, search
+from spark_vector_sink import plan as planning
+from spark_vector_sink import reembed, search, sink
 from spark_vector_sink.errors import BadRowError, CollectionError
+from spark_vector_sink.rows.vectors import Wanted
 from tests.contract.raw import Qdrant, point, unnamed
 from tests.jobs import Place, points_on, server_place
 from tests.models import model_of
@@ -111,6 +114,13 @@ def test_a_vector_that_float16_cannot_hold_is_a_bad_row(qdrant: Qdrant, given: l
     """What would be infinite, and what would be zeros only."""
     with pytest.raises(BadRowError, match=f"key '1' cannot be written: column 'v' gives a vector .*{words}"):
         place_on(qdrant, HALVES, distance="dot").write(rows(HALF[0], given))
+
+
+def test_the_datatype_travels_to_the_tasks(qdrant: Qdrant) -> None:
+    """In the plan that Spark pickles for them."""
+    place = place_on(qdrant, BYTES)
+    plan = sink.prepare(planning.plan(place.options, rows(WHOLE[0]).schema))
+    assert pickle.loads(pickle.dumps(plan)).ready_made == Wanted(4, is_scaled=False, datatype="uint8")
 
 
 def test_float16_loses_digits_only(qdrant: Qdrant) -> None:

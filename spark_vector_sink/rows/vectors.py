@@ -74,24 +74,30 @@ def unusable_sparse(vectors: SparseVectors) -> tuple[int, str] | None:
 
 
 def unlike(vectors: npt.NDArray[np.float32], datatype: str) -> tuple[int, str] | None:
-    """The first row whose vector, of finite numbers, would be stored as something else than it is, with the reason. Fewer digits are no other number: who
-    asks for `float16` asks for those. Of any other datatype but `uint8` a vector's length must be a float32."""
+    """The first row whose vector, of finite numbers and not of zeros only, would be stored as something else than it is, with the reason. Fewer digits are
+    no other number: who asks for them gets them. Datatypes besides `uint8` and `float16` keep a vector's length as a float32, and few bits of each number."""
     if datatype == FLOAT32:
         return None
+    lost: npt.NDArray[np.bool_] = np.zeros(len(vectors), np.bool_)
     if datatype == UINT8:
         fits, kept = (vectors >= 0) & (vectors <= 255) & (vectors == np.trunc(vectors)), "whole numbers from 0 to 255"
     elif datatype == FLOAT16:
         with np.errstate(over="ignore"):
             half = vectors.astype(np.float16)
-        if (lost := ~half.any(axis=1)).any():
-            return int(np.argmax(lost)), f"gives a vector of numbers next to 0, and the collection stores {datatype}, where each of them is 0"
-        fits, kept = np.isfinite(half), "numbers up to 65,504"
+        lost, fits, kept = np.asarray(~half.any(axis=1)), np.isfinite(half), "numbers up to 65,504"
     else:
-        too_long = np.linalg.norm(vectors.astype(np.float64), axis=1) > np.finfo(np.float32).max
-        fits, kept = ~(too_long[:, np.newaxis] & (vectors != 0)), "vectors of a length up to 3.4e+38"
-    if fits.all():
+        lengths, bounds = np.linalg.norm(vectors.astype(np.float64), axis=1), np.finfo(np.float32)
+        lost, fits, kept = (
+            np.asarray(lengths < bounds.tiny),
+            (lengths <= bounds.max)[:, np.newaxis] | (vectors == 0),
+            "vectors of a length up to 3.4e+38",
+        )
+    good = fits.all(axis=1) & ~lost
+    if good.all():
         return None
-    row = int(np.argmin(fits.all(axis=1)))
+    row = int(np.argmin(good))
+    if lost[row]:
+        return row, f"gives a vector of numbers next to 0, and the collection stores {datatype}, where each of them is 0"
     return row, f"gives a vector with {vectors[row][~fits[row]][0]:g} in it, and the collection stores {datatype}: {kept}"
 
 

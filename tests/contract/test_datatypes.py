@@ -15,7 +15,7 @@ from qdrant_client import grpc as q
 from spark_vector_sink import plan as planning
 from spark_vector_sink import reembed, search, sink
 from spark_vector_sink.errors import BadRowError, CollectionError
-from spark_vector_sink.rows.vectors import Wanted
+from spark_vector_sink.rows.vectors import Wanted, unlike
 from tests.contract.raw import Qdrant, point, unnamed
 from tests.jobs import Place, points_on, server_place
 from tests.models import model_of
@@ -26,6 +26,11 @@ QUANTISED = {"quantization_config": {"scalar": {"type": "int8"}}}
 BYTES, HALVES = {"vectors": {"datatype": "uint8"}}, {"vectors": {"datatype": "float16"}}
 WHOLE, HALF = [[1.0, 0.0, 255.0, 7.0]], [[0.1, 65_504.0, 0.0, 1.0]]
 OPTIMISED = {"optimizers_config": q.OptimizersConfigDiff(indexing_threshold=1, default_segment_number=1)}
+EXTREMES = [
+    [1, 0, 255, 7], [1.9, -3, 300, 0.4], [0.3, 0.2, -0.5, 0.9], [0, 256, 0, 0], [-1, 0, 0, 0], [65_504, 0, 0, 1], [65_519, 0, 0, 1], [65_520, 0, 0, 1], [7e4, 0, 0, 1e-9],
+    [3e-8, 2e-8, 0, 0], [2e-8, 2e-8, 0, 0], [1e-30, 2e-30, 0, 0], [1e-37, 2e-37, 0, 0], [3e30, 4e30, 0, 0], [2.3e38, 2.3e38, 0, 0], [2.5e38, 2.5e38, 0, 0],
+]  # fmt: skip
+"""Vectors that some datatype holds and another does not"""
 TEXTS = pa.table({"id": [1, 2], "text": ["bread", "butter"]})
 
 
@@ -68,6 +73,27 @@ def test_a_server_makes_infinity_and_zero_of_what_is_no_half(qdrant: Qdrant) -> 
     name = made(qdrant, q.Datatype.Float16)
     qdrant.upsert(name, point(1, unnamed(65_504.0, 70_000.0, 1e-9, -1e5)))
     assert qdrant.points(name)[1].vectors[""].tolist() == [65_504, float("inf"), 0, float("-inf")]
+
+
+@pytest.mark.parametrize("distance", ["Dot", "Euclid", "Manhattan", "Cosine"])
+@pytest.mark.parametrize("datatype", ["Float32", "Uint8", "Float16", "Turbo4", "Turbo8", "Turbo16"])
+def test_what_the_engine_makes_nothing_of_is_found(tmp_path: Path, datatype: str, distance: str) -> None:
+    """Every datatype, whether a server knows it yet or not, as the embedded engine has it: what it keeps as zeros, as no number or, of bytes, otherwise is
+    a bad row, and nothing that it keeps."""
+    edge = pytest.importorskip("qdrant_edge")
+    if not hasattr(edge.VectorStorageDatatype, datatype):
+        pytest.skip(f"the installed engine knows no {datatype}")
+    kind = edge.EdgeVectorParams(4, getattr(edge.Distance, distance), datatype=getattr(edge.VectorStorageDatatype, datatype))
+    shard = edge.EdgeShard.create(str(tmp_path), edge.EdgeConfig(vectors={"": kind}))
+    name = datatype.lower()
+    is_scaled = distance == "Cosine" and name != "uint8"
+    sent = Wanted(4, is_scaled=is_scaled).sent(pa.array(EXTREMES, pa.list_(pa.float64())))
+    shard.update(edge.UpdateOperation.upsert_points([edge.Point(n, row.tolist(), {}) for n, row in enumerate(sent)]))
+    for record in shard.retrieve(list(range(len(sent))), with_payload=False, with_vector=True):
+        stored = np.array(record.vector)
+        bad = not np.isfinite(stored).all() or not stored.any() or (name == "uint8" and not np.array_equal(stored, sent[record.id]))
+        found = unlike(sent[record.id : record.id + 1], "float32" if is_scaled else name)
+        assert (found is not None) == bad, (sent[record.id], stored)
 
 
 @pytest.mark.parametrize("distance", ["cosine", "dot", "euclid"])

@@ -137,6 +137,7 @@ def test_bytes_are_held_by_every_datatype(numbers: list[float], datatype: str) -
         ("uint8", [0, 256], "gives a vector with 256 in it, and the collection stores uint8: whole numbers from 0 to 255"),
         ("float16", [1, -65520], "gives a vector with -65520 in it, and the collection stores float16: numbers up to 65,504"),
         ("float16", [2e-8, -2e-8], "gives a vector of numbers next to 0, and the collection stores float16, where each of them is 0"),
+        ("turbo16", [1e-42, 1e-42], "gives a vector of numbers next to 0, and the collection stores turbo16, where each of them is 0"),
         ("turbo4", [3e38, 3e38], "gives a vector with 3e+38 in it, and the collection stores turbo4: vectors of a length up to 3.4e+38"),
     ],
 )

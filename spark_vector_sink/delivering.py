@@ -25,6 +25,7 @@ from spark_vector_sink.report import ROW_COUNTS, PartitionReport
 from spark_vector_sink.rows import keys, vectors
 from spark_vector_sink.rows.bad import REFUSED, BadRow
 from spark_vector_sink.rows.documents import Documents
+from spark_vector_sink.rows.unindexed import Unindexed
 from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Sent, ShardKey, Stored, shard_keys
 from spark_vector_sink.store.store import VectorStore
 
@@ -50,6 +51,7 @@ class Delivery:
         self._sent: deque[tuple[Window, list[Part]]] = deque()
         self._ready_made = plan.ready_made
         self._vanishing = Vanishing(store, plan.options.id_namespace) if plan.has_chunks else None
+        self._unindexed = Unindexed(plan.columns, {**plan.spec.payload_indexes, **(plan.target.indexes if plan.target else {})})
 
     def deliver(self, window: Window, encoded: Encoded | None) -> None:
         """Send what is to be sent. Of a rejected document no chunk is sent from here on."""
@@ -205,7 +207,9 @@ class Delivery:
             read.refuse(found)
         read.are_older(points.rows[older])
         if part.counts:
-            self._report.points += int(len(points) - refused.sum() - older.sum())
+            written = points.take(np.flatnonzero(~(refused | older)))
+            self._report.points += len(written)
+            self._report.add_unindexed(self._unindexed.count(written.payload))
         left_as_they_were = np.flatnonzero(refused | older)
         if len(left_as_they_were):
             self._touch(points.take(left_as_they_were).shards_of_heads)

@@ -135,7 +135,7 @@ class SinkOptions:
     text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default, joined by line breaks."), ENCODING] = None
     id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key; `content` uses the text itself as key."), FILLED] = ("id",)
     id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
-    tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and an `is_tenant` keyword index."), FILLED] = None
+    tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and indexed as what keeps a tenant's points together."), FILLED] = None
     version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive."), FILLED] = None
     op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does: `insert`, `update`, `delete`, or the words of Delta, Iceberg, Debezium, AWS DMS, Flink, MongoDB and others."), FILLED] = None
     shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding."), ON_SERVER, FILLED] = None

@@ -1,4 +1,4 @@
-"""The plain types: what payload columns are made of between the rows and a store, and sparse vectors between encoder and store.
+"""The plain types: what payload columns are made of between the rows and a store, sparse vectors between encoder and store, and the words for indexes.
 
 They are Arrow's null, bool, int64, float64, string (or large_string), list, struct, and map with string keys; a string field
 that carries `JSON_MARK` holds JSON text, to be stored as the value that it stands for. List, struct and map fields nest.
@@ -25,6 +25,12 @@ JSON_MARK = {b"vectorsink": b"json"}
 
 SPREAD_MARK = {b"vectorsink": b"spread"}
 """Metadata of a string field whose text is a JSON object with the names beside it: `{"a": 1}` is as good as a column `a`, in rows that have it."""
+
+INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
+"""Types of a payload index, in Qdrant's words."""
+
+TENANT_INDEXES = {"tenant": "keyword", "integer_tenant": "integer"}
+"""Types of ours for the index of a tenant's field, which keeps each tenant's points together, and Qdrant's words for them (with `is_tenant`, `is_principal`)."""
 
 
 VARIANT = pa.struct([("vectorsink.json", pa.string()), ("vectorsink.kind", pa.string())])

@@ -161,7 +161,7 @@ def check(
             with stores.collections(parsed, place) as collections:
                 target = collections.resolve(place.name(parsed), spec)
             found.add(CollectionError, target.problems)
-            warnings += target.warnings
+            warnings += [*target.warnings, *specs.index_warnings(columns, target, spec.payload_indexes)]
             spec = replace(spec, dimension=spec.dimension or target.dimension, reads=spec.reads or bool(target.remembered.get("chunked")))
             if parsed.vector_column and spec.dimension is None:
                 found.add(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -79,6 +79,11 @@ class PartitionReport(Counts):
     """from the task's start to its first window of vectors, loading the model included; 0 where nothing was encoded"""
     peak_bytes: int = 0
     """most memory the task's process has had resident, in bytes; 0 where the system does not tell"""
+    unindexed: dict[str, int] = field(default_factory=dict)
+    """payload index, `path:type` → points written with a value that it does not take; only indexes where there are any"""
+
+    def add_unindexed(self, more: Mapping[str, int]) -> None:
+        _add(self.unindexed, more)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -115,6 +120,8 @@ class WriteReport(Counts):
     """documents that the table no longer had (option `delete_missing`)"""
     index_seconds: float = 0.0
     """how long the end of the job waited for the index (option `wait_for_index`)"""
+    unindexed: dict[str, int] = field(default_factory=dict)
+    """payload index, `path:type` → points written with a value that it does not take"""
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
@@ -125,6 +132,7 @@ class WriteReport(Counts):
         for partition in partitions:
             report.add(partition)
             report.partitions += 1
+            _add(report.unindexed, partition.unindexed)
             report.peak_bytes = max(report.peak_bytes, partition.peak_bytes)
             report.first_vector_seconds = max(report.first_vector_seconds, partition.first_vector_seconds)
             report.token_budget = min(filter(None, (report.token_budget, partition.token_budget)), default=0)
@@ -160,6 +168,11 @@ class WriteReport(Counts):
             done = f", with {counted(self.points, 'point')} of {counted(self.rows, 'row')} written by tasks that ended well" if self.rows else ""
             return f"failed after {duration(self.seconds)} on {self.collection}{done}: {self.error}"
         return f"wrote {counted(self.points, 'point')} from {counted(self.rows, 'row')} to {self.collection} in {duration(self.seconds)}: {', '.join(parts)}"
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count
 
 
 def say(*lines: str) -> None:

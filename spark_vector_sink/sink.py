@@ -40,6 +40,7 @@ from spark_vector_sink.plan import Plan
 from spark_vector_sink.progress import Progress
 from spark_vector_sink.reading import ModelWanted, Reader, Reading, timed
 from spark_vector_sink.report import PartitionReport, WriteReport
+from spark_vector_sink.rows import unindexed
 from spark_vector_sink.store.guard import other_model
 from spark_vector_sink.store.store import Collections, Target
 
@@ -138,7 +139,7 @@ def finish(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     total.older += ended.finished.older + ended.finished.older_deletions
     total.points -= ended.finished.older_points
     total.missing_deleted = ended.missing_deleted
-    total.warnings += ended.warnings
+    total.warnings += [*ended.warnings, *(unindexed.said(name, left, total.points) for name, left in total.unindexed.items())]
     if total.rejected:
         what, each = ("1 row was rejected; it is", "") if total.rejected == 1 else (f"{total.rejected:,} rows were rejected; they are", "each ")
         gone = f"; the new version of '{total.collection}' has no points of such rows" if plan.spec.overwrite else ""

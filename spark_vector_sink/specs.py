@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+
+import pyarrow as pa
 
 from spark_vector_sink import models
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.plain import INDEX_TYPES, RESERVED, TENANT_INDEXES
+from spark_vector_sink.rows import indexes, payload
 from spark_vector_sink.rows.columns import Columns
-from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec
+from spark_vector_sink.rows.indexes import PATH, in_qdrants_words
+from spark_vector_sink.store.store import CollectionSpec, Target
 
 _SETTINGS = (
     "text_template", "prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text", "chunk_tokens", "chunk_overlap_tokens",
@@ -47,12 +50,12 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
     }
     names = dict(columns.payload)
     roots = set(names.values())
-    indexes = {_index_path(name, roots): kind for name, kind in options.payload_indexes.items()}
-    if options.tenant_column in names:
-        indexes[_index_path(names[options.tenant_column], roots)] = "tenant"
-    indexes |= _own_indexes(options)
+    wanted = {in_qdrants_words(name, roots): kind for name, kind in options.payload_indexes.items()}
+    if tenant := _tenant(options, columns):
+        wanted[in_qdrants_words(tenant.name, roots)] = indexes.of_tenant(tenant)
+    wanted |= _own_indexes(options)
     return CollectionSpec(
-        options.vector_name, dimension if dense else None, options.distance, metadata, indexes, config=options.collection_config,
+        options.vector_name, dimension if dense else None, options.distance, metadata, wanted, config=options.collection_config,
         versioned=options.versioned, create=options.create_collection, adopt=options.adopt_collection,
         sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options), sharded=options.shard_key_column is not None,
         # without need it would make conditional upserts half as fast
@@ -86,26 +89,54 @@ def library() -> str:
 
 
 def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
-    roots = {name for _, name in columns.payload}
+    """Payload indexes that cannot be made, or that could hold nothing of what the columns are stored as."""
+    roots, tenant = _roots(columns), _tenant(options, columns)
     for name, kind in options.payload_indexes.items():
+        asked = f"option 'payload_indexes' asks for {name}:{kind}"
         if kind not in INDEX_TYPES:
             yield f"option 'payload_indexes' gives '{name}' the type {kind!r}; it must be one of {', '.join(INDEX_TYPES)}"
-        path = PATH.fullmatch(_index_path(name, roots))
-        if path is None:
+        path = in_qdrants_words(name, roots)
+        if PATH.fullmatch(path) is None:
             yield f"option 'payload_indexes' names '{name}', which is no path of Qdrant's; {_PATHS}"
-        elif name not in roots and path[1].strip('"') not in roots:
+        elif indexes.steps(path)[0] not in roots:
             yield f"option 'payload_indexes' names '{name}', which is not in the payload"
-    tenant = dict(columns.payload).get(options.tenant_column) if options.tenant_column is not None else None
-    if tenant is not None and PATH.fullmatch(_index_path(tenant, roots)) is None:
-        yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant}'; {_PATHS}"
+        elif kind in INDEX_TYPES and (reason := _never(path, kind, roots)):
+            yield f"{asked}, an index that would hold nothing: {reason}"
+        elif (
+            kind in INDEX_TYPES
+            and tenant
+            and path == in_qdrants_words(tenant.name, roots)
+            and kind != TENANT_INDEXES.get(of := indexes.of_tenant(tenant), of)
+        ):
+            yield f"{asked}, but that is the tenant, whose index is of type {TENANT_INDEXES.get(of, of)}; leave '{name}' out of that option"
+    if tenant and PATH.fullmatch(in_qdrants_words(tenant.name, roots)) is None:
+        yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant.name}'; {_PATHS}"
 
 
-PATH = re.compile(r"""([\w-]+|"[^"\\]*")(?:\.(?:[\w-]+|"[^"\\]*")|\[[0-9]*\])*""")
-"""Qdrant's way to name a field of the payload: `a.b` is b in the object a, `a[].b` that of each item, `"a.b"` the field of that name."""
+def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) -> Iterator[str]:
+    """Payload indexes that others have made in the collection, and that can hold nothing of what this job will store there."""
+    roots = _roots(columns)
+    for path, kind in target.indexes.items():
+        if path not in wanted and indexes.steps(path)[:1] and indexes.steps(path)[0] in roots and (reason := _never(path, kind, roots)):
+            yield f"'{target.name}' has the payload index {path}:{kind}, which will hold nothing of what this job writes: {reason}"
+
+
+def _roots(columns: Columns) -> dict[str, pa.Field]:
+    """The payload's fields by name."""
+    return {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}  # a job that reads points has no fields
+
+
+def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:
+    """The tenant's field, under its name in the payload."""
+    name = dict(columns.payload).get(options.tenant_column) if options.tenant_column is not None else None
+    field = _roots(columns).get(name) if name is not None else None
+    return None if field is None or payload.unmappable(field) else field.with_name(name)
+
+
+def _never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
+    """See `indexes.never`; what cannot become payload is refused for itself."""
+    root = roots[str(indexes.steps(path)[0])]
+    return indexes.never(path, kind, roots) if payload.unmappable(root) is None else None
+
 
 _PATHS = "in one, names of other signs than letters, digits, - and _ stand in double quotes, and hold neither quotes nor backslashes: see option 'payload_rename'"
-
-
-def _index_path(name: str, roots: set[str]) -> str:
-    """The path of a payload index: a field of the payload by its own name, in quotes where it needs them; else a path already."""
-    return f'"{name}"' if name in roots and re.fullmatch(r"[\w-]+", name) is None else name

@@ -13,6 +13,7 @@ import pyarrow.fs
 from spark_vector_sink.delivery import places
 from spark_vector_sink.errors import SchemaError, first_line, shorten
 from spark_vector_sink.options import CONTENT_KEY, SinkOptions
+from spark_vector_sink.plain import JSON_MARK
 
 _TYPES: dict[str, Callable[[], Any]] = {
     **dict.fromkeys(("string", "varchar", "char"), pa.string),
@@ -67,8 +68,9 @@ def assumed(options: Mapping[str, Any]) -> pa.Schema:
     named = [*key, *text, *(parsed.payload_columns or ()), *parsed.payload_exclude, *parsed.payload_rename]
     named += [name for name in (parsed.tenant_column, parsed.op_column, parsed.shard_key_column) if name is not None]
     renamed = set(parsed.payload_rename.values())
-    named += [root for path in parsed.payload_indexes if (root := _root(path)) not in renamed]
-    return pa.schema([*fields.items(), *((name, pa.string()) for name in dict.fromkeys(named) if name not in fields)])
+    roots = {root for path in parsed.payload_indexes if (root := _root(path)) not in renamed}
+    others = [name for name in dict.fromkeys((*named, *roots)) if name not in fields]
+    return pa.schema([*fields.items(), *(pa.field(name, pa.string(), metadata=JSON_MARK if name in roots else None) for name in others)])
 
 
 def _root(path: str) -> str:

@@ -23,9 +23,6 @@ Distance = str
 FINGERPRINT = "fingerprint"
 """The field of `_sink` with the fingerprint of the first job's vectors, and of what replaces points as a whole."""
 
-INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
-"""Types of a payload index, in Qdrant's words; `tenant` is ours, for a keyword index with `is_tenant`."""
-
 
 @dataclass(frozen=True)
 class CollectionSpec:
@@ -40,7 +37,7 @@ class CollectionSpec:
     distance: Distance
     metadata: Mapping[str, Any]
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
-    """field → `keyword`, `integer`, …; `tenant` is a keyword index with `is_tenant`"""
+    """field → one of `INDEX_TYPES` or `TENANT_INDEXES`"""
     strict_indexes: Mapping[str, str] = field(default_factory=dict)
     """those that only a server needs which refuses updates by fields without an index (strict mode)"""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +101,8 @@ class Target:
     """the field of `_sink` with the fingerprints of this job's vectors"""
     datatypes: Mapping[str, str] = field(default_factory=dict)
     """of the job's vectors those that store some float32 numbers as others, as `prepare` has found them: name → `uint8`, `float16`, …"""
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """payload indexes that are there already, as `CollectionSpec` has them"""
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,8 @@ PAST: tuple[Past, ...] = (
     Past("a path below such a column has quotes", {"a.b": (pa.struct([("c", pa.int8())]), [(1,)])}, {"payload_indexes": {'"a.b".c': "integer"}}),
     Past("a path that is none is refused by name", *_index("x:y", "x:y.a")),
     Past("a name with a quote has no path", *_index('x"y', 'x"y')),
+    Past("an index that could hold nothing of its column is refused", {"c": (pa.decimal128(10, 2), [1250])}, {"payload_indexes": {"c": "float"}}),
+    Past("so is one of a field that the column has not", {"c": (pa.struct([("a", pa.int8())]), [(1,)])}, {"payload_indexes": {"c.b": "integer"}}),
     Past("a tenant's column is indexed whatever its name", {"id": (pa.int64(), [1, 2]), "te.na nt": (pa.string(), [b"a", b"b"])}, {"tenant_column": "te.na nt"}),
     Past("a tenant's column whose name has a quote is refused", {"id": (pa.int64(), [1]), 'te"nant': (pa.string(), [b"a"])}, {"tenant_column": 'te"nant'}),
     # names and options

@@ -196,14 +196,52 @@ def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
         root = re.match(r'"([^"]*)"|([^.\[]*)', path)
         if path not in roots and (root is None or (root[1] or root[2] or "") not in roots):
             yield (path,)
+    for path, index in wishes.indexes.items():
+        root, _, below = (path, "", "") if path in roots else path.partition(".")
+        column = next((by_name[old] for old, new in payload.items() if new == root and old in by_name), None)
+        if column is not None and mappable(column.kind) and re.fullmatch(r"[\w-]+", root) and not _can_hold(column.kind, column.json, below, index):
+            yield (path,)
 
 
 def _excuses(case: Case, wishes: Wishes) -> Iterator[str]:
     """Names for whose sake a job may be refused, though nothing in it must be."""
     for path in (*wishes.indexes, *([dict(_payload_names(case, wishes)).get(wishes.tenant, "")] if wishes.tenant else [])):
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", path):
-            yield path  # the store's own language of paths cannot say every name
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", path) or (wishes.tenant and path in wishes.indexes):
+            yield path  # the store's own language of paths cannot say every name; and a tenant has an index already
     yield from drawn.without_effect(case, wishes.given)
+
+
+def _can_hold(kind: pa.DataType, is_json: bool, below: str, index: str) -> bool:
+    """Whether an index may hold anything of what the column is stored as. below: the key of an object in it, or nothing."""
+    if pat.is_dictionary(kind):
+        return _can_hold(kind.value_type, is_json, below, index)
+    if is_json or pat.is_null(kind):
+        return True
+    if below:
+        inner = (
+            [kind.item_type]
+            if pat.is_map(kind)
+            else [kind.field(below).type]
+            if pat.is_struct(kind) and below in [child.name for child in kind]
+            else []
+        )
+        return any(_can_hold(one, False, "", index) for one in inner)
+    if pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind):
+        kind = kind.value_type
+    if pat.is_dictionary(kind):
+        kind = kind.value_type
+    whole = pat.is_integer(kind) or pat.is_duration(kind) or (pat.is_decimal(kind) and kind.scale == 0 and kind.precision <= 18)
+    if index in ("integer", "float"):
+        return whole or pat.is_floating(kind) or pat.is_null(kind)
+    if index == "bool":
+        return pat.is_boolean(kind) or pat.is_null(kind)
+    if index == "geo":
+        item = kind.item_type if pat.is_map(kind) else pa.null()
+        numbers = not pat.is_nested(item) and not pat.is_null(item) and _can_hold(item, False, "", "float")
+        return numbers or pat.is_null(kind)  # the names that are drawn for structs are neither lon nor lat
+    if index in ("keyword", "text"):
+        return not (whole or pat.is_floating(kind) or pat.is_boolean(kind) or pat.is_nested(kind))
+    return is_text(kind) or pat.is_null(kind) or (index == "datetime" and (pat.is_date(kind) or pat.is_timestamp(kind)))
 
 
 def mappable(kind: pa.DataType) -> bool:

@@ -21,11 +21,11 @@ import pyarrow as pa
 import pytest
 
 from spark_vector_sink.errors import CollectionError, MissingPackageError, PermanentStoreError, TransientStoreError
-from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.plain import INDEX_TYPES, TENANT_INDEXES, SparseVectors
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, lock, versions
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
 from spark_vector_sink.store.points import PointBatch
-from spark_vector_sink.store.store import INDEX_TYPES, CollectionSpec, Target
+from spark_vector_sink.store.store import CollectionSpec, Target
 from tests.hangs import HANGS_AFTER_SECONDS
 
 pytest.importorskip("qdrant_edge")
@@ -226,10 +226,10 @@ class TestRoundTrip:
 
     def test_payload_indexes(self, tmp_path: Path) -> None:
         """Every type of payload index can be made, at the start and later, and making it again is no error."""
-        wanted = spec(payload_indexes={f"f_{kind}": kind for kind in (*INDEX_TYPES, "tenant")})
+        wanted = spec(payload_indexes={f"f_{kind}": kind for kind in (*INDEX_TYPES, *TENANT_INDEXES)})
         prepare(tmp_path / "s")
         plan = EdgeCollections(5).resolve(str(tmp_path / "s"), wanted).plan
-        assert len(plan) == len(INDEX_TYPES) + 2
+        assert len(plan) == 1 + len(INDEX_TYPES) + len(TENANT_INDEXES)
         for run in ("a", "b"):
             prepare(tmp_path / "s", run, wanted)
         assert EdgeCollections(5).resolve(str(tmp_path / "s"), wanted).plan[1:] == ()

@@ -242,4 +242,5 @@ def _resolve_existing(directory: StoreDirectory, physical: str, spec: Collection
         warnings=tuple(key_warnings(name, facts.metadata, spec, points)),
         points=points,
         remembered=facts.metadata,
+        indexes=facts.payload_indexes,
     )

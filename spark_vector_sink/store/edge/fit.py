@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spark_vector_sink.errors import shorten
+from spark_vector_sink.plain import TENANT_INDEXES
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
 from spark_vector_sink.store.edge.moving_in import new_vectors
 from spark_vector_sink.store.edge.versions import found
@@ -72,7 +73,7 @@ def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: Collectio
         )
     for field, kind in spec.payload_indexes.items():
         present = facts.payload_indexes.get(field, kind)
-        if present != kind:
+        if kind not in (present, TENANT_INDEXES.get(present)):
             problems.append(
                 f"{root} has a payload index of type {present} on '{field}', but this job asks for {kind}; leave '{field}' out of option 'payload_indexes', or write to another directory"
             )

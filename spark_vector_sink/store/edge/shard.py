@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.errors import MissingPackageError, PermanentStoreError, TransientStoreError, shorten
+from spark_vector_sink.plain import INDEX_TYPES, TENANT_INDEXES
 from spark_vector_sink.store.edge.filters import filter_of
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts
 from spark_vector_sink.store.edge.lock import busy, locked
 from spark_vector_sink.store.points import plain_id
 from spark_vector_sink.store.question import RRF_K, Filter, SparseQuery, candidates
-from spark_vector_sink.store.store import INDEX_TYPES, Hit
+from spark_vector_sink.store.store import Hit
 
 _INDEXING_THRESHOLD_KB = 64_000
 """Below 64 MB of vectors (42,000 of 384 dimensions) a search compares them all: exact, in 4 ms, and an append costs no rebuilding of the graph (which takes
@@ -84,13 +85,14 @@ def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
     """Make the payload indexes that are not there yet."""
     edge = qdrant_edge()
     there = shard.info().payload_schema
+    tenants = {"tenant": edge.KeywordIndexParams(is_tenant=True), "integer_tenant": edge.IntegerIndexParams(is_principal=True)}
     for field, kind in wanted.items():
-        if kind != "tenant" and kind not in INDEX_TYPES:
+        if kind not in (*INDEX_TYPES, *TENANT_INDEXES):
             raise PermanentStoreError(
                 f"an index of type {kind!r} was asked for on '{field}', but the types are {', '.join(INDEX_TYPES)}; correct option 'payload_indexes'"
             )
         if field not in there:
-            schema = edge.KeywordIndexParams(is_tenant=True) if kind == "tenant" else getattr(edge.PayloadSchemaType, kind.capitalize())
+            schema = tenants[kind] if kind in tenants else getattr(edge.PayloadSchemaType, kind.capitalize())
             try:
                 operation = edge.UpdateOperation.create_field_index(field, schema)
             except ValueError as error:

@@ -21,7 +21,7 @@ from spark_vector_sink.store.qdrant.datatypes import problems_to_come, to_be_che
 from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, sparse_vectors, vector_problems
 from spark_vector_sink.store.qdrant.heart import STATE_KEY
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
-from spark_vector_sink.store.qdrant.inheriting import index_schema
+from spark_vector_sink.store.qdrant.inheriting import index_schema, payload_indexes
 from spark_vector_sink.store.qdrant.inspecting import Inspecting
 from spark_vector_sink.store.qdrant.missing import Missing
 from spark_vector_sink.store.qdrant.moving_in import MovingIn, missing_names, steps, without_guests
@@ -217,6 +217,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             max_batch_points=most_points(info),
             remembered=theirs,
             fingerprint=fingerprint_field(theirs, spec),
+            indexes=payload_indexes(info),
         )
 
     def _create(self, target: Target, spec: CollectionSpec, run: str) -> Target:

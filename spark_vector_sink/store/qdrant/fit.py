@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from qdrant_client import models
 
 from spark_vector_sink.errors import shorten
+from spark_vector_sink.plain import TENANT_INDEXES
 from spark_vector_sink.store.qdrant.datatypes import FLOAT32, asked_for, of_dense, problems_there
 from spark_vector_sink.store.store import CollectionSpec
 
@@ -72,10 +73,16 @@ def index_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec)
         present = info.payload_schema.get(field)
         if present is None:
             continue
-        is_tenant = bool(getattr(present.params, "is_tenant", False))
-        kind = "tenant" if is_tenant else str(present.data_type.value)
-        if kind != wanted and not (is_tenant and wanted == "keyword"):
+        kind = index_type(present)
+        if wanted not in (kind, TENANT_INDEXES.get(kind)):
             yield f"the collection '{name}' has a payload index of type {kind} on '{field}', this job asks for {wanted}; drop that index, or leave the option out"
+
+
+def index_type(index: models.PayloadIndexInfo) -> str:
+    """A payload index in the words of `INDEX_TYPES` and `TENANT_INDEXES`."""
+    kind, params = str(index.data_type.value), index.params
+    serves_tenants = getattr(params, "is_tenant", None) or getattr(params, "is_principal", None)
+    return next((ours for ours, theirs in TENANT_INDEXES.items() if serves_tenants and theirs == kind), kind)
 
 
 def dense_vectors(info: models.CollectionInfo) -> dict[str, models.VectorParams]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from spark_vector_sink.store.qdrant.fit import dense_vectors, sparse_vectors
+from spark_vector_sink.store.qdrant.fit import dense_vectors, index_type, sparse_vectors
 from spark_vector_sink.store.qdrant.sharding import is_custom
 from spark_vector_sink.store.store import CollectionSpec
 
@@ -64,6 +64,8 @@ def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> An
         return there.params
     if kind == "tenant":
         return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+    if kind == "integer_tenant":
+        return models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, is_principal=True)
     return models.PayloadSchemaType(kind)
 
 
@@ -88,10 +90,7 @@ def _vectors(old: models.CollectionInfo, spec: CollectionSpec) -> tuple[models.V
 
 def payload_indexes(info: models.CollectionInfo) -> dict[str, str]:
     """field → type, as `CollectionSpec` has it."""
-    return {
-        field: "tenant" if getattr(index.params, "is_tenant", False) else str(index.data_type.value)
-        for field, index in sorted(info.payload_schema.items())
-    }
+    return {field: index_type(index) for field, index in sorted(info.payload_schema.items())}
 
 
 def _json(model: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from spark_vector_sink.plain import INDEX_TYPES, RESERVED, TENANT_INDEXES
 from spark_vector_sink.rows import indexes, payload
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.indexes import PATH, in_qdrants_words
+from spark_vector_sink.rows.parts import Part
 from spark_vector_sink.store.store import CollectionSpec, Target
 
 _SETTINGS = (
@@ -52,7 +53,7 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
     roots = set(names.values())
     wanted = {in_qdrants_words(name, roots): kind for name, kind in options.payload_indexes.items()}
     if tenant := _tenant(options, columns):
-        wanted[in_qdrants_words(tenant.name, roots)] = indexes.of_tenant(tenant)
+        wanted[tenant.name] = indexes.of_tenant(tenant)
     wanted |= _own_indexes(options)
     return CollectionSpec(
         options.vector_name, dimension if dense else None, options.distance, metadata, wanted, config=options.collection_config,
@@ -102,14 +103,9 @@ def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
             yield f"option 'payload_indexes' names '{name}', which is not in the payload"
         elif kind in INDEX_TYPES and (reason := _never(path, kind, roots)):
             yield f"{asked}, an index that would hold nothing: {reason}"
-        elif (
-            kind in INDEX_TYPES
-            and tenant
-            and path == in_qdrants_words(tenant.name, roots)
-            and kind != TENANT_INDEXES.get(of := indexes.of_tenant(tenant), of)
-        ):
+        elif kind in INDEX_TYPES and tenant and path == tenant.name and kind != TENANT_INDEXES.get(of := indexes.of_tenant(tenant), of):
             yield f"{asked}, but that is the tenant, whose index is of type {TENANT_INDEXES.get(of, of)}; leave '{name}' out of that option"
-    if tenant and PATH.fullmatch(in_qdrants_words(tenant.name, roots)) is None:
+    if tenant and PATH.fullmatch(tenant.name) is None:
         yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant.name}'; {_PATHS}"
 
 
@@ -127,10 +123,11 @@ def _roots(columns: Columns) -> dict[str, pa.Field]:
 
 
 def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:
-    """The tenant's field, under its name in the payload."""
-    name = dict(columns.payload).get(options.tenant_column) if options.tenant_column is not None else None
-    field = _roots(columns).get(name) if name is not None else None
-    return None if field is None or payload.unmappable(field) else field.with_name(name)
+    """The tenant's field, under its path in the payload, in Qdrant's words."""
+    source = columns.source(Part.KEY, options.tenant_column) if options.tenant_column is not None else None
+    if source is None or payload.unmappable(source.field):
+        return None
+    return source.field.with_name(".".join(in_qdrants_words(step, (step,)) for step in columns.payload_path(Part.KEY, source.name)))
 
 
 def _never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:

@@ -30,9 +30,10 @@ from urllib.request import urlopen
 import grpc
 from qdrant_client import grpc as q
 
+from spark_vector_sink.store.qdrant.address import is_older
 from tests.hangs import HANGS_AFTER_SECONDS
 
-DOCKER_IMAGE = "qdrant/qdrant:v1.18.2"
+DOCKER_IMAGE = "qdrant/qdrant:v1.19.0"
 REST_PORT, GRPC_PORT = 6333, 6334
 
 LOOK_SECONDS = 10.0
@@ -349,6 +350,11 @@ def wait_until_healthy(
                 if time.monotonic() > end:
                     raise NoServerError(f"the server at {target} did not answer in {seconds:g} s: {error.code().name} {error.details()}") from None
             time.sleep(0.02)
+
+
+def is_before(server: Any, version: tuple[int, int]) -> bool:
+    """Whether a server, real or fake, is older than this version: for tests that hold what later ones have mended."""
+    return is_older(wait_until_healthy(server.host, server.grpc_port), version)
 
 
 def free_port_pair() -> tuple[int, int]:

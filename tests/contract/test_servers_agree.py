@@ -239,7 +239,7 @@ def test_points_come_back_as_they_were(qdrant: Qdrant) -> None:
 def test_an_upsert_replaces_the_whole_point(qdrant: Qdrant) -> None:
     """What the second upsert does not name is gone: other vectors and other payload keys.
 
-    (In a segment that a real server has optimised, other vectors stay, and so does the payload where the new point has none.)
+    (In a segment that a real server before 1.19 has optimised, other vectors stay, and so does the payload where the new point has none.)
     """
     name = qdrant.create(named={"text": 3, "title": 2})
     qdrant.upsert(name, point(1, named(text=[1, 2, 3], title=[1, 2]), a="1", b="2"))

@@ -9,6 +9,7 @@ import pytest
 from qdrant_client import grpc as q
 
 from tests.contract.raw import INVALID, NOT_FOUND, Qdrant, has_id, ids, named, of_json, older, operation, point, refused, those, unnamed, where
+from tests.real_server import is_before
 
 OPTIMISED = {"optimizers_config": q.OptimizersConfigDiff(indexing_threshold=1, default_segment_number=1)}
 """A collection that a real server's optimiser looks at from 1 kB of vectors on"""
@@ -129,17 +130,19 @@ def optimised(qdrant: Qdrant) -> str:
 
 @pytest.mark.parametrize("condition", [{}, {"update_filter": older({1: 2, 2: 2, 3: 2})}], ids=["plain", "conditional"])
 def test_an_upsert_leaves_the_other_vectors_of_an_optimised_point(qdrant: Qdrant, optimised: str, condition: dict[str, Any]) -> None:
-    """Vectors that the upsert does not name survive, and so does the payload where the upsert has none; a second upsert replaces everything."""
+    """Until Qdrant 1.19, vectors that the upsert does not name survive, and so does the payload where the upsert has none; a second upsert, and every one
+    from 1.19 on, replaces everything."""
     new = [versioned(1, 2, named(text=[2] * 8)), versioned(2, 2, named()), point(3, named(title=[5, 6]))]
     qdrant.upsert(optimised, *new, **condition)
-    assert [vectors(qdrant, optimised, key) for key in (1, 2, 3)] == [
-        {"text": [2] * 8, "title": [3, 4]},
-        {"text": [1] * 8, "title": [3, 4]},
-        {"text": [1] * 8, "title": [5, 6]},
-    ]
-    assert [payloads(qdrant, optimised)[key] for key in (1, 2, 3)] == [{"_sink": {"version": 2}}] * 2 + [{"_sink": {"version": 1, "run": "r"}}]
-    assert 2 in found_by_vector(qdrant, optimised, *[1] * 8, using="text")
-    qdrant.upsert(optimised, *new)
+    if is_before(qdrant.server, (1, 19)):
+        assert [vectors(qdrant, optimised, key) for key in (1, 2, 3)] == [
+            {"text": [2] * 8, "title": [3, 4]},
+            {"text": [1] * 8, "title": [3, 4]},
+            {"text": [1] * 8, "title": [5, 6]},
+        ]
+        assert [payloads(qdrant, optimised)[key] for key in (1, 2, 3)] == [{"_sink": {"version": 2}}] * 2 + [{"_sink": {"version": 1, "run": "r"}}]
+        assert 2 in found_by_vector(qdrant, optimised, *[1] * 8, using="text")
+        qdrant.upsert(optimised, *new)
     assert [vectors(qdrant, optimised, key) for key in (1, 2, 3)] == [{"text": [2] * 8}, {}, {"title": [5, 6]}]
     assert [payloads(qdrant, optimised)[key] for key in (1, 2, 3)] == [{"_sink": {"version": 2}}] * 2 + [{}]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from qdrant_client import models
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
+from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.store.qdrant import Address, QdrantCollections
@@ -52,6 +55,25 @@ def test_a_setting_that_makes_a_load_slow_is_said(fake_server: FakeServer) -> No
     place.write(vectors(1), collection_config={"optimizers_config": {"prevent_unoptimized": True}})
     (warning,) = place.write(vectors(1)).warnings
     assert warning.startswith("'articles' has prevent_unoptimized=true, with which every request waits for the server's optimizer; switch it off")
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"payload": {"memory": "cold"}},
+        {"hnsw_config": {"memory": "cold"}},
+        {"vectors": {"quantization_config": {"scalar": {"type": "int8", "memory": "cold"}}}},
+    ],
+)
+def test_a_setting_that_an_older_server_would_ignore(fake_server: FakeServer, config: dict[str, Any], mode: str) -> None:
+    """It is refused before the job, wherever in the body it stands."""
+    place = server_place(fake_server, "articles", vector_column="v", collection_config=config)
+    with pytest.raises(
+        CollectionError,
+        match=r"in option 'collection_config', 'memory' is a setting of Qdrant 1\.19 or newer, and .* is Qdrant 1\.18\.2, which would ignore",
+    ):
+        place.write(vectors(1), mode=mode)
 
 
 def test_another_node_is_asked_where_one_is_gone() -> None:

@@ -13,14 +13,15 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink import reembed, sink
+from spark_vector_sink.encode import encoder as encoders
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.store.qdrant import indexing
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.conftest import client_of
 from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, server_place, vectors
-from tests.real_server import RealServer
+from tests.real_server import RealServer, is_before
 
 pytestmark = pytest.mark.qdrant
 
@@ -54,6 +55,32 @@ def test_the_collection_is_made_as_asked(qdrant_server: Any, client: QdrantClien
     scalar = config.quantization_config.scalar
     assert (scalar.type, round(scalar.quantile, 4), scalar.always_ram) == (models.ScalarType.INT8, 0.99, True)
     assert (config.strict_mode_config.enabled, config.strict_mode_config.max_query_limit) == (True, 77)
+
+
+PLACED = {
+    "vectors": {"memory": "cold"},
+    "hnsw_config": {"memory": "cold"},
+    "payload": {"memory": "cached"},
+    "quantization_config": {"scalar": {"type": "int8", "memory": "cached"}},
+}
+"""Settings that Qdrant has since 1.19, where `on_disk` and `always_ram` were before."""
+
+
+def test_where_things_lie_in_memory(qdrant_server: Any, client: QdrantClient) -> None:
+    """An older server would ignore it, and is named before the job; a newer one has it, and keeps it when the collection is made again for another model."""
+    place = server_place(qdrant_server, encoder="tests.fakes:Four", collection_config=PLACED)
+    rows = pa.table({"id": [1], "text": ["one"]})
+    if is_before(qdrant_server, (1, 19)):
+        with pytest.raises(CollectionError, match=r"'memory' is a setting of Qdrant 1\.19 or newer, and the server at .* which would ignore it"):
+            place.write(rows)
+        return
+    place.write(rows)
+    encoders.unload()
+    reembed(place.options["path"], url=qdrant_server.url, grpc_port=qdrant_server.grpc_port, encoder="tests.fakes:Five")
+    encoders.unload()
+    config = client.get_collection(place.options["path"]).config
+    assert (config.params.vectors.size, config.params.vectors.memory, config.params.payload.memory) == (5, models.Memory.COLD, models.Memory.CACHED)
+    assert (config.hnsw_config.memory, config.quantization_config.scalar.memory) == (models.Memory.COLD, models.Memory.CACHED)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from spark_vector_sink.store.points import plain_id
 from spark_vector_sink.store.qdrant.address import Address, answers
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come, to_be_checked
-from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors, index_problems, sparse_vectors, vector_problems
+from spark_vector_sink.store.qdrant.fit import announced, creation, dense_vectors, index_problems, sparse_vectors, vector_problems
 from spark_vector_sink.store.qdrant.heart import STATE_KEY
 from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
 from spark_vector_sink.store.qdrant.inheriting import index_schema, payload_indexes
@@ -50,7 +50,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
         if spec.overwrite:
             return self._resolve_overwrite(name, spec)
-        problems = [*config_problems(spec), *self._merge_problems(spec)]
+        problems = [*self._config_problems(spec), *self._merge_problems(spec)]
         found = self._info(name)
         if found is not None:
             return self._existing(Target(name, self._behind(name), True, problems=tuple(problems)), found, spec)

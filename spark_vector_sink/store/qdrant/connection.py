@@ -15,10 +15,12 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from spark_vector_sink.errors import CollectionError, TransientStoreError, first_line
-from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, one_that_answers
+from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, is_older, one_that_answers
+from spark_vector_sink.store.qdrant.fit import config_problems, settings_of_newer_servers
 from spark_vector_sink.store.qdrant.status import store_error
 from spark_vector_sink.store.remembered import VECTORS
 from spark_vector_sink.store.retry import retrying
+from spark_vector_sink.store.store import CollectionSpec
 
 T = TypeVar("T")
 
@@ -75,6 +77,21 @@ class Connection:
         except DeniedError:
             return name
         return next((alias.collection_name for alias in aliases if alias.alias_name == name), name)
+
+    def _version_older_than(self, wanted: tuple[int, int]) -> str:
+        """The server's version where it is older; else ""."""
+        version = self._asking_again("asking for the version", lambda: str(self._client.info().version))
+        return version if is_older(version, wanted) else ""
+
+    def _config_problems(self, spec: CollectionSpec) -> Iterator[str]:
+        """What is wrong with option `collection_config`, by the client and by the server's version."""
+        yield from config_problems(spec)
+        for name, since in settings_of_newer_servers(spec.config):
+            if version := self._version_older_than(since):
+                yield (
+                    f"in option 'collection_config', '{name}' is a setting of Qdrant {'.'.join(map(str, since))} or newer, and the server at {self._address} is Qdrant "
+                    f"{version}, which would ignore it; update it, or leave that out"
+                )
 
     def _asking_again(self, doing: str, ask: Callable[[], T]) -> T:
         """Ask for what can be asked again to the same effect."""

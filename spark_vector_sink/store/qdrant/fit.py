@@ -13,6 +13,9 @@ from spark_vector_sink.plain import TENANT_INDEXES
 from spark_vector_sink.store.qdrant.datatypes import FLOAT32, asked_for, of_dense, problems_there
 from spark_vector_sink.store.store import CollectionSpec
 
+NEWER = {"memory": (1, 19), "payload": (1, 19), "id_tracker": (1, 20)}
+"""Settings in option `collection_config`, wherever they stand in it, and the first version of the server that does not ignore them."""
+
 DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
 
 
@@ -35,6 +38,12 @@ def config_problems(spec: CollectionSpec) -> Iterator[str]:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         place = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part[:1].islower())
         yield f"option 'collection_config' is no create-collection body: {place + ': ' if place else ''}{shorten(str(first['msg']), 120)}"
+
+
+def settings_of_newer_servers(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Those of `NEWER` that are set, each once."""
+    inner = {name for value in config.values() if isinstance(value, dict) for name, _ in settings_of_newer_servers(value)}
+    yield from ((name, NEWER[name]) for name in NEWER if name in {*config, *inner})
 
 
 def creation(spec: CollectionSpec) -> dict[str, Any]:

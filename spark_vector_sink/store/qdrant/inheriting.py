@@ -12,7 +12,7 @@ from spark_vector_sink.store.qdrant.fit import dense_vectors, index_type, sparse
 from spark_vector_sink.store.qdrant.sharding import is_custom
 from spark_vector_sink.store.store import CollectionSpec
 
-_OF_PARAMS = ("shard_number", "sharding_method", "replication_factor", "write_consistency_factor", "on_disk_payload")
+_OF_PARAMS = [name for name in models.CreateCollection.model_fields if name in models.CollectionParams.model_fields and "vectors" not in name]
 _OF_CONFIG = {
     "hnsw_config": "hnsw_config",
     "optimizers_config": "optimizer_config",
@@ -34,7 +34,7 @@ def following(spec: CollectionSpec, old: models.CollectionInfo | None) -> Collec
 def _inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
     """The spec with what it leaves open as `old` has it."""
     params = old.config.params
-    config = {name: getattr(value, "value", value) for name in _OF_PARAMS if (value := getattr(params, name)) is not None}
+    config = {name: value for name, value in _json(params).items() if name in _OF_PARAMS}
     config |= {ours: _json(there) for ours, theirs in _OF_CONFIG.items() if (there := getattr(old.config, theirs)) is not None}
     dense, sparse = _vectors(old, spec)
     if spec.dense and dense is not None:

@@ -11,7 +11,6 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 
 from spark_vector_sink.errors import CollectionError
-from spark_vector_sink.store.qdrant.address import is_older
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, Connection, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.fit import DISTANCES, dense_vectors, sparse_vectors
 from spark_vector_sink.store.qdrant.indexing import IndexState
@@ -97,11 +96,6 @@ class MovingIn(Connection):
                 f"option 'existing' = 'merge' needs Qdrant {'.'.join(map(str, FIRST_TO_INSERT_ONLY))} or newer, and the server at {self._address} is Qdrant "
                 f"{version}, which would replace what other jobs have written; update it"
             )
-
-    def _version_older_than(self, wanted: tuple[int, int]) -> str:
-        """The server's version where it is older; else ""."""
-        version = self._asking_again("asking for the version", lambda: str(self._client.info().version))
-        return version if is_older(version, wanted) else ""
 
     def _move_in(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> None:
         """Create the vectors, and remember whose they are. Two jobs may do it at once: the second to come changes nothing, or is refused."""

@@ -15,7 +15,7 @@ from spark_vector_sink.errors import CollectionError, StoreError, TransientStore
 from spark_vector_sink.store import versions
 from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come
-from spark_vector_sink.store.qdrant.fit import announced, config_problems, creation, dense_vectors
+from spark_vector_sink.store.qdrant.fit import announced, creation, dense_vectors
 from spark_vector_sink.store.qdrant.heart import HEARTBEAT_KEY, STATE_KEY
 from spark_vector_sink.store.qdrant.inheriting import following, other_vectors
 from spark_vector_sink.store.qdrant.sharding import copy_keys, sharding_problems
@@ -62,7 +62,7 @@ class Versions(Connection):
         """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way, whatever it holds."""
         standing, there = self._standing(name), self._versions(name)
         old = None if standing is None else self._info(standing)
-        problems, warnings = [*config_problems(spec)], []
+        problems, warnings = [*self._config_problems(spec)], []
         if not problems:
             spec = following(spec, old)
             problems += [*sharding_problems(name, None, spec), *problems_to_come(spec, name)]

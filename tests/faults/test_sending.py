@@ -51,7 +51,7 @@ def test_what_may_heal_is_sent_again(place: Place, fake_server: FakeServer, kind
 def test_what_cannot_heal_ends_the_job_at_once(place: Place, fake_server: FakeServer) -> None:
     """No second try, and one line that says what to do."""
     fake_server.fault("Points/Upsert", "no_space", times=None)
-    said = "RESOURCE_EXHAUSTED Insufficient storage: no space left on device; the server is out of storage; add some, and run the job again"
+    said = "RESOURCE_EXHAUSTED Insufficient storage: no space left on device; the server has no more room; make room, or raise that limit, and run the job again"
     with pytest.raises(PermanentStoreError, match=said):
         place.write(vectors(50))
     assert fake_server.stats().calls["Points/Upsert"] == 1

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 import pytest
 
 from spark_vector_sink import plan as planning
 from spark_vector_sink import sink
+from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.report import WriteReport
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.own import must_be_our_own
@@ -109,6 +111,33 @@ def test_a_request_larger_than_the_rate_is_split(qdrant_server: Any) -> None:
     report = load(place, 305)
     assert report.stored_points == 305
     assert_everything_is_there(qdrant_server, place, 305)
+
+
+def test_a_collection_that_takes_no_more_ends_the_job(qdrant_server: Any, tmp_path: Path) -> None:
+    """Strict mode's `max_points_count`: the job says which limit it is, and rejects no row for it."""
+    strict = {"strict_mode_config": {"enabled": True, "max_points_count": 10}}
+    place = server_place(qdrant_server, vector_column="v", collection_config=strict, on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+    place.write(vectors(10))
+    with pytest.raises(
+        PermanentStoreError,
+        match=r"Max points count limit of 10 reached.*; the collection's strict mode takes no more; make room, or raise that limit",
+    ):
+        place.write(vectors(5, start=20))
+    assert not (tmp_path / "rejects").exists() or not list((tmp_path / "rejects").glob("*.parquet"))
+
+
+def test_a_server_at_its_quota_ends_the_job(own_server: RealServer) -> None:
+    """Since 1.19 a server may have a quota of its disk, which is no fault of any point."""
+    if is_before(own_server, (1, 19)):
+        pytest.skip("a server before 1.19 has no quotas")
+    place = server_place(own_server, vector_column="v")
+    place.write(vectors(1))
+    quota = json.dumps({"enabled": True, "max_disk_usage_percent": 1}).encode()
+    urlopen(Request(f"{own_server.url}/quotas", quota, {"Content-Type": "application/json"}, method="PUT"), timeout=HANGS_AFTER_SECONDS).close()
+    with pytest.raises(
+        PermanentStoreError, match=r"RESOURCE_EXHAUSTED .*Disk usage is at .*; the server has no more room; make room, or raise that limit"
+    ):
+        place.write(vectors(5))
 
 
 def test_a_point_that_makes_the_server_panic_is_rejected_alone(own_server: RealServer, tmp_path: Path) -> None:

@@ -67,7 +67,24 @@ def test_a_lack_of_storage_cannot_heal() -> None:
     """The same code with the header of a storage quota; a named wait does not change it."""
     error = made(CODES.RESOURCE_EXHAUSTED, "Insufficient storage", (("qdrant-insufficient-storage", "1"), ("retry-after", "1")))
     assert type(error) is PermanentStoreError
-    assert str(error).endswith("; the server is out of storage; add some, and run the job again")
+    assert str(error).endswith("; the server has no more room; make room, or raise that limit, and run the job again")
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "Bad request: Max points count limit of 10 reached!",
+        "Bad request: Max vector storage size limit of 1MB reached!",
+        "Bad request: Max payload storage size limit of 1MB reached!",
+        "Bad request: Resident memory usage is at 91% of total memory, exceeding the configured limit of 90%. Help: Reduce memory usage",
+        "Bad request: Disk usage is at 91% of total capacity, exceeding the configured limit of 90%. Help: Reduce disk usage",
+    ],
+)
+def test_a_collection_that_takes_no_more_is_no_fault_of_points(details: str) -> None:
+    """None is looked for, and none is rejected: the next would be refused as well."""
+    error = made(CODES.INVALID_ARGUMENT, details)
+    assert type(error) is PermanentStoreError
+    assert str(error).endswith("; the collection's strict mode takes no more; make room, or raise that limit, and run the job again")
 
 
 def test_a_full_disk_may_be_emptied() -> None:

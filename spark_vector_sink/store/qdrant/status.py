@@ -54,15 +54,24 @@ class Meaning:
 
 CODES = grpc.StatusCode
 HTTP1 = ("http1.x", "HTTP/2")
+FULL = (
+    "Max points count limit",
+    "Max vector storage size limit",
+    "Max payload storage size limit",
+    "Resident memory usage is at",
+    "Disk usage is at",
+)
+MAKE_ROOM = "make room, or raise that limit, and run the job again"
 
 MEANINGS = (
     Meaning(CODES.UNAVAILABLE, END, "the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'", HTTP1),
     Meaning(CODES.UNAVAILABLE, AGAIN),
     Meaning(CODES.DEADLINE_EXCEEDED, LESS),
-    Meaning(CODES.RESOURCE_EXHAUSTED, END, "the server is out of storage; add some, and run the job again", header="qdrant-insufficient-storage"),
+    Meaning(CODES.RESOURCE_EXHAUSTED, END, f"the server has no more room; {MAKE_ROOM}", header="qdrant-insufficient-storage"),  # a quota, since 1.19
     Meaning(CODES.RESOURCE_EXHAUSTED, SPLIT, words=("split your request", "larger than max")),
     Meaning(CODES.RESOURCE_EXHAUSTED, LESS),  # a rate limit, with or without `retry-after`
     Meaning(CODES.INVALID_ARGUMENT, SPLIT, words=('for "upsert limit"', 'for "update limit"', "Condition size limit reached")),
+    Meaning(CODES.INVALID_ARGUMENT, END, f"the collection's strict mode takes no more; {MAKE_ROOM}", words=FULL),
     Meaning(CODES.INVALID_ARGUMENT, END, "create that payload index, or let strict mode take updates without one", ("Index required but not found",)),
     Meaning(CODES.INVALID_ARGUMENT, END, "the collection has custom sharding: give option 'shard_key_column'", ("Shard key not specified",)),
     Meaning(CODES.INVALID_ARGUMENT, END, "create it with Qdrant's client, create_shard_key(collection, key), and run the job again", ("Shard key ",)),

@@ -56,17 +56,19 @@ def check(place: str, options: dict[str, Any], schema: str | None, dataset: str 
       vectorsink check http://localhost:6333/articles -o text_column=body --schema 'id long, body string'
     """
     from spark_vector_sink import admin, plan
-    from spark_vector_sink.command_line import schemas
+    from spark_vector_sink.command_line import parquet, schemas
 
     if schema is not None and dataset is not None:
         raise click.UsageError("--schema and --input both say which columns there are; give one of them")
     options |= admin.place_of(place)
     with reported():
-        if schema is not None:
-            columns = schemas.from_words(schema)
+        if dataset is not None:
+            read = parquet.of_dataset(dataset)
         else:
-            columns = schemas.of_dataset(dataset) if dataset is not None else schemas.assumed(options)
-        checked = plan.check(options, columns, mode=mode)
+            read = parquet.AsRead(schemas.from_words(schema) if schema is not None else schemas.assumed(options))
+        checked = plan.check(options, read.schema, read.unreadable, mode=mode)
+    for line in read.otherwise:
+        click.echo(_printable(f"columns  {line}"))
     is_assumed = schema is None and dataset is None
     for line in str(checked).split("\n"):
         if is_assumed and line.startswith("payload "):

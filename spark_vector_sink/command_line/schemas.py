@@ -1,4 +1,4 @@
-"""Where `check` gets a table's schema from, without Spark: Spark's own words for it, a Parquet dataset, or what the options themselves name."""
+"""Where `check` gets a table's schema from, without Spark: Spark's own words for it, or what the options themselves name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset
-import pyarrow.fs
 
-from spark_vector_sink.delivery import places
-from spark_vector_sink.errors import SchemaError, first_line, shorten
+from spark_vector_sink.errors import SchemaError, shorten
 from spark_vector_sink.options import CONTENT_KEY, SinkOptions
 from spark_vector_sink.plain import JSON_MARK
 
@@ -42,19 +39,6 @@ def from_words(text: str) -> pa.Schema:
     return pa.schema(_Words(text).fields_of_a_table())
 
 
-def of_dataset(place: str) -> pa.Schema:
-    """The schema of a Parquet file, or of a directory of such files; its columns of `name=value` folders too. Raises SchemaError."""
-    try:
-        filesystem, path = places.located(place)
-        if filesystem.get_file_info(path).type == pa.fs.FileType.NotFound:
-            raise SchemaError(f"{places.shown(place)}: there is no such file or directory")
-        return pa.dataset.dataset(path, filesystem=filesystem, format="parquet", partitioning="hive", partition_base_dir=path).schema
-    except (OSError, pa.ArrowException) as error:
-        raise SchemaError(
-            f"{places.shown(place)} cannot be read as Parquet; give Parquet files, or --schema: {shorten(first_line(error), 200)}"
-        ) from None
-
-
 def assumed(options: Mapping[str, Any]) -> pa.Schema:
     """A table that has every column which the options name, of a fitting type: so that all but the columns is checked."""
     parsed, _ = SinkOptions.parse(options)
@@ -77,6 +61,11 @@ def _root(path: str) -> str:
     """The field of the payload in which a path of Qdrant's begins."""
     quoted = re.match(r'"([^"]*)"', path)
     return quoted[1] if quoted else re.split(r"[.\[]", path, maxsplit=1)[0]
+
+
+def _map(keys: pa.DataType, items: pa.DataType) -> pa.DataType:
+    """A map; one whose keys are of no type, of which Arrow makes none, is empty, whatever they are."""
+    return pa.map_(pa.string() if keys == pa.null() else keys, items)
 
 
 class _Words:
@@ -120,9 +109,9 @@ class _Words:
         if word == "array":
             return pa.list_(self._within(self._type))
         if word == "map":
-            return self._within(lambda: pa.map_(self._type(), self._then(",", self._type)))
+            return self._within(lambda: _map(self._type(), self._then(",", self._type)))
         if word == "struct":
-            return pa.struct(self._within(self._fields))
+            return pa.struct(self._within(lambda: [] if self._tokens[:1] == [">"] else self._fields()))
         if word in ("decimal", "dec", "numeric"):
             return self._decimal(self._numbers() or [10])
         if word == "interval":

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spark_vector_sink import plan as planning
+from spark_vector_sink.command_line import parquet, schemas
 from spark_vector_sink.command_line.commands import commands
 from spark_vector_sink.command_line.schemas import assumed, from_words
 from spark_vector_sink.errors import SchemaError
@@ -166,6 +167,108 @@ def test_check_reads_the_columns_of_a_parquet_dataset(store: str, tmp_path: Path
     (tmp_path / "rows.txt").write_text("id,text\n")
     assert "cannot be read as Parquet" in refused(1, "check", store, "--input", str(tmp_path / "rows.txt"))
     assert "nothing': there is no such file or directory" in refused(1, "check", store, "--input", str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "way_out"),
+    [
+        (pa.float16(), "halffloat", "write it as float32"),
+        (pa.time32("ms"), "time32[ms]", "write it as a string"),
+        (pa.time64("us"), "time64[us]", "read it with spark.sql.timeType.enabled=true, or write it as a string"),
+        (pa.timestamp("ns"), "timestamp[ns]", "write it in microseconds"),
+        (pa.timestamp("ns", "UTC"), "timestamp[ns, tz=UTC]", "write it in microseconds"),
+        (pa.decimal256(50, 2), "decimal256(50, 2)", "write it with at most 38 digits"),
+        (pa.list_(pa.struct({"a": pa.timestamp("ns")})), "timestamp[ns]", "write it in microseconds"),
+        (pa.map_(pa.string(), pa.float16()), "halffloat", "write it as float32"),
+        *([(pa.uuid(), "extension<arrow.uuid>", "write it as a string")] if hasattr(pa, "uuid") else []),
+    ],
+    ids=str,
+)
+def test_check_names_what_spark_refuses_in_a_file(store: str, tmp_path: Path, kind: pa.DataType, inside: str, way_out: str) -> None:
+    """Spark 4.3 does not read any column of it then."""
+    pq.write_table(pa.table({"id": ["a"], "text": ["b"], "odd": pa.array([None], kind)}), tmp_path / "rows.parquet")
+    done = typed("check", store, "-o", ENCODER, "--input", str(tmp_path / "rows.parquet"))
+    problems = [line for line in done.stdout.splitlines() if line.startswith("problem")]
+    assert (done.exit_code, problems) == (1, [f"problem  column 'odd' holds {inside}, and Spark refuses a file with such a column; {way_out}"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [
+        (pa.uint8(), pa.int16()),
+        (pa.uint16(), pa.int32()),
+        (pa.uint32(), pa.int64()),
+        (pa.uint64(), pa.decimal128(20, 0)),
+        (pa.duration("us"), pa.int64()),
+        (pa.null(), pa.int32()),
+        (pa.list_(pa.uint64()), pa.list_(pa.decimal128(20, 0))),
+    ],
+    ids=str,
+)
+def test_check_says_what_spark_reads_as_another_type(store: str, tmp_path: Path, kind: pa.DataType, read: pa.DataType) -> None:
+    """As Spark 4.3 does, and the plan is made for that type."""
+    pq.write_table(pa.table({"id": ["a"], "text": ["b"], "odd": pa.array([None], kind)}), tmp_path / "rows.parquet")
+    first, *_ = lines("check", store, "-o", ENCODER, "--input", str(tmp_path / "rows.parquet"))
+    assert first.startswith("columns  Spark reads 'odd', ")
+    assert first.endswith(f" as {read}")
+    assert parquet.of_dataset(str(tmp_path / "rows.parquet")).schema.field("odd").type == read
+
+
+def test_check_takes_a_file_as_spark_reads_it(tmp_path: Path) -> None:
+    """What differs in Arrow alone is nothing to speak of."""
+    kinds = {
+        "dictionary": (pa.dictionary(pa.int32(), pa.string()), pa.string()),
+        "large": (pa.large_string(), pa.string()),
+        "bytes": (pa.binary(4), pa.binary()),
+        "lists": (pa.list_(pa.float32(), 2), pa.list_(pa.float32())),
+        "seconds": (pa.timestamp("s"), pa.timestamp("us")),
+        "zone": (pa.timestamp("us", "Europe/Oslo"), pa.timestamp("us", "UTC")),
+        "map": (pa.map_(pa.string(), pa.large_string()), pa.map_(pa.string(), pa.string())),
+        "object": (pa.struct({"a": pa.large_binary()}), pa.struct({"a": pa.binary()})),
+        "wide": (pa.decimal256(20, 2), pa.decimal128(20, 2)),
+    }
+    pq.write_table(pa.table({name: pa.array([None], kind) for name, (kind, _) in kinds.items()}), tmp_path / "rows.parquet")
+    pq.write_table(pa.table({"old": pa.array([1], pa.timestamp("ns"))}), tmp_path / "old.parquet", use_deprecated_int96_timestamps=True)
+    found, old = parquet.of_dataset(str(tmp_path / "rows.parquet")), parquet.of_dataset(str(tmp_path / "old.parquet"))
+    assert dict(zip(found.schema.names, found.schema.types, strict=True)) == {name: kind for name, (_, kind) in kinds.items()}
+    assert (found.unreadable, found.otherwise, old.unreadable, old.schema.types) == ({}, [], {}, [pa.timestamp("us")])
+
+
+def test_check_goes_by_the_schema_that_spark_has_written(tmp_path: Path) -> None:
+    """As Spark does itself: an interval is a number in the file, a variant two binaries, and a vector of Spark ML a struct."""
+    ml = {
+        "type": "udt",
+        "class": "VectorUDT",
+        "sqlType": {"type": "struct", "fields": [{"name": "a`b", "type": "byte", "nullable": True, "metadata": {}}]},
+    }
+    kinds = {
+        "long": ("long", pa.int64(), pa.int64()),
+        "day": ("interval day to second", pa.int64(), pa.duration("us")),
+        "month": ("interval year to month", pa.int32(), pa.month_day_nano_interval()),
+        "variant": ("variant", pa.struct({"value": pa.binary(), "metadata": pa.binary()}), schemas.from_words("c variant").field(0).type),
+        "ml": (ml, pa.struct({"a`b": pa.int8()}), pa.struct({"a`b": pa.int8()})),
+        "list": (
+            {"type": "array", "elementType": "decimal(4,2)", "containsNull": True},
+            pa.list_(pa.decimal128(4, 2)),
+            pa.list_(pa.decimal128(4, 2)),
+        ),
+    }
+    described = {"type": "struct", "fields": [{"name": name, "type": kind, "nullable": True, "metadata": {}} for name, (kind, _, _) in kinds.items()]}
+    stored = pa.schema([(name, kind) for name, (_, kind, _) in kinds.items()], metadata={parquet.SPARKS_OWN: json.dumps(described)})
+    pq.write_table(stored.empty_table(), tmp_path / "rows.parquet")
+    found = parquet.of_dataset(str(tmp_path / "rows.parquet"))
+    assert dict(zip(found.schema.names, found.schema.types, strict=True)) == {name: kind for name, (_, _, kind) in kinds.items()}
+    assert found.unreadable == {
+        "month": "column 'month' has the type interval year to month, which Spark cannot hand to Python; drop it, or cast it to string"
+    }
+
+
+@pytest.mark.parametrize(
+    "words", ["void", "array<void>", "map<void,void>", "map<int,void>", "struct<>", "array<map<void,struct<>>>", "struct<a:struct<>>"]
+)
+def test_types_of_nothing_are_types(store: str, words: str) -> None:
+    """Spark prints them, for a column of empty lists, maps or structs."""
+    assert "payload  id, text, x" in lines("check", store, "-o", ENCODER, "--schema", f"id string, text string, x {words}")
 
 
 def test_check_ends_with_every_problem(store: str) -> None:

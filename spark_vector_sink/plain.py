@@ -7,8 +7,10 @@ that carries `JSON_MARK` holds JSON text, to be stored as the value that it stan
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
+
+from spark_vector_sink.errors import shorten
 
 RESERVED = "_sink"
 """The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run, deleted`."""
@@ -142,6 +146,56 @@ def is_below(name: str, keys: Collection[str]) -> bool:
 def is_spread(field: pa.Field) -> bool:
     """Whether the field's strings are JSON objects that stand for columns of their own."""
     return bool(field.metadata and field.metadata.get(b"vectorsink") == b"spread")
+
+
+def check_json(text: str, levels: int, careful: bool = True) -> Any:
+    """The value that JSON text stands for. Raises ValueError, with the reason, for what no payload can hold.
+
+    levels: how deep it may be nested. careful: False where the text is known not to match `SUSPICIOUS`, which takes half the time.
+    """
+    try:
+        value = (_CAREFUL if careful else _QUICK).decode(text)
+    except RecursionError:
+        raise ValueError(f"holds JSON that is nested deeper than {levels} levels") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"holds text that is no JSON ({error.msg}, at character {error.pos + 1:,})") from None
+    if careful:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("holds JSON with half a surrogate pair, which is no character") from None
+    if text.count("[") + text.count("{") > levels and _is_deeper(value, levels):
+        raise ValueError(f"holds JSON that is nested deeper than {levels} levels")
+    return value
+
+
+EXACT_DIGITS = 15
+"""Most decimal digits that every float64 gives back."""
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"holds JSON with the number {text}, which is not finite; make it null")
+    if len(text) > EXACT_DIGITS and Decimal(text) != Decimal(repr(number)):
+        raise ValueError(f"holds JSON with the number {shorten(text)}, of which a payload keeps {number!r}; round it, or cast it to string")
+    return number
+
+
+def _int64(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise ValueError(f"holds JSON with the integer {shorten(digits)}, which has more than 64 bits; cast it to string")
+    return int(digits)
+
+
+_QUICK, _CAREFUL = json.JSONDecoder(), json.JSONDecoder(parse_constant=_finite, parse_float=_finite, parse_int=_int64)
+SUSPICIOUS = r"[0-9]{19}|[eE][+-]?[0-9]{3}|NaN|Infinity|\\u"
+"""What JSON with a number or a character that no payload can hold has in it, and little other does."""
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (levels == 0 or any(_is_deeper(one, levels - 1) for one in inner))
 
 
 def values(array: pa.Array, field: pa.Field) -> list[Any]:

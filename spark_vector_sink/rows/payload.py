@@ -25,11 +25,8 @@ A null stays a null.
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,15 +34,12 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from spark_vector_sink.errors import shorten
-from spark_vector_sink.plain import JSON_MARK, is_json, json_texts
+from spark_vector_sink.plain import JSON_MARK, check_json, is_json, json_texts
 from spark_vector_sink.rows import times
 
 MOST_LEVELS = 30
 """Deepest nesting of a value. A server takes deeper objects, but from 33 levels on it can no longer answer with them over gRPC;
 an embedded store cannot replay its log from 124 levels on."""
-
-EXACT_DIGITS = 15
-"""Most decimal digits that every float64 gives back."""
 
 INTEGER_DIGITS = 18
 """Most digits that every int64 can hold."""
@@ -181,47 +175,8 @@ def _signed(array: pa.Array) -> pa.Array:
 def _checked_json(array: pa.Array) -> pa.Array:
     for text in array.to_pylist():
         if text is not None:
-            _check_json(text)
+            check_json(text, MOST_LEVELS)
     return array
-
-
-def _check_json(text: str) -> None:
-    """Raise ValueError for JSON that a payload cannot hold."""
-    try:
-        value = json.loads(text, parse_constant=_finite_number, parse_float=_finite_number, parse_int=_int64)
-    except RecursionError:
-        raise ValueError(f"holds JSON that is nested deeper than {MOST_LEVELS} levels") from None
-    except json.JSONDecodeError:
-        raise ValueError(f"holds {shorten(text)}, which is no JSON, and no payload either; make it null, or cast it to string") from None
-    if "\\u" in text:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeError:
-            raise ValueError("holds half a character of UTF-16, which is no text; remove it") from None
-    if text.count("[") + text.count("{") > MOST_LEVELS and _depth(value) > MOST_LEVELS:
-        raise ValueError(f"holds JSON that is nested deeper than {MOST_LEVELS} levels")
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
-
-
-def _int64(digits: str) -> int:
-    number = int(digits)
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"holds {digits}, which is no 64-bit integer; cast it to string")
-    return number
-
-
-def _finite_number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"holds {text}, which a payload cannot; make it null")
-    if len(text) > EXACT_DIGITS and Decimal(text) != Decimal(repr(number)):
-        raise ValueError(f"holds {shorten(text)}, of which a payload's number keeps {number!r}; round it, or cast it to string")
-    return number
 
 
 def _list(array: pa.Array, inner: pa.Field, plain: pa.DataType) -> pa.Array:

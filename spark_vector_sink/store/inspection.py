@@ -64,6 +64,9 @@ class Inspection:
     pending_runs: int = 0
     """of an embedded store: runs whose rows are safe in the directory, and are brought in, and counted, when the next job or search opens it"""
 
+    failed_runs: int = 0
+    """of an embedded store: runs whose rows could not be brought in, and are set aside in its folder `failed`, each with its REASON"""
+
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
         return asdict(self)
@@ -79,6 +82,9 @@ class Inspection:
         yield "documents", "unknown: the server does not count them" if self.documents is None else f"{self.documents:,}"
         if self.pending_runs:
             yield "pending", f"rows of {self.pending_runs} {'run' if self.pending_runs == 1 else 'runs'}; the next job or search brings them in"
+        if self.failed_runs:
+            runs = f"{self.failed_runs} {'run' if self.failed_runs == 1 else 'runs'}"
+            yield "failed", f"rows of {runs}, set aside in {self.name}/failed, each with its REASON; write them again, then remove that folder"
         if self.metadata.get("key"):
             yield "key", ", ".join(self.metadata["key"])
         for vector in self.vectors:

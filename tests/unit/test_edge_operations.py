@@ -268,13 +268,13 @@ class TestHow:
         target, run = place.prepare()
         (name,) = staged(target, run, *submit(document(1), document(2, 1)))
         path = place.name / "staging" / run / name
-        operations = list(read_operations(path, {"vector": 2}, 500))
+        operations = list(read_operations(path))
         assert [operation.kind for operation in operations] == ["replace", "replace"]
         content = path.read_bytes()
         for size in range(8, len(content) - 8, 8):
             path.write_bytes(content[:size])
             with pytest.raises((PermanentStoreError, pa.ArrowInvalid, OSError)):
-                list(read_operations(path, {"vector": 2}, 500))
+                list(read_operations(path))
 
 
 class TestVersions:
@@ -570,7 +570,7 @@ class Model:
                 self.there[step.id] = vector if step.what == "payload" else [step.tag, 1], keys | {"_sink": mine}
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     pass
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from spark_vector_sink.errors import CollectionError, StoreError
-from spark_vector_sink.store.edge import pages, pending, purge, staging, state, versions
+from spark_vector_sink.store.edge import failed, pages, pending, purge, staging, state, versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.edge.inspecting import inspect
@@ -77,12 +77,14 @@ class EdgeCollections:
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Bring in the run's staged files, and those of other runs that are pending; the number of points afterwards.
 
-        When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in.
+        When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in. Rows that nobody can bring in are
+        set aside (see `failed`), and PermanentStoreError says which and why.
         """
         directory = StoreDirectory(Path(target.name))
         if target.overwrites:
             return versions.fill(directory, target.physical, run, receipts, time.monotonic() + self._seconds)
         versions.check_serves(directory, target)
+        failed.check(directory, run)
         if receipts:
             staging.write_manifest(directory, run, target.physical, receipts)
         with self._locked(directory, _ROWS_ARE_SAFE) as deadline:

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.store.edge.layout import sync_directory
-from spark_vector_sink.store.edge.staged import REMOVE, TOUCH
+from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, UnfitError
 from spark_vector_sink.store.points import How, PointId
 from spark_vector_sink.store.store import FINGERPRINT
 
@@ -25,6 +24,7 @@ SKIP, WRITE, INTO, OLDER = range(4)
 SHRINK = 16
 """Added to WRITE or INTO: chunks of the document vanish."""
 
+_WORDS = {SKIP, WRITE, INTO, OLDER, WRITE + SHRINK, INTO + SHRINK}
 _LENGTH = struct.Struct("<I")
 _NEEDS_A_DOCUMENT = (How.PAYLOAD.value, How.PATCH.value)
 _NEEDS_A_POINT = (REMOVE, TOUCH)
@@ -116,8 +116,8 @@ class Decisions:
             self._made.append(made)
         made = self._made[self._next]
         self._next += 1
-        if len(made) != rows:
-            raise PermanentStoreError(f"{self._path} does not fit the staged files: a batch of {rows} points has {len(made)} decisions")
+        if len(made) != rows or not set(made) <= _WORDS:
+            raise UnfitError(f"{self._path.name} does not fit the staged files: a batch of {rows} points has other decisions in it")
         return made
 
     def sync(self) -> None:

@@ -6,18 +6,21 @@ with every opening, so none is called that could: one on a point that is not the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spark_vector_sink.errors import StoreError, said, shorten
 from spark_vector_sink.plain import RESERVED, is_spread
 from spark_vector_sink.store.edge.chunks import remove_chunks
 from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide, vectors_made_of
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.edge.points import dense_columns, payloads, point_ids, to_edge_points, to_edge_vectors
-from spark_vector_sink.store.edge.shard import qdrant_edge
-from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, read_operations
+from spark_vector_sink.store.edge.points import payloads, point_ids, to_edge_points, to_edge_vectors
+from spark_vector_sink.store.edge.shard import is_of_the_machine, qdrant_edge
+from spark_vector_sink.store.edge.sound import check_file
+from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, UnfitError, read_operations
 from spark_vector_sink.store.edge.state import sink_fields, stored
 from spark_vector_sink.store.points import How, PointId, id_of_text, plain_id
 
@@ -41,24 +44,42 @@ class Older:
         return Older(self.documents + other.documents, self.deletions + other.deletions, self.points + other.points)
 
 
-def ingest(shard: Any, files: Iterable[Path], facts: StoreFacts, log: Path) -> Older:
-    """Do what the files say, durably.
+def ingest(shard: Any, files: Sequence[Path], facts: StoreFacts, log: Path, alive: Callable[[], None] = lambda: None) -> Older:
+    """Do what the files say, durably. Nothing of them is done before all of them were looked at.
 
-    log: where this run's decisions are, or will be, written down.
+    log: where this run's decisions are, or will be, written down. alive: called before each file.
+    Raises UnfitError for what can never be brought in, whoever tries: then, in nearly every case, nothing was done. Any other error is of the moment.
     """
+    for path in files:
+        alive()
+        check_file(path, facts)
     edge, decisions = qdrant_edge(), Decisions(log)
     unflushed, older = 0, Older()
     for path in files:
-        for operation in read_operations(path, dense_columns(facts), _BATCH_POINTS):
-            older += _apply(edge, shard, operation, facts, decisions)
-            unflushed += operation.rows.num_rows
-            if unflushed >= _FLUSH_POINTS:
-                decisions.sync()
-                shard.flush()
-                unflushed = 0
+        alive()
+        for whole in read_operations(path):
+            for operation in whole.slices(_BATCH_POINTS):
+                with _refusals(path):
+                    older += _apply(edge, shard, operation, facts, decisions)
+                unflushed += operation.rows.num_rows
+                if unflushed >= _FLUSH_POINTS:
+                    decisions.sync()
+                    shard.flush()
+                    unflushed = 0
     decisions.sync()
     shard.flush()
     return older
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """What Qdrant Edge says against rows is said of their file; what it says of the machine it is on goes on as it is."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, UnfitError) and (isinstance(error, StoreError | OSError | MemoryError) or is_of_the_machine(error)):
+            raise
+        raise UnfitError(f"a point of {path.name} is refused: {shorten(said(error), 200)}; the points before it are in the store") from error
 
 
 def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> Older:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError
-from spark_vector_sink.store.edge import purge, staging, versions
+from spark_vector_sink.store.edge import failed, purge, staging, versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
 from spark_vector_sink.store.inspection import InspectedVersion, Inspection, points_are_documents
@@ -26,6 +26,7 @@ def inspect(name: str, seconds: float) -> Inspection:
         vectors=inspected_vectors({**facts.dense_vectors, **dict.fromkeys(facts.sparse_vectors)}, facts.metadata),
         versions=tuple(_inspected(directory, version, physical) for version in versions.found(directory)),
         payload_indexes=dict(facts.payload_indexes), metadata=dict(facts.metadata), pending_runs=len(staging.manifests(directory)),
+        failed_runs=failed.runs(directory),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ v2/version.json       of a version that an overwrite has made: whether it is who
 v1/shard/             the index, Qdrant Edge's own files
 staging/<run>/        RUN, STATE (what was there when the run began), the files of the run's tasks, and DECIDED while they are brought in
 pending/<run>.json    the run's manifest: its files are to be brought in
+failed/<run>/         a run that can never be brought in: its files, its MANIFEST, and the REASON
 """
 
 from __future__ import annotations
@@ -69,6 +70,13 @@ class StoreDirectory:
     def manifest(self, run: str) -> Path:
         return self.pending / f"{run}.json"
 
+    @property
+    def all_failed(self) -> Path:
+        return self.root / "failed"
+
+    def failed(self, run: str) -> Path:
+        return self.all_failed / run
+
     def version(self, physical: str) -> Path:
         return self.root / physical
 
@@ -102,7 +110,7 @@ class StoreDirectory:
         if names <= {"LOCK"}:
             return bool(names) and not self._lock_is_ours()
         others = {name for name in names if not re.fullmatch(VERSION, name)}
-        return not (others <= {"LOCK", "staging", "pending"} and self._lock_is_ours())
+        return not (others <= {"LOCK", "staging", "pending", "failed"} and self._lock_is_ours())
 
     def _lock_is_ours(self) -> bool:
         """An empty one is that of a process killed between making and marking it."""

@@ -7,11 +7,13 @@ import logging
 from dataclasses import asdict, replace
 from typing import Any
 
-from spark_vector_sink.errors import PermanentStoreError, shorten
+from spark_vector_sink.errors import PermanentStoreError, said, shorten
+from spark_vector_sink.store.edge import failed, staging
 from spark_vector_sink.store.edge import shard as edge
-from spark_vector_sink.store.edge import staging
 from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts, write_atomically, write_facts
+from spark_vector_sink.store.edge.staged import UnfitError
+from spark_vector_sink.store.edge.staging import Manifest
 
 log = logging.getLogger("spark_vector_sink")
 
@@ -27,33 +29,51 @@ def roll_forward(directory: StoreDirectory, physical: str, shard: Any, mine: str
     """Bring in every pending run, the earliest first. Of the run `mine`: what of it was older than what is there; None where it did not wait here. To
     others the same is left to read, in their folder.
 
+    A run that can never be brought in is set aside: it is said, and the next one comes; PermanentStoreError for `mine`, after all of them. What may go
+    better another time is raised as it comes, and the run stays.
     Killed anywhere in it, the next one does it again.
     """
     ours = None
     for manifest in staging.manifests(directory):
-        if manifest.version != physical:
+        if not manifest.fault and manifest.version != physical:
             if manifest.version != directory.current():  # of an append that was killed just when its version was replaced: as if it had ended before
                 log.warning(
                     f"the rows of run {manifest.run} are dropped: they were for {manifest.version} of {directory.root}, which has been replaced"
                 )
                 staging.end_run(directory, manifest.run)
             continue
-        facts = read_facts(directory, physical)
         try:
-            older = ingest(shard, staging.staged_files(directory, manifest), facts, directory.decisions_file(manifest.run))
-        except Exception as error:
-            path = directory.manifest(manifest.run)
-            raise PermanentStoreError(
-                f"the staged rows of run {manifest.run} cannot be brought into {directory.root}: {shorten(str(error), 200)}; "
-                f"put right what is wrong there, or remove {path} to give up those rows and write them again"
-            ) from error
+            older = _bring_in(directory, physical, shard, manifest)
+        except UnfitError as error:
+            shard.flush()  # what Qdrant Edge has refused, it would try again with every opening
+            line = failed.set_aside(directory, manifest.run, str(error))
+            if manifest.run != mine:
+                log.warning(line)
+        else:
+            if manifest.run == mine:
+                ours = older
+            elif older != Older():
+                write_atomically(directory.told_file(manifest.run), json.dumps(asdict(older)))
+            staging.end_run(directory, manifest.run)
         remember_points(directory, physical, shard)
-        if manifest.run == mine:
-            ours = older
-        elif older != Older():
-            write_atomically(directory.told_file(manifest.run), json.dumps(asdict(older)))
-        staging.end_run(directory, manifest.run)
+    if mine:
+        failed.check(directory, mine)
     return ours
+
+
+def _bring_in(directory: StoreDirectory, physical: str, shard: Any, manifest: Manifest) -> Older:
+    if manifest.fault:
+        raise UnfitError(manifest.fault)
+    facts, files = read_facts(directory, physical), staging.staged_files(directory, manifest)
+    try:
+        return ingest(shard, files, facts, directory.decisions_file(manifest.run))
+    except UnfitError:
+        raise
+    except Exception as error:
+        raise PermanentStoreError(
+            f"the rows of run {manifest.run} cannot be brought into {directory.root} now: {shorten(said(error), 200)}; they are safe there: "
+            "put right what is wrong, and open the store again, with a job or a search"
+        ) from error
 
 
 def told(directory: StoreDirectory, run: str) -> Older:

@@ -22,7 +22,7 @@ from spark_vector_sink.store.edge.layout import StoreFacts
 from spark_vector_sink.store.points import How, PointBatch, PointId
 
 _WITH_VECTORS = (How.REPLACE, How.MERGE)
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def to_record_batch(points: PointBatch, facts: StoreFacts) -> pa.RecordBatch:
@@ -38,7 +38,7 @@ def to_record_batch(points: PointBatch, facts: StoreFacts) -> pa.RecordBatch:
 def id_columns(ids: Sequence[PointId]) -> dict[str, pa.Array]:
     """The columns `id_number` and `id_uuid`; PermanentStoreError for what is no id."""
     for id in ids:
-        if not (_UUID.fullmatch(id) if isinstance(id, str) else 0 <= id < 2**64):
+        if not (re.fullmatch(UUID, id) if isinstance(id, str) else 0 <= id < 2**64):
             raise PermanentStoreError(f"{shorten(str(id))!r} is no point id: an unsigned 64-bit integer or a lower-case UUID is")
     numbers = pa.array([None if isinstance(id, str) else id for id in ids], pa.uint64())
     uuids = pa.array([id if isinstance(id, str) else None for id in ids], pa.string())
@@ -74,12 +74,8 @@ def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return rows
 
 
-def dense_columns(facts: StoreFacts) -> dict[str, int]:
-    """The dimension of each column with dense vectors, as far as it may be there."""
-    return {_column("vector", name, facts): dimension for name, (dimension, _) in facts.dense_vectors.items()}
-
-
-def _column(kind: str, name: str, facts: StoreFacts) -> str:
+def column_name(kind: str, name: str, facts: StoreFacts) -> str:
+    """The column of a vector, or of the one or the other half of a sparse one."""
     return kind if name not in facts.others else f"{kind}:{name}"
 
 
@@ -87,15 +83,15 @@ def _vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
     vectors: list[Any] = [{} for _ in range(batch.num_rows)]
     there, is_named = set(batch.schema.names), facts.names != {""}
     for name in facts.dense_vectors:
-        if (column_name := _column("vector", name, facts)) in there:
-            column = batch.column(column_name)
+        if (place := column_name("vector", name, facts)) in there:
+            column = batch.column(place)
             # lists: given numpy rows, Qdrant Edge takes twice as long
             rows = column.flatten().to_numpy().reshape(len(column), -1).tolist()
             vectors = [{**named, name: row} for named, row in zip(vectors, rows, strict=True)] if is_named else rows
     for name in facts.sparse_vectors:
-        if (column_name := _column("sparse_indices", name, facts)) in there:
+        if (place := column_name("sparse_indices", name, facts)) in there:
             # a row without entries has an empty vector, as on a server
-            indices, values = _lists(batch.column(column_name)), _lists(batch.column(_column("sparse_values", name, facts)))
+            indices, values = _lists(batch.column(place)), _lists(batch.column(column_name("sparse_values", name, facts)))
             for named, mine, weights in zip(vectors, indices, values, strict=True):
                 named[name] = edge.SparseVector(mine, weights)
     return vectors
@@ -123,7 +119,7 @@ def _vector_columns(points: PointBatch, facts: StoreFacts) -> dict[str, pa.Array
         if isinstance(rows, SparseVectors) != (name in facts.sparse_vectors):
             raise PermanentStoreError(f"the vector {name!r} of the embedded store is of the other kind, dense or sparse; write to another directory")
         made = _sparse_columns(rows) if isinstance(rows, SparseVectors) else {"vector": _dense_column(rows, facts.dense_vectors[name][0])}
-        columns |= {_column(kind, name, facts): column for kind, column in made.items()}
+        columns |= {column_name(kind, name, facts): column for kind, column in made.items()}
     return columns
 
 

@@ -26,6 +26,8 @@ _INDEXING_THRESHOLD_KB = 64_000
 several times as long as bringing the points in)."""
 
 
+_OF_THE_MACHINE = ("Service runtime error", "Inconsistent storage", "Out of memory", "Operation cancelled", "Timeout")
+
 TRY_LATER = "try again when it is free, or wait longer"
 
 
@@ -77,8 +79,22 @@ def opened(path: Path, deadline: float) -> Iterator[Any]:
         # what a process that was killed while optimizing has left; Qdrant Edge never looks at it again
         shutil.rmtree(path / "temp_segments", ignore_errors=True)
         yield shard
+    except BaseException as error:
+        if is_panic(error):
+            raise PermanentStoreError(f"the index {path} cannot be used: {shorten(str(error), 200)}") from error
+        raise
     finally:
         shard.close()
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether what Qdrant Edge raises may be gone when it is tried again: it has one class of errors, and tells them apart by their first words."""
+    return str(error).startswith(_OF_THE_MACHINE) or "os error" in str(error)
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether Qdrant Edge gave up: that is no Exception, and of a class that cannot be imported."""
+    return type(error).__name__ == "PanicException"
 
 
 def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
@@ -130,7 +146,9 @@ def _load(path: Path, deadline: float) -> Any:
     while True:
         try:
             return edge.EdgeShard.load(str(path))
-        except Exception as error:  # Qdrant Edge raises nothing more precise
+        except BaseException as error:  # Qdrant Edge raises nothing more precise
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
             if "WouldBlock" not in str(error):
                 raise PermanentStoreError(f"the index {path} cannot be opened: {shorten(str(error), 200)}") from error
             if time.monotonic() >= deadline:

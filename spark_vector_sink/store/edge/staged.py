@@ -10,18 +10,23 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 
-from spark_vector_sink.errors import PermanentStoreError
+from spark_vector_sink.errors import PermanentStoreError, StoreError, said, shorten
 from spark_vector_sink.store.edge.layout import publish
 
 REMOVE, TOUCH = "remove", "touch"
 _END = "end"
 _KEY = b"vectorsink"
+
+
+class UnfitError(PermanentStoreError):
+    """Staged rows that can never be brought in, whoever tries."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,10 @@ class Operation:
     kind: str
     rows: pa.RecordBatch
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def slices(self, most: int) -> Iterator[Operation]:
+        """The same, at most `most` points at a time."""
+        yield from (Operation(self.kind, self.rows.slice(start, most), self.fields) for start in range(0, self.rows.num_rows, most))
 
 
 class StagedFile:
@@ -74,23 +83,34 @@ class StagedFile:
         self._writer, self._schema = pa.ipc.new_stream(self._file, schema), schema
 
 
-def read_operations(path: Path, dimensions: Mapping[str, int], most: int) -> Iterator[Operation]:
-    """What a staged file holds, at most `most` points at a time; the file is mapped, not read as a whole. dimensions: of each column of dense vectors."""
-    with pa.memory_map(str(path)) as source:
-        while source.tell() < source.size():
-            with pa.ipc.open_stream(source) as stream:
-                said = json.loads(stream.schema.metadata[_KEY])
-                if said["kind"] == _END:
-                    return
-                _check_dimensions(path, stream.schema, dimensions)
-                for batch in stream:
-                    for start in range(0, batch.num_rows, most):
-                        yield Operation(said["kind"], batch.slice(start, most), said.get("fields", {}))
-    raise PermanentStoreError(f"staged file {path} ends too early: {path.stat().st_size:,} bytes of it are there")
+def read_operations(path: Path) -> Iterator[Operation]:
+    """What a staged file holds; it is mapped, not read as a whole. UnfitError where it is none."""
+    with damage(path):
+        yield from _operations(path)
 
 
-def _check_dimensions(path: Path, schema: pa.Schema, dimensions: Mapping[str, int]) -> None:
-    for column in schema:
-        if column.name.partition(":")[0] == "vector" and column.type.list_size != dimensions.get(column.name):
-            stored = dimensions.get(column.name, "none")
-            raise PermanentStoreError(f"staged file {path} holds vectors of {column.type.list_size} dimensions, but the store those of {stored}")
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with reading a staged file is said as an UnfitError, but for what is the machine's fault: that may be gone the next time."""
+    try:
+        yield
+    except (StoreError, MemoryError):
+        raise
+    except Exception as error:
+        of_the_system = isinstance(error, OSError) and error.errno is not None  # Arrow's own have no number
+        if of_the_system and path.is_file():
+            raise
+        raise UnfitError(f"{path.name} " + ("is not there" if of_the_system else f"is damaged: {shorten(said(error), 200)}")) from error
+
+
+def _operations(path: Path) -> Iterator[Operation]:
+    if size := path.stat().st_size:
+        with pa.memory_map(str(path)) as source:
+            while source.tell() < source.size():
+                with pa.ipc.open_stream(source) as stream:
+                    said = json.loads(stream.schema.metadata[_KEY])
+                    if said["kind"] == _END:
+                        return
+                    for batch in stream:
+                        yield Operation(said["kind"], batch, dict(said.get("fields", {})))
+    raise UnfitError(f"{path.name} ends too early: {size:,} bytes of it are there")

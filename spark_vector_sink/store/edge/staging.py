@@ -7,26 +7,33 @@ next brings them in, and doing that twice does no harm, because the same ids are
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.store.edge.layout import StoreDirectory, write_atomically
+from spark_vector_sink.errors import PermanentStoreError, shorten
+from spark_vector_sink.store.edge.layout import VERSION, StoreDirectory, write_atomically
 
+STAGED_FILE = r"[\w.-]+\.arrow"
 _STALE_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files of one run that are to be brought in. `created` orders manifests: nanoseconds, ever greater in one store."""
+    """The files of one run that are to be brought in. `created` orders manifests: nanoseconds, ever greater in one store.
+
+    fault: why it cannot be understood; the others but `run` say nothing then.
+    """
 
     run: str
     version: str
     created: int
     files: tuple[str, ...]
+    fault: str = ""
 
 
 def begin_run(directory: StoreDirectory, run: str) -> None:
@@ -57,7 +64,9 @@ def write_manifest(directory: StoreDirectory, run: str, version: str, files: Seq
     check_staged(directory, run, distinct)
     newest = max((manifest.created for manifest in pending), default=0)
     manifest = Manifest(run, version, max(time.time_ns(), newest + 1), distinct)
-    write_atomically(directory.manifest(run), json.dumps(asdict(manifest), indent=2) + "\n")
+    write_atomically(
+        directory.manifest(run), json.dumps({name: value for name, value in asdict(manifest).items() if name != "fault"}, indent=2) + "\n"
+    )
 
 
 def check_staged(directory: StoreDirectory, run: str, names: Sequence[str]) -> None:
@@ -114,11 +123,24 @@ def last_change(folder: Path) -> float:
 
 def _read_manifest(path: Path) -> Manifest | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Manifest(**{**values, "files": tuple(values["files"])})
+        return _manifest(path.stem, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:  # another process has just brought it in
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
         raise PermanentStoreError(
-            f"the manifest {path} cannot be read ({type(error).__name__}); remove it to give up the rows of that run, then write them again"
+            f"the manifest {path} cannot be read ({error.strerror}); correct its permissions, or those of its directory"
         ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        return Manifest(path.stem, "", 0, (), f"its manifest is damaged: {type(error).__name__}: {shorten(str(error))}")
+
+
+def _manifest(run: str, values: Any) -> Manifest:
+    """ValueError, TypeError or KeyError where the values are none of a manifest of this run."""
+    made = Manifest(values["run"], values["version"], values["created"], tuple(values["files"]))
+    if made.run != run:
+        raise ValueError(f"it names another run, {made.run!r}")
+    if not (re.fullmatch(VERSION, made.version) and isinstance(made.created, int) and made.files):
+        raise ValueError("it does not say which files belong to which version, and since when")
+    if wrong := [name for name in made.files if not re.fullmatch(STAGED_FILE, name)]:
+        raise ValueError(f"{wrong[0]!r} is no staged file")
+    return made

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from spark_vector_sink.errors import PermanentStoreError
+from spark_vector_sink.errors import PermanentStoreError, shorten
+from spark_vector_sink.store.edge import sound
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
 from spark_vector_sink.store.edge.points import id_columns, to_record_batch
 from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, StagedFile
@@ -53,10 +55,18 @@ class EdgeStore:
         """Nothing is ever on its way: the driver brings in what was staged in this order."""
 
     def submit(self, points: PointBatch) -> Sent:
-        """Append the points to the task's file, after a look at ids and lengths: one point that the index refuses would stand in the way of every later run."""
-        if len(points):
-            self._stage(Operation(points.how.value, to_record_batch(points, self._facts)))
-        return Sent()
+        """Append the points to the task's file, but for those that the index would not take, which are refused."""
+        if not len(points):
+            return Sent()
+        operation = Operation(points.how.value, to_record_batch(points, self._facts))
+        if wrong := sound.form_fault(operation, self._facts):
+            raise PermanentStoreError(f"the embedded store does not take these points: {wrong}; this is a defect of the sink, please report it")
+        refused = sound.unreadable_rows(operation.rows) or sound.unfit_rows(operation)
+        if not refused:
+            self._stage(operation)
+            return Sent()
+        others = self.submit(points.take(np.delete(np.arange(len(points)), list(refused))))
+        return Sent({points.ids[row]: reason for row, reason in refused.items()} | others.refused)
 
     def delete(self, removal: Removal) -> Sent:
         """Append the removal to the task's file."""
@@ -100,7 +110,6 @@ class EdgeStore:
     def _disk_errors(self, done: str) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            raise PermanentStoreError(
-                f"points cannot be {done} in {self._folder} on host {socket.gethostname()}: {error.strerror or error}"
-            ) from error
+        except (OSError, pa.ArrowException) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
+            raise PermanentStoreError(f"points cannot be {done} in {self._folder} on host {socket.gethostname()}: {reason}") from error

@@ -11,12 +11,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from spark_vector_sink.errors import CollectionError, PermanentStoreError
+from spark_vector_sink.errors import CollectionError, PermanentStoreError, said, shorten
 from spark_vector_sink.store import versions
 from spark_vector_sink.store.edge import shard as edge
 from spark_vector_sink.store.edge import staging
@@ -59,19 +59,18 @@ def fill(directory: StoreDirectory, physical: str, run: str, names: Sequence[str
     """Bring the run's staged files into its own version. Doing it again changes nothing."""
     check_is_ours(directory, physical, run)
     staging.check_staged(directory, run, names)
-    facts = read_facts(directory, physical)
+    facts, files = read_facts(directory, physical), [directory.staging(run) / name for name in dict.fromkeys(names)]
     with edge.opened(directory.shard(physical), deadline) as shard:
-        older = ingest(shard, _with_signs_of_life(directory, physical, run, names), facts, directory.decisions_file(run))
+        try:
+            older = ingest(shard, files, facts, directory.decisions_file(run), alive=partial(os.utime, directory.version_file(physical)))
+        except Exception as error:
+            raise PermanentStoreError(
+                f"the rows of run {run} cannot be brought into {directory.version(physical)}: {shorten(said(error), 200)}"
+            ) from error
         shard.optimize()
         points = edge.count(shard)
     write_facts(directory, physical, replace(facts, points=points))
     return Finished(points, older.documents, older.deletions, older.points)
-
-
-def _with_signs_of_life(directory: StoreDirectory, physical: str, run: str, names: Sequence[str]) -> Iterator[Path]:
-    for name in dict.fromkeys(names):
-        os.utime(directory.version_file(physical))
-        yield directory.staging(run) / name
 
 
 def switch(directory: StoreDirectory, physical: str, run: str, replaced: str | None, keep: int, settle: Callable[[str], None]) -> None:

@@ -93,11 +93,6 @@ def json_texts(array: pa.Array) -> pa.Array:
     return array.flatten()[0] if pat.is_struct(array.type) else array
 
 
-def as_json(array: pa.Array) -> pa.Array:
-    """A column with the JSON text of each variant in its place, as deep as they lie."""
-    return mapped(array, pa.field("", array.type), lambda field: field.type == VARIANT, json_texts)
-
-
 def mapped(array: pa.Array, field: pa.Field, is_meant: Callable[[pa.Field], bool], made: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """A column with others in place of those that are meant, within structs, lists and maps too. field: what `is_meant` is asked about."""
     if is_meant(field):

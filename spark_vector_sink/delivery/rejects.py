@@ -18,12 +18,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
-import pyarrow.types as pat
 
 from spark_vector_sink.delivery.places import located, shown
+from spark_vector_sink.delivery.readable import METADATA, readable
 from spark_vector_sink.errors import RejectsError
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.plain import as_json
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.rows.bad import LONG_TEXT, BadRow
 from spark_vector_sink.rows.columns import REJECT_COLUMNS
@@ -185,62 +184,11 @@ def _staging(root: str, run: str) -> str:
 
 
 def _batch(rows: pa.RecordBatch, bad: Sequence[BadRow]) -> pa.RecordBatch:
-    """These rows, as they came, with what is wrong with each."""
-    kinds = {
-        field.name: kind
-        for field in rows.schema
-        if field.name not in REJECT_COLUMNS and (kind := _stored(as_json(rows.column(field.name)[:0]).type)) is not None
-    }
-    places = pa.array([one.row for one in bad], pa.int64())
-    columns = {}
-    for name, kind in kinds.items():
-        column = as_json(rows.column(name).take(places))
-        if pat.is_dictionary(column.type):
-            column = column.dictionary.take(column.indices)
-        columns[name] = column if kind == column.type else column.cast(kind, safe=False)
+    """These rows, as Spark reads them, with what is wrong with each."""
+    names, columns = readable(rows, pa.array([one.row for one in bad], pa.int64()), REJECT_COLUMNS)
     said = ([one.key for one in bad], [one.kind for one in bad], [str(one.error()) for one in bad])
-    columns |= {name: pa.array(texts, pa.string()) for name, texts in zip(REJECT_COLUMNS, said, strict=True)}
-    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-
-
-def _stored(kind: pa.DataType) -> pa.DataType | None:
-    """The type in which Spark reads a column back from Parquet, and writes it to the same payload; None for what Parquet cannot hold, such as a
-    struct without fields, and an interval of months."""
-    if pat.is_null(kind):
-        return pa.string()
-    if pat.is_time(kind):
-        return pa.time64("us")
-    if pat.is_duration(kind):
-        return pa.int64() if kind.unit == "us" else kind
-    if pat.is_dictionary(kind):
-        return _stored(kind.value_type)
-    if pat.is_decimal(kind) and not 0 <= kind.scale <= kind.precision:
-        scale = max(kind.scale, 0)
-        digits = max(kind.precision - min(kind.scale, 0), scale)
-        return pa.decimal128(digits, scale) if digits <= 38 else pa.decimal256(digits, scale) if digits <= 76 else None
-    if kind == pa.month_day_nano_interval() or not _is_simple(kind):
-        return None
-    inner = [_stored(kind.field(i).type) for i in range(kind.num_fields)]
-    if None in inner or (pat.is_struct(kind) and not inner):
-        return None
-    if pat.is_list(kind):
-        return pa.list_(inner[0])
-    if pat.is_large_list(kind):
-        return pa.large_list(inner[0])
-    if pat.is_fixed_size_list(kind):
-        return pa.list_(inner[0], kind.list_size)
-    if pat.is_map(kind):
-        return pa.map_(_stored(kind.key_type), _stored(kind.item_type))
-    return pa.struct([(kind.field(i).name, of) for i, of in enumerate(inner)]) if pat.is_struct(kind) else kind
-
-
-def _is_simple(kind: pa.DataType) -> bool:
-    """Whether Arrow can take rows of it, and write them to Parquet."""
-    return kind.id not in {getattr(pa.lib, f"Type_{name}", None) for name in _OUTSIDE_OF_PARQUET}
-
-
-_OUTSIDE_OF_PARQUET = ("RUN_END_ENCODED", "SPARSE_UNION", "DENSE_UNION", "STRING_VIEW", "BINARY_VIEW", "LIST_VIEW", "LARGE_LIST_VIEW")
-"""Types that Spark never hands over; not every version of Arrow has them."""
+    columns += [pa.array(texts, pa.string()) for texts in said]
+    return pa.RecordBatch.from_arrays(columns, names=[*names, *REJECT_COLUMNS]).replace_schema_metadata(METADATA)
 
 
 @contextmanager

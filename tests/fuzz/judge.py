@@ -25,7 +25,7 @@ from tests.fuzz import values
 from tests.fuzz.arenas import Arena, Found, Points, Stage
 from tests.fuzz.case import Case
 from tests.fuzz.options import SECRET
-from tests.fuzz.oracle import REJECT_COLUMNS, Expected, Row, expect
+from tests.fuzz.oracle import REJECT_COLUMNS, Expected, Row, UnfitError, expect, plain
 from tests.fuzz.types import DAY, TICKS
 
 CLOSE = 1e-5
@@ -352,6 +352,8 @@ def canonical(kind: pa.DataType, raw: Any) -> Any:
         return None
     if pat.is_dictionary(kind):
         return canonical(kind.value_type, raw)
+    if pat.is_struct(kind) and not kind.num_fields:
+        return []
     if pat.is_struct(kind):
         return tuple(canonical(kind.field(i).type, raw[i]) for i in range(kind.num_fields))
     if pat.is_map(kind):
@@ -362,8 +364,12 @@ def canonical(kind: pa.DataType, raw: Any) -> Any:
         return struct.pack("<d", raw)
     if pat.is_date64(kind):
         return raw // (DAY * 1000)
-    if pat.is_time(kind):
-        return (abs(raw) * 10**6 // TICKS[kind.unit]) * (1 if raw > 0 else -1)  # Spark's have no more, and it reads no other from Parquet
+    if (
+        pat.is_time(kind)
+        or (pat.is_timestamp(kind) and kind.unit == "ns")
+        or (pat.is_decimal(kind) and max(kind.precision - min(0, kind.scale), kind.scale) > 38)
+    ):
+        return _as_text(kind, raw)
     if pat.is_decimal(kind):
         return raw * 10 ** -min(0, kind.scale)
     if pat.is_timestamp(kind):
@@ -371,6 +377,14 @@ def canonical(kind: pa.DataType, raw: Any) -> Any:
     if pat.is_duration(kind):
         return raw * 10**6 // TICKS[kind.unit]
     return raw
+
+
+def _as_text(kind: pa.DataType, raw: Any) -> bytes:
+    """Of a type that Spark reads from no Parquet file: what a payload has of it, or its ticks where that has nothing."""
+    try:
+        return str(plain(kind, raw)).encode()
+    except UnfitError:
+        return str(raw).encode()
 
 
 def _short(value: Any) -> str:

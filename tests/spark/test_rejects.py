@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as f
+from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from spark_vector_sink.spark import write
 from tests.fake_server import FakeServer
+from tests.spark import test_types
 from tests.spark.encoders import HASH
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, Server, hashed, save
 
@@ -56,3 +60,80 @@ def test_a_job_that_fails_has_no_rejects(spark: SparkSession, fake_server: FakeS
         write(spark.sql(ROWS), "articles", url=fake_server.url, encoder=HASH, rejects_path=f"{tmp_path}/r", max_rejects="50%")
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"_failed"}
     assert spark.read.parquet(*(str(path) for path in (tmp_path / "r" / "_failed").iterdir())).count() == 5
+
+
+def test_every_type_is_read_with_default_settings(spark: SparkSession, fake_server: FakeServer, tmp_path: Path) -> None:
+    """Whatever a column holds, a Spark that nothing was set in reads the rejects, and writes from them what the good rows would have been."""
+    place, folder, rejecting = Server(fake_server), f"{tmp_path}/rejects", {"on_bad_row": "reject", "rejects_path": f"{tmp_path}/rejects"}
+    spark.conf.set("spark.sql.timeType.enabled", "true")  # as in test_types
+    try:
+        bad = test_types.rows(spark).withColumn("text", f.lit(None).cast("string"))
+        assert write(bad, place.name, **place.options, encoder=HASH, **rejecting).rejected == 3
+    finally:
+        spark.conf.unset("spark.sql.timeType.enabled")
+
+    read = plain(spark).read.parquet(folder)
+    assert read.count() == 3
+    mended = read.withColumn("text", f.lit("text")).selectExpr(
+        *(f"parse_json({name}) AS {name}" if name.startswith("variant") else name for name in read.columns)
+    )
+    write(mended, place.name, **place.options, encoder=HASH)
+    payloads = {key: payload for key, (_, payload) in place.points().items()}
+    expected = {name: case.stored for name, case in test_types.PRESENT.items()}
+    assert json.dumps(payloads[2], sort_keys=True) == json.dumps(expected | {"id": 2, "text": "text"}, sort_keys=True)
+    assert payloads[1] == dict.fromkeys(expected) | {"id": 1, "text": "text"}
+
+
+NAMES = [
+    "Name",
+    "name",
+    "NAME",
+    "name_2",
+    "a b",
+    "a.b",
+    "a`b",
+    "x,y;{z}(1)",
+    "l\ni\tn=e",
+    "_REJECT_KEY",
+    "_metadata",
+    "ä",
+    "Ä",
+    "\u200b",
+    "日本",
+    "'\"\\",
+    "%/:",
+]
+READ = ["Name", "name_3", "NAME_4", "name_2", *NAMES[4:9], "_REJECT_KEY_2", "_metadata", "ä", "Ä_2", *NAMES[13:]]
+
+
+def test_every_name_is_read_with_default_settings(spark: SparkSession, fake_server: FakeServer, tmp_path: Path) -> None:
+    """Whatever the columns and the fields of structs are called, also where names differ in case only."""
+    place, folder, rejecting = Server(fake_server), f"{tmp_path}/rejects", {"on_bad_row": "reject", "rejects_path": f"{tmp_path}/rejects"}
+    inner = StructType([StructField(name, StringType()) for name in ("A", "a")])
+    kind = StructType(
+        [
+            StructField("id", LongType()),
+            *(StructField(name, StringType()) for name in NAMES),
+            StructField("inner", inner),
+            StructField("text", StringType()),
+        ]
+    )
+    row = (7, *NAMES, ("A", "a"), None)
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        write(spark.createDataFrame([row], kind).coalesce(1), place.name, **place.options, encoder=HASH, **rejecting)
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+
+    read = plain(spark).read.parquet(folder)
+    assert read.columns == ["id", *READ, "inner", "text", "_reject_key", "_reject_reason", "_reject_message"]
+    assert [read.first()[name] for name in READ] == NAMES
+    write(read.fillna("mended", "text"), place.name, **place.options, encoder=HASH)
+    assert place.points()[7][1] == {"id": 7, **dict(zip(READ, NAMES, strict=True)), "inner": {"A": "A", "a_2": "a"}, "text": "mended"}
+
+
+def plain(spark: SparkSession) -> SparkSession:
+    """The same Spark with no setting of any test."""
+    session = spark.newSession()
+    session.conf.set("spark.sql.parquet.datetimeRebaseModeInRead", "EXCEPTION")  # the default of Spark 3, which is the stricter one
+    return session

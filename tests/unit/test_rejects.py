@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -75,10 +76,10 @@ def test_rows_are_as_they_came(tmp_path: Path) -> None:
     )
     table = kept(tmp_path, batch, 0)
     assert table.drop_columns(["_reject_reason", "_reject_message"]).to_pylist()[0] | {"list": None} == {
-        "id": 1, "list": None, "map": [("a", 1)], "struct": {"a": time(1)}, "none": None, "nones": [None], "duration": 1_000_000, "decimal": None,
-        "_reject_key": "0",
+        "id": 1, "list": None, "map": [("a", 1)], "struct": {"a": "01:00:00.000000"}, "none": None, "nones": [None], "duration": 1_000_000, "decimal": None,
+        "empty": [], "_reject_key": "0",
     }  # fmt: skip
-    assert (table.schema.field("none").type, table.schema.field("struct").type.field(0).type) == (pa.string(), pa.time64("us"))
+    assert (table.schema.field("none").type, table.schema.field("empty").type) == (pa.string(), pa.map_(pa.string(), pa.string()))
 
 
 def test_any_type_is_kept_or_left_out(tmp_path: Path) -> None:
@@ -99,6 +100,45 @@ def test_any_type_is_kept_or_left_out(tmp_path: Path) -> None:
     assert table.column_names == ["words", "lists", "decimal", "small", "_reject_key", "_reject_reason", "_reject_message"]
     assert table.column("words").cast(pa.binary()).to_pylist() == [b"a\xff"]
     assert table.select(["lists", "decimal", "small"]).to_pylist() == [{"lists": ["x"], "decimal": Decimal(1200), "small": [Decimal("0.00012")]}]
+
+
+def test_types_that_spark_does_not_have(tmp_path: Path) -> None:
+    """They are kept as the text of their payload, or in the next type that Spark has; a value that a payload refuses can be seen in it."""
+    batch = pa.record_batch(
+        {
+            "nanos": pa.array([1, None], pa.timestamp("ns", "UTC")),
+            "time": pa.array([1, 86_400], pa.time32("s")),
+            "exact": pa.array([1, 1000], pa.time64("ns")),
+            "wide": pa.array([Decimal("12345678901234567890123456789012345678901.50"), None], pa.decimal256(60, 2)),
+            "half": pa.array([np.float16(0.5), None], pa.float16()),
+            "map": pa.array([[("a", None)], None], pa.map_(pa.string(), pa.null())),
+            "times": pa.array([[(time(1), [{"a": {}}])], None], pa.map_(pa.time64("us"), pa.list_(pa.struct([("a", pa.struct([]))])))),
+            "fixed": pa.array([[time(1), None], None], pa.list_(pa.time64("us"), 2)),
+        }
+    )
+    table = kept(tmp_path, batch, 0, 1)
+    assert table.drop_columns(["_reject_key", "_reject_reason", "_reject_message"]).to_pylist() == [
+        {
+            "nanos": "1970-01-01T00:00:00.000000001Z", "time": "00:00:01.000000", "exact": "1", "wide": "12345678901234567890123456789012345678901.50",
+            "half": 0.5, "map": [("a", None)], "times": [("01:00:00.000000", [{"a": []}])], "fixed": ["01:00:00.000000", None],
+        },
+        {"nanos": None, "time": "86400", "exact": "00:00:00.000001", "wide": None, "half": None, "map": None, "times": None, "fixed": None},
+    ]  # fmt: skip
+    assert table.schema.field("half").type == pa.float32()
+
+
+def test_names_that_differ_in_case_only(tmp_path: Path) -> None:
+    """The first one stays, a later one gets a number that no other column has; those of an earlier reject give way to the new ones."""
+    names = ["a", "A", "a_2", "A_3", "_Reject_Key", "_reject_key", "s"]
+    struct = pa.array([("x", "y", "z")], pa.struct([("b", pa.string()), ("B", pa.string()), ("b", pa.string())]))
+    table = kept(tmp_path, pa.RecordBatch.from_arrays([pa.array([name]) for name in names[:-1]] + [struct], names=names), 0)
+    assert table.column_names == ["a", "A_4", "a_2", "A_3", "_Reject_Key_2", "s", "_reject_key", "_reject_reason", "_reject_message"]
+    assert table.column("s").to_pylist() == [{"b": "x", "B_2": "y", "b_3": "z"}]
+
+
+def test_rows_without_columns(tmp_path: Path) -> None:
+    """What is said of them is kept."""
+    assert kept(tmp_path, pa.RecordBatch.from_struct_array(pa.array([{}] * 2, pa.struct([]))), 1).to_pylist()[0]["_reject_key"] == "1"
 
 
 def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:

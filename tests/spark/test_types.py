@@ -101,6 +101,16 @@ CASES = {
     "variant_text": Case("""parse_json('"a \\\\"text\\\\""')""", 'a "text"', since=(4, 0)),
     "variant_number": Case("parse_json('-7')", -7, since=(4, 0)),
     "variant_json_null": Case("parse_json('null')", None, since=(4, 0)),
+    "variant_date": Case("CAST(DATE'2024-02-29' AS VARIANT)", "2024-02-29", since=(4, 0)),
+    "variants": Case("array(parse_json('1'), NULL, parse_json('{}'))", [1, None, {}], since=(4, 0)),
+    "variant_in_objects": Case("named_struct('m', map('k', parse_json('[null]')))", {"m": {"k": [None]}}, since=(4, 0)),
+    # types of nothing
+    "map_of_nothing": Case("map()", {}),
+    "array_of_nothing": Case("array()", []),
+    "struct_of_nothing": Case("struct()", {}),
+    "nothing_in_objects": Case(
+        "named_struct('m', map(), 'a', array(map(), map()), 'n', NULL, 's', array(struct()))", {"m": {}, "a": [{}, {}], "n": None, "s": [{}]}
+    ),
 }
 REFUSED = {
     "interval_year_month": "INTERVAL '1-2' YEAR TO MONTH",
@@ -179,7 +189,10 @@ KEYS = {
     "date": Case("DATE'2024-02-29'", "2024-02-29"),
     "timestamp": Case("TIMESTAMP'2024-02-29 07:30:00'", "2024-02-29T12:30:00.000000Z"),
     "decimal": Case("CAST(1.50 AS DECIMAL(5, 2))", "1.50"),
-    "decimal_integer": Case("CAST(7 AS DECIMAL(18, 0))", "7"),
+    "decimal_integer": Case("CAST(7 AS DECIMAL(18, 0))", 7),
+    "decimal_unsigned": Case("CAST(18446744073709551615 AS DECIMAL(20, 0))", 2**64 - 1),
+    "decimal_negative": Case("CAST(-7 AS DECIMAL(20, 0))", "-7"),
+    "decimal_wide": Case("CAST(18446744073709551616 AS DECIMAL(38, 0))", "18446744073709551616"),
     "boolean": Case("true", "true"),
 }
 

@@ -186,18 +186,22 @@ def abandon(plan: Plan, reports: Sequence[PartitionReport], partitions: int | No
         if plan.spec.overwrite
         else "what was written is right; run the job again when the cause is gone, and it completes it"
     )
+    none_written = False
     try:
         with stores.collections(plan.options, plan.place) as collections:
-            stands = collections.abandon(target_of(plan), plan.run) or stands
+            found = collections.abandon(target_of(plan), plan.run)
+        stands, none_written = found.stands or stands, found.none_written
     except Exception as left:  # why the job failed is what people must hear of, whatever becomes of its remains
         stands += f"; what it has left there was not removed: {said(left)}"
     parts.append(stands)
-    return _failed(plan, reports, "; ".join(parts))
+    return _failed(plan, reports, "; ".join(parts), none_written)
 
 
-def _failed(plan: Plan, reports: Sequence[PartitionReport], error: str) -> WriteReport:
+def _failed(plan: Plan, reports: Sequence[PartitionReport], error: str, none_written: bool = False) -> WriteReport:
     total = _report(plan, reports)
     total.error = error
+    if none_written:
+        total.written = total.points = total.deleted = 0
     _discard_rejects(plan, total)
     _save(total, plan.options.report_path)
     return total

@@ -120,6 +120,15 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Left:
+    """How a failed run leaves things. stands: a sentence about that, "" where nothing is to be said beside the usual. none_written: whether it is known
+    that what its tasks have counted as written is not there."""
+
+    stands: str = ""
+    none_written: bool = False
+
+
+@dataclass(frozen=True)
 class Probe:
     """A point as the store gives it back. vectors: the length of each, by name; 0 where it holds none, or something else than finite numbers.
     fields: the keys of its payload. found: whether a search by its own vector answers. deleted: whether it is a tombstone."""
@@ -220,10 +229,10 @@ class Collections(Protocol):
         Raises PermanentStoreError, which says that all points are written, where the store is away, or shows no progress, for `retry_max_seconds`.
         """
 
-    def abandon(self, target: Target, run: str) -> str:
+    def abandon(self, target: Target, run: str) -> Left:
         """Clean up after a failed run. Never deletes points: tasks may still be running.
 
-        Returns a sentence about what an overwrite's name stands for now, where that is not what it was; else "".
+        Returns what an overwrite's name stands for now, where that is not what it was, and what became of rows that cannot be brought in.
         """
 
     def metadata(self, name: str) -> Mapping[str, Any]:

@@ -400,7 +400,11 @@ class TestSetAside:
             sink.run(plan, lambda plan: [sink.write_partition(plan, vectors(3).to_batches(), sink.Task(partition=0))])
         (line,) = said()
         assert line.startswith("failed after")
-        assert "a fault; the run is set aside in" in json.loads((tmp_path / "report.json").read_text())["error"]
+        assert "with 0 points of 3 rows written" in line
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert (report["written"], report["points"]) == (0, 0)
+        assert "a fault; the run is set aside in" in report["error"]
+        assert report["error"].endswith("; run the job again")
         monkeypatch.undo()
         assert place.write(vectors(2)).stored_points == 2
         assert said() == []

@@ -25,7 +25,7 @@ from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.pages import Page
 from spark_vector_sink.store.question import Filter, SparseQuery, check_question
 from spark_vector_sink.store.remembered import fingerprint_field
-from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Probe, Target
+from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Left, Probe, Target
 from spark_vector_sink.store.versions import moved_already
 
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
@@ -125,12 +125,14 @@ class EdgeCollections:
         """Nothing to wait for: `finish` builds the index itself, so everything is searchable when it returns."""
         return 0.0
 
-    def abandon(self, target: Target, run: str) -> str:
+    def abandon(self, target: Target, run: str) -> Left:
         """Remove what the failed run has staged, unless it is pending already, and the version that it was to fill."""
         directory = StoreDirectory(Path(target.name))
         moved = target.overwrites and versions.abandon(directory, target.physical, run)
         staging.drop_staging(directory, run)
-        return moved_already(target.name) if moved else ""
+        if failed.reason(directory, run):
+            return Left("run the job again", none_written=True)
+        return Left(moved_already(target.name) if moved else "")
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
         directory = StoreDirectory(Path(target.name))

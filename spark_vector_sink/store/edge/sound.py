@@ -78,7 +78,7 @@ def unfit_rows(operation: Operation) -> dict[int, str]:
         for place, field in enumerate(kind):
             if field.name == RESERVED:
                 looks.append((payload.field(place), _ours_fault))
-            elif _is_looked_at(field):
+            if _is_looked_at(field):
                 looks.append((payload.field(place), partial(_fault, field, 1)))
     found: dict[int, str] = {}
     for array, look in looks:

@@ -34,7 +34,7 @@ from spark_vector_sink.store.qdrant.versions import state_of
 from spark_vector_sink.store.question import Filter, SparseQuery
 from spark_vector_sink.store.remembered import VECTORS, fingerprint_field
 from spark_vector_sink.store.retry import retrying
-from spark_vector_sink.store.store import FINGERPRINT, CollectionSpec, Finished, Hit, Probe, Target
+from spark_vector_sink.store.store import FINGERPRINT, CollectionSpec, Finished, Hit, Left, Probe, Target
 
 T = TypeVar("T")
 
@@ -171,9 +171,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
 
         return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), self._patience)
 
-    def abandon(self, target: Target, run: str) -> str:
+    def abandon(self, target: Target, run: str) -> Left:
         """Nothing to clean of an append: points that were written are right, and the next run writes them again."""
-        return self._abandon_version(target, run) if target.overwrites else ""
+        return Left(self._abandon_version(target, run) if target.overwrites else "")
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
         return self._asking_again(f"reading points of '{target.physical}'", lambda: probe(self._client, target.physical, most))

@@ -88,6 +88,14 @@ def test_deleting_what_is_missing_is_refused(spark: SparkSession, server: Server
 
 
 @native
+def test_partitions_of_a_stream_change_nothing(spark: SparkSession, server: Server, tmp_path: Path) -> None:
+    """Spark does not hand them on to a sink of this kind, which therefore cannot refuse them; the column is payload as ever."""
+    put_rows(tmp_path / "in", "a", [1, 2])
+    run_to_end(to_place(rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint").partitionBy("id"), server.name)
+    assert {key: payload for key, (_, payload) in server.points().items()} == {key: {"id": key, "text": f"text {key}"} for key in (1, 2)}
+
+
+@native
 def test_complete_mode_is_refused(spark: SparkSession, server: Server, tmp_path: Path) -> None:
     """The line names the mode and the line that works for an aggregation."""
     put_rows(tmp_path / "in", "a", range(3))

@@ -113,7 +113,7 @@ def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) 
     """Payload indexes that others have made in the collection, and that can hold nothing of what this job will store there."""
     roots = _roots(columns)
     for path, kind in target.indexes.items():
-        if path not in wanted and indexes.steps(path)[:1] and indexes.steps(path)[0] in roots and (reason := _never(path, kind, roots)):
+        if path not in wanted and indexes.steps(path)[0] in roots and (reason := _never(path, kind, roots)):
             yield f"'{target.name}' has the payload index {path}:{kind}, which will hold nothing of what this job writes: {reason}"
 
 

@@ -131,9 +131,9 @@ class SinkOptions:
     tls_ca_file: Annotated[str | None, Doc(WHERE, "PEM file of the authority that signed the server's certificate (`https` only)."), ON_SERVER, FILLED] = None
     timeout_seconds: Annotated[float, Doc(WHERE, "Longest wait for one request, or for the lock of an embedded store."), between(0.1, 86_400)] = 60.0
 
-    text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text; several are joined by `text_template`."), ENCODING, FILLED] = ("text",)
+    text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text, or a path into structs such as `after.body`; several are joined by `text_template`."), ENCODING, FILLED] = ("text",)
     text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default, joined by line breaks."), ENCODING] = None
-    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key; `content` uses the text itself as key."), FILLED] = ("id",)
+    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key, or paths into structs; `content` uses the text itself as key."), FILLED] = ("id",)
     id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
     tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and indexed as what keeps a tenant's points together."), FILLED] = None
     version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive."), FILLED] = None

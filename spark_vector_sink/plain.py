@@ -138,6 +138,16 @@ def is_below(name: str, keys: Collection[str]) -> bool:
     return name in keys or any(name.startswith(f"{key}.") for key in keys)
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether the type is a list of any kind that Spark hands over."""
+    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
+
+
+def is_string(kind: pa.DataType) -> bool:
+    """Whether the type is text, short or large."""
+    return bool(pat.is_string(kind) or pat.is_large_string(kind))
+
+
 def is_spread(field: pa.Field) -> bool:
     """Whether the field's strings are JSON objects that stand for columns of their own."""
     return bool(field.metadata and field.metadata.get(b"vectorsink") == b"spread")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -170,7 +171,7 @@ def one_id_of_two_keys(left: Left, tuples: list[tuple[Any, ...]], ids: list[int 
     for row, (point, key) in enumerate(zip(ids, tuples, strict=True)):
         other = first.setdefault(point, key)
         if [*map(type, other)] != [*map(type, key)]:
-            reason = f"holds a {type(key[0]).__name__}, and another row the same as a {type(other[0]).__name__}: both would be one point; cast the column to one type"
+            reason = f"holds {json.dumps(key[-1])}, and another row {json.dumps(other[-1])}: both would be one point; cast the column to one type"
             found.append(left.bad(row, shown[row], ", ".join(left.columns.key), bad.VARIANT, reason))
     return found
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from spark_vector_sink.errors import shorten
-from spark_vector_sink.plain import INDEX_TYPES, TENANT_INDEXES, is_json
+from spark_vector_sink.plain import INDEX_TYPES, TENANT_INDEXES, is_json, is_list
 from spark_vector_sink.rows import payload
 
 ALWAYS, VALUES = "always", "by value"
@@ -151,12 +151,12 @@ def _reached(path: str, roots: Mapping[str, pa.Field]) -> pa.Field:
                 if step not in names:
                     raise LookupError(f"{walked} has no field '{step}'; it has {shorten(', '.join(names)) or 'none'}")
                 field = kind.field(names.index(step))
-            elif _is_list(kind):
+            elif is_list(kind):
                 raise LookupError(f"{walked} is an array; its items are {walked}[], and their {shown} is {walked}[].{shown}")
             else:
                 raise LookupError(f"{walked} is {_stored(field)}, and has no fields; name {walked} alone")
             walked = f"{walked}.{shown}"
-        elif _is_list(kind):
+        elif is_list(kind):
             field, walked = kind.value_field, f"{walked}[{'' if step is None else step}]"
         else:
             raise LookupError(f"{walked} is {_stored(field)}, and no array; leave the brackets out")
@@ -165,7 +165,7 @@ def _reached(path: str, roots: Mapping[str, pa.Field]) -> pa.Field:
 
 def _item(field: pa.Field) -> pa.Field:
     """What an index looks at: each item of a list, but no items of items."""
-    return field.type.value_field if _is_list(field.type) and not is_json(field) else field
+    return field.type.value_field if is_list(field.type) and not is_json(field) else field
 
 
 def _stored(field: pa.Field) -> str:
@@ -177,7 +177,7 @@ def _stored(field: pa.Field) -> str:
         return _stored(pa.field(field.name, kind.value_type))
     if pat.is_null(kind):
         return "void"
-    if _is_list(kind):
+    if is_list(kind):
         return "an array"
     if pat.is_map(kind):
         return "a map of numbers" if _is_number(kind.item_field) else "an object"
@@ -203,7 +203,3 @@ def _stored(field: pa.Field) -> str:
 def _is_number(field: pa.Field) -> bool:
     """Whether a part of a place on the globe may be here."""
     return _stored(field) in ("an integer", "a floating-point number", "a variant")
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))

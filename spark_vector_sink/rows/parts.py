@@ -7,7 +7,7 @@ from enum import Enum
 import pyarrow as pa
 import pyarrow.types as pat
 
-from spark_vector_sink.plain import is_json
+from spark_vector_sink.plain import is_json, is_list, is_string
 from spark_vector_sink.rows import versions
 
 SPARK_ML = {"type", "size", "indices", "values"}
@@ -31,33 +31,25 @@ def unfit(part: Part, name: str, field: pa.Field) -> str | None:
     if is_json(field):
         return None
     if part is Part.TEXT:
-        return None if is_text(kind) else f"text column '{name}' must hold strings, it holds {kind}; {_way_out(part, name, kind)}"
+        return None if is_string(kind) else f"text column '{name}' must hold strings, it holds {kind}; {_way_out(part, name, kind)}"
     if part is Part.KEY:
         return _unfit_key(name, kind)
     if part is Part.VERSION:
         reason = versions.unusable_type(kind)
         return f"version column '{name}' {reason}{_field_of(part, name, kind)}" if reason else None
     if part is Part.OPERATION:
-        return None if is_text(kind) else f"op column '{name}' must hold the words of a change feed, it holds {kind}{_field_of(part, name, kind)}"
+        return None if is_string(kind) else f"op column '{name}' must hold the words of a change feed, it holds {kind}{_field_of(part, name, kind)}"
     if part is Part.SHARD_KEY:
-        fits = is_text(kind) or pat.is_integer(kind)
+        fits = is_string(kind) or pat.is_integer(kind)
         return None if fits else f"shard key column '{name}' must hold strings or integers, it holds {kind}; {_way_out(part, name, kind)}"
     reason = _no_vectors(name, kind)
     return f"vector column '{name}' {reason}{'' if ';' in reason else _field_of(part, name, kind)}" if reason else None
 
 
-def is_text(kind: pa.DataType) -> bool:
-    return bool(pat.is_string(kind) or pat.is_large_string(kind))
-
-
-def is_list(kind: pa.DataType) -> bool:
-    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
-
-
 def _unfit_key(name: str, kind: pa.DataType) -> str | None:
     if pat.is_floating(kind):
         return f"key column '{name}' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer"
-    if is_text(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind):
+    if is_string(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind):
         return None
     return f"key column '{name}' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps; {_way_out(Part.KEY, name, kind)}"
 
@@ -100,11 +92,11 @@ def _way_to_vectors(name: str, kind: pa.DataType) -> str:
         return "turn it into an array with pyspark.ml.functions.vector_to_array"
     if _is_sparse(kind):
         return "ready-made sparse vectors are not taken, option 'sparse_model' makes them from a text"
-    if is_text(kind):
+    if is_string(kind):
         return f"turn JSON text into an array with from_json({name}, 'array<float>')"
     if pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind):
         return "unpack the bytes into an array<float>, as numpy.frombuffer does in a pandas_udf"
-    if is_list(kind) and (pat.is_decimal(kind.value_type) or is_text(kind.value_type)):
+    if is_list(kind) and (pat.is_decimal(kind.value_type) or is_string(kind.value_type)):
         return "cast it to array<float>"
     if is_list(kind) and is_list(kind.value_type):
         return "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"

@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from spark_vector_sink.errors import shorten
-from spark_vector_sink.plain import JSON_MARK, check_json, is_json, json_texts
+from spark_vector_sink.plain import JSON_MARK, check_json, is_json, is_list, json_texts
 from spark_vector_sink.rows import times
 
 MOST_LEVELS = 30
@@ -79,7 +79,7 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
         return times.microseconds(array)
     if _is_binary(kind):
         return pa.array([None if v is None else base64.b64encode(v).decode("ascii") for v in array.to_pylist()], plain)
-    if _is_list(kind):
+    if is_list(kind):
         return _list(array, field.type.value_field, plain)  # without a cast: Arrow makes of a slice of fixed-size lists what ends the process
     if pat.is_map(kind):
         return _map(array, field.type, plain)
@@ -105,7 +105,7 @@ def is_text(array: pa.Array) -> bool:
         return True
     if pat.is_dictionary(kind):
         return is_text(array.dictionary.take(array.indices))
-    if _is_list(kind):
+    if is_list(kind):
         return is_text(array.flatten())
     if pat.is_map(kind):
         return is_text(_pairs(array).flatten())
@@ -128,7 +128,7 @@ def _plain_type(field: pa.Field) -> pa.DataType:
         return pa.string()
     if pat.is_dictionary(kind):
         return _plain_type(pa.field(field.name, kind.value_type))
-    if _is_list(kind):
+    if is_list(kind):
         return pa.list_(plain_field(kind.value_field))
     if pat.is_struct(kind):
         names = [child.name for child in kind]
@@ -148,10 +148,6 @@ def _levels(kind: pa.DataType) -> int:
         return 0
     inner = [kind.item_type] if pat.is_map(kind) else [kind.field(i).type for i in range(kind.num_fields)]
     return 1 + max(map(_levels, inner), default=0)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
 
 
 def _is_binary(kind: pa.DataType) -> bool:

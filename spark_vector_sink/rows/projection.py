@@ -34,11 +34,11 @@ class Projected:
 
 def project(rows: pa.RecordBatch, columns: Columns) -> Projected:
     """Read what the columns say."""
-    deletes = _deletes(rows, columns)
+    deletes = _deletes(rows, columns) if any(source.before for source in columns.sources) else None
     arrays, fields, misplaced = dict[str, pa.Array](), list[pa.Field](), list[BadRow]()
     for source in columns.sources:
         array = get(rows, source.steps)
-        if source.before is not None and deletes is not None:
+        if source.before and deletes is not None:
             array = _either(deletes, get(rows, source.before), array)
         mark = None
         if is_json(source.field):

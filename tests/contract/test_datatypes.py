@@ -112,7 +112,7 @@ def test_numbers_that_are_no_bytes_make_a_bad_row(qdrant: Qdrant, given: list[fl
 @pytest.mark.parametrize("distance", ["cosine", "dot"])
 def test_bytes_are_stored_as_they_are(qdrant: Qdrant, distance: str, tmp_path: Path) -> None:
     """The rows beside them are rejected, and one before a bad row of its key keeps its place."""
-    place = place_on(qdrant, BYTES, distance=distance, on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+    place = place_on(qdrant, BYTES, distance=distance, rejects_path=str(tmp_path / "rejects"))
     table = rows(WHOLE[0], [0.1, 0.2, 0.3, 0.4], [9.0, 0.0, 0.0, 0.0], [1.5, 0.0, 0.0, 0.0]).set_column(0, "id", pa.array([1, 2, 3, 3]))
     report = place.write(table)
     assert (report.written, report.rejected, report.superseded) == (2, 2, 0)

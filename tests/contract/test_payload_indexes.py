@@ -66,7 +66,7 @@ def test_what_is_not_written_is_not_counted(place: Place, tmp_path: Path) -> Non
     rows = pa.table(
         {"id": [1, 1, 2], "v": pa.array([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0.0, 0, 0, 0]], pa.list_(pa.float32())), "day": ["x", "2024-02-29", "x"]}
     )
-    report = place.write(rows, dimension=4, payload_indexes="day:datetime", on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+    report = place.write(rows, dimension=4, payload_indexes="day:datetime", rejects_path=str(tmp_path / "rejects"))
     assert (report.points, report.rejected, report.superseded, report.unindexed) == (1, 1, 1, {})
 
 

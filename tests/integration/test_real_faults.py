@@ -117,7 +117,7 @@ def test_a_request_larger_than_the_rate_is_split(qdrant_server: Any) -> None:
 def test_a_collection_that_takes_no_more_ends_the_job(qdrant_server: Any, tmp_path: Path) -> None:
     """Strict mode's `max_points_count`: the job says which limit it is, and rejects no row for it."""
     strict = {"strict_mode_config": {"enabled": True, "max_points_count": 10}}
-    place = server_place(qdrant_server, vector_column="v", collection_config=strict, on_bad_row="reject", rejects_path=str(tmp_path / "rejects"))
+    place = server_place(qdrant_server, vector_column="v", collection_config=strict, rejects_path=str(tmp_path / "rejects"))
     place.write(vectors(10))
     with pytest.raises(
         PermanentStoreError,

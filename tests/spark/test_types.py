@@ -102,8 +102,8 @@ CASES = {
     "variant_number": Case("parse_json('-7')", -7, since=(4, 0)),
     "variant_json_null": Case("parse_json('null')", None, since=(4, 0)),
     "variant_date": Case("CAST(DATE'2024-02-29' AS VARIANT)", "2024-02-29", since=(4, 0)),
-    "variants": Case("array(parse_json('1'), NULL, parse_json('{}'))", [1, None, {}], since=(4, 0)),
-    "variant_in_objects": Case("named_struct('m', map('k', parse_json('[null]')))", {"m": {"k": [None]}}, since=(4, 0)),
+    "array_of_variants": Case("array(parse_json('1'), NULL, parse_json('{}'))", [1, None, {}], since=(4, 0)),
+    "objects_of_variants": Case("named_struct('m', map('k', parse_json('[null]')))", {"m": {"k": [None]}}, since=(4, 0)),
     # types of nothing
     "map_of_nothing": Case("map()", {}),
     "array_of_nothing": Case("array()", []),

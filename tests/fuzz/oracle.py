@@ -407,9 +407,14 @@ def _text(number: int, columns: Mapping[str, Column], wishes: Wishes) -> tuple[s
     return "\n".join(part or "" for part in parts.values()), []
 
 
+class _Whole(str):
+    """A decimal without a scale: alone it is an integer, among others a text."""
+
+
 def _key_part(kind: pa.DataType, raw: Raw) -> Any:
     if pat.is_decimal(kind):
-        return _decimal(raw, kind.scale)
+        text = _decimal(raw, kind.scale)
+        return _Whole(text) if text is not None and kind.scale == 0 else text
     if pat.is_integer(kind):
         return raw
     return plain(kind, raw)
@@ -426,6 +431,8 @@ def _id(parts: Sequence[Any], namespace: uuid.UUID) -> int | str:
         only = parts[0]
         if type(only) is int and 0 <= only < 2**64:
             return only
+        if isinstance(only, _Whole) and 0 <= int(only) < 2**64:
+            return int(only)
         if isinstance(only, str) and UUID.fullmatch(only):
             return only
     return str(uuid.uuid5(namespace, _key_text(parts)))

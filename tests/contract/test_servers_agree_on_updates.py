@@ -155,7 +155,8 @@ def test_a_tombstone_over_an_optimised_point(qdrant: Qdrant, optimised: str) -> 
     stones = [tombstone(key, 5) for key in (1, 2, 99)]
     done = qdrant.batch(optimised, operation("delete_points", points=those(gone)), operation("upsert", points=stones, update_filter=condition))
     assert [result.status for result in done] == [q.UpdateStatus.Completed] * 2
-    assert [vectors(qdrant, optimised, key) for key in (1, 2, 99)] == [{}, {"text": [1] * 8, "title": [3, 4]}, {}]
+    left = {"title": [3, 4]} if is_before(qdrant.server, (1, 19)) else {}
+    assert [vectors(qdrant, optimised, key) for key in (1, 2, 99)] == [{}, {"text": [1] * 8, **left}, {}]
     assert [payloads(qdrant, optimised)[key]["_sink"]["version"] for key in (1, 2, 99)] == [5, 9, 5]
     assert 1 not in found_by_vector(qdrant, optimised, *[1] * 8, using="text")
     assert qdrant.count(optimised) == 61

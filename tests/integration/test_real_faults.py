@@ -115,7 +115,7 @@ def test_a_request_larger_than_the_rate_is_split(qdrant_server: Any) -> None:
 
 
 def test_a_collection_that_takes_no_more_ends_the_job(qdrant_server: Any, tmp_path: Path) -> None:
-    """Strict mode's `max_points_count`: the job says which limit it is, and rejects no row for it."""
+    """Strict mode's `max_points_count`, at which the server looks every 32 requests: the job says which limit it is, and rejects no row for it."""
     strict = {"strict_mode_config": {"enabled": True, "max_points_count": 10}}
     place = server_place(qdrant_server, vector_column="v", collection_config=strict, rejects_path=str(tmp_path / "rejects"))
     place.write(vectors(10))
@@ -123,7 +123,7 @@ def test_a_collection_that_takes_no_more_ends_the_job(qdrant_server: Any, tmp_pa
         PermanentStoreError,
         match=r"Max points count limit of 10 reached.*; the collection's strict mode takes no more; make room, or raise that limit",
     ):
-        place.write(vectors(5, start=20))
+        place.write(vectors(200, start=20), batch_points=2)
     assert not (tmp_path / "rejects").exists() or not list((tmp_path / "rejects").glob("*.parquet"))
 
 

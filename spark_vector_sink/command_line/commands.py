@@ -42,37 +42,31 @@ def commands() -> None:
 
 @commands.command()
 @takes_a_place
-@click.option("--schema", metavar="TEXT", help="The table's columns, in Spark's words: 'id long, text string'.")
 @click.option("--input", "dataset", metavar="PATH", help="A Parquet file, or a directory of them, that has the table's columns.")
 @click.option("--mode", type=click.Choice(["append", "overwrite"]), default="append", show_default=True, help="How the job will write.")
-def check(place: str, options: dict[str, Any], schema: str | None, dataset: str | None, mode: str) -> None:
+def check(place: str, options: dict[str, Any], dataset: str | None, mode: str) -> None:
     """Say what a job would do, and what is wrong with it.
 
-    Writes nothing. Looks at the options, the model's files, and the server or the directory; with --schema or --input also at the columns. The exit status is 1 where
+    Writes nothing. Looks at the options, the model's files, and the server or the directory; with --input also at the columns. The exit status is 1 where
     there are problems.
 
     \b
     Example:
-      vectorsink check http://localhost:6333/articles -o text_column=body --schema 'id long, body string'
+      vectorsink check http://localhost:6333/articles -o text_column=body --input articles.parquet
     """
     from spark_vector_sink import admin, plan
-    from spark_vector_sink.command_line import parquet, schemas
+    from spark_vector_sink.command_line import parquet
+    from spark_vector_sink.command_line.assumed_columns import assumed_columns
 
-    if schema is not None and dataset is not None:
-        raise click.UsageError("--schema and --input both say which columns there are; give one of them")
     options |= admin.place_of(place)
     with reported():
-        if dataset is not None:
-            read = parquet.of_dataset(dataset)
-        else:
-            read = parquet.AsRead(schemas.from_words(schema) if schema is not None else schemas.assumed(options))
+        read = parquet.of_dataset(dataset) if dataset is not None else parquet.AsRead(assumed_columns(options))
         checked = plan.check(options, read.schema, read.unreadable, mode=mode)
     for line in read.otherwise:
         click.echo(_printable(f"columns  {line}"))
-    is_assumed = schema is None and dataset is None
     for line in str(checked).split("\n"):
-        if is_assumed and line.startswith("payload "):
-            line = "columns  not checked; give --schema or --input"
+        if dataset is None and line.startswith("payload "):
+            line = "columns  not checked; give --input"
         click.echo(_printable(line))
     if checked.problems:
         count = len(checked.problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,6 @@ import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.types as pat
 
-from spark_vector_sink.command_line import schemas
 from spark_vector_sink.delivery import places
 from spark_vector_sink.errors import SchemaError, first_line, shorten
 
@@ -39,6 +39,19 @@ OTHERS: list[tuple[Callable[[pa.DataType], bool], pa.DataType]] = [
 ]
 """Types that Spark reads as others."""
 
+SPARK_TYPES = {
+    "string": pa.string(), "long": pa.int64(), "integer": pa.int32(), "short": pa.int16(), "byte": pa.int8(), "float": pa.float32(),
+    "double": pa.float64(), "boolean": pa.bool_(), "binary": pa.binary(), "date": pa.date32(), "timestamp": pa.timestamp("us", "UTC"),
+    "timestamp_ntz": pa.timestamp("us"), "void": pa.null(), "variant": pa.string(),
+}  # fmt: skip
+"""Spark's names of its types in JSON, and the types in which it hands them to Python."""
+PARAMETRISED: list[tuple[str, Callable[..., pa.DataType]]] = [
+    (r"decimal\((\d+),(\d+)\)", lambda digits, scale: pa.decimal128(int(digits), int(scale))),
+    (r"time\(\d+\)", lambda: pa.time64("ns")),
+    (r"(?:var)?char\(\d+\)", pa.string),
+    (r"interval (?:day|hour|minute|second)(?: to (?:hour|minute|second))?", lambda: pa.duration("us")),
+]
+
 AS_INT96 = pa.dataset.ParquetReadOptions(coerce_int96_timestamp_unit="us")
 """Spark reads timestamps of this old form, which Arrow would show in the nanoseconds that Spark does not read."""
 
@@ -62,9 +75,7 @@ def of_dataset(place: str) -> AsRead:
         files = pa.dataset.ParquetFileFormat(read_options=AS_INT96)
         schema = pa.dataset.dataset(path, filesystem=filesystem, format=files, partitioning="hive", partition_base_dir=path).schema
     except (OSError, pa.ArrowException) as error:
-        raise SchemaError(
-            f"{places.shown(place)} cannot be read as Parquet; give Parquet files, or --schema: {shorten(first_line(error), 200)}"
-        ) from None
+        raise SchemaError(f"{places.shown(place)} cannot be read as Parquet; give Parquet files: {shorten(first_line(error), 200)}") from None
     return as_read(schema)
 
 
@@ -75,7 +86,7 @@ def as_read(schema: pa.Schema) -> AsRead:
     made, read = list[pa.Field](), AsRead(schema)
     for column in schema:
         if column.name in written_by_spark:
-            made.append(_own(column.name, _words(written_by_spark[column.name]), read.unreadable))
+            made.append(_own(column.name, written_by_spark[column.name], read.unreadable))
             continue
         if (found := _refused(column.type)) is not None:
             kind, way_out = found
@@ -87,28 +98,32 @@ def as_read(schema: pa.Schema) -> AsRead:
     return read
 
 
-def _own(name: str, words: str, unreadable: dict[str, str]) -> pa.Field:
-    """A column that Spark has written, by Spark's words for its type."""
+def _own(name: str, kind: Any, unreadable: dict[str, str]) -> pa.Field:
+    """A column that Spark has written, by the JSON of its type."""
     try:
-        return schemas.from_words(f"c {words}").field(0).with_name(name)
-    except SchemaError:
-        unreadable[name] = f"column '{name}' has the type {shorten(words)}, which Spark cannot hand to Python; drop it, or cast it to string"
-        return pa.field(name, pa.month_day_nano_interval(), metadata={b"type": words.encode()})
+        return pa.field(name, _from_json(kind))
+    except SchemaError as error:
+        unreadable[name] = f"column '{name}' has the type {error}, which Spark cannot hand to Python; drop it, or cast it to string"
+        return pa.field(name, pa.month_day_nano_interval(), metadata={b"type": str(error).encode()})
 
 
-def _words(kind: Any) -> str:
-    """A type in Spark's words, from its JSON."""
-    if isinstance(kind, str):
-        return kind
-    if kind["type"] == "struct":
-        return f"struct<{', '.join(_quoted(each['name']) + ':' + _words(each['type']) for each in kind['fields'])}>"
-    if kind["type"] == "map":
-        return f"map<{_words(kind['keyType'])},{_words(kind['valueType'])}>"
-    return f"array<{_words(kind['elementType'])}>" if kind["type"] == "array" else _words(kind["sqlType"])
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
+def _from_json(kind: Any) -> pa.DataType:
+    """Convert a type from the JSON of a Spark schema. Raises SchemaError with the type that Spark does not hand to Python."""
+    if isinstance(kind, dict):
+        if kind["type"] == "struct":
+            return pa.struct([(each["name"], _from_json(each["type"])) for each in kind["fields"]])
+        if kind["type"] == "array":
+            return pa.list_(_from_json(kind["elementType"]))
+        if kind["type"] == "map":
+            keys = _from_json(kind["keyType"])
+            return pa.map_(pa.string() if keys == pa.null() else keys, _from_json(kind["valueType"]))  # Arrow makes no map without a type of keys
+        return _from_json(kind["sqlType"])  # a user-defined type, such as a vector of Spark ML
+    if kind in SPARK_TYPES:
+        return SPARK_TYPES[kind]
+    for pattern, made in PARAMETRISED:
+        if parameters := re.fullmatch(pattern, kind):
+            return made(*parameters.groups())
+    raise SchemaError(shorten(kind))
 
 
 def _refused(kind: pa.DataType) -> tuple[pa.DataType, str] | None:

@@ -15,10 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spark_vector_sink import plan as planning
-from spark_vector_sink.command_line import parquet, schemas
+from spark_vector_sink.command_line import parquet
+from spark_vector_sink.command_line.assumed_columns import assumed_columns
 from spark_vector_sink.command_line.commands import commands
-from spark_vector_sink.command_line.schemas import assumed, from_words
-from spark_vector_sink.errors import SchemaError
 from spark_vector_sink.store.edge import versions
 from tests.fake_server import FakeServer
 from tests.fakes import Four
@@ -142,9 +141,10 @@ def test_rollback_says_from_where_to_where(store: str) -> None:
     assert "there is no earlier version to go back to" in refused(1, "rollback", store)
 
 
-def test_check_says_what_a_job_would_do(store: str) -> None:
-    """With the columns, in Spark's words, and without them; nothing is written."""
-    printed = lines("check", store, "-o", ENCODER, "--schema", "id string, n long, text string")
+def test_check_says_what_a_job_would_do(store: str, tmp_path: Path) -> None:
+    """With the columns of a file, and without them; nothing is written."""
+    pq.write_table(DOCUMENTS, tmp_path / "rows.parquet")
+    printed = lines("check", store, "-o", ENCODER, "--input", str(tmp_path / "rows.parquet"))
     assert printed == [
         "reads    text of text",
         "key      id",
@@ -152,7 +152,7 @@ def test_check_says_what_a_job_would_do(store: str) -> None:
         "model    encoder tests.fakes:Four, 4 dimensions",
         f"will     write to the existing embedded store {store}",
     ]
-    assert "columns  not checked; give --schema or --input" in lines("check", store, "-o", ENCODER)
+    assert "columns  not checked; give --input" in lines("check", store, "-o", ENCODER)
     assert "will     create" in typed("check", f"{store}_new", "-o", ENCODER).stdout
     assert not Path(f"{store}_new").exists()
 
@@ -245,7 +245,7 @@ def test_check_goes_by_the_schema_that_spark_has_written(tmp_path: Path) -> None
         "long": ("long", pa.int64(), pa.int64()),
         "day": ("interval day to second", pa.int64(), pa.duration("us")),
         "month": ("interval year to month", pa.int32(), pa.month_day_nano_interval()),
-        "variant": ("variant", pa.struct({"value": pa.binary(), "metadata": pa.binary()}), schemas.from_words("c variant").field(0).type),
+        "variant": ("variant", pa.struct({"value": pa.binary(), "metadata": pa.binary()}), pa.string()),
         "ml": (ml, pa.struct({"a`b": pa.int8()}), pa.struct({"a`b": pa.int8()})),
         "list": (
             {"type": "array", "elementType": "decimal(4,2)", "containsNull": True},
@@ -264,16 +264,25 @@ def test_check_goes_by_the_schema_that_spark_has_written(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "words", ["void", "array<void>", "map<void,void>", "map<int,void>", "struct<>", "array<map<void,struct<>>>", "struct<a:struct<>>"]
+    ("kind", "read"),
+    [
+        ("void", pa.null()),
+        ({"type": "array", "elementType": "void"}, pa.list_(pa.null())),
+        ({"type": "map", "keyType": "void", "valueType": "void"}, pa.map_(pa.string(), pa.null())),
+        ({"type": "struct", "fields": []}, pa.struct([])),
+    ],
+    ids=str,
 )
-def test_types_of_nothing_are_types(store: str, words: str) -> None:
-    """Spark prints them, for a column of empty lists, maps or structs."""
-    assert "payload  id, text, x" in lines("check", store, "-o", ENCODER, "--schema", f"id string, text string, x {words}")
+def test_types_of_nothing_are_types(kind: Any, read: pa.DataType) -> None:
+    """Spark has them, for a column of empty lists, maps or structs."""
+    described = json.dumps({"type": "struct", "fields": [{"name": "x", "type": kind}]})
+    assert parquet.as_read(pa.schema([("x", pa.string())], metadata={parquet.SPARKS_OWN: described})).schema.field("x").type == read
 
 
-def test_check_ends_with_every_problem(store: str) -> None:
+def test_check_ends_with_every_problem(store: str, tmp_path: Path) -> None:
     """The plan and the problems are printed, and the exit status is 1."""
-    done = typed("check", store, "-o", "encoder=tests.fakes:Five", "-o", "batch_point=3", "--schema", "id double, text string")
+    pq.write_table(pa.table({"id": [1.5], "text": ["a"]}), tmp_path / "rows.parquet")
+    done = typed("check", store, "-o", "encoder=tests.fakes:Five", "-o", "batch_point=3", "--input", str(tmp_path / "rows.parquet"))
     assert done.exit_code == 1
     assert [line.split(" ", 1)[0] for line in done.stdout.splitlines()].count("problem") == 3
     assert "did you mean 'batch_points'?" in done.stdout
@@ -336,7 +345,6 @@ def test_the_servers_address_is_not_taken_from_the_environment() -> None:
         (("inspect", "./store", "-o", "path=./other"), "'path' is what PLACE says"),
         (("inspect", "http://localhost:1/a", "-o", "url=http://localhost:2"), "'url' is given twice: PLACE says it already"),
         (("inspect", "./store", "-o", "device=cpu", "-o", "device=cuda"), "'device' is given twice"),
-        (("check", "./store", "--schema", "id long", "--input", "rows"), "give one of them"),
         (("check", "./store", "--mode", "upsert"), "'upsert' is not one of"),
     ],
 )
@@ -370,62 +378,15 @@ def test_a_directory_that_may_not_be_changed(store: str, monkeypatch: pytest.Mon
     assert told == f"Error: [Errno 13] Permission denied: '{store}/.CURRENT.tmp'; look at the path, its permissions and the room on its disk"
 
 
-def test_the_words_of_a_schema() -> None:
-    """Spark's DDL, its types by all their names, and what `df.schema.simpleString()` prints."""
-    table = pa.schema(
-        [
-            ("id", pa.int64()), ("a b", pa.string()), ("price", pa.decimal128(10, 2)), ("at", pa.timestamp("us", "UTC")),
-            ("tags", pa.list_(pa.string())), ("m", pa.map_(pa.string(), pa.float64())), ("s", pa.struct([("x", pa.int32()), ("y", pa.bool_())])),
-        ]
-    )  # fmt: skip
-    ddl = "id BIGINT NOT NULL, `a b` string, price decimal(10, 2), at timestamp, tags array<string>, m map<string,double>, s struct<x:int,y:boolean>"
-    assert from_words(ddl) == table
-    assert from_words("struct<id:bigint,a_b:varchar(3)>") == pa.schema([("id", pa.int64()), ("a_b", pa.string())])
-    newer = "v variant, t time(6), d interval day to second, h interval hour, text string COLLATE UTF8_LCASE NOT NULL COMMENT 'it\\'s, (so)', n int"
-    assert from_words(newer) == pa.schema(
-        [
-            ("v", pa.string()), ("t", pa.time64("ns")), ("d", pa.duration("us")), ("h", pa.duration("us")), ("text", pa.string()), ("n", pa.int32()),
-        ]
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "id",
-        "id lnog",
-        "id long,",
-        "id long text string",
-        "id array<long",
-        "id decimal(0)",
-        "id decimal(x)",
-        "id long not",
-        "`id long",
-        "id decimal(10,11)",
-        "id decimal(9,9,9)",
-        "id decimal(10,99999999999)",
-        "i interval year to month",
-        "i interval",
-        "text string collate",
-        "text string comment",
-    ],
-)
-def test_what_is_no_schema_is_refused(text: str) -> None:
-    """In one line, with an example."""
-    with pytest.raises(SchemaError, match="write it as in 'id long, text string'"):
-        from_words(text)
-
-
-def test_without_a_schema_every_column_that_is_named_is_there() -> None:
+def test_without_a_file_every_column_that_is_named_is_there() -> None:
     """So that only options, model and server are looked at."""
     options: dict[str, Any] = {
         "path": "./store", "id_column": "a,b", "text_column": "title,body", "tenant_column": "t", "version_column": "v", "op_column": "op",
         "payload_rename": "x:y", "payload_indexes": json.dumps({"y": "keyword", "z.deep[]": "integer", '"q.r"': "float"}),
     }  # fmt: skip
-    checked = planning.check({**options, "encoder": "tests.fakes:Four"}, assumed(options))
+    checked = planning.check({**options, "encoder": "tests.fakes:Four"}, assumed_columns(options))
     assert not [problem for problem in checked.problems if "column" in problem or "payload" in problem]
-    assert assumed({"vector_column": "v", "id_column": "content"}).names == ["v"]
+    assert assumed_columns({"vector_column": "v", "id_column": "content"}).names == ["v"]
 
 
 def test_the_program_starts_without_what_is_heavy() -> None:

@@ -57,34 +57,19 @@ __all__ = [
     "search",
 ]
 
-_ROOMS = {
-    "admin": (
-        "Answer",
-        "inspect",
-        "rollback",
-        "search",
-    ),
-    "options": ("SinkOptions",),
-    "reembedding": ("reembed",),
-    "report": (
-        "PartitionReport",
-        "WriteReport",
-    ),
-    "store.inspection": (
-        "InspectedVector",
-        "InspectedVersion",
-        "Inspection",
-    ),
-}
-"""Where each name lives that is no error. They are imported when they are first asked for: numpy and pyarrow alone take longer than all else."""
+_LIGHTEST_FIRST = ("errors", "report", "options", "store.inspection", "admin", "reembedding")
+"""The modules that have these names. They are imported when a name of theirs is first asked for: numpy and pyarrow alone take longer than all else."""
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = next((room for room, names in _ROOMS.items() if name in names), "errors")
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{room}"), name)
-    return value
+    for module in _LIGHTEST_FIRST:
+        has = importlib.import_module(f"{__name__}.{module}")
+        if hasattr(has, name):
+            value = globals()[name] = getattr(has, name)
+            return value
+    raise AssertionError(f"{name} is public and nowhere to be found")
 
 
 def __dir__() -> list[str]:

@@ -99,6 +99,10 @@ class Place:
         return hits & set(ids)
 
 
+INDEXES_OF_A_FULL_LOAD = {"_sink.source": "keyword", "_sink.run": "keyword", "_sink.deleted": "integer", "_sink.chunk": "integer"}
+"""Those that a job with `delete_missing` asks for."""
+
+
 def place_on(server: Any, kind: str = "unnamed", **config: Any) -> Place:
     """A new collection of such vectors, which the optimiser looks at early."""
     place = Place(server, f"c_{uuid.uuid4().hex[:12]}", NAMES[kind])

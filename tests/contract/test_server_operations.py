@@ -10,8 +10,7 @@ import pytest
 
 from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.store.points import LARGEST_VERSION, How, PointBatch, Removal, Sent, Stored
-from spark_vector_sink.store.qdrant import missing
-from tests.qdrant_tasks import NAMES, Place, batch, place_on
+from tests.qdrant_tasks import INDEXES_OF_A_FULL_LOAD, NAMES, Place, batch, place_on
 
 SERVERS = ["fake", pytest.param("real", marks=pytest.mark.qdrant)]
 OLD = list(range(1000))
@@ -215,9 +214,9 @@ def test_the_indexes_that_a_full_load_needs(server: Any) -> None:
     """Are of types that the server has."""
     place = place_on(server)
     with place.client() as client:
-        for field, kind in missing.INDEXES.items():
+        for field, kind in INDEXES_OF_A_FULL_LOAD.items():
             client.create_payload_index(place.name, field, kind, wait=True)
-        assert client.get_collection(place.name).payload_schema.keys() == missing.INDEXES.keys()
+        assert client.get_collection(place.name).payload_schema.keys() == INDEXES_OF_A_FULL_LOAD.keys()
 
 
 def test_what_touches_the_same_points_is_applied_in_order(place: Place) -> None:

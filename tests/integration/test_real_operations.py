@@ -13,8 +13,8 @@ from qdrant_client import models
 
 from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.store.points import How, PointBatch, Removal
-from spark_vector_sink.store.qdrant import filters, missing
-from tests.qdrant_tasks import Place, batch, place_on
+from spark_vector_sink.store.qdrant import filters
+from tests.qdrant_tasks import INDEXES_OF_A_FULL_LOAD, Place, batch, place_on
 
 pytestmark = pytest.mark.qdrant
 
@@ -94,7 +94,7 @@ STRICT = models.StrictModeConfig(enabled=True, unindexed_filtering_update=False,
 
 
 def test_strict_mode_takes_everything_where_the_fields_have_indexes(qdrant_server: Any) -> None:
-    """Those of `missing.INDEXES`, and `_sink.version`; a conditional upsert needs none."""
+    """Those of a full load, and `_sink.version`; a conditional upsert needs none."""
     place = place_on(qdrant_server, strict_mode_config=STRICT)
     with place.task() as task:
         task.submit(batch(place, range(10), versions=[10] * 10, sink={"source": "s", "run": "1"}, text="old"))
@@ -105,7 +105,7 @@ def test_strict_mode_takes_everything_where_the_fields_have_indexes(qdrant_serve
         with pytest.raises(PermanentStoreError, match=r'Index required but not found for "_sink\.\w+" .*; create that payload index'):
             task.flush()
     with place.client() as client:
-        for field, kind in {**missing.INDEXES, filters.VERSION: "integer"}.items():
+        for field, kind in {**INDEXES_OF_A_FULL_LOAD, filters.VERSION: "integer"}.items():
             client.create_payload_index(place.name, field, models.PayloadSchemaType(kind), wait=True)
     with place.task() as task, place.driver() as driver:
         for how in (How.MERGE, How.PAYLOAD, How.PATCH):

@@ -24,9 +24,6 @@ from spark_vector_sink.store.store import Target
 
 POINTS_AT_ONCE = 1000
 
-INDEXES = {SOURCE: "keyword", RUN: "keyword", DELETED: "integer", CHUNK: "integer"}
-"""What makes these filters fast, and lets a server in strict mode take them."""
-
 
 @dataclass(frozen=True)
 class Which:

@@ -18,7 +18,7 @@ from tenacity import RetryCallState
 
 from spark_vector_sink.errors import TransientStoreError
 from spark_vector_sink.store import retry
-from spark_vector_sink.store.limit import Limit
+from spark_vector_sink.store.in_flight_limit import Limit
 from spark_vector_sink.store.qdrant.sender import SLOW
 
 DEADLINE = 60.0

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode import device, model_files
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import device, loader, model_files
 from spark_vector_sink.encode.encoder import EncoderSpec
 
 WINDOW = 4096
@@ -20,7 +19,7 @@ def load(model: str, *, dtype: str = "auto", on: str = "cpu", threads: int | Non
     """The encoder that a job with these options has."""
     files = model_files.read(model, None)
     spec = EncoderSpec(identity=files.name, model=files.place, revision=files.revision, device=on, dtype=dtype)
-    return encoders.load(spec, threads=threads)
+    return loader.load(spec, threads=threads)
 
 
 def default_dtype() -> str:

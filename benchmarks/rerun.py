@@ -21,10 +21,12 @@ from benchmarks import fake_encoder, texts
 from benchmarks.common import Line, Section, Settings, Spread, at_least, say
 from benchmarks.patterns import spark_session
 from benchmarks.store import Server, server
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.spark import write
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 
 ROWS, ROUNDS = 1_000, 5
 TARGET = 50.0
@@ -109,11 +111,11 @@ def _spark_alone(df: DataFrame) -> float:
 def _fill(folder: Path, name: str, options: dict[str, Any]) -> None:
     """What the first run would have written, but for the vectors: those are of `fake_encoder`, in the model's place."""
     source = pq.ParquetDataset(folder)
-    plan = sink.prepare(planning.plan({**options, "path": name}, source.read().schema.remove_metadata()))
+    plan = committer.prepare(planning.plan({**options, "path": name}, source.read().schema.remove_metadata()))
     if plan.encoder is None or plan.spec.dimension != fake_encoder.MINILM_DIMENSION:
         raise ValueError(f"the whole corpus is measured with a model of {fake_encoder.MINILM_DIMENSION} dimensions; leave option --model out")
     quick = replace(plan, encoder=replace(plan.encoder, factory=fake_encoder.AS_LONG_AS_MINILM, model=""))
-    sink.finish(plan, [sink.write_partition(quick, source.read().to_batches(max_chunksize=10_000), sink.Task())])
+    committer.commit(plan, [partition_writer.write_partition(quick, source.read().to_batches(max_chunksize=10_000), TaskContext())])
 
 
 def section(small: Measured, large: Measured | None, where: str) -> Section:

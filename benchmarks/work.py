@@ -13,6 +13,10 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
+from spark_vector_sink.encode import loader
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
+
 WARM_ROWS = 64
 
 Run = Callable[..., dict[str, Any]]
@@ -50,15 +54,14 @@ def load_model(model: str, dtype: str) -> Any:
 
 
 def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = False) -> Run:
-    """`sink.write_partition` of texts[start:stop], or of so many made rows. timed: tell the time inside the model's forward pass, too."""
+    """`write_partition` of texts[start:stop], or of so many made rows. timed: tell the time inside the model's forward pass, too."""
     from benchmarks import arrow_rows
     from benchmarks.texts import load, short
-    from spark_vector_sink import sink
 
     known = load(texts) if texts is not None else None
     planned = pickle.loads(Path(plan).read_bytes())
     if warm and known is not None:
-        sink.write_partition(planned, arrow_rows.batches(iter(known[:WARM_ROWS])), sink.Task(cpus=1))
+        partition_writer.write_partition(planned, arrow_rows.batches(iter(known[:WARM_ROWS])), TaskContext(cpus=1))
     timer = _timer(planned) if timed else None
 
     def run(start: int = 0, stop: int | None = None, rows: int | None = None, partition: int = 0, attempt: int = 0) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = F
         if known is not None and rows is not None:
             found = islice(chain.from_iterable(repeat(known)), rows)
         begun = time.perf_counter()
-        report = sink.write_partition(planned, arrow_rows.batches(found, start), sink.Task(partition, attempt, cpus=1))
+        report = partition_writer.write_partition(planned, arrow_rows.batches(found, start), TaskContext(partition, attempt, cpus=1))
         seconds = time.perf_counter() - begun
         return {
             "seconds": seconds,
@@ -84,9 +87,8 @@ def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = F
 
 def _timer(plan: Any) -> Any:
     from benchmarks.encoding import ForwardTimer, model_of
-    from spark_vector_sink.encode import encoder as encoders
 
-    return ForwardTimer(model_of(encoders.load(plan.encoder, threads=1)))
+    return ForwardTimer(model_of(loader.load(plan.encoder, threads=1)))
 
 
 def peak_bytes() -> int:
@@ -130,8 +132,8 @@ def cpu_seconds(*pids: int | None) -> float | None:
 def save_plan(options: Mapping[str, Any], path: Path, schema: Any = None) -> str:
     """On the driver: check and prepare a job over rows of this schema, by default `id` and `text`, and put the plan where tasks find it."""
     from benchmarks import arrow_rows
-    from spark_vector_sink import plan as planning
-    from spark_vector_sink import sink
+    from spark_vector_sink.driver import committer
+    from spark_vector_sink.driver import plan as planning
 
-    path.write_bytes(pickle.dumps(sink.prepare(planning.plan(options, schema or arrow_rows.SCHEMA))))
+    path.write_bytes(pickle.dumps(committer.prepare(planning.plan(options, schema or arrow_rows.SCHEMA))))
     return str(path)

@@ -17,6 +17,8 @@ from typing import Any
 from benchmarks.points import PAYLOAD, Points, made, repeated
 from benchmarks.store import client
 from benchmarks.work import Run
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 
 UPSERT = 256
 """Points of a request of the official client."""
@@ -24,8 +26,8 @@ UPSERT = 256
 
 def store(rows: int, dimension: int) -> Run:
     """`VectorStore.submit` and `flush`, as the engine calls them, without the engine. plan: of a job with ready-made vectors."""
-    from spark_vector_sink import stores
-    from spark_vector_sink.store.points import PointBatch
+    from spark_vector_sink.store import registry
+    from spark_vector_sink.store.write_batch import PointBatch
 
     known = list(made(rows, dimension))
 
@@ -33,7 +35,7 @@ def store(rows: int, dimension: int) -> Run:
         planned = pickle.loads(Path(plan).read_bytes())
 
         def write() -> None:
-            with closing(stores.store(planned.options, planned.place, planned.target, planned.run, 0, 0)) as opened:
+            with closing(registry.store(planned.options, planned.place, planned.target, planned.run, 0, 0)) as opened:
                 for each in known:
                     opened.submit(PointBatch(each.ids, {planned.spec.vector_name: each.vectors}, each.payload))
                 opened.flush()
@@ -77,11 +79,11 @@ def upload_collection(rows: int, dimension: int, url: str, grpc_port: int) -> Ru
 
 
 def task(rows: int, dimension: int, fields: Sequence[str] = PAYLOAD.names, repeat: int | None = None) -> Run:
-    """`sink.write_partition` of points with ready-made vectors and these payload columns, and `sink.finish`.
+    """`write_partition` of points with ready-made vectors and these payload columns, and `commit`.
 
     repeat: so many rows, made of those `rows` while they are read.
     """
-    from spark_vector_sink import sink
+    from spark_vector_sink.driver import committer
 
     known = [each.select(fields) for each in made(rows, dimension)]
     batches = [each.rows() for each in known] if repeat is None else []
@@ -93,9 +95,9 @@ def task(rows: int, dimension: int, fields: Sequence[str] = PAYLOAD.names, repea
         told: dict[str, Any] = {}
 
         def write() -> int | None:
-            report = sink.write_partition(planned, found, sink.Task(0, 0, cpus=1))
+            report = partition_writer.write_partition(planned, found, TaskContext(0, 0, cpus=1))
             told["retries"] = report.retries
-            return sink.finish(planned, [report]).stored_points
+            return committer.commit(planned, [report]).stored_points
 
         return {**_timed(write), **told}
 

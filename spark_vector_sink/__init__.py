@@ -7,7 +7,7 @@ import importlib
 
 TYPE_CHECKING = False  # type checkers take it for true; the module `typing` takes longer to import than all that is here
 if TYPE_CHECKING:
-    from spark_vector_sink.admin import Answer, inspect, rollback, search
+    from spark_vector_sink.admin import Answer, inspect, reembed, rollback, search
     from spark_vector_sink.errors import (
         BadRowError,
         CollectionError,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         VectorSinkError,
     )
     from spark_vector_sink.options import SinkOptions
-    from spark_vector_sink.reembedding import reembed
     from spark_vector_sink.report import PartitionReport, WriteReport
     from spark_vector_sink.store.inspection import InspectedVector, InspectedVersion, Inspection
 
@@ -57,7 +56,7 @@ __all__ = [
     "search",
 ]
 
-_LIGHTEST_FIRST = ("errors", "report", "options", "store.inspection", "admin", "reembedding")
+_LIGHTEST_FIRST = ("errors", "report", "options", "store.inspection", "admin")
 """The modules that have these names. They are imported when a name of theirs is first asked for: numpy and pyarrow alone take longer than all else."""
 
 

@@ -1,4 +1,4 @@
-"""What people do between jobs: ask a collection a question, look at what it is, go back to the version before."""
+"""What people do between jobs: search a collection, inspect it, roll it back, encode it again with another model."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink import models, stores
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.driver import model_spec
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import CollectionError, OptionError
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.plain import at
+from spark_vector_sink.payload_types import at
+from spark_vector_sink.report import WriteReport
 from spark_vector_sink.rows import vectors
+from spark_vector_sink.store import registry
+from spark_vector_sink.store.collection_metadata import of_vector
 from spark_vector_sink.store.inspection import Inspection
-from spark_vector_sink.store.remembered import of_vector
-from spark_vector_sink.store.store import Collections
+from spark_vector_sink.store.protocols import Collections
+from spark_vector_sink.task.context import TaskContext
 
 MOST_ANSWERS = 10_000
 
@@ -55,7 +58,7 @@ def search(
     """
     if not isinstance(limit, int) or not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit!r}")
-    among, numbers = stores.checked_filter(filter), _numbers(question, vector)
+    among, numbers = registry.checked_filter(filter), _numbers(question, vector)
     with _opened(where, options) as (collections, name, parsed):
         remembered = collections.metadata(name)
         if not remembered:
@@ -65,7 +68,7 @@ def search(
         vector_name, sparse = parsed.vector_name if "vector_name" in parsed.given else None, None
         of_one = of_vector(name, remembered, vector_name)
         if numbers is None:
-            asked = encoders.load(models.remembered(of_one, parsed, name)).encode_query(str(question))
+            asked = loader.load(model_spec.remembered(of_one, parsed, name)).encode_query(str(question))
             sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
             numbers = asked.vectors
         elif not of_one.get("dense", True):
@@ -123,14 +126,34 @@ def go_back(where: str, **options: Any) -> tuple[str | None, str]:
         return collections.rollback(name)
 
 
+def reembed(where: str, model: str | None = None, *, spark: Any = None, **options: Any) -> WriteReport:
+    """Encode the stored text of every point with another model, into a fresh version of the collection, and let the name stand for that one.
+
+    where: as for `search`. model, options: those of a job that say how texts are encoded and points are sent. No table is needed: ids, payloads and
+    what the sink keeps in each point are as they were. Readers see the old version until everything is there, and `rollback` goes back to it;
+    what others write to it meanwhile is not in the new one. spark: a SparkSession, whose tasks do the work; without one this process does it.
+    Raises RefusedError before anything is written.
+    """
+    from spark_vector_sink.driver import reembed as job
+
+    given = {**place_of(where), **options, **({} if model is None else {"model": model})}
+    if spark is None:
+        from spark_vector_sink.task.stored_windows import write_pages
+
+        return job.run(job.plan(given), lambda plan, pages: [write_pages(plan, pages, TaskContext())])
+    from spark_vector_sink.spark import reembed as tasks
+
+    return job.run(job.plan(given, tasks.shipped_files()), tasks.writing(spark))
+
+
 @contextmanager
 def _opened(where: str, options: Mapping[str, Any]) -> Iterator[tuple[Collections, str, SinkOptions]]:
     """The store, the collection's name there, and all options."""
     parsed = SinkOptions.from_mapping({**place_of(where), **options})
-    place, warnings = stores.find(parsed)
+    place, warnings = registry.find(parsed)
     for warning in warnings:
         log.warning(warning)
-    with stores.collections(parsed, place) as collections:
+    with registry.collections(parsed, place) as collections:
         yield collections, place.name(parsed), parsed
 
 

@@ -14,11 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink, stores
+from spark_vector_sink import job
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import WriteReport
-from spark_vector_sink.store.store import Hit
+from spark_vector_sink.store import registry
+from spark_vector_sink.store.collection import Hit
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.fake_server import StoredPoint, read_points
 
 
@@ -30,27 +34,29 @@ class Place:
 
     def write(self, *partitions: pa.Table, mode: str = "append", **options: Any) -> WriteReport:
         """A job with one task for each table."""
-        plan = sink.prepare(planning.plan({**self.options, **options}, partitions[0].schema, mode))
-        return sink.finish(plan, [sink.write_partition(plan, table.to_batches(), sink.Task(partition=i)) for i, table in enumerate(partitions)])
+        plan = committer.prepare(planning.plan({**self.options, **options}, partitions[0].schema, mode))
+        return committer.commit(
+            plan, [partition_writer.write_partition(plan, table.to_batches(), TaskContext(partition=i)) for i, table in enumerate(partitions)]
+        )
 
-    def check(self, table: pa.Table, **options: Any) -> planning.Plan:
+    def check(self, table: pa.Table, **options: Any) -> job.Plan:
         return planning.check({**self.options, **options}, table.schema)
 
     def nearest(self, vector: list[float], limit: int = 1000, vector_name: str | None = None, among: Mapping[str, Any] | None = None) -> list[Hit]:
         """Points by distance, with payload. among: only those that match this filter, in Qdrant's JSON."""
         options = SinkOptions.from_mapping(self.options)
-        place, _ = stores.find(options)
-        with stores.collections(options, place) as collections:
-            return collections.search(place.name(options), vector, limit, vector_name=vector_name, among=stores.checked_filter(among))
+        place, _ = registry.find(options)
+        with registry.collections(options, place) as collections:
+            return collections.search(place.name(options), vector, limit, vector_name=vector_name, among=registry.checked_filter(among))
 
     def apart(self, wanted: Mapping[Any, npt.NDArray[np.float32]], *, sparse: bool = False) -> float:
         """How far the vectors of all points are from those wanted, by the scores of some random questions of length 1: a difference in any number
         shows. The distance is "dot", or all vectors have length 1; at most 1000 points."""
         options = SinkOptions.from_mapping(self.options)
-        place, _ = stores.find(options)
+        place, _ = registry.find(options)
         size = len(next(iter(wanted.values())))
         most = 0.0
-        with stores.collections(options, place) as collections:
+        with registry.collections(options, place) as collections:
             for question in np.random.default_rng(7).uniform(0.1, 1.0, (4, size)).astype(np.float32):
                 question /= np.linalg.norm(question)
                 name, numbers = place.name(options), question.tolist()

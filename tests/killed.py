@@ -15,12 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.store.edge import collections as edge_collections
 from spark_vector_sink.store.edge import versions as edge_versions
-from spark_vector_sink.store.qdrant import indexing
+from spark_vector_sink.store.qdrant import wait_for_index
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, vectors
 
@@ -80,10 +82,12 @@ def main() -> None:
     """Kill this process before the step; exit with 0 where the step never comes."""
     name, _, number = sys.argv[1].partition(" ")
     options: dict[str, Any] = json.loads(sys.argv[2])
-    indexing.LOOK_SECONDS = 0.02
+    wait_for_index.LOOK_SECONDS = 0.02
     embedded = [edge_versions, edge_collections, edge_collections.staging]
     owner: Any = next(
-        place for place in ([sink, QdrantCollections] if "url" in options else [sink, *embedded]) if name in vars(place) or name in dir(place)
+        place
+        for place in ([committer, QdrantCollections] if "url" in options else [committer, *embedded])
+        if name in vars(place) or name in dir(place)
     )
     original, calls = getattr(owner, name), 0
 
@@ -96,9 +100,12 @@ def main() -> None:
 
     setattr(owner, name, counted)
     rows = edition(1)
-    plan = sink.prepare(planning.plan(options, rows.schema, "overwrite"))
-    reports = [sink.write_partition(plan, part.to_batches(), sink.Task(partition=i)) for i, part in enumerate((rows.slice(0, 100), rows.slice(100)))]
-    sink.finish(plan, reports)
+    plan = committer.prepare(planning.plan(options, rows.schema, "overwrite"))
+    reports = [
+        partition_writer.write_partition(plan, part.to_batches(), TaskContext(partition=i))
+        for i, part in enumerate((rows.slice(0, 100), rows.slice(100)))
+    ]
+    committer.commit(plan, reports)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.points import How, PointBatch
-from spark_vector_sink.store.qdrant import Address, QdrantCollections, QdrantStore, indexing
-from spark_vector_sink.store.store import Target
+from spark_vector_sink.payload_types import SparseVectors
+from spark_vector_sink.store.collection import Target
+from spark_vector_sink.store.qdrant import Address, QdrantCollections, QdrantStore, wait_for_index
+from spark_vector_sink.store.write_batch import How, PointBatch
 from tests.fake_server import FakeServer, StoredPoint
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import points_on
@@ -81,7 +81,7 @@ class Place:
             self.server.optimise(self.name)
             return
         with self.driver() as collections, pytest.MonkeyPatch.context() as patched:
-            patched.setattr(indexing, "LOOK_SECONDS", 0.1)
+            patched.setattr(wait_for_index, "LOOK_SECONDS", 0.1)
             collections.wait_for_index(self.target)
         with self.client() as client:
             assert client.get_collection(self.name).indexed_vectors_count, "nothing was optimised"

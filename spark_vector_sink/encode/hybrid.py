@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spark_vector_sink.encode.chunks import Chunks
+from spark_vector_sink.encode.chunker import Chunks
 from spark_vector_sink.encode.encoder import Encoded, Encoder, Tokenised
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode import arithmetic, memory
 from spark_vector_sink.encode import device as devices
-from spark_vector_sink.encode.document_way import DocumentWay
+from spark_vector_sink.encode import memory, precision
+from spark_vector_sink.encode.document_route import DocumentWay
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.model_modules import TRANSFORMERS
 from spark_vector_sink.encode.token_batches import Rows, TokenBatches
 from spark_vector_sink.errors import EncodingError, first_line
-from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.payload_types import SparseVectors
 
 Vectors = tuple[npt.NDArray[np.float32], SparseVectors | None]
 """Dense ones, shape (n, dimension), and sparse ones"""
@@ -32,7 +32,7 @@ class LoadedModel(ABC):
         self.identity, self.device = spec.identity, device
         self.dtype = devices.dtype(spec.dtype, device) if type(model[0]).__name__ in TRANSFORMERS else "float32"
         if self.dtype != "float32":
-            arithmetic.lower(model[0], self.dtype, device)
+            precision.lower(model[0], self.dtype, device)
             if device != "cpu":  # whose budget is not made from what is free
                 memory.give_back(device)  # the weights in float32
         self._model = model.eval()

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from spark_vector_sink import paths
-from spark_vector_sink.encode import model_settings
-from spark_vector_sink.encode.model_settings import ModelSettings
+from spark_vector_sink import files
+from spark_vector_sink.encode import model_config
+from spark_vector_sink.encode.model_config import ModelSettings
 from spark_vector_sink.errors import EncodingError, MissingPackageError
 
 
@@ -34,11 +34,11 @@ class ModelFiles(ModelSettings):
 def read(model: str, revision: str | None, shipped: Path | None = None) -> ModelFiles:
     """Look the model up: a folder, else the name of one in `shipped`, where Spark puts what it ships to tasks, else a name on the hub.
     Raises EncodingError in one line where it is none of them, or is damaged."""
-    folder = paths.local(model)
-    is_shipped = shipped is not None and not folder.is_absolute() and not paths.is_folder(folder) and paths.is_folder(shipped / model)
+    folder = files.local(model)
+    is_shipped = shipped is not None and not folder.is_absolute() and not files.is_folder(folder) and files.is_folder(shipped / model)
     folder = shipped / model if shipped is not None and is_shipped else folder
-    if paths.is_folder(folder):
-        if not paths.is_file(folder / "modules.json") and not paths.is_file(folder / "config.json"):
+    if files.is_folder(folder):
+        if not files.is_file(folder / "modules.json") and not files.is_file(folder / "config.json"):
             raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it, as far as it can be read")
         if revision is not None:
             raise EncodingError(f"option 'model_revision' has no effect with the folder {model!r}; leave it out")
@@ -50,7 +50,7 @@ def read(model: str, revision: str | None, shipped: Path | None = None) -> Model
         folder, commit = _hub_folder(model, revision)
         place = model
         name = f"{model}@{commit}"
-    settings = model_settings.read(folder)
+    settings = model_config.read(folder)
     return ModelFiles(place=place, revision=commit, name=name, shipped=is_shipped, **vars(settings))
 
 

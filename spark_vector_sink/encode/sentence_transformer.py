@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode import features, memory
-from spark_vector_sink.encode.chunks import Chunks, chunk
-from spark_vector_sink.encode.document_way import without_normalize
+from spark_vector_sink.encode import memory, model_inputs
+from spark_vector_sink.encode.chunker import Chunks, chunk
+from spark_vector_sink.encode.document_route import without_normalize
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.loaded_model import LoadedModel, Vectors
 from spark_vector_sink.encode.token_batches import Rows
-from spark_vector_sink.encode.tokens import NO_LIMIT, RustTokenizer
+from spark_vector_sink.encode.tokenizer import NO_LIMIT, RustTokenizer
 from spark_vector_sink.errors import EncodingError, first_line
 
 
@@ -34,7 +34,7 @@ class SentenceTransformerEncoder(LoadedModel):
         if spec.truncate_dim and spec.truncate_dim > full:
             raise EncodingError(f"option 'truncate_dim' = {spec.truncate_dim} is more than the model's {full} dimensions")
         self.dimension = spec.truncate_dim or full
-        self._features = features.provable(self._model, self._reading.tokenizer, self._reading.prompt)
+        self._features = model_inputs.provable(self._model, self._reading.tokenizer, self._reading.prompt)
 
     def _vectors(self, tokenised: Tokenised, failed: dict[int, str]) -> Vectors:
         import torch

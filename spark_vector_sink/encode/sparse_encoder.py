@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spark_vector_sink.encode.chunks import Chunks
+from spark_vector_sink.encode.chunker import Chunks
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, Tokenised
 from spark_vector_sink.encode.loaded_model import LoadedModel, Vectors
 from spark_vector_sink.encode.token_batches import Rows
 from spark_vector_sink.errors import EncodingError
 from spark_vector_sink.options import AUTO
-from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.payload_types import SparseVectors
 
 TOKEN_BUDGET = 2048
 """Tokens in one forward pass, on any device: each gives a number for every word of the vocabulary, 120 kB in float32."""

@@ -10,10 +10,10 @@ from string import Formatter
 import pyarrow as pa
 
 from spark_vector_sink.options import CONTENT_KEY, SinkOptions
-from spark_vector_sink.plain import RESERVED, is_json
-from spark_vector_sink.rows import payload, sources
-from spark_vector_sink.rows.parts import Part, unfit
-from spark_vector_sink.rows.sources import Source, children, listed
+from spark_vector_sink.payload_types import RESERVED, is_json
+from spark_vector_sink.rows import column_paths, payload
+from spark_vector_sink.rows.column_paths import Source, children, listed
+from spark_vector_sink.rows.column_roles import Part, unfit
 
 REJECT_COLUMNS = ("_reject_key", "_reject_reason", "_reject_message")
 """What rejects say of themselves. They are no payload unless asked for by name, so that mended rejects are written as they are."""
@@ -68,7 +68,7 @@ class Columns:
             return None
         name, *below = self.payload_path(Part.TEXT, self.text[0])
         field = next((field for field, (_, new) in zip(self.fields, self.payload, strict=False) if new == name), None)
-        if name not in dict(self.payload).values() or (below and (field is None or sources.leaf(field, below) is None)):
+        if name not in dict(self.payload).values() or (below and (field is None or column_paths.leaf(field, below) is None)):
             return None
         return (name, *below)
 
@@ -86,7 +86,7 @@ class Columns:
 def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]:
     """The part of each column, and one sentence for everything that does not fit."""
     names = list(schema.names)
-    problems = [f"two columns are called {sources.shown(name)}; rename one of them" for name, n in Counter(names).items() if n > 1]
+    problems = [f"two columns are called {column_paths.shown(name)}; rename one of them" for name, n in Counter(names).items() if n > 1]
     text = () if options.vector_column else options.text_column
     tenant = _one(options.tenant_column)
     content = options.content_key and (CONTENT_KEY not in names or text == (CONTENT_KEY,))
@@ -107,17 +107,17 @@ def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]
     found, misfits = list[Source](), list[str]()
     for option, (part, wanted) in asked.items():
         for name in wanted:
-            place = sources.find(name, schema)
+            place = column_paths.find(name, schema)
             if place is None:
-                problems.append(sources.missing(option, name, part, schema))
+                problems.append(column_paths.missing(option, name, part, schema))
                 continue
             steps, field = place
-            before = sources.before(steps, schema) if options.op_column and part in (Part.KEY, Part.SHARD_KEY) else None
+            before = column_paths.before(steps, schema) if options.op_column and part in (Part.KEY, Part.SHARD_KEY) else None
             found.append(Source(name, part, steps, field, before))
             misfits += [reason] if (reason := unfit(part, name, field)) else []
     others = {"payload_columns": options.payload_columns or (), "payload_exclude": options.payload_exclude, "payload_rename": options.payload_rename}
     for option, columns in others.items():
-        problems.extend(sources.missing(option, name, None, schema) for name in columns if name not in names)
+        problems.extend(column_paths.missing(option, name, None, schema) for name in columns if name not in names)
     problems.extend(misfits)
     problems.extend(_text_problems(options, text))
     kept, fields, payload_problems = _payload(options, found, schema)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.rows.bad import BadRow
+from spark_vector_sink.payload_types import RESERVED
+from spark_vector_sink.rows.bad_rows import BadRow
 
 Integers = npt.NDArray[np.int64]
 

@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from spark_vector_sink.errors import shorten
-from spark_vector_sink.plain import JSON_MARK, check_json, is_json, is_list, json_texts
+from spark_vector_sink.payload_types import JSON_MARK, check_json, is_json, is_list, json_texts
 from spark_vector_sink.rows import times
 
 MOST_LEVELS = 30

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from spark_vector_sink.plain import JSON_MARK, is_json
-from spark_vector_sink.rows import operations, variants
-from spark_vector_sink.rows.bad import VARIANT, BadRow
+from spark_vector_sink.payload_types import JSON_MARK, is_json
+from spark_vector_sink.rows import change_feed, variants
+from spark_vector_sink.rows.bad_rows import VARIANT, BadRow
+from spark_vector_sink.rows.column_paths import Source, get, leaf
+from spark_vector_sink.rows.column_roles import Part
 from spark_vector_sink.rows.columns import Columns
-from spark_vector_sink.rows.parts import Part
-from spark_vector_sink.rows.sources import Source, get, leaf
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _deletes(rows: pa.RecordBatch, columns: Columns) -> pa.Array | None:
     words = get(rows, source.steps)
     if is_json(source.field):
         words, _ = variants.read(words, Part.OPERATION)
-    return pa.array(operations.operations(words) == operations.DELETE)
+    return pa.array(change_feed.operations(words) == change_feed.DELETE)
 
 
 def _either(mask: pa.Array, one: pa.Array, other: pa.Array) -> pa.Array:

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from spark_vector_sink.errors import shorten
-from spark_vector_sink.plain import json_texts
-from spark_vector_sink.rows import keys, versions
-from spark_vector_sink.rows.parts import Part
+from spark_vector_sink.payload_types import json_texts
+from spark_vector_sink.rows import keys, row_version
+from spark_vector_sink.rows.column_roles import Part
 
 _KINDS = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array", "{": "object"}
 """What JSON text is by its first character; other texts are numbers."""
@@ -114,9 +114,9 @@ def _shard_key(text: str, kind: str) -> str:
 
 def _version(text: str, kind: str) -> int:
     column = _column(text, kind)
-    if reason := versions.unusable_type(column.type):
+    if reason := row_version.unusable_type(column.type):
         raise ValueError(f"is a variant that {reason}")
-    return int(versions.versions(column)[0])
+    return int(row_version.versions(column)[0])
 
 
 def _vector(text: str, kind: str) -> list[float | None]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.payload_types import SparseVectors
 
 FLOAT32, FLOAT16, UINT8 = "float32", "float16", "uint8"
 """Datatypes, in Qdrant's words; there are others, of few bits for each number and a length beside them."""

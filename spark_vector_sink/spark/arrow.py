@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import types as t
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
-from spark_vector_sink.plain import JSON_MARK, VARIANT, holds, is_json, mapped
+from spark_vector_sink.payload_types import JSON_MARK, VARIANT, holds, is_json, mapped
 
 UNREADABLE = ("YearMonthIntervalType", "CalendarIntervalType")
 """Types whose columns Spark cannot hand to Python; a batch with one fails before it is ours."""
@@ -53,7 +53,7 @@ def unreadable(struct: StructType) -> dict[str, str]:
 
 
 def without_variants(batches: Iterable[pa.RecordBatch], declared: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The batches, with `plain.VARIANT` in place of the two binaries of each variant."""
+    """The batches, with `payload_types.VARIANT` in place of the two binaries of each variant."""
     variants = [i for i, field in enumerate(declared) if holds(field, is_json)]
     for batch in batches:
         for i in variants:
@@ -114,7 +114,7 @@ _KINDS = {Decimal: "decimal", float: "double", bytes: "binary", bytearray: "bina
 
 
 def _json(column: pa.Array) -> pa.Array:
-    """Spark's two binaries of each variant as `plain.VARIANT`."""
+    """Spark's two binaries of each variant as `payload_types.VARIANT`."""
     from pyspark.errors import PySparkException
     from pyspark.sql.types import VariantVal  # Spark >= 4.0, as are variants
 

@@ -15,23 +15,23 @@ from pyspark.sql import datasource
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader, DataSourceStreamReader, WriterCommitMessage
 from pyspark.sql.types import StructType
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink import job
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import OptionError, said
+from spark_vector_sink.job import Plan
 from spark_vector_sink.options import SPARK_KEYS
-from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import PartitionReport, say
 from spark_vector_sink.spark import arrow
-from spark_vector_sink.spark.micro_batch import must_fit_a_stream, say_once
+from spark_vector_sink.spark.micro_batch import SPARK_KNOWS, must_fit_a_stream, say_once
 from spark_vector_sink.spark.task import current_task, shipped_files
+from spark_vector_sink.task import partition_writer
 
 if TYPE_CHECKING:
     from spark_vector_sink.spark.stream import StreamCommitter, StreamWriter
 
 NAME = "vectorsink"
 ONLY_WRITES = "the format 'vectorsink' only writes; spark_vector_sink.search() asks a collection a question"
-SPARK_KNOWS = "not all of its tasks ended well, and Spark's error says why"
-"""To a data source Spark does not tell it."""
 
 
 class VectorSinkDataSource(DataSource):  # type: ignore[misc]
@@ -59,11 +59,11 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
         """Checks the job and creates the collection, on the driver, before any task."""
         _must_have_options(self.options)
-        mode = planning.OVERWRITE if overwrite else planning.APPEND
+        mode = job.OVERWRITE if overwrite else job.APPEND
         declared = arrow.schema(schema)
         checked = planning.check(self.options, declared, arrow.unreadable(schema), shipped_files(), mode).accepted()
         say(*checked.warnings)
-        return VectorSinkWriter(sink.prepare(checked), declared)
+        return VectorSinkWriter(committer.prepare(checked), declared)
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> StreamWriter:  # noqa: N802
         """Checks a micro-batch and creates the collection, on the driver, before any of its tasks."""
@@ -84,7 +84,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         must_fit_a_stream(checked.options)
         for warning in checked.warnings:
             say_once(warning)
-        return StreamWriter(sink.prepare(checked), declared)
+        return StreamWriter(committer.prepare(checked), declared)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Where Spark plans a write, it makes the data source from its class. The one that travels, Spark keeps to commit micro-batches with."""
@@ -131,19 +131,19 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
         self.schema = schema
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        return Written(sink.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()))
+        return Written(partition_writer.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()))
 
     def commit(self, messages: Sequence[Written | None]) -> None:
         reports = [message.report for message in messages if message is not None]
         try:
-            report = sink.finish(self.plan, reports, len(messages))
+            report = committer.commit(self.plan, reports, len(messages))
         except Exception as error:
             # Spark calls `abort` next, in which nobody knows the reason
-            say(str(sink.abandon(self.plan, reports, len(messages), said(error))))
+            say(str(committer.abort(self.plan, reports, len(messages), said(error))))
             raise
         say(*(warning for warning in report.warnings if warning not in self.plan.warnings), str(report))
 
     def abort(self, messages: Sequence[Written | None]) -> None:
         reports = [message.report for message in messages if message is not None]
         if len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
-            say(str(sink.abandon(self.plan, reports, len(messages), SPARK_KNOWS)))
+            say(str(committer.abort(self.plan, reports, len(messages), SPARK_KNOWS)))

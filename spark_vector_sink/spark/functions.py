@@ -10,10 +10,11 @@ import pyarrow as pa
 from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812
 
-from spark_vector_sink import encoding, models
+from spark_vector_sink.driver import model_spec
 from spark_vector_sink.errors import OptionError
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.spark.task import current_task, shipped_files
+from spark_vector_sink.task import embed_column
 
 VECTORS = "array<float>"
 
@@ -32,8 +33,8 @@ def embed(column: Column | str, model: str | None = None, **options: Any) -> Col
         raise OptionError("embed() makes one dense vector for each row; long_text=chunk and 'sparse_model' are for write()")
     if parsed.long_text == "reject":
         raise OptionError("embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()")
-    spec, _ = models.spec(parsed, shipped_files())
-    work = partial(encoding.embedded, spec, window_rows=parsed.window_rows, fail_on_long=parsed.long_text == "fail")
+    spec, _ = model_spec.spec(parsed, shipped_files())
+    work = partial(embed_column.embed_column, spec, window_rows=parsed.window_rows, fail_on_long=parsed.long_text == "fail")
     # Spark computes a deterministic function once more for each filter on its result, and nearly all of a job's time would be doubled
     once = _function(work).asNondeterministic()
     return once(F.col(column) if isinstance(column, str) else column)

@@ -8,6 +8,9 @@ from spark_vector_sink.errors import OptionError
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import say
 
+SPARK_KNOWS = "not all of its tasks ended well, and Spark's error says why"
+"""To a data source Spark does not tell it."""
+
 
 @lru_cache(maxsize=64)
 def say_once(line: str) -> None:

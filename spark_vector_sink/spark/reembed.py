@@ -7,23 +7,24 @@ from typing import Any
 
 import pyarrow as pa
 
-from spark_vector_sink import reembedding
-from spark_vector_sink.plan import Plan
+from spark_vector_sink.driver import reembed
+from spark_vector_sink.job import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.spark.task import current_task, shipped_files
 from spark_vector_sink.spark.write import REPORTS
-from spark_vector_sink.store.pages import Page
+from spark_vector_sink.store.scan import Page
+from spark_vector_sink.task import stored_windows
 
 __all__ = ["shipped_files", "writing"]
 
 
-def writing(spark: Any) -> reembedding.Write:
+def writing(spark: Any) -> reembed.Write:
     """Writes pages by a job of this SparkSession, each task its share of neighbours."""
 
     def write(plan: Plan, pages: Sequence[Page]) -> Sequence[PartitionReport]:
         def write_share(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             mine = (pages[number] for batch in batches for number in batch.column(0).to_pylist())
-            report = reembedding.write_pages(plan, mine, current_task())
+            report = stored_windows.write_pages(plan, mine, current_task())
             yield pa.RecordBatch.from_pydict({"report": [report.to_json()]}, schema=REPORTS)
 
         told = spark.range(len(pages)).mapInArrow(write_share, "report string").collect()

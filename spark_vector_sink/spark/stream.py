@@ -13,14 +13,14 @@ from typing import NoReturn
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceStreamArrowWriter, WriterCommitMessage
 
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
 from spark_vector_sink.errors import said
-from spark_vector_sink.plan import Plan
+from spark_vector_sink.job import Plan
 from spark_vector_sink.report import PartitionReport, say
 from spark_vector_sink.spark import arrow
-from spark_vector_sink.spark.data_source import SPARK_KNOWS
-from spark_vector_sink.spark.micro_batch import numbered
+from spark_vector_sink.spark.micro_batch import SPARK_KNOWS, numbered
 from spark_vector_sink.spark.task import current_task
+from spark_vector_sink.task import partition_writer
 
 
 @dataclass
@@ -39,7 +39,7 @@ class StreamWriter(DataSourceStreamArrowWriter):  # type: ignore[misc]
         self.schema = schema
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WrittenOfBatch:
-        return WrittenOfBatch(sink.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()), self.plan)
+        return WrittenOfBatch(partition_writer.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()), self.plan)
 
 
 class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
@@ -53,10 +53,10 @@ class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
         if plan is None:
             return  # a batch without a single task
         try:
-            report = sink.finish(plan, reports, len(messages))
+            report = committer.commit(plan, reports, len(messages))
         except Exception as error:
             # Spark calls `abort` next, in which nobody knows the reason
-            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages), said(error))}")
+            say(f"batch {batchId}: {committer.abort(plan, reports, len(messages), said(error))}")
             raise
         say(*(warning for warning in report.warnings if warning not in plan.warnings), f"batch {batchId}: {report}")
 
@@ -65,7 +65,7 @@ class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
         if plan is None:  # what the batch has staged, nobody here can name; it is swept by a later one
             say(f"batch {batchId}: failed before any of its tasks had ended; start the query again, it writes the same points")
         elif len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
-            say(f"batch {batchId}: {sink.abandon(plan, reports, len(messages), SPARK_KNOWS)}")
+            say(f"batch {batchId}: {committer.abort(plan, reports, len(messages), SPARK_KNOWS)}")
 
 
 def _told(messages: Sequence[WrittenOfBatch | None], batch: int) -> tuple[list[PartitionReport], Plan | None]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyspark import SparkFiles, TaskContext
+import pyspark
+from pyspark import SparkFiles
 
-from spark_vector_sink.encoding import Task
+from spark_vector_sink.task.context import TaskContext
 
 
-def current_task() -> Task:
+def current_task() -> TaskContext:
     """The running task; the default one outside of Spark."""
-    context = TaskContext.get()
+    context = pyspark.TaskContext.get()
     if context is None:
-        return Task()
+        return TaskContext()
     gpus = context.resources().get("gpu")
     addresses = tuple(gpus.addresses) if gpus is not None else ()
     shipped = shipped_files()
-    return Task(context.partitionId(), context.attemptNumber(), context.cpus(), addresses, None if shipped is None else str(shipped))
+    return TaskContext(context.partitionId(), context.attemptNumber(), context.cpus(), addresses, None if shipped is None else str(shipped))
 
 
 def shipped_files() -> Path | None:

@@ -9,13 +9,15 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink import job
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import OptionError
-from spark_vector_sink.plan import Plan
+from spark_vector_sink.job import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.spark import arrow
 from spark_vector_sink.spark.task import current_task, shipped_files
+from spark_vector_sink.task import partition_writer
 
 MAKES_A_DATAFRAME = {
     "pyspark.pandas.series.": ".to_frame().to_spark()",
@@ -28,13 +30,13 @@ MAKES_A_DATAFRAME = {
 REPORTS = pa.schema([("report", pa.string())])
 
 
-def check(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND, **options: Any) -> Plan:
+def check(df: DataFrame, name: str | None = None, *, mode: str = job.APPEND, **options: Any) -> Plan:
     """What `write` would do, with every problem, and nothing done: columns, key, model, collection. `print` it."""
     _must_be_spark(df)
     return planning.check(_named(name, options), arrow.schema(df.schema), shipped=shipped_files(), mode=mode)
 
 
-def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND, profile: Any = None, **options: Any) -> WriteReport:
+def write(df: DataFrame, name: str | None = None, *, mode: str = job.APPEND, profile: Any = None, **options: Any) -> WriteReport:
     """Write a DataFrame and return the report.
 
     name: the collection, or the directory of an embedded store. mode: `append` updates documents by their key, `overwrite` replaces all of them at
@@ -56,7 +58,7 @@ def write(df: DataFrame, name: str | None = None, *, mode: str = planning.APPEND
         told = rows.mapInArrow(_writer(plan, declared), "report string", **({} if profile is None else {"profile": profile})).collect()
         return [PartitionReport.from_json(row.report) for row in told]
 
-    return sink.run(checked, tasks)
+    return committer.run(checked, tasks)
 
 
 def _must_be_spark(df: Any) -> None:
@@ -86,7 +88,7 @@ def _columns_in_use(plan: Plan, df: DataFrame) -> tuple[DataFrame, pa.Schema]:
 def _writer(plan: Plan, declared: pa.Schema) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def write_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         named = (pa.RecordBatch.from_arrays(batch.columns, names=declared.names) for batch in batches)
-        report = sink.write_partition(plan, arrow.without_variants(named, declared), current_task())
+        report = partition_writer.write_partition(plan, arrow.without_variants(named, declared), current_task())
         yield pa.RecordBatch.from_pydict({"report": [report.to_json()]}, schema=REPORTS)
 
     return write_partition

@@ -6,8 +6,8 @@ from collections.abc import Callable, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
-from spark_vector_sink.store.limit import MOST, Limit
-from spark_vector_sink.store.points import PointId
+from spark_vector_sink.store.in_flight_limit import MOST, Limit
+from spark_vector_sink.store.write_batch import PointId
 
 R = TypeVar("R")
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from spark_vector_sink.plain import RESERVED
+from spark_vector_sink.payload_types import RESERVED
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class InspectedVector:
 
 @dataclass(frozen=True)
 class InspectedVersion:
-    """One version of a collection. state: see `versions`. serves: whether searches see it. points: None where the store does not tell."""
+    """One version of a collection. state: see `collection_versions`. serves: whether searches see it. points: None where the store does not tell."""
 
     name: str
     state: str

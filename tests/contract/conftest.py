@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 from tests.contract.raw import Qdrant
 
 SERVERS = [pytest.param("shared_fake", id="fake"), pytest.param("qdrant_server", id="real", marks=pytest.mark.qdrant)]
@@ -16,7 +16,7 @@ SERVERS = [pytest.param("shared_fake", id="fake"), pytest.param("qdrant_server",
 def _nothing_loaded() -> Iterator[None]:
     """A module leaves no model behind."""
     yield
-    encoders._loaded = None
+    loader._loaded = None
 
 
 @pytest.fixture(params=SERVERS)

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from spark_vector_sink.encode import encoder as encoders
-from spark_vector_sink.encode import model_files
+from spark_vector_sink.encode import loader, model_files
 from spark_vector_sink.encode.encoder import Encoded, EncoderSpec
 from tests import models
 
@@ -61,7 +60,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def loaded(folder: Path, **changes: Any) -> Any:
     """The sink's encoder. A folder is named by its content, so the identity is read from it."""
     identity = model_files.read(str(folder), None).name
-    return encoders.load(EncoderSpec(identity, str(folder), device="cpu", dtype="float32", **changes), threads=1)
+    return loader.load(EncoderSpec(identity, str(folder), device="cpu", dtype="float32", **changes), threads=1)
 
 
 def encoded(encoder: Any, texts: Sequence[str]) -> Encoded:
@@ -194,7 +193,7 @@ def test_a_question_is_encoded_like_the_library_does_it(model_of: Folder, kind: 
 
 def test_half_precision_is_near(model_of: Folder, kind: str) -> None:
     """Matrix products in bfloat16, all else in float32: any kind of Transformer gives nearly the same vectors."""
-    encoder = encoders.load(
+    encoder = loader.load(
         EncoderSpec(model_files.read(str(model_of(kind)), None).name, str(model_of(kind)), device="cpu", dtype="bfloat16"), threads=1
     )
     made, exact = encoded(encoder, TEXTS).vectors, encoded(loaded(model_of(kind)), TEXTS).vectors
@@ -213,7 +212,7 @@ def test_weights_that_are_stored_in_half_precision(model_of: Folder, tmp_path: P
     exact = SentenceTransformer(str(tmp_path / "half"), device="cpu").float()
     wanted = np.stack([exact.encode_document(text, show_progress_bar=False) for text in TEXTS[:8]])
     identity = model_files.read(str(tmp_path / "half"), None).name
-    made = encoded(encoders.load(EncoderSpec(identity, str(tmp_path / "half"), device="cpu", dtype=dtype), threads=1), TEXTS[:8]).vectors
+    made = encoded(loader.load(EncoderSpec(identity, str(tmp_path / "half"), device="cpu", dtype=dtype), threads=1), TEXTS[:8]).vectors
     assert np.abs(made - wanted).max() <= (1e-5 if dtype == "float32" else 0.05)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.delivery import deciding
+from spark_vector_sink.task import change_detection
 from tests.feeds import OPTIONS, SCHEMA, Verdict, deliveries, feed, judge, sorted_by_version
 from tests.jobs import Place, place
 
@@ -46,15 +46,15 @@ def test_what_another_job_writes_meanwhile_does_not_mix_with_ours(place: Place, 
 
     without_vectors.write(rows((1, "one", 1, "insert", 1), (2, "two", 1, "insert", 1)))
     between = [rows((1, None, 0, "delete", 2), (2, "another", 2, "update_postimage", 2))]
-    decide = deciding.decide
+    decide = change_detection.decide
 
-    def interrupted(*arguments: Any) -> deciding.Decided:
+    def interrupted(*arguments: Any) -> change_detection.Decided:
         decided = decide(*arguments)
         while between:
             without_vectors.write(between.pop())
         return decided
 
-    monkeypatch.setattr(deciding, "decide", interrupted)
+    monkeypatch.setattr(change_detection, "decide", interrupted)
     last = rows((1, "one", 3, "insert", 3), (2, "two", 3, "update_postimage", 3))
     without_vectors.write(last)
     assert judge(without_vectors, sorted_by_version(last), 10) == Verdict(documents=2, missing=0, resurrected=0, wrong=0, misplaced=0)

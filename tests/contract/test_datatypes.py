@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from qdrant_client import grpc as q
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import reembed, search, sink
+from spark_vector_sink import reembed, search
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import BadRowError, CollectionError
 from spark_vector_sink.rows.vectors import Wanted, unlike
 from tests.contract.raw import Qdrant, point, unnamed
@@ -145,7 +146,7 @@ def test_a_vector_that_float16_cannot_hold_is_a_bad_row(qdrant: Qdrant, given: l
 def test_the_datatype_travels_to_the_tasks(qdrant: Qdrant) -> None:
     """In the plan that Spark pickles for them."""
     place = place_on(qdrant, BYTES)
-    plan = sink.prepare(planning.plan(place.options, rows(WHOLE[0]).schema))
+    plan = committer.prepare(planning.plan(place.options, rows(WHOLE[0]).schema))
     assert pickle.loads(pickle.dumps(plan)).ready_made == Wanted(4, is_scaled=False, datatype="uint8")
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.delivery import deciding
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import BadRowError, OptionError
 from spark_vector_sink.report import WriteReport
+from spark_vector_sink.task import change_detection
 from tests.fakes import Counting
 from tests.jobs import Place, place
 
@@ -28,7 +28,7 @@ def encoded() -> Encoded:
 
     def taken() -> list[str]:
         texts, Counting.texts[:] = list(Counting.texts), []
-        encoders.unload()
+        loader.unload()
         return texts
 
     taken()
@@ -70,7 +70,7 @@ class TestUnchanged:
         assert encoded() == ["one", "two"]
         report = place.write(texts(b="two", a="one"), **SKIP)
         assert (ends(report), report.points, report.device, encoded()) == ({"unchanged": 2}, 0, "", [])
-        assert encoders._loaded is None
+        assert loader._loaded is None
         assert found(place) == {"a": "one", "b": "two"}
 
     def test_only_what_changed_is_encoded(self, place: Place, encoded: Encoded) -> None:
@@ -97,15 +97,15 @@ class TestUnchanged:
         """Another job writes a text between the look at a document and the writing of its payload: the document is that job's, and whole."""
         rows = texts(a="one")
         place.write(rows, **SKIP)
-        other, decide = [texts(a="two")], deciding.decide
+        other, decide = [texts(a="two")], change_detection.decide
 
-        def interrupted(*arguments: Any) -> deciding.Decided:
+        def interrupted(*arguments: Any) -> change_detection.Decided:
             decided = decide(*arguments)
             while other:
                 place.write(other.pop(), **SKIP)
             return decided
 
-        monkeypatch.setattr(deciding, "decide", interrupted)
+        monkeypatch.setattr(change_detection, "decide", interrupted)
         changed = rows.append_column("new", pa.array(["x"]))
         place.write(changed, **SKIP)
         assert found(place) == {"a": "two"}

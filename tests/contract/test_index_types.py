@@ -18,10 +18,10 @@ import pyarrow as pa
 import pytest
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink.plain import INDEX_TYPES, JSON_MARK
-from spark_vector_sink.rows import indexes, payload, unindexed
-from spark_vector_sink.rows.indexes import ALWAYS, TABLE, VALUES
-from spark_vector_sink.store.edge import shard as edge
+from spark_vector_sink.payload_types import INDEX_TYPES, JSON_MARK
+from spark_vector_sink.rows import payload, payload_indexes, unindexed_values
+from spark_vector_sink.rows.payload_indexes import ALWAYS, TABLE, VALUES
+from spark_vector_sink.store.edge import index as edge
 from spark_vector_sink.store.edge.layout import StoreDirectory
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, server_place, vectors
@@ -160,14 +160,14 @@ def test_the_table_is_what_indexes_hold(indexed: Indexed) -> None:
     indexed.place.write(rows)
     stored = indexed.place.stored().values()
     roots = {field.name: field for field in fields}
-    assert [indexes._stored(field) for field in fields[: len(COLUMNS)]] == [name for name, _, _ in COLUMNS]
+    assert [payload_indexes._stored(field) for field in fields[: len(COLUMNS)]] == [name for name, _, _ in COLUMNS]
     assert {name for name, _, _ in COLUMNS} == set(TABLE)
     wrong = []
     for kind in INDEX_TYPES:
         counts = indexed.counts(dict.fromkeys(roots, kind))
         for name in roots:
-            verdict, found = indexes.holding(name, kind, roots), [one[name] for one in stored if one[name] is not None]
-            taken = [one for one in found if any(unindexed.takes(kind, item) for item in (one if isinstance(one, list) else [one]))]
+            verdict, found = payload_indexes.holding(name, kind, roots), [one[name] for one in stored if one[name] is not None]
+            taken = [one for one in found if any(unindexed_values.takes(kind, item) for item in (one if isinstance(one, list) else [one]))]
             expected = {ALWAYS: len(found), VALUES: len(taken), None: 0}[verdict]
             if kind == "text" and not indexed.counts_wordless:
                 expected -= sum(one in ("", [""]) for one in found if verdict)
@@ -181,8 +181,8 @@ def test_the_table_is_what_indexes_hold(indexed: Indexed) -> None:
 @pytest.mark.parametrize("kind", TAKEN)
 def test_the_values_that_an_index_takes(indexed: Indexed, kind: str) -> None:
     """Each that is said to be taken is in the index, and of those that are said to be left out none."""
-    assert [value for value in TAKEN[kind] if not unindexed.takes(kind, value)] == []
-    assert [value for value in LEFT[kind] if unindexed.takes(kind, value)] == []
+    assert [value for value in TAKEN[kind] if not unindexed_values.takes(kind, value)] == []
+    assert [value for value in LEFT[kind] if unindexed_values.takes(kind, value)] == []
     length = max(len(TAKEN[kind]), len(LEFT[kind]))
     rows = vectors(length)
     for name, values in (("taken", TAKEN[kind]), ("left", LEFT[kind])):
@@ -209,5 +209,5 @@ def test_a_tenant_of_any_type_is_in_its_index(indexed: Indexed, kind: pa.DataTyp
 def test_every_pair_is_in_the_table_once() -> None:
     """No type of index is named that Qdrant has not."""
     assert all(set(takes) <= set(INDEX_TYPES) for takes in TABLE.values())
-    assert set(unindexed.TAKES) == set(INDEX_TYPES)
+    assert set(unindexed_values.TAKES) == set(INDEX_TYPES)
     assert payload.unmappable(pa.field("x", PLACE)) is None

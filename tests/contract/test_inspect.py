@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink import Inspection, inspect, rollback, sink
-from spark_vector_sink import plan as planning
+from spark_vector_sink import Inspection, inspect, rollback
 from spark_vector_sink.admin import go_back
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError
+from spark_vector_sink.store.collection_metadata import inspected_vectors
 from spark_vector_sink.store.inspection import InspectedVector
-from spark_vector_sink.store.qdrant import indexing
-from spark_vector_sink.store.remembered import inspected_vectors
+from spark_vector_sink.store.qdrant import wait_for_index
 from tests.fake_server import FakeServer
 from tests.jobs import Place, place, server_place, vectors
 from tests.tiny_model import DIMENSION
@@ -27,7 +28,7 @@ __all__ = ["place"]
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small index is there at once; three looks at it need not take a second and a half."""
-    monkeypatch.setattr(indexing, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(wait_for_index, "LOOK_SECONDS", 0.01)
 
 
 def where(place: Place) -> tuple[str, dict[str, Any]]:
@@ -138,10 +139,10 @@ def test_versions_say_what_they_are_worth(place: Place) -> None:
 def test_a_version_that_is_being_filled_does_not_serve(place: Place) -> None:
     """It is there, and everything else is said of the one that serves."""
     place.write(vectors(3))
-    plan = sink.prepare(planning.plan(place.options, vectors(1).schema, "overwrite"))
+    plan = committer.prepare(planning.plan(place.options, vectors(1).schema, "overwrite"))
     assert versions(place)["v2"] == ("loading", False, 0)
     assert found(place).points == 3
-    sink.abandon(plan, [], None, "the test ends")
+    committer.abort(plan, [], None, "the test ends")
 
 
 def test_a_collection_without_versions(fake_server: FakeServer) -> None:

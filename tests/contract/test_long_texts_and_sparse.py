@@ -17,7 +17,7 @@ import pytest
 from spark_vector_sink import search
 from spark_vector_sink.errors import BadRowError, RefusedError
 from spark_vector_sink.options import ID_NAMESPACE
-from spark_vector_sink.store.question import RRF_K
+from spark_vector_sink.store.search_query import RRF_K
 from tests.jobs import Place, place
 from tests.tiny_model import DIMENSION, MAX_TOKENS
 

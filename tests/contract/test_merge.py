@@ -8,11 +8,13 @@ import pyarrow as pa
 import pytest
 
 import spark_vector_sink
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import CollectionError, RefusedError
-from spark_vector_sink.store.qdrant import moving_in
+from spark_vector_sink.store.qdrant import guest_vectors
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.contract.test_deliveries import Encoded, encoded, ends, texts
 from tests.fake_server import FakeServer
 from tests.jobs import Place, place, server_place
@@ -38,14 +40,14 @@ def payloads(place: Place, *names: str) -> dict[str, tuple[Any, ...]]:
 def asked(place: Place, question: str, **options: Any) -> list[tuple[str, float]]:
     """Keys and scores of a question in words."""
     where = {name: value for name, value in place.options.items() if name not in ("path", "vector_column")}
-    encoders.unload()
+    loader.unload()
     answers = spark_vector_sink.search(str(place.options["path"]), question, limit=10, **where, **options)
     return [(answer.key, round(answer.score, 4)) for answer in answers]
 
 
 def test_a_server_that_would_replace_everything_is_refused(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qdrant 1.16 does not know an upsert that only inserts, and takes it for one that replaces."""
-    monkeypatch.setattr(moving_in, "FIRST_TO_INSERT_ONLY", (9, 0))
+    monkeypatch.setattr(guest_vectors, "FIRST_TO_INSERT_ONLY", (9, 0))
     place = server_place(fake_server, "articles")
     with pytest.raises(
         CollectionError, match=r"^option 'existing' = 'merge' needs Qdrant 9\.0 or newer, and the server at .* is Qdrant 1\.18\.2, which would"
@@ -158,10 +160,10 @@ class TestVectors:
         place.write(texts(x="one"), **FIRST)
         rows = texts(x="one", y="two")
         plans = [planning.plan({**place.options, **SECOND, "vector_name": name}, rows.schema) for name in ("b", "c", "b")]
-        plans = [sink.prepare(plan) for plan in plans]
-        reports = [sink.write_partition(plan, rows.to_batches(), sink.Task()) for plan in plans]
+        plans = [committer.prepare(plan) for plan in plans]
+        reports = [partition_writer.write_partition(plan, rows.to_batches(), TaskContext()) for plan in plans]
         for plan, report in zip(plans, reports, strict=True):
-            assert sink.finish(plan, [report]).written == 2
+            assert committer.commit(plan, [report]).written == 2
         for name in ("b", "c"):
             assert {key for key, _ in asked(place, "one", vector_name=name)} == {"x", "y"}
         assert [key for key, _ in asked(place, "one")] == ["x"]
@@ -171,9 +173,9 @@ class TestVectors:
         rows = texts(x="one")
         names = ("a", "b")
         plans = [planning.plan({**place.options, **SECOND, "vector_name": name}, rows.schema) for name in names]
-        plans = [sink.prepare(plan) for plan in plans]
+        plans = [committer.prepare(plan) for plan in plans]
         for plan in plans:
-            sink.finish(plan, [sink.write_partition(plan, rows.to_batches(), sink.Task())])
+            committer.commit(plan, [partition_writer.write_partition(plan, rows.to_batches(), TaskContext())])
         assert [asked(place, "one", vector_name=name)[0][0] for name in names] == ["x", "x"]
 
     def test_a_job_that_replaces_is_refused(self, place: Place) -> None:

@@ -26,14 +26,16 @@ import json, resource, sys
 from pathlib import Path
 import numpy as np
 import pyarrow as pa
-from spark_vector_sink import sink
-from spark_vector_sink.encoding import TaskEncoder
+from spark_vector_sink.driver import committer
+from spark_vector_sink.task.encoder_runner import EncoderRunner
 from spark_vector_sink.errors import VectorSinkError
-from spark_vector_sink.plan import plan
+from spark_vector_sink.driver.plan import plan
+from spark_vector_sink.task.context import TaskContext
+from spark_vector_sink.task.partition_writer import write_partition
 from spark_vector_sink.store.edge import EdgeStore
 
 given = json.loads(sys.argv[1])
-submit, encode, made, room = EdgeStore.submit, TaskEncoder.encode, [], None
+submit, encode, made, room = EdgeStore.submit, EncoderRunner.encode, [], None
 
 
 def kept(store, points):
@@ -55,8 +57,8 @@ def bounded(encoder, tokenised):
 def job(texts, **more):
     batch = pa.record_batch({"id": pa.array(range(len(texts)), pa.int64()), "text": texts})
     options = {"path": given["path"], "device": "cpu", "dtype": "float32", "model": given["model"], "window_rows": 100_000}
-    prepared = sink.prepare(plan(options | more, batch.schema))
-    return sink.finish(prepared, [sink.write_partition(prepared, [batch], sink.Task(cpus=1))])
+    prepared = committer.prepare(plan(options | more, batch.schema))
+    return committer.commit(prepared, [write_partition(prepared, [batch], TaskContext(cpus=1))])
 
 
 def vectors():
@@ -65,7 +67,7 @@ def vectors():
     return found
 
 
-EdgeStore.submit, TaskEncoder.encode = kept, bounded
+EdgeStore.submit, EncoderRunner.encode = kept, bounded
 huge = {"token_budget": 100_000_000}
 """
 

@@ -8,16 +8,19 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import rollback, sink, stores
+from spark_vector_sink import rollback
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError, IncompleteError, OptionError, PermanentStoreError
+from spark_vector_sink.job import Plan
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.plan import Plan
 from spark_vector_sink.report import WriteReport
-from spark_vector_sink.store import versions
-from spark_vector_sink.store.qdrant import indexing
+from spark_vector_sink.store import collection_versions, registry
+from spark_vector_sink.store.collection_versions import READY
+from spark_vector_sink.store.qdrant import wait_for_index
 from spark_vector_sink.store.qdrant.versions import Versions
-from spark_vector_sink.store.versions import READY
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.fake_server import FakeServer
 from tests.jobs import Place, place, server_place, vectors
 
@@ -27,17 +30,19 @@ __all__ = ["place"]
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small index is there at once; three looks at it need not take a second and a half."""
-    monkeypatch.setattr(indexing, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(wait_for_index, "LOOK_SECONDS", 0.01)
 
 
 def begun(place: Place, rows: pa.Table, mode: str = "overwrite", **options: Any) -> Plan:
     """A job up to its tasks."""
-    return sink.prepare(planning.plan({**place.options, **options}, rows.schema, mode))
+    return committer.prepare(planning.plan({**place.options, **options}, rows.schema, mode))
 
 
 def ended(plan: Plan, *partitions: pa.Table) -> WriteReport:
     """The tasks, and the end."""
-    return sink.finish(plan, [sink.write_partition(plan, rows.to_batches(), sink.Task(partition=i)) for i, rows in enumerate(partitions)])
+    return committer.commit(
+        plan, [partition_writer.write_partition(plan, rows.to_batches(), TaskContext(partition=i)) for i, rows in enumerate(partitions)]
+    )
 
 
 def back(place: Place) -> str:
@@ -47,13 +52,13 @@ def back(place: Place) -> str:
 def there(place: Place) -> dict[str, str]:
     """The versions that exist, each with its state."""
     options = SinkOptions.from_mapping(place.options)
-    found, _ = stores.find(options)
+    found, _ = registry.find(options)
     if options.is_embedded:
         from spark_vector_sink.store.edge.layout import StoreDirectory
         from spark_vector_sink.store.edge.versions import found as versions_of
 
         return {version.name: version.state for version in versions_of(StoreDirectory(options.directory))}
-    with stores.collections(options, found) as collections:
+    with registry.collections(options, found) as collections:
         return {version.name.rpartition("__")[2]: version.state for version in collections._versions(found.name(options))}  # type: ignore[attr-defined]
 
 
@@ -77,9 +82,9 @@ def test_readers_see_the_old_version_until_the_end(place: Place) -> None:
     """While an overwrite runs, searches see all of the old version and nothing of the new one."""
     place.write(vectors(3))
     plan = begun(place, vectors(2, start=10))
-    reports = [sink.write_partition(plan, vectors(2, start=10).to_batches(), sink.Task())]
+    reports = [partition_writer.write_partition(plan, vectors(2, start=10).to_batches(), TaskContext())]
     assert place.stored().keys() == {0, 1, 2}
-    sink.finish(plan, reports)
+    committer.commit(plan, reports)
     assert place.stored().keys() == {10, 11}
 
 
@@ -125,7 +130,7 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(place: Place) -> None:
         CollectionError, match=r"another job has replaced '.*' meanwhile \(it stands for .*v3 now, not for .*v1 as it did when this one began\)"
     ) as told:
         ended(first, vectors(1, start=10))
-    sink.abandon(first, [], 1, str(told.value))
+    committer.abort(first, [], 1, str(told.value))
     assert place.stored().keys() == {20}
     place.write(vectors(1, start=30), mode="overwrite")
     assert there(place) == {"v3": "ready", "v4": "ready"}
@@ -162,7 +167,7 @@ def test_a_job_that_fails_in_that_gap_leaves_its_version(fake_server: FakeServer
     with pytest.raises(PermanentStoreError):
         ended(plan, vectors(3, start=10))
     fake_server.clear_faults()
-    error = sink.abandon(plan, [], None, "no answer").error
+    error = committer.abort(plan, [], None, "no answer").error
     assert error == (
         "no answer; the plain collection 'articles' is dropped already, and its new version is whole: rollback('articles') lets that one serve"
     )
@@ -175,7 +180,7 @@ def test_a_job_that_fails_behind_the_move_says_so(place: Place, monkeypatch: pyt
     place.write(vectors(1))
     plan = begun(place, vectors(2, start=10))
     ended(plan, vectors(2, start=10))
-    error = sink.abandon(plan, [], None, "killed").error
+    error = committer.abort(plan, [], None, "killed").error
     assert error == f"killed; '{plan.target and plan.target.name}' stands for the new version already"
     assert place.stored().keys() == {10, 11}
 
@@ -218,8 +223,8 @@ def test_a_failed_job_leaves_the_old_version_serving(place: Place) -> None:
     """Its own version goes with the next overwrite."""
     place.write(vectors(2))
     plan = begun(place, vectors(3, start=10))
-    sink.write_partition(plan, vectors(3, start=10).to_batches(), sink.Task())
-    report = sink.abandon(plan, [], 2, "a task failed")
+    partition_writer.write_partition(plan, vectors(3, start=10).to_batches(), TaskContext())
+    report = committer.abort(plan, [], 2, "a task failed")
     assert (report.error or "").endswith("is as it was; run the job again")
     assert place.stored().keys() == {0, 1}
     place.write(vectors(1, start=20), mode="overwrite")
@@ -235,7 +240,7 @@ def test_a_version_that_a_living_job_fills_is_left_alone(place: Place, monkeypat
     number = "v2"
     place.write(vectors(1, start=20), mode="overwrite")
     assert there(place)[number] == "loading"
-    monkeypatch.setattr(versions, "STALE_SECONDS", -1.0)
+    monkeypatch.setattr(collection_versions, "STALE_SECONDS", -1.0)
     place.write(vectors(1, start=30), mode="overwrite")
     assert number not in there(place)
     with pytest.raises(Exception, match=r"run the job again|cannot be read"):
@@ -246,12 +251,12 @@ def test_points_that_are_missing_keep_the_name_where_it_is(place: Place) -> None
     """A task that says it wrote more than is there: every id distinct, or fewer; none, or more than written, is an error."""
     place.write(vectors(1))
     plan = begun(place, vectors(2, start=10))
-    report = sink.write_partition(plan, vectors(2, start=10).to_batches(), sink.Task())
+    report = partition_writer.write_partition(plan, vectors(2, start=10).to_batches(), TaskContext())
     report.points = 1
     with pytest.raises(
         IncompleteError, match=r"holds 2 points, and the tasks that counted have written 1: another attempt of a task has read other rows"
     ):
-        sink.finish(plan, [report])
+        committer.commit(plan, [report])
     assert place.stored().keys() == {0}
 
 

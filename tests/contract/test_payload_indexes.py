@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from spark_vector_sink.errors import OptionError
-from spark_vector_sink.plain import JSON_MARK
+from spark_vector_sink.payload_types import JSON_MARK
 from tests.jobs import Place, place, vectors
 
 __all__ = ["place"]

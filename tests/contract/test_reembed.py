@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import reembed, rollback, search, stores
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink import reembed, rollback, search
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, RefusedError
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import WriteReport
+from spark_vector_sink.store import registry
+from spark_vector_sink.store.collection import Target
 from spark_vector_sink.store.edge.layout import StoreDirectory
-from spark_vector_sink.store.points import id_of_text
-from spark_vector_sink.store.store import Target
+from spark_vector_sink.store.write_batch import id_of_text
 from tests.fakes import Four, Turned
 from tests.jobs import Place, place
 from tests.tiny_model import DIMENSION
@@ -42,12 +43,12 @@ JSON_VALUES = {
 def _nothing_encoded() -> Iterator[None]:
     Turned.texts.clear()
     yield
-    encoders.unload()
+    loader.unload()
 
 
 def again(place: Place, **options: Any) -> WriteReport:
     """`reembed()` of the place's collection, by another encoder where nothing else is said."""
-    encoders.unload()
+    loader.unload()
     kept = {name: value for name, value in place.options.items() if name not in ("path", "vector_column")}
     given = options if {"model", "encoder"} & set(options) else {**NEW, **options}
     return reembed(place.options["path"], **kept, **given)
@@ -61,13 +62,13 @@ def back(place: Place) -> str:
 def everything(place: Place) -> dict[int | str, Any]:
     """The payload of every point, tombstones too."""
     options = SinkOptions.from_mapping(place.options)
-    where, _ = stores.find(options)
+    where, _ = registry.find(options)
     name = where.name(options)
     current = name
     if options.is_embedded:
         current = StoreDirectory(Path(name)).current() or ""
         StoreDirectory(Path(name)).staging("look").mkdir(exist_ok=True)
-    with stores.collections(options, where) as collections:
+    with registry.collections(options, where) as collections:
         pages = collections.pages(Target(name, current, True, overwrites=True, replaces=current), "look", 2)
         batches = [batch for page in pages for batch in collections.read(page)]
     rows = [row for batch in batches for row in batch.to_pylist()]
@@ -114,7 +115,7 @@ def test_any_payload_comes_along(place: Place) -> None:
 
 def test_ids_of_both_kinds_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers and UUIDs, more of them than a page has."""
-    monkeypatch.setattr("spark_vector_sink.reembedding.PAGE_POINTS", 3)
+    monkeypatch.setattr("spark_vector_sink.driver.reembed.PAGE_POINTS", 3)
     place.write(texts(*((str(n), f"text {n}") for n in range(10))), **OLD)
     place.write(pa.table({"id": pa.array([0, 7, 2**63 - 1], pa.int64()), "text": ["x", "y", "z"]}), **OLD)
     before = everything(place)
@@ -130,7 +131,7 @@ def test_tombstones_come_along(place: Place) -> None:
     before = everything(place)
     report = again(place)
     assert (report.points, report.stored_points, everything(place), Turned.texts) == (2, 2, before, ["two"])
-    encoders.unload()
+    loader.unload()
     late = place.write(texts(("a", "late"), ("b", "late"), op=["u", "u"], version=[5, 4]), **{**feed, **NEW})
     assert (late.older, everything(place)) == (2, before)
 
@@ -140,12 +141,12 @@ def test_the_next_job_skips_what_is_there(place: Place) -> None:
     rows = texts(("a", "one"), ("b", "two"), n=[1, 2])
     place.write(rows, **OLD, unchanged="skip", source="table")
     again(place)
-    encoders.unload()
+    loader.unload()
     with pytest.raises(RefusedError, match="was filled with the model"):
         place.write(rows, **OLD, unchanged="skip", source="table")
     Turned.texts.clear()
     report = place.write(rows, **{**OLD, **NEW}, unchanged="skip", source="table")
-    assert (report.unchanged, Turned.texts, encoders._loaded) == (2, [], None)
+    assert (report.unchanged, Turned.texts, loader._loaded) == (2, [], None)
     report = place.write(texts(("a", "one"), ("b", "zwei"), n=[9, 2]), **{**OLD, **NEW}, unchanged="skip", source="table")
     assert (report.written, Turned.texts) == (2, ["zwei"])
 
@@ -156,7 +157,7 @@ def test_a_template_of_one_column_is_remembered(place: Place) -> None:
     place.write(texts(("a", "one")), **OLD, **options)
     again(place)
     assert Turned.texts == ["<one>"]
-    encoders.unload()
+    loader.unload()
     assert place.write(texts(("a", "one")), **{**OLD, **NEW}, **options).unchanged == 1
 
 
@@ -192,7 +193,7 @@ def test_it_can_be_taken_back(place: Place) -> None:
     assert place.nearest([1.0, 0, 0, 0])[0].score != before[0].score
     back(place)
     assert place.nearest([1.0, 0, 0, 0]) == before
-    encoders.unload()
+    loader.unload()
     assert place.write(texts(("b", "two")), **OLD).written == 1
 
 
@@ -200,7 +201,7 @@ def test_indexes_are_made_again(place: Place) -> None:
     """Without being named."""
     place.write(texts(("a", "one"), n=[1], t=["x"]), **OLD, payload_indexes="n:integer", tenant_column="t")
     again(place)
-    encoders.unload()
+    loader.unload()
     plan = place.check(texts(("a", "one"), n=[1], t=["x"]), **{**OLD, **NEW}, payload_indexes="n:integer", tenant_column="t")
     assert "create the payload index" not in str(plan)
 
@@ -243,5 +244,5 @@ def test_an_empty_collection(place: Place) -> None:
     """Is empty afterwards, and the new model's."""
     place.write(texts(), **OLD)
     assert again(place).points == 0
-    encoders.unload()
+    loader.unload()
     assert place.write(texts(("a", "one")), **{**OLD, **NEW}).written == 1

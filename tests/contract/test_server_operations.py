@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.store.points import LARGEST_VERSION, How, PointBatch, Removal, Sent, Stored
+from spark_vector_sink.store.write_batch import LARGEST_VERSION, How, PointBatch, Removal, Sent, Stored
 from tests.qdrant_tasks import INDEXES_OF_A_FULL_LOAD, NAMES, Place, batch, place_on
 
 SERVERS = ["fake", pytest.param("real", marks=pytest.mark.qdrant)]

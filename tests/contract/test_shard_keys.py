@@ -12,7 +12,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from spark_vector_sink import reembed, search
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, PermanentStoreError
 from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place
@@ -55,7 +55,7 @@ class Sharded:
             self.client.create_shard_key(f"{self.name}__v1", key)
 
     def write(self, table: pa.Table, mode: str = "append", **options: Any) -> Any:
-        encoders.unload()
+        loader.unload()
         return self.place.write(table, mode=mode, **{**OURS, **options})
 
     def found(self) -> dict[str, tuple[str, str | int]]:
@@ -179,7 +179,7 @@ def test_reembed_leaves_points_in_their_shards(sharded: Sharded) -> None:
     sharded.write(rows(("a", "one", "eu"), ("b", "two", "us")))
     before = sharded.found()
     options = {name: value for name, value in sharded.place.options.items() if name != "path"}
-    encoders.unload()
+    loader.unload()
     assert reembed(sharded.name, encoder="tests.fakes:Turned", **options).points == 2
     assert sharded.found() == before
     assert sharded.client.count(sharded.name, shard_key_selector="eu").count == 1

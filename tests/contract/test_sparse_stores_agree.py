@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import stores
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.points import PointBatch
-from spark_vector_sink.store.store import CollectionSpec, Hit, Target
+from spark_vector_sink.payload_types import SparseVectors
+from spark_vector_sink.store import registry
+from spark_vector_sink.store.collection import CollectionSpec, Hit, Target
+from spark_vector_sink.store.write_batch import PointBatch
 
 Entries = Mapping[int, float]
 DIMENSION = 3
@@ -46,15 +46,15 @@ class Place:
     options: SinkOptions
 
     def resolve(self, wanted: CollectionSpec) -> Target:
-        place, _ = stores.find(self.options)
-        with stores.collections(self.options, place) as collections:
+        place, _ = registry.find(self.options)
+        with registry.collections(self.options, place) as collections:
             return collections.resolve(place.name(self.options), wanted)
 
     def write(self, wanted: CollectionSpec, vectors: Mapping[int, tuple[Sequence[float] | None, Entries | None]]) -> None:
         """One run: id → dense vector and sparse entries, of which the collection may have only one."""
-        place, _ = stores.find(self.options)
+        place, _ = registry.find(self.options)
         run = uuid.uuid4().hex
-        with stores.collections(self.options, place) as collections:
+        with registry.collections(self.options, place) as collections:
             target = collections.resolve(place.name(self.options), wanted)
             if target.problems:
                 raise CollectionError(target.problems)
@@ -65,15 +65,15 @@ class Place:
             if wanted.sparse_vector_name:
                 made[wanted.sparse_vector_name] = rows_of([entries or {} for _, entries in vectors.values()])
             payload = pa.record_batch({"n": pa.array(list(vectors), pa.int64())})
-            with closing(stores.store(self.options, place, target, run, 0, 0)) as store:
+            with closing(registry.store(self.options, place, target, run, 0, 0)) as store:
                 store.submit(PointBatch(list(vectors), made, payload))
                 receipts = store.flush()
             collections.finish(target, run, receipts)
 
     def search(self, vector: Sequence[float] | None = None, sparse: Entries | None = None, limit: int = 10) -> list[Hit]:
-        place, _ = stores.find(self.options)
+        place, _ = registry.find(self.options)
         asked = None if sparse is None else (list(sparse), list(sparse.values()))
-        with stores.collections(self.options, place) as collections:
+        with registry.collections(self.options, place) as collections:
             return collections.search(place.name(self.options), vector, limit, sparse=asked)
 
     def found(self, vector: Sequence[float] | None = None, sparse: Entries | None = None, limit: int = 10) -> list[tuple[Any, float]]:
@@ -150,13 +150,13 @@ def test_an_index_twice_is_refused(place: Place) -> None:
     """Neither points nor questions may have an index twice: a server names the point, and takes the other one; an embedded store takes nothing."""
     wanted = spec()
     place.write(wanted, {})
-    opened, _ = stores.find(place.options)
+    opened, _ = registry.find(place.options)
     twice = SparseVectors(np.array([0, 1, 3], np.int64), np.array([2, 7, 7], np.uint32), np.ones(3, np.float32))
-    with stores.collections(place.options, opened) as collections:
+    with registry.collections(place.options, opened) as collections:
         name = opened.name(place.options)
         target = collections.prepare(collections.resolve(name, wanted), wanted, "run")
         points = PointBatch([1, 2], {"": np.ones((2, DIMENSION), np.float32), "sp": twice}, pa.record_batch({"n": [1, 2]}))
-        with closing(stores.store(place.options, opened, target, "run", 0, 0)) as store:
+        with closing(registry.store(place.options, opened, target, "run", 0, 0)) as store:
             if place.options.is_embedded:
                 with pytest.raises(StoreError, match=r"unique|twice"):
                     store.submit(points)

@@ -9,11 +9,14 @@ import uuid
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink import job
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import BadRowError, CollectionError, OptionError, RefusedError
 from spark_vector_sink.options import ID_NAMESPACE
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests import fakes
 from tests.jobs import Place, place, vectors
 
@@ -168,19 +171,19 @@ def test_two_first_jobs_with_two_models(place: Place) -> None:
     assert sorted(outcomes) == ["refused", "written"] or outcomes == ["written"]
 
 
-def _prepared(plans: list[planning.Plan]) -> list[planning.Plan]:
+def _prepared(plans: list[job.Plan]) -> list[job.Plan]:
     """Both jobs prepare before either writes; the second may be refused here already."""
     prepared = []
     for plan in plans:
         with contextlib.suppress(CollectionError):
-            prepared.append(sink.prepare(plan))
+            prepared.append(committer.prepare(plan))
     return prepared
 
 
-def _rest_of_a_job(plan: planning.Plan, rows: pa.Table) -> str:
-    report = sink.write_partition(plan, rows.to_batches(), sink.Task())
+def _rest_of_a_job(plan: job.Plan, rows: pa.Table) -> str:
+    report = partition_writer.write_partition(plan, rows.to_batches(), TaskContext())
     try:
-        sink.finish(plan, [report])
+        committer.commit(plan, [report])
     except CollectionError:
         return "refused"
     return "written"
@@ -192,7 +195,7 @@ def test_an_encoders_own_identity_is_guarded(place: Place, monkeypatch: pytest.M
     encoding = Place({key: value for key, value in place.options.items() if key != "vector_column"})
     for name in ("m1", "m2"):
         monkeypatch.setattr(fakes.Named, "identity", name)
-        monkeypatch.setattr(encoders, "_loaded", None)
+        monkeypatch.setattr(loader, "_loaded", None)
         if name == "m1":
             encoding.write(texts, encoder="tests.fakes:Named")
     with pytest.raises(CollectionError, match="the model m1, this job would write vectors of m2"):

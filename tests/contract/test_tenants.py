@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import BadRowError
 from tests.fakes import Counting
 from tests.jobs import Place, place
@@ -75,7 +75,7 @@ def test_what_one_changes_leaves_the_other_unchanged(place: Place) -> None:
     """With unchanged=skip, and though both have the same key and the same text."""
     place.write(rows(("x", "a", "same"), ("y", "a", "same")), **SKIP)
     Counting.texts.clear()
-    encoders.unload()
+    loader.unload()
     report = place.write(rows(("x", "a", "other"), ("y", "a", "same")), **SKIP)
     assert (report.written, report.unchanged, Counting.texts) == (1, 1, ["other"])
     assert found(place) == {("x", "a"): ["other"], ("y", "a"): ["same"]}

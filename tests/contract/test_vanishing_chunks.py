@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.delivery.vanishing import Shards, Vanishing
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import BadRowError
 from spark_vector_sink.options import ID_NAMESPACE
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.rows.keys import chunk_id, point_ids
 from spark_vector_sink.store.edge import ingest as edge_ingest
-from spark_vector_sink.store.points import How, PointBatch
-from spark_vector_sink.store.qdrant.store import QdrantStore
+from spark_vector_sink.store.qdrant.writer import QdrantStore
+from spark_vector_sink.store.write_batch import How, PointBatch
+from spark_vector_sink.task.stale_chunks import Shards, StaleChunks
 from tests.fake_server import FakeServer
 from tests.jobs import Place, place, server_place
 from tests.tiny_model import DIMENSION
@@ -79,7 +79,7 @@ def are_whole(place: Place, **wanted: str) -> bool:
 
 def counted(place: Place, *tables: pa.Table, **options: Any) -> tuple[int, WriteReport]:
     """Write; how many points the store has then, and the report."""
-    encoders.unload()
+    loader.unload()
     report = place.write(*tables, **options)
     assert report.stored_points is not None
     return report.stored_points, report
@@ -272,14 +272,14 @@ class TestTwoWriters:
         with monkeypatch.context() as patched:
             interrupt(patched, "_remove", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
 
-            sweeps = [Vanishing.sweep]  # of the newer job, which is the first to come to it
+            sweeps = [StaleChunks.sweep]  # of the newer job, which is the first to come to it
 
-            def killed(self: Vanishing, documents: Shards) -> None:
+            def killed(self: StaleChunks, documents: Shards) -> None:
                 if not sweeps:
                     raise Killed
                 sweeps.pop()(self, documents)
 
-            patched.setattr(Vanishing, "sweep", killed)
+            patched.setattr(StaleChunks, "sweep", killed)
             with pytest.raises(Killed):
                 chunking.write(change("a", text(30), 2), **VERSIONED)
         assert len(chunks(chunking)["a"]) > chunks(chunking)["a"][0]["_sink"]["chunks"]
@@ -289,12 +289,12 @@ class TestTwoWriters:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, between: Callable[[], object]) -> None:
     """Have something done once, after this method of the next task that looks for chunks to remove."""
-    original, todo = getattr(Vanishing, method), [between]
+    original, todo = getattr(StaleChunks, method), [between]
 
-    def interrupted(self: Vanishing, *arguments: Any) -> Any:
+    def interrupted(self: StaleChunks, *arguments: Any) -> Any:
         result = original(self, *arguments)
         while todo:
             todo.pop()()
         return result
 
-    monkeypatch.setattr(Vanishing, method, interrupted)
+    monkeypatch.setattr(StaleChunks, method, interrupted)

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from spark_vector_sink import reembed, search
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import BadRowError
-from spark_vector_sink.plain import JSON_MARK, VARIANT
+from spark_vector_sink.payload_types import JSON_MARK, VARIANT
 from tests.jobs import Place, place
 from tests.tiny_model import DIMENSION
 
@@ -108,7 +108,7 @@ def test_a_key_and_a_text_from_a_struct_are_always_kept(place: Place) -> None:
     place.write(rows, **options, payload_columns="other", payload_rename="other:o")
     (payload,) = place.stored().values()
     assert payload == {"doc": {"id": 5, "body": "kept"}, "o": "x"}
-    encoders.unload()
+    loader.unload()
 
 
 def test_a_text_that_is_not_stored_is_in_no_struct_either(place: Place) -> None:
@@ -117,7 +117,7 @@ def test_a_text_that_is_not_stored_is_in_no_struct_either(place: Place) -> None:
     place.write(rows, vector_column=None, encoder="tests.fakes:Counting", id_column="doc.id", text_column="doc.body", store_text="false")
     (payload,) = place.stored().values()
     assert sorted(payload["doc"]) == ["emb", "id", "lang", "tenant"]
-    encoders.unload()
+    loader.unload()
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_a_variant_that_cannot_play_its_part_is_a_bad_row(place: Place, tmp_path
         ("2", "variant", '{"a": 1}'),
         ("3", "blank text", "null"),
     ]
-    encoders.unload()
+    loader.unload()
 
 
 def test_two_keys_are_never_one_point(place: Place) -> None:

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from qdrant_client import models
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError
-from spark_vector_sink.plan import Plan
+from spark_vector_sink.job import Plan
 from spark_vector_sink.report import WriteReport
+from spark_vector_sink.store.collection import Target
 from spark_vector_sink.store.qdrant import Address, QdrantCollections
-from spark_vector_sink.store.store import Target
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place, vectors
 from tests.qdrant_tasks import batch, place_on
@@ -24,7 +26,7 @@ def planned(place: Place) -> Plan:
 
 
 def ended(plan: Plan, start: int) -> WriteReport:
-    return sink.finish(plan, [sink.write_partition(plan, vectors(2, start=start).to_batches(), sink.Task())])
+    return committer.commit(plan, [partition_writer.write_partition(plan, vectors(2, start=start).to_batches(), TaskContext())])
 
 
 def test_a_question_that_is_too_large_is_asked_in_parts(fake_server: FakeServer) -> None:
@@ -102,10 +104,10 @@ def test_two_jobs_adopt_a_collection_at_once(fake_server: FakeServer, monkeypatc
         read = metadata(self, name)
         if not prepared:
             monkeypatch.undo()
-            prepared.append(sink.prepare(first))
+            prepared.append(committer.prepare(first))
         return read
 
     monkeypatch.setattr(QdrantCollections, "metadata", read_too_early)
-    later = sink.prepare(second)
+    later = committer.prepare(second)
     assert ended(prepared[0], 0).stored_points == 2
     assert ended(later, 10).stored_points == 4

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink, stores
+from spark_vector_sink import job
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError, RefusedError
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.store import registry
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.fake_server import FakeServer
 from tests.jobs import Place, vectors
 
@@ -37,18 +41,18 @@ def place(nodes: list[FakeServer], **more: Any) -> Place:
     )
 
 
-def made_on(nodes: list[FakeServer], where: Place) -> planning.Plan:
+def made_on(nodes: list[FakeServer], where: Place) -> job.Plan:
     """The plan of a job whose collection is on every node."""
     for node in nodes:
-        sink.prepare(planning.plan({**where.options, "url": node.url}, vectors(1).schema))
-    return sink.prepare(planning.plan(where.options, vectors(1).schema))
+        committer.prepare(planning.plan({**where.options, "url": node.url}, vectors(1).schema))
+    return committer.prepare(planning.plan(where.options, vectors(1).schema))
 
 
 def test_tasks_spread_over_the_nodes(one_cluster: list[FakeServer]) -> None:
     """The n-th partition begins with the n-th node, counted round."""
     plan = made_on(one_cluster, place(one_cluster))
     for partition in range(5):
-        sink.write_partition(plan, vectors(10, start=10 * partition).to_batches(), sink.Task(partition=partition))
+        partition_writer.write_partition(plan, vectors(10, start=10 * partition).to_batches(), TaskContext(partition=partition))
     assert [sorted(node.points("articles")) for node in one_cluster] == [
         [*range(10), *range(30, 40)], [*range(10, 20), *range(40, 50)], [*range(20, 30)],
     ]  # fmt: skip
@@ -67,7 +71,7 @@ def test_the_next_node_is_taken_when_one_is_gone(one_cluster: list[FakeServer]) 
                     node.fault("Points/Upsert", "unavailable", times=None)
             yield from vectors(10, start=start).to_batches()
 
-    report = sink.write_partition(plan, rows(), sink.Task())
+    report = partition_writer.write_partition(plan, rows(), TaskContext())
     assert report.points == 300
     assert report.retries >= 2
     held = [node.points("articles").keys() for node in one_cluster]
@@ -79,7 +83,7 @@ def test_a_node_that_is_down_at_the_start_is_left_out(one_cluster: list[FakeServ
     """With a warning that names it, and why."""
     first, second, third = one_cluster
     second.stop()
-    found, warnings = stores.find(SinkOptions.from_mapping(place([first, second, third]).options))
+    found, warnings = registry.find(SinkOptions.from_mapping(place([first, second, third]).options))
     assert [address.port for address in found.addresses] == [first.grpc_port, third.grpc_port]
     (warning,) = warnings
     assert warning.startswith("the job goes on without the node http://127.0.0.1:")

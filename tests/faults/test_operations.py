@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.store.points import How, Removal, Sent, Stored
-from spark_vector_sink.store.qdrant import QdrantStore, missing
+from spark_vector_sink.store.qdrant import QdrantStore, reconcile
+from spark_vector_sink.store.write_batch import How, Removal, Sent, Stored
 from tests.fake_server import FakeServer
 from tests.qdrant_tasks import Place, batch, place_on
 
@@ -186,7 +186,7 @@ def test_a_full_load_removes_what_is_missing_in_spite_of_trouble(
     fake_server: FakeServer, kind: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Page by page; one that was removed, though the reply was lost, is no trouble for the next try. Nothing is removed without being named."""
-    monkeypatch.setattr(missing, "POINTS_AT_ONCE", 7)
+    monkeypatch.setattr(reconcile, "POINTS_AT_ONCE", 7)
     place = place_on(fake_server)
     with place.task() as task:
         task.submit(batch(place, IDS, sink={"source": "s", "run": "1"}))

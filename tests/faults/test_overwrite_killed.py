@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spark_vector_sink import rollback
-from spark_vector_sink.store import versions
+from spark_vector_sink.store import collection_versions
 from tests.jobs import Place
 from tests.killed import STEPS_EMBEDDED, edition, killed_at
 
@@ -25,7 +25,7 @@ def test_killed_between_two_steps_on_an_embedded_store(step: str, tmp_path: Path
     serves = STEPS_EMBEDDED[step]
     assert len(place.stored()) == 200 + serves
     assert editions(place) == {serves}
-    monkeypatch.setattr(versions, "STALE_SECONDS", -1.0)
+    monkeypatch.setattr(collection_versions, "STALE_SECONDS", -1.0)
     place.write(edition(2), mode="overwrite")
     assert editions(place) == {2}
     kept = sorted(path.name for path in (tmp_path / "store").iterdir() if "v" in path.name)

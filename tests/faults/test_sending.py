@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from qdrant_client import grpc as q
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError, PermanentStoreError
 from spark_vector_sink.store import in_flight
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place, vectors
 
@@ -134,12 +136,12 @@ def test_the_log_tells_of_trouble_and_of_its_end(place: Place, fake_server: Fake
 def test_a_collection_made_anew_during_a_job_is_noticed(place: Place, fake_server: FakeServer) -> None:
     """Its first rows are gone, though every request was taken."""
     rows = vectors(ROWS)
-    plan = sink.prepare(planning.plan(place.options, rows.schema))
-    report = sink.write_partition(plan, rows.to_batches(), sink.Task())
+    plan = committer.prepare(planning.plan(place.options, rows.schema))
+    report = partition_writer.write_partition(plan, rows.to_batches(), TaskContext())
     _drop(fake_server, "articles__v1")
-    sink.prepare(planning.plan(place.options, rows.schema))
+    committer.prepare(planning.plan(place.options, rows.schema))
     with pytest.raises(CollectionError, match=r"^'articles' was deleted, or made anew, while this job wrote to it; run the job again$"):
-        sink.finish(plan, [report], 1)
+        committer.commit(plan, [report], 1)
 
 
 def _drop(server: FakeServer, name: str) -> None:

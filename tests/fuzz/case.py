@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from spark_vector_sink.plain import JSON_MARK
+from spark_vector_sink.payload_types import JSON_MARK
 from tests.fuzz import values
 from tests.fuzz.values import Raw
 

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import BadRowError, RefusedError, RejectsError, VectorSinkError
 from spark_vector_sink.report import ROW_COUNTS, WriteReport
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.fuzz import values
 from tests.fuzz.arenas import Arena, Found, Points, Stage
 from tests.fuzz.case import Case
@@ -93,12 +95,12 @@ def _write(case: Case, options: Mapping[str, Any], partitions: list[list[pa.Reco
     plan = planning.plan(options, case.schema)
     for shown in (str(plan), repr(plan)):
         assert SECRET not in shown, f"the plan shows a key: {shown}"
-    plan = sink.prepare(plan)
+    plan = committer.prepare(plan)
     try:
-        reports = [sink.write_partition(plan, batches, sink.Task(partition=task)) for task, batches in enumerate(partitions)]
-        return sink.finish(plan, reports, len(partitions))
+        reports = [partition_writer.write_partition(plan, batches, TaskContext(partition=task)) for task, batches in enumerate(partitions)]
+        return committer.commit(plan, reports, len(partitions))
     except VectorSinkError as error:
-        sink.abandon(plan, [], len(partitions), str(error))
+        committer.abort(plan, [], len(partitions), str(error))
         raise
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 from tests.fuzz.__main__ import Tally
 from tests.fuzz.arenas import Arena, Found, Points
 from tests.fuzz.case import STORES, Case, Column
@@ -32,7 +32,7 @@ def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
     server = request.getfixturevalue("qdrant_server") if request.param == "real" else None
     with Arena(request.param, server) as made:
         yield made
-    encoders.unload()
+    loader.unload()
 
 
 @pytest.mark.parametrize("past", PAST, ids=lambda past: past.sentence)
@@ -146,7 +146,7 @@ def test_a_refusal_without_a_reason_is_found(monkeypatch: pytest.MonkeyPatch, na
     def refuse(*_: Any) -> None:
         raise SchemaError("???")
 
-    monkeypatch.setattr("spark_vector_sink.plan.plan", refuse)
+    monkeypatch.setattr("spark_vector_sink.driver.plan.plan", refuse)
     with Arena("embedded") as arena:
         assert judge(CASE, arena).surprises == ["refused, though nothing is wrong: ???"]
         wrong = replace(
@@ -163,7 +163,7 @@ def test_any_other_error_is_found(monkeypatch: pytest.MonkeyPatch, error: Except
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("spark_vector_sink.sink.write_partition", fail)
+    monkeypatch.setattr("spark_vector_sink.driver.committer.write_partition", fail)
     with Arena("embedded") as arena:
         (surprise,) = judge(CASE, arena).surprises
     assert surprise.startswith(f"{type(error).__name__} at test_fuzz.py:")

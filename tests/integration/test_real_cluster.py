@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink import job
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.own import must_be_our_own
 from tests.jobs import numbered, points_on
@@ -55,11 +58,11 @@ def assert_everything_is_on_every_node(cluster: RealCluster) -> None:
     assert sum(replicas[0] for replicas in counts.values()) == COUNT
 
 
-def write(cluster: RealCluster, url: str, at: dict[int, Callable[[], object]], partition: int = 0) -> tuple[planning.Plan, PartitionReport]:
+def write(cluster: RealCluster, url: str, at: dict[int, Callable[[], object]], partition: int = 0) -> tuple[job.Plan, PartitionReport]:
     """The only task of a job, up to the job's end; a node that nobody starts again would end it."""
-    plan = sink.prepare(planning.plan({**OPTIONS, "url": url, "retry_max_seconds": HANGS_AFTER_SECONDS}, next(numbered(1)).schema))
+    plan = committer.prepare(planning.plan({**OPTIONS, "url": url, "retry_max_seconds": HANGS_AFTER_SECONDS}, next(numbered(1)).schema))
     cluster.wait_until_active(NAME)
-    return plan, replace(sink.write_partition(plan, numbered(COUNT, at), sink.Task(partition=partition)), partition=0)
+    return plan, replace(partition_writer.write_partition(plan, numbered(COUNT, at), TaskContext(partition=partition)), partition=0)
 
 
 def test_a_node_that_others_stand_in_for(cluster: RealCluster, later: ThreadPoolExecutor) -> None:
@@ -67,7 +70,7 @@ def test_a_node_that_others_stand_in_for(cluster: RealCluster, later: ThreadPool
     again: list[Future[None]] = []
     events = {KILLED_AT: lambda: cluster.kill9(2), STARTED_AT: lambda: again.append(later.submit(cluster.restart, 2))}
     plan, report = write(cluster, cluster.urls[0], events)
-    assert sink.finish(plan, [report]).stored_points == COUNT
+    assert committer.commit(plan, [report]).stored_points == COUNT
     again[0].result()
     assert_everything_is_on_every_node(cluster)
 
@@ -79,7 +82,7 @@ def test_the_node_that_the_task_talks_to(cluster: RealCluster, later: ThreadPool
     plan, report = write(cluster, ",".join(cluster.urls), events, partition=1)  # which begins with node 1
     assert report.retries > 0  # a node that nobody talks to costs none
     again[0].result()
-    assert sink.finish(plan, [report]).stored_points == COUNT
+    assert committer.commit(plan, [report]).stored_points == COUNT
     assert_everything_is_on_every_node(cluster)
 
 
@@ -87,7 +90,7 @@ def test_a_job_ends_without_the_node_that_it_began_with(cluster: RealCluster) ->
     """The job's end asks a node that is alive; the dead one catches up when it starts again."""
     plan, report = write(cluster, ",".join(cluster.urls), {KILLED_AT: lambda: cluster.kill9(0)})
     assert report.retries > 0
-    assert sink.finish(plan, [report]).stored_points == COUNT
+    assert committer.commit(plan, [report]).stored_points == COUNT
     cluster.restart(0)
     assert_everything_is_on_every_node(cluster)
 
@@ -98,13 +101,13 @@ def test_done_means_indexed_on_every_node(cluster: RealCluster) -> None:
     config = {"shard_number": 3, "replication_factor": 3, "optimizers_config": {"indexing_threshold": 100, "default_segment_number": 1}}
     options = {**OPTIONS, "url": ",".join(cluster.urls), "collection_config": config, "wait_for_index": True}
     rows = list(numbered(4_000, batch=4_000, dimension=32))
-    plan = sink.prepare(planning.plan(options, rows[0].schema))
+    plan = committer.prepare(planning.plan(options, rows[0].schema))
     cluster.wait_until_active(NAME)
-    report = sink.write_partition(plan, rows, sink.Task())
+    report = partition_writer.write_partition(plan, rows, TaskContext())
     cluster.restart(2)
     cluster.wait_until_active(NAME)
     assert cluster.indexing(NAME)[2]
-    assert sink.finish(plan, [report]).index_seconds > 1.0
+    assert committer.commit(plan, [report]).index_seconds > 1.0
     assert cluster.indexing(NAME) == [False, False, False]
 
 
@@ -113,6 +116,6 @@ def test_a_job_that_begins_without_a_node(cluster: RealCluster) -> None:
     write(cluster, ",".join(cluster.urls), {})
     cluster.kill9(2)
     plan, report = write(cluster, ",".join(cluster.urls), {}, partition=2)
-    total = sink.finish(plan, [report])
+    total = committer.commit(plan, [report])
     assert total.stored_points == COUNT
     assert any(warning.startswith(f"the job goes on without the node {cluster.urls[2]}") for warning in total.warnings)

@@ -12,11 +12,14 @@ import pyarrow as pa
 import pytest
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import reembed, sink
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink import job, reembed
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
+from spark_vector_sink.encode import loader
 from spark_vector_sink.errors import CollectionError, StoreError
-from spark_vector_sink.store.qdrant import indexing
+from spark_vector_sink.store.qdrant import wait_for_index
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.conftest import client_of
 from tests.integration.own import must_be_our_own
@@ -75,9 +78,9 @@ def test_where_things_lie_in_memory(qdrant_server: Any, client: QdrantClient) ->
             place.write(rows)
         return
     place.write(rows)
-    encoders.unload()
+    loader.unload()
     reembed(place.options["path"], url=qdrant_server.url, grpc_port=qdrant_server.grpc_port, encoder="tests.fakes:Five")
-    encoders.unload()
+    loader.unload()
     config = client.get_collection(place.options["path"]).config
     assert (config.params.vectors.size, config.params.vectors.memory, config.params.payload.memory) == (5, models.Memory.COLD, models.Memory.CACHED)
     assert (config.hnsw_config.memory, config.quantization_config.scalar.memory) == (models.Memory.COLD, models.Memory.CACHED)
@@ -122,8 +125,8 @@ def test_payload_indexes_are_there_before_the_first_point(qdrant_server: Any, cl
         seen.append(client.get_collection(name))
         yield from rows.to_batches()
 
-    plan = sink.prepare(planning.plan(place.options, rows.schema))
-    sink.finish(plan, [sink.write_partition(plan, watched(), sink.Task())])
+    plan = committer.prepare(planning.plan(place.options, rows.schema))
+    committer.commit(plan, [partition_writer.write_partition(plan, watched(), TaskContext())])
     [before], after = seen, client.get_collection(name)
     assert before.points_count == 0
     assert {field: index.data_type.value for field, index in before.payload_schema.items()} == {"n": "integer", "t": "keyword"}
@@ -148,24 +151,24 @@ class TestWaitForIndex:
     COUNT, DIMENSION = 4_000, 64
     CONFIG: dict[str, Any] = {"optimizers_config": {"indexing_threshold": 100, "default_segment_number": 2}}  # noqa: RUF012
 
-    def written(self, server: Any, **options: Any) -> tuple[Place, planning.Plan, Any]:
+    def written(self, server: Any, **options: Any) -> tuple[Place, job.Plan, Any]:
         """A job up to its end."""
         place = server_place(server, **{"vector_column": "v", "collection_config": self.CONFIG, "wait_for_index": True, **options})
         rows = numbered(self.COUNT, batch=self.COUNT, dimension=self.DIMENSION)
         first = next(rows)
-        plan = sink.prepare(planning.plan(place.options, first.schema))
-        return place, plan, sink.write_partition(plan, [first], sink.Task())
+        plan = committer.prepare(planning.plan(place.options, first.schema))
+        return place, plan, partition_writer.write_partition(plan, [first], TaskContext())
 
     def test_done_means_indexed(
         self, qdrant_server: Any, client: QdrantClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The server may still be at work when all points are applied, and has nothing left to do when the job ends; the log says how far it is, the
         report how long it took."""
-        monkeypatch.setattr(indexing, "PROGRESS_SECONDS", 0.5)
+        monkeypatch.setattr(wait_for_index, "PROGRESS_SECONDS", 0.5)
         place, plan, report = self.written(qdrant_server)
         name = place.options["path"]
         with caplog.at_level(logging.WARNING, "spark_vector_sink"):
-            total = sink.finish(plan, [report])
+            total = committer.commit(plan, [report])
         assert any(f"index of '{name}' since" in line and f"{self.COUNT:,} points" in line for line in caplog.messages)
         with urlopen(f"{qdrant_server.url}/collections/{name}/optimizations", timeout=HANGS_AFTER_SECONDS) as reply:
             work = json.load(reply)["result"]
@@ -195,7 +198,7 @@ class TestWaitForIndex:
             server.restart()
             client = client_of(server)
             assert client.get_collection(place.options["path"]).status == models.CollectionStatus.GREY
-            sink.finish(plan, [report])
+            committer.commit(plan, [report])
             info = client.get_collection(place.options["path"])
             client.close()
         assert (info.status, info.indexed_vectors_count) == (models.CollectionStatus.GREEN, self.COUNT)
@@ -205,5 +208,5 @@ class TestWaitForIndex:
         idle = {"optimizers_config": {**self.CONFIG["optimizers_config"], "max_optimization_threads": 0}}
         place, plan, report = self.written(qdrant_server, retry_max_seconds=1, collection_config=idle)
         with pytest.raises(StoreError, match=rf"^all points are written to '.*', but the server still optimises, .*: \w+, {self.COUNT:,} points"):
-            sink.finish(plan, [report])
+            committer.commit(plan, [report])
         client.delete_collection(f"{place.options['path']}__v1")  # so that other tests need not wait for its index

@@ -13,9 +13,11 @@ import pyarrow as pa
 import pytest
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import PermanentStoreError
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, server_place, vectors
 from tests.real_server import RealServer
@@ -80,11 +82,11 @@ def test_a_job_waits_for_space(place: Place, small_disk: Path) -> None:
                 space.taken = fill(small_disk)
             yield from rows.slice(start, WINDOW).to_batches()
 
-    plan = sink.prepare(planning.plan(place.options, rows.schema))
+    plan = committer.prepare(planning.plan(place.options, rows.schema))
     log = logging.getLogger("spark_vector_sink")
     log.addHandler(space)
     try:
-        report = sink.finish(plan, [sink.write_partition(plan, batches(), sink.Task())], 1)
+        report = committer.commit(plan, [partition_writer.write_partition(plan, batches(), TaskContext())], 1)
     finally:
         log.removeHandler(space)
     assert (report.points, report.stored_points) == (ROWS, ROWS)
@@ -112,13 +114,13 @@ def test_no_space_for_the_index(small_disk: Path, place: Place) -> None:
     there is space, makes the server try again, and waits."""
     options = {**place.options, "collection_config": {"optimizers_config": {"indexing_threshold": 0}}, "wait_for_index": True}
     rows = list(numbered(4000, batch=4000, dimension=768))  # 12 MiB; the server wants twice as much to index them
-    plan = sink.prepare(planning.plan(options, rows[0].schema))
-    report = sink.write_partition(plan, rows, sink.Task())
+    plan = committer.prepare(planning.plan(options, rows[0].schema))
+    report = partition_writer.write_partition(plan, rows, TaskContext())
     filler = fill(small_disk)
     with closing(QdrantClient(url=options["url"], grpc_port=options["grpc_port"], prefer_grpc=True, check_compatibility=False)) as client:
         client.update_collection("articles", optimizers_config=models.OptimizersConfigDiff(indexing_threshold=100))
     words = r"^all points are written to 'articles', but the server cannot index them: .*Not enough space available for optimization, needed: .* MiB"
     with pytest.raises(PermanentStoreError, match=words):
-        sink.finish(plan, [report])
+        committer.commit(plan, [report])
     filler.unlink()
-    assert sink.finish(plan, [report]).index_seconds > 1.0
+    assert committer.commit(plan, [report]).index_seconds > 1.0

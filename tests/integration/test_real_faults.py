@@ -14,10 +14,12 @@ from urllib.request import Request, urlopen
 import pyarrow.parquet as pq
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.report import WriteReport
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.integration.own import must_be_our_own
 from tests.jobs import Place, numbered, points_on, server_place, vectors
@@ -40,8 +42,8 @@ def own_server() -> Iterator[RealServer]:
 
 def load(place: Place, count: int, at: dict[int, Callable[[], object]] | None = None) -> WriteReport:
     """A job of one task; what happens at which row is in `at`."""
-    plan = sink.prepare(planning.plan(place.options, next(numbered(1)).schema))
-    return sink.finish(plan, [sink.write_partition(plan, numbered(count, at), sink.Task())])
+    plan = committer.prepare(planning.plan(place.options, next(numbered(1)).schema))
+    return committer.commit(plan, [partition_writer.write_partition(plan, numbered(count, at), TaskContext())])
 
 
 def assert_everything_is_there(server: Any, place: Place, count: int) -> None:

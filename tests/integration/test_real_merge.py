@@ -14,7 +14,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from spark_vector_sink.errors import CollectionError
-from spark_vector_sink.store.qdrant import moving_in
+from spark_vector_sink.store.qdrant import guest_vectors
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, server_place
 
@@ -107,8 +107,8 @@ def test_a_server_that_optimises_for_ever_is_not_waited_for(
     """After a while the vector is created all the same, and what that may do is said."""
     place = server_place(qdrant_server, vector_column="v")
     place.write(rows("a", 4), vector_name="first")
-    monkeypatch.setattr(moving_in, "QUIET_SECONDS", 0.3)
-    monkeypatch.setattr(moving_in.IndexState, "of", lambda info: moving_in.IndexState("yellow", 0, 0, 0, 0))
+    monkeypatch.setattr(guest_vectors, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(guest_vectors.IndexState, "of", lambda info: guest_vectors.IndexState("yellow", 0, 0, 0, 0))
     place.write(rows("b", 3), vector_name="b", existing="merge")
     assert client.count(place.options["path"], models.Filter(must=[models.HasVectorCondition(has_vector="b")])).count == POINTS
     assert "gets the vector 'b' while the server still optimises it, after 0.3 s of waiting: points that were deleted" in caplog.text
@@ -118,7 +118,7 @@ def test_a_server_that_cannot_add_a_vector(qdrant_server: Any, monkeypatch: pyte
     """Is said before the first row."""
     place = server_place(qdrant_server, vector_column="v")
     place.write(rows("a", 4))
-    monkeypatch.setattr(moving_in, "FIRST_SERVER", (9, 0))
+    monkeypatch.setattr(guest_vectors, "FIRST_SERVER", (9, 0))
     with pytest.raises(
         CollectionError, match=r"has no vector 'b', and the server at .* is Qdrant 1\.[0-9.]+, which cannot add one .*; update it to 9\.0"
     ):

@@ -12,8 +12,8 @@ import pytest
 from qdrant_client import models
 
 from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.store.points import How, PointBatch, Removal
-from spark_vector_sink.store.qdrant import filters
+from spark_vector_sink.store.qdrant import conditions
+from spark_vector_sink.store.write_batch import How, PointBatch, Removal
 from tests.qdrant_tasks import INDEXES_OF_A_FULL_LOAD, Place, batch, place_on
 
 pytestmark = pytest.mark.qdrant
@@ -105,7 +105,7 @@ def test_strict_mode_takes_everything_where_the_fields_have_indexes(qdrant_serve
         with pytest.raises(PermanentStoreError, match=r'Index required but not found for "_sink\.\w+" .*; create that payload index'):
             task.flush()
     with place.client() as client:
-        for field, kind in {**INDEXES_OF_A_FULL_LOAD, filters.VERSION: "integer"}.items():
+        for field, kind in {**INDEXES_OF_A_FULL_LOAD, conditions.VERSION: "integer"}.items():
             client.create_payload_index(place.name, field, models.PayloadSchemaType(kind), wait=True)
     with place.task() as task, place.driver() as driver:
         for how in (How.MERGE, How.PAYLOAD, How.PATCH):

@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import rollback, sink
+from spark_vector_sink import job, rollback
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.report import WriteReport
-from spark_vector_sink.store import versions
-from spark_vector_sink.store.qdrant import heart as hearts
-from spark_vector_sink.store.qdrant import indexing
+from spark_vector_sink.store import collection_versions
+from spark_vector_sink.store.qdrant import heartbeat as hearts
+from spark_vector_sink.store.qdrant import wait_for_index
 from spark_vector_sink.store.qdrant.collections import QdrantCollections
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.jobs import Place, server_place
 from tests.killed import STEPS, edition, killed_at
@@ -29,7 +32,7 @@ pytestmark = pytest.mark.qdrant
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small index is there at once; three looks at it need not take a second and a half."""
-    monkeypatch.setattr(indexing, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(wait_for_index, "LOOK_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -128,8 +131,8 @@ def test_two_that_end_in_the_same_moment(place: Place, client: QdrantClient, mon
     """Both have looked where the name stands before either moves it: the server lets one of them through, and the other says so."""
     place.write(edition(0))
     for round_ in range(1, 11):
-        plans = [sink.prepare(planning.plan(place.options, edition(0).schema, "overwrite")) for _ in range(2)]
-        reports = [sink.write_partition(plan, edition(round_).to_batches(), sink.Task()) for plan in plans]
+        plans = [committer.prepare(planning.plan(place.options, edition(0).schema, "overwrite")) for _ in range(2)]
+        reports = [partition_writer.write_partition(plan, edition(round_).to_batches(), TaskContext()) for plan in plans]
         meeting = threading.Barrier(2)
         switch = QdrantCollections._alias
 
@@ -138,11 +141,11 @@ def test_two_that_end_in_the_same_moment(place: Place, client: QdrantClient, mon
                 _meeting.wait(HANGS_AFTER_SECONDS)
             _switch(self, *actions)
 
-        def end(plan: planning.Plan, report: Any) -> WriteReport | CollectionError:
+        def end(plan: job.Plan, report: Any) -> WriteReport | CollectionError:
             try:
-                return sink.finish(plan, [report])
+                return committer.commit(plan, [report])
             except CollectionError as error:
-                sink.abandon(plan, [report], 1, str(error))
+                committer.abort(plan, [report], 1, str(error))
                 return error
 
         with monkeypatch.context() as patched, ThreadPoolExecutor(2) as pool:
@@ -171,7 +174,7 @@ def test_killed_between_two_steps(step: str, place: Place, client: QdrantClient,
     assert len(place.stored()) == 200 + serves
     assert editions(place) == {serves}
     assert there(client, place) == states
-    monkeypatch.setattr(versions, "STALE_SECONDS", -1.0)  # the hour has gone by
+    monkeypatch.setattr(collection_versions, "STALE_SECONDS", -1.0)  # the hour has gone by
     place.write(edition(2), mode="overwrite")
     assert editions(place) == {2}
     left = there(client, place)
@@ -244,15 +247,15 @@ def test_indexes_that_would_be_lost_are_said(place: Place, client: QdrantClient)
 def test_tasks_give_signs_of_life(place: Place, client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """While points are sent the version's heartbeat goes on; an append has none."""
     monkeypatch.setattr(hearts, "BEAT_SECONDS", 0.0)
-    plan = sink.prepare(planning.plan(place.options, edition(1).schema, "overwrite"))
+    plan = committer.prepare(planning.plan(place.options, edition(1).schema, "overwrite"))
     assert plan.target is not None
 
     def beat() -> float:
         return float((client.get_collection(plan.target.physical).config.metadata or {})[hearts.HEARTBEAT_KEY])  # type: ignore[union-attr]
 
     first = beat()
-    sink.write_partition(plan, edition(1).to_batches(), sink.Task())
+    partition_writer.write_partition(plan, edition(1).to_batches(), TaskContext())
     assert beat() > first
-    sink.abandon(plan, [], 1)
+    committer.abort(plan, [], 1)
     place.write(edition(0))
     assert hearts.HEARTBEAT_KEY not in (client.get_collection(name_of(place)).config.metadata or {})

@@ -18,9 +18,11 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 import spark_vector_sink
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError, PermanentStoreError
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.integration.own import must_be_our_own
 from tests.jobs import Place, server_place, vectors
 from tests.real_server import RealServer
@@ -100,13 +102,13 @@ def test_several_first_jobs_at_once(qdrant_server: Any) -> None:
 def test_a_server_that_stays_away(own_server: RealServer) -> None:
     """When the retries' time is over, one line says how often it was tried, and why it failed."""
     place = server_place(own_server, vector_column="v", retry_max_seconds=1)
-    plan = sink.prepare(planning.plan(place.options, vectors(1).schema))
+    plan = committer.prepare(planning.plan(place.options, vectors(1).schema))
     own_server.kill9()
     with pytest.raises(
         PermanentStoreError,
         match=rf"upsert to '.*' on {own_server.host}:{own_server.grpc_port} failed: UNAVAILABLE .* \(tried (?:once|\d+ times) in \d+ s",
     ):
-        sink.write_partition(plan, vectors(1).to_batches(), sink.Task())
+        partition_writer.write_partition(plan, vectors(1).to_batches(), TaskContext())
 
 
 KEY = "a-key-that-nobody-must-see"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
-from spark_vector_sink.store.points import How, Removal
+from spark_vector_sink.store.write_batch import How, Removal
 from tests.qdrant_tasks import Place, batch, place_on
 
 pytestmark = pytest.mark.qdrant

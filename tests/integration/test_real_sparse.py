@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink import stores
 from spark_vector_sink.options import SinkOptions
-from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.points import PointBatch
-from spark_vector_sink.store.store import CollectionSpec
+from spark_vector_sink.payload_types import SparseVectors
+from spark_vector_sink.store import registry
+from spark_vector_sink.store.collection import CollectionSpec
+from spark_vector_sink.store.write_batch import PointBatch
 from tests.hangs import HANGS_AFTER_SECONDS
 
 pytestmark = pytest.mark.qdrant
@@ -32,15 +32,15 @@ class Collection:
         self.spec = CollectionSpec("", dimension, "dot", metadata, config=config, versioned=False, sparse_vector_name=sparse, dense=dense)
 
     def problems(self) -> tuple[str, ...]:
-        place, _ = stores.find(self.options)
-        with stores.collections(self.options, place) as collections:
+        place, _ = registry.find(self.options)
+        with registry.collections(self.options, place) as collections:
             return collections.resolve(self.name, self.spec).problems
 
     def write(self, ids: list[int], sparse: SparseVectors) -> None:
-        place, _ = stores.find(self.options)
-        with stores.collections(self.options, place) as collections:
+        place, _ = registry.find(self.options)
+        with registry.collections(self.options, place) as collections:
             target = collections.prepare(collections.resolve(self.name, self.spec), self.spec, "run")
-            store = stores.store(self.options, place, target, "run", 0, 0)
+            store = registry.store(self.options, place, target, "run", 0, 0)
             try:
                 dense = np.random.default_rng(0).standard_normal((len(ids), 64)).astype(np.float32)
                 store.submit(PointBatch(ids, {"": dense, "sp": sparse}, pa.record_batch({"n": ids})))
@@ -49,8 +49,8 @@ class Collection:
                 store.close()
 
     def found(self, index: int) -> list[Any]:
-        place, _ = stores.find(self.options)
-        with stores.collections(self.options, place) as collections:
+        place, _ = registry.find(self.options)
+        with registry.collections(self.options, place) as collections:
             return [hit.id for hit in collections.search(self.name, None, 5, sparse=([index], [1.0]))]
 
 

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from sentence_transformers import SentenceTransformer
 
-from spark_vector_sink.rows.bad import SET_ASIDE
+from spark_vector_sink.rows.bad_rows import SET_ASIDE
 from tests.fake_server import FakeServer
 from tests.real_server import FoundServer, RealServer
 from tests.spark.conftest import OWN_SPARK, RunWithSpark

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from spark_vector_sink.command_line import parquet
+from spark_vector_sink.cli import parquet
 from spark_vector_sink.spark import arrow
 
 pytestmark = pytest.mark.spark

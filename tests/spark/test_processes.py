@@ -14,9 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import PermanentStoreError, sink
-from spark_vector_sink.plan import plan
+from spark_vector_sink import PermanentStoreError
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver.plan import plan
 from spark_vector_sink.store.edge.layout import StoreDirectory
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.fake_server import FakeServer
 from tests.spark.conftest import OWN_SPARK, run_script
 from tests.spark.encoders import HASH, KILLERS, MARKERS
@@ -233,12 +236,12 @@ def test_a_killed_worker_is_replaced_in_a_data_source(cluster: ClusterRun) -> No
 def test_a_directory_that_executors_do_not_see(tmp_path: Path) -> None:
     """A task that does not find the driver's token in the directory refuses in one line that names host and ways out."""
     rows = pa.RecordBatch.from_pydict({"id": [1], "text": ["one"]})
-    made = sink.prepare(plan({"path": f"{tmp_path}/store", "encoder": HASH}, rows.schema))
+    made = committer.prepare(plan({"path": f"{tmp_path}/store", "encoder": HASH}, rows.schema))
     elsewhere = replace(made, target=replace(made.target, name=f"{tmp_path}/elsewhere"))  # type: ignore[type-var]
     shutil.copytree(tmp_path / "store", tmp_path / "elsewhere")  # a store of the same name on another machine, of an earlier job
     StoreDirectory(tmp_path / "elsewhere").run_token(made.run).unlink()
     with pytest.raises(PermanentStoreError, match="is not visible to the executor on host") as caught:
-        sink.write_partition(elsewhere, [rows], sink.Task())
+        partition_writer.write_partition(elsewhere, [rows], TaskContext())
     assert "use a shared filesystem, or a Qdrant server (option 'url')" in str(caught.value)
 
 

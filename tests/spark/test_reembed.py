@@ -14,7 +14,7 @@ from tests.spark.places import Embedded, Place, Server
 
 def test_tasks_encode_the_stored_texts(spark: SparkSession, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each those of its pages, on a store that only the driver can open as on a server."""
-    monkeypatch.setattr("spark_vector_sink.reembedding.PAGE_POINTS", 7)
+    monkeypatch.setattr("spark_vector_sink.driver.reembed.PAGE_POINTS", 7)
     df = spark.createDataFrame([(n, f"text {n}", float(n)) for n in range(50)], "id long, text string, n double")
     write(df, place.name, **place.options, encoder="tests.fakes:Counting")
     server = {name: value for name, value in place.options.items() if name == "url"}

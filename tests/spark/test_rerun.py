@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.spark.conftest import OWN_SPARK, RunWithSpark
 
 pytestmark = [pytest.mark.spark, OWN_SPARK]
@@ -18,8 +20,8 @@ def test_a_rerun_imports_no_torch(run_with_spark: RunWithSpark, tmp_path: Path, 
     """In the processes of tasks that found everything unchanged, nothing was loaded that encodes."""
     rows = pa.table({"id": pa.array(range(20), pa.int64()), "text": [f"the dog number {number}" for number in range(20)]})
     options = {"path": str(tmp_path / "store"), "model": str(tiny_model), "unchanged": "skip", "device": "cpu"}
-    plan = sink.prepare(planning.plan(options, rows.schema))
-    sink.finish(plan, [sink.write_partition(plan, rows.to_batches(), sink.Task())])
+    plan = committer.prepare(planning.plan(options, rows.schema))
+    committer.commit(plan, [partition_writer.write_partition(plan, rows.to_batches(), TaskContext())])
     done = run_with_spark(
         f"""
 import os, sys
@@ -35,7 +37,7 @@ def loaded(batches):
 
 print("unchanged", write(df, **options).unchanged)
 names = set(df.mapInArrow(loaded, "names string").first().names.split())
-print("the sink", "spark_vector_sink.sink" in names)
+print("the sink", "spark_vector_sink.driver.committer" in names)
 print("heavy", sorted(names & {{"torch", "transformers", "sentence_transformers", "tokenizers"}}))
 """,
         master="local[1]",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from spark_vector_sink.rows.bad import SET_ASIDE
+from spark_vector_sink.rows.bad_rows import SET_ASIDE
 from tests.spark.encoders import ON_DEVICE
 from tests.spark.places import HAS_DATA_SOURCES, NO_DATA_SOURCES, SPARK, Embedded, Place, Server, hashed, our_line
 from tests.spark.streams import put_rows, rows_of, run_to_end, to_place

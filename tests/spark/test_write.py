@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 from spark_vector_sink import IncompleteError, OptionError, RefusedError, SchemaError, WriteReport, rollback
 from spark_vector_sink.report import ROW_COUNTS
-from spark_vector_sink.rows.bad import SET_ASIDE
+from spark_vector_sink.rows.bad_rows import SET_ASIDE
 from spark_vector_sink.spark import check, write
 from tests.spark.encoders import HASH
 from tests.spark.places import SPARK, Embedded, Place, Server, hashed, our_line
@@ -290,7 +290,7 @@ def test_the_report_of_a_job_that_fails_at_its_end(spark: SparkSession, server: 
     def finish(*_: Any) -> WriteReport:
         raise IncompleteError("the end went wrong")
 
-    monkeypatch.setattr("spark_vector_sink.sink.finish", finish)
+    monkeypatch.setattr("spark_vector_sink.driver.committer.commit", finish)
     with pytest.raises(IncompleteError):
         put(spark.range(5).selectExpr("id", "'text' AS text"), server, report_path=f"{tmp_path}/report.json")
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))

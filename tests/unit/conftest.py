@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.encode import loader
 
 
 @pytest.fixture(autouse=True)
 def _nothing_loaded() -> Iterator[None]:
     """Each test begins and ends without a loaded encoder."""
-    encoders._loaded = None
+    loader._loaded = None
     yield
-    encoders._loaded = None
+    loader._loaded = None

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import plan as planning
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.rows.columns import Columns, choose
 

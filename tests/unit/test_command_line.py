@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink.command_line import parquet
-from spark_vector_sink.command_line.assumed_columns import assumed_columns
-from spark_vector_sink.command_line.commands import commands
+from spark_vector_sink.cli import parquet
+from spark_vector_sink.cli.assumed_columns import assumed_columns
+from spark_vector_sink.cli.commands import commands
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.store.edge import versions
 from tests.fake_server import FakeServer
 from tests.fakes import Four

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import crowd
 from benchmarks.crowd_model import DEADLINE, POINTS, Crowd, Outcome, Request, Server, wait_after
-from spark_vector_sink.store.limit import LEAST
+from spark_vector_sink.store.in_flight_limit import LEAST
 
 
 def test_the_server_applies_one_request_after_the_other() -> None:

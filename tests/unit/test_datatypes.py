@@ -10,8 +10,8 @@ from qdrant_client import grpc as q
 from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError
+from spark_vector_sink.store.collection import CollectionSpec
 from spark_vector_sink.store.qdrant.datatypes import problems_there, problems_to_come, to_be_checked
-from spark_vector_sink.store.store import CollectionSpec
 from tests.fake_server import FakeServer
 from tests.jobs import server_place, vectors
 

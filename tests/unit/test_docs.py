@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from spark_vector_sink.options import ID_NAMESPACE, option_table
-from spark_vector_sink.plain import INDEX_TYPES
+from spark_vector_sink.payload_types import INDEX_TYPES
 from spark_vector_sink.report import ROW_COUNTS, WriteReport
-from spark_vector_sink.rows import indexes, payload
+from spark_vector_sink.rows import payload, payload_indexes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -87,8 +87,8 @@ def test_the_table_of_types_is_the_one_in_the_code() -> None:
 def test_the_table_of_indexes_is_the_one_in_the_code() -> None:
     """docs/rows.md shows which index holds what, as rows/indexes.py has it."""
     shown = _tables(ROOT / "docs" / "rows.md")[f"| stored | {' | '.join(INDEX_TYPES)} |"]
-    words = {indexes.ALWAYS: "yes", indexes.VALUES: "by value"}
-    assert shown == [[stored, *(words.get(takes.get(kind, ""), "") for kind in INDEX_TYPES)] for stored, takes in indexes.TABLE.items()]
+    words = {payload_indexes.ALWAYS: "yes", payload_indexes.VALUES: "by value"}
+    assert shown == [[stored, *(words.get(takes.get(kind, ""), "") for kind in INDEX_TYPES)] for stored, takes in payload_indexes.TABLE.items()]
 
 
 def test_the_page_of_the_report_has_every_field_of_it() -> None:

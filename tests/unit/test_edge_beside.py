@@ -11,13 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import inspect, sink
-from spark_vector_sink import plan as planning
+from spark_vector_sink import inspect
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import TransientStoreError
-from spark_vector_sink.plan import Plan
+from spark_vector_sink.job import Plan
 from spark_vector_sink.report import PartitionReport
 from spark_vector_sink.store.edge import staging, versions
 from spark_vector_sink.store.edge.layout import StoreDirectory
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.jobs import Place, vectors
 
 pytest.importorskip("qdrant_edge")
@@ -34,8 +37,8 @@ def rows(version: int) -> pa.Table:
 
 def written(place: Place, table: pa.Table, mode: str = "append", **options: Any) -> tuple[Plan, list[PartitionReport]]:
     """A job up to its end."""
-    plan = sink.prepare(planning.plan({**place.options, **options}, table.schema, mode))
-    return plan, [sink.write_partition(plan, table.to_batches(), sink.Task())]
+    plan = committer.prepare(planning.plan({**place.options, **options}, table.schema, mode))
+    return plan, [partition_writer.write_partition(plan, table.to_batches(), TaskContext())]
 
 
 @pytest.mark.parametrize("is_first", [False, True])
@@ -53,7 +56,7 @@ def test_a_job_is_told_what_others_have_brought_in_for_it(place: Place, monkeypa
 
     if is_first:
         monkeypatch.setattr(staging, "write_manifest", searched_at_once)
-    report = sink.finish(*late)
+    report = committer.commit(*late)
     assert (report.written, report.older, report.points) == (0, 3, 0)
     assert list((Path(place.options["path"]) / "staging").iterdir()) == []
 
@@ -100,5 +103,5 @@ def test_a_new_version_that_another_program_has_open(place: Place) -> None:
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(TransientStoreError, match=r"^the index .*v1/shard is open in a program that is not this sink; try again when it is free"):
-            sink.finish(plan, reports)
+            committer.commit(plan, reports)
         other.kill()

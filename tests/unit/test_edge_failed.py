@@ -15,18 +15,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from spark_vector_sink import plan as planning
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import PermanentStoreError, TransientStoreError
-from spark_vector_sink.plain import JSON_MARK, SPREAD_MARK, SparseVectors
+from spark_vector_sink.payload_types import JSON_MARK, SPREAD_MARK, SparseVectors
 from spark_vector_sink.rows import payload
-from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, ingest, shard, staging
+from spark_vector_sink.store.collection import CollectionSpec, Target
+from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, ingest, staging
+from spark_vector_sink.store.edge import index as shard
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
-from spark_vector_sink.store.edge.points import to_record_batch
-from spark_vector_sink.store.edge.staged import Operation, StagedFile, UnfitError, read_operations
+from spark_vector_sink.store.edge.staged_file import Operation, StagedFile, UnfitError, read_operations
+from spark_vector_sink.store.edge.staged_points import to_record_batch
 from spark_vector_sink.store.edge.staging import begin_run, write_manifest
-from spark_vector_sink.store.points import How, PointBatch, PointId, Removal
-from spark_vector_sink.store.store import CollectionSpec, Target
+from spark_vector_sink.store.write_batch import How, PointBatch, PointId, Removal
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
 from tests.jobs import Place, vectors
 
 pytest.importorskip("qdrant_edge")
@@ -397,7 +400,7 @@ class TestSetAside:
         monkeypatch.setattr(ingest, "check_file", _always("a fault"))
         plan = planning.plan({**place.options, "report_path": str(tmp_path / "report.json")}, vectors(3).schema)
         with pytest.raises(PermanentStoreError, match=rf"the rows of run {plan.run} cannot be brought into .*: a fault; the run is set aside in"):
-            sink.run(plan, lambda plan: [sink.write_partition(plan, vectors(3).to_batches(), sink.Task(partition=0))])
+            committer.run(plan, lambda plan: [partition_writer.write_partition(plan, vectors(3).to_batches(), TaskContext(partition=0))])
         (line,) = said()
         assert line.startswith("failed after")
         assert "with 0 points of 3 rows written" in line

@@ -17,14 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spark_vector_sink.errors import PermanentStoreError
-from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, shard, state
+from spark_vector_sink.payload_types import SparseVectors
+from spark_vector_sink.store.collection import CollectionSpec, Target
+from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, snapshot
+from spark_vector_sink.store.edge import index as shard
 from spark_vector_sink.store.edge.ingest import Older, ingest
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
-from spark_vector_sink.store.edge.staged import read_operations
+from spark_vector_sink.store.edge.staged_file import read_operations
 from spark_vector_sink.store.edge.staging import begin_run, write_manifest
-from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, Stored, plain_id
-from spark_vector_sink.store.store import CollectionSpec, Target
+from spark_vector_sink.store.write_batch import How, PointBatch, PointId, Removal, Stored, plain_id
 
 pytest.importorskip("qdrant_edge")
 
@@ -459,9 +460,9 @@ class TestState:
         state_of = {id: Stored(str(id), place) for place, id in enumerate(inside)}
         batches = [inside[start : start + size] for start in range(0, len(inside), size)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(state, "_POINTS", size)
-            state.export(shard.qdrant_edge(), _Scrolled(batches), path)
-        told = state.State(path).of(ids)
+            patch.setattr(snapshot, "_POINTS", size)
+            snapshot.export(shard.qdrant_edge(), _Scrolled(batches), path)
+        told = snapshot.State(path).of(ids)
         assert told == state_of
 
     def test_threads(self, place: Place) -> None:

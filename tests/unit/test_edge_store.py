@@ -21,11 +21,11 @@ import pyarrow as pa
 import pytest
 
 from spark_vector_sink.errors import CollectionError, MissingPackageError, PermanentStoreError, TransientStoreError
-from spark_vector_sink.plain import INDEX_TYPES, TENANT_INDEXES, SparseVectors
+from spark_vector_sink.payload_types import INDEX_TYPES, TENANT_INDEXES, SparseVectors
+from spark_vector_sink.store.collection import CollectionSpec, Target
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, lock, versions
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
-from spark_vector_sink.store.points import PointBatch
-from spark_vector_sink.store.store import CollectionSpec, Target
+from spark_vector_sink.store.write_batch import PointBatch
 from tests.hangs import HANGS_AFTER_SECONDS
 
 pytest.importorskip("qdrant_edge")
@@ -523,7 +523,7 @@ class TestCrashes:
         code = """
             import os, signal, sys
             from spark_vector_sink.store.edge import EdgeCollections, ingest
-            from spark_vector_sink.store.store import Target
+            from spark_vector_sink.store.collection import Target
             calls, convert = [], ingest.to_edge_points
             def killed_at_the_fifth(*arguments):
                 calls.append(1)

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pytest
 
 from spark_vector_sink.encode import device as devices
-from spark_vector_sink.encode import encoder as encoders
-from spark_vector_sink.encode import model_files
-from spark_vector_sink.encode.encoder import Encoded, EncoderSpec, load
+from spark_vector_sink.encode import loader, model_files
+from spark_vector_sink.encode.encoder import Encoded, EncoderSpec
+from spark_vector_sink.encode.loader import load
 from spark_vector_sink.errors import EncodingError
 from tests.unit.fakes import HashEncoder
 
@@ -148,7 +148,7 @@ def test_a_factory_that_does_not_work_is_named(factory: str, message: str) -> No
     with pytest.raises(EncodingError) as failed:
         load(EncoderSpec("", "", factory=factory))
     assert str(failed.value) == message
-    assert encoders._loaded is None
+    assert loader._loaded is None
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 3), (2,), (2, 2, 1)])
@@ -209,7 +209,7 @@ OTHER: dict[str, Any] = {
 def test_everything_that_changes_vectors_is_in_the_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A spec that differs in one field is another model."""
     monkeypatch.setattr(devices, "choose", lambda asked, gpus: asked)
-    monkeypatch.setattr(encoders, "_model", lambda spec, chosen, files: object())
+    monkeypatch.setattr(loader, "_model", lambda spec, chosen, files: object())
     spec = EncoderSpec("identity", "model")
     first = load(spec)
     assert load(spec) is first
@@ -219,7 +219,7 @@ def test_everything_that_changes_vectors_is_in_the_key(monkeypatch: pytest.Monke
 def test_another_gpu_is_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker may be given another device by Spark."""
     monkeypatch.setattr(devices, "choose", lambda asked, gpus: f"cuda:{gpus[0]}")
-    monkeypatch.setattr(encoders, "_model", lambda spec, chosen, files: [chosen])
+    monkeypatch.setattr(loader, "_model", lambda spec, chosen, files: [chosen])
     spec = EncoderSpec("identity", "model")
     assert load(spec, gpus=("0",)) is not load(spec, gpus=("1",))
     assert load(spec, gpus=("1",)) == ["cuda:1"]
@@ -238,7 +238,7 @@ class Collecting(Counting):
 @pytest.mark.parametrize("factory", ["Collecting", "Neither"])
 def test_python_collects_no_garbage_while_a_model_loads(monkeypatch: pytest.MonkeyPatch, factory: str, is_on: bool) -> None:
     """It would look through half a million new objects again and again. Afterwards it does as it did before, also where loading fails."""
-    monkeypatch.setattr(encoders, "_loaded", None)
+    monkeypatch.setattr(loader, "_loaded", None)
     before = gc.isenabled()
     try:
         (gc.enable if is_on else gc.disable)()

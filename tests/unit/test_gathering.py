@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from qdrant_client import grpc as messages
 
-from spark_vector_sink.store.points import How, Removal
 from spark_vector_sink.store.qdrant.operations import Operation, removing, writing
+from spark_vector_sink.store.write_batch import How, Removal
 from tests.qdrant_tasks import Place, batch
 
 IDS = [3, 5, 8, 13]

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from spark_vector_sink.encode import device as devices
-from spark_vector_sink.encode import gpus
+from spark_vector_sink.encode import device as gpus
 from spark_vector_sink.errors import EncodingError
 
 ROOT = Path(__file__).parents[2]
 PROCESS = """
 import sys
 from pathlib import Path
-from spark_vector_sink.encode import gpus
+from spark_vector_sink.encode import device as gpus
 print(gpus.least_used(sys.argv[2].split(","), Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

@@ -18,38 +18,33 @@ from spark_vector_sink import options
 ROOT = Path(__file__).parents[2]
 PACKAGE = "spark_vector_sink"
 
-COMMON = {"errors", "options", "other_names", "report", "plain", "paths", "pipeline", "progress"}
-WINGS = {"rows", "encode", "store", "delivery"}
-JOINTS = {"stores", "models", "specs", "encoding", "plan", "reading", "delivering", "sink", "admin", "reembedding"}
+COMMON = {"errors", "options", "other_names", "report", "payload_types", "files"}
+WINGS = {"rows", "encode", "store"}
+JOB = COMMON | WINGS | {"job", "rejects", "readable_rejects"}
 MAY_KNOW = {
     **dict.fromkeys(COMMON, COMMON),
     "rows": COMMON | {"rows"},
     "encode": COMMON | {"encode"},
     "store": COMMON | {"store"},
-    "delivery": COMMON | {"delivery", "rows", "store.store", "store.points"},
-    "stores": COMMON | {"store"},
-    "models": COMMON | {"encode"},
-    "encoding": COMMON | {"encode", "rows"},
-    "specs": COMMON | WINGS | {"models"},
-    "plan": COMMON | WINGS | {"stores", "models", "specs"},
-    "reading": COMMON | WINGS | {"encoding", "plan"},
-    "delivering": COMMON | WINGS | {"encoding", "plan", "reading"},
-    "sink": COMMON | WINGS | {"stores", "encoding", "plan", "reading", "delivering"},
-    "admin": COMMON | WINGS | {"stores", "models", "plan", "sink"},
-    "reembedding": COMMON | WINGS | {"stores", "models", "specs", "encoding", "plan", "reading", "sink", "admin", "spark.reembed"},
-    "spark": COMMON | {"reembedding", "store.pages"} | {"spark", "plan", "sink", "admin", "models", "encoding"},
-    "command_line": COMMON | {"command_line", "specs", "plan", "admin", "delivery.places"},
-    "__init__": COMMON | JOINTS | {"store.inspection"},
-    "__main__": {"command_line"},
+    "job": COMMON | WINGS,
+    "rejects": COMMON | {"rows", "readable_rejects"},
+    "readable_rejects": COMMON | {"rows"},
+    "driver": JOB | {"driver"},
+    "task": JOB | {"task"},
+    "admin": JOB | {"driver", "task", "spark.reembed"},
+    "spark": COMMON | {"spark", "job", "driver", "task", "store.scan"},
+    "cli": COMMON | {"cli", "driver", "admin"},
+    "__init__": COMMON | {"admin", "store.inspection"},
+    "__main__": {"cli"},
 }
-"""Of each room of the package, the others that it may import. Wings do not know each other; the joints put them together."""
+"""Of each room of the package, the others that it may import. Wings do not know each other, nor do the driver and a task: they share the job."""
 
 OUTSIDERS = {
     "pyspark": {"spark"},
     "qdrant_client": {"store.qdrant"},
     "grpc": {"store.qdrant"},
     "qdrant_edge": {"store.edge"},
-    "click": {"command_line"},
+    "click": {"cli"},
     **{name: {"encode"} for name in ("torch", "sentence_transformers", "transformers", "tokenizers", "huggingface_hub")},
 }
 """Of each package that not everybody has, the only rooms that know it."""
@@ -78,6 +73,16 @@ def test_a_room_knows_only_its_neighbours(path: Path) -> None:
     assert not wrong, f"{here or PACKAGE} must not import {', '.join(wrong)}" + " (torch and its friends: inside functions only)" * here.startswith(
         "encode"
     )
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Imports go one way, those inside functions too: whoever reads a module need not read one that reads it."""
+    known = {_name(path): {_module(name) for name, _ in _imports(path)} - {None, _name(path)} for path in MODULES}
+    rest = dict(known)
+    while leaves := [name for name, imported in rest.items() if not imported & rest.keys()]:
+        for name in leaves:
+            del rest[name]
+    assert not rest, f"a circle of imports goes through some of {', '.join(sorted(rest))}"
 
 
 def test_the_module_that_spark_finds_knows_only_the_spark_rooms() -> None:
@@ -125,9 +130,15 @@ def _may_know(here: str, imported: str) -> bool:
     room = here.partition(".")[0] or "__init__"
     assert room in MAY_KNOW, f"{room} is a new room: say in MAY_KNOW whom it may know, and draw it in docs/architecture.md"
     for store in ("store.qdrant", "store.edge"):
-        if _is_within(here, "store") and not _is_within(here, store) and _is_within(imported, store):
-            return False  # neither store knows the other, and what they share knows neither
+        if _is_within(here, "store") and here != "store.registry" and not _is_within(here, store) and _is_within(imported, store):
+            return False  # neither store knows the other, and of what they share only the registry knows them
     return imported == "" or any(_is_within(imported, known) for known in MAY_KNOW[room])
+
+
+def _module(imported: str) -> str | None:
+    """The module of this package that a dotted name leads to: itself, or what the name is in."""
+    name = imported.removeprefix(PACKAGE).lstrip(".") if _is_within(imported, PACKAGE) else None
+    return name if name is None or name in NAMES else name.rpartition(".")[0]
 
 
 def _is_within(module: str, room: str) -> bool:
@@ -154,3 +165,6 @@ def _imports_within(node: ast.AST, lazy: bool) -> Iterator[tuple[str, bool]]:
         else:
             for_types = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
             yield from _imports_within(child, lazy or for_types or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+
+
+NAMES = {_name(path) for path in MODULES}

@@ -10,8 +10,8 @@ import pytest
 
 from spark_vector_sink.store import in_flight
 from spark_vector_sink.store.in_flight import InFlight
-from spark_vector_sink.store.limit import Limit
-from spark_vector_sink.store.points import PointId
+from spark_vector_sink.store.in_flight_limit import Limit
+from spark_vector_sink.store.write_batch import PointId
 from tests.hangs import HANGS_AFTER_SECONDS
 
 

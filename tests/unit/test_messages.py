@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from qdrant_client import grpc, models
 from qdrant_client.conversions.conversion import RestToGrpc, payload_to_grpc
 
-from spark_vector_sink.plain import JSON_MARK, SparseVectors
-from spark_vector_sink.store.points import PointBatch
+from spark_vector_sink.payload_types import JSON_MARK, SparseVectors
 from spark_vector_sink.store.qdrant.messages import upsert
+from spark_vector_sink.store.write_batch import PointBatch
 
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 HOSTILE = ["", "\0", "'\"\\", "🙂", "a.b", "a[0]", "_sink", "line\nbreak", "\u202e", "null", "ﬀ"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from spark_vector_sink.encode import model_files, model_settings
+from spark_vector_sink.encode import model_config, model_files
 from spark_vector_sink.encode.model_files import ModelFiles
 from spark_vector_sink.errors import EncodingError
 
@@ -422,6 +422,6 @@ def test_a_strange_value_is_passed_over_or_refused(tmp_path: Path, base: dict[st
     for content in with_strange_values(WHOLE[name]):
         write(tmp_path, {name: content})
         with contextlib.suppress(EncodingError):
-            found = model_settings.read(tmp_path)
+            found = model_config.read(tmp_path)
             assert [value for value in (found.dimension, found.max_tokens) if value is not None and value < 1] == []
             assert all(isinstance(text, str) for text in found.prompts.values())

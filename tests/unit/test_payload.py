@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spark_vector_sink import plain
-from spark_vector_sink.plain import JSON_MARK
+from spark_vector_sink import payload_types
+from spark_vector_sink.payload_types import JSON_MARK
 from spark_vector_sink.rows.payload import is_text, plain_field, to_plain, unmappable
 
 UTC = timezone.utc
@@ -77,7 +77,7 @@ def stored_array(array: pa.Array) -> list[Any]:
     made = to_plain(array, field)
     assert made.type == plain_field(field).type
     made.validate(full=True)
-    return plain.values(made, plain_field(field))
+    return payload_types.values(made, plain_field(field))
 
 
 def _items(values: list[Any], kind: pa.DataType) -> list[Any]:
@@ -293,7 +293,7 @@ VARIANT = pa.field("c", pa.string(), metadata=JSON_MARK)
 def test_a_variant_is_its_value(text: str) -> None:
     """JSON text becomes what it stands for."""
     made = to_plain(pa.array([text, None]), VARIANT)
-    assert plain.values(made, plain_field(VARIANT)) == [json.loads(text), None]
+    assert payload_types.values(made, plain_field(VARIANT)) == [json.loads(text), None]
 
 
 @pytest.mark.parametrize("text", ["NaN", "[-Infinity]", '{"a": Infinity}', "1e400", "[-1e400]", str(2**63), f"[{-(2**63) - 1}]", "{", ""])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from spark_vector_sink.pipeline import Pipeline
+from spark_vector_sink.task.pipeline import Pipeline
 from tests.hangs import HANGS_AFTER_SECONDS
 
 

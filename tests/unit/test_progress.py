@@ -16,12 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import sink
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver.plan import plan
 from spark_vector_sink.encode.token_batches import TokenBatches
 from spark_vector_sink.errors import BadRowError
-from spark_vector_sink.plan import plan
-from spark_vector_sink.progress import Progress
 from spark_vector_sink.report import PartitionReport
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
+from spark_vector_sink.task.progress import Progress
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.unit.fakes import HashEncoder
 
@@ -80,9 +82,9 @@ def test_a_task_says_lines_while_its_model_works(tmp_path: Path) -> None:
         rows = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "text": ["one", "two"]})
         options = {"path": f"{tmp_path}/store", "encoder": f"{__name__}:WaitsForALine", "progress_seconds": "0.01"}
         A_LINE.set()  # the driver asks the model too
-        made = sink.prepare(plan(options, rows.schema))
+        made = committer.prepare(plan(options, rows.schema))
         A_LINE.clear()
-        sink.write_partition(made, [rows], sink.Task())
+        partition_writer.write_partition(made, [rows], TaskContext())
     finally:
         log.removeHandler(heard)
         log.setLevel(level)
@@ -93,9 +95,9 @@ def test_a_task_says_lines_while_its_model_works(tmp_path: Path) -> None:
 def test_a_task_that_fails_says_no_more_lines(tmp_path: Path) -> None:
     """Its worker lives on, and has other tasks."""
     rows = pa.record_batch({"id": pa.array([1], pa.int64()), "text": pa.array([None], pa.string())})
-    made = sink.prepare(plan({"path": f"{tmp_path}/store", "encoder": "tests.fakes:Four", "progress_seconds": "3600"}, rows.schema))
+    made = committer.prepare(plan({"path": f"{tmp_path}/store", "encoder": "tests.fakes:Four", "progress_seconds": "3600"}, rows.schema))
     with pytest.raises(BadRowError):
-        sink.write_partition(made, [rows], sink.Task())
+        partition_writer.write_partition(made, [rows], TaskContext())
     assert not any(thread.name == "vectorsink-progress" for thread in threading.enumerate())
 
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spark_vector_sink.delivery import rejects
-from spark_vector_sink.delivery.rejects import Rejects
+from spark_vector_sink import rejects
 from spark_vector_sink.errors import BadRowError, RejectsError
 from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.rejects import Rejects
 from spark_vector_sink.report import PartitionReport
-from spark_vector_sink.rows.bad import BLANK_TEXT, LONG_TEXT, BadRow
+from spark_vector_sink.rows.bad_rows import BLANK_TEXT, LONG_TEXT, BadRow
 
 
 def options(place: str | Path | None, **more: Any) -> SinkOptions:

@@ -17,25 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spark_vector_sink import sink
-from spark_vector_sink.encode import encoder as encoders
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver.plan import check, plan
+from spark_vector_sink.encode import loader
 from spark_vector_sink.encode.encoder import Encoded, Tokenised
-from spark_vector_sink.encoding import TaskEncoder
-from spark_vector_sink.errors import (
-    BadRowError,
-    CollectionError,
-    IncompleteError,
-    OptionError,
-    RefusedError,
-    RejectsError,
-    SchemaError,
-)
-from spark_vector_sink.plan import Plan, check, plan
+from spark_vector_sink.errors import BadRowError, CollectionError, IncompleteError, OptionError, RefusedError, RejectsError, SchemaError
+from spark_vector_sink.job import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
-from spark_vector_sink.rows.bad import SET_ASIDE
-from spark_vector_sink.sink import Task
+from spark_vector_sink.rows.bad_rows import SET_ASIDE
 from spark_vector_sink.store.edge import EdgeCollections, EdgeStore
-from spark_vector_sink.store.points import Sent
+from spark_vector_sink.store.write_batch import Sent
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
+from spark_vector_sink.task.encoder_runner import EncoderRunner
 from tests.unit.fakes import DIMENSION, HashEncoder
 
 pytest.importorskip("qdrant_edge")
@@ -58,7 +52,7 @@ def options(directory: Path, **more: Any) -> dict[str, Any]:
 
 
 def prepared(directory: Path, schema: pa.Schema = SCHEMA, **more: Any) -> Plan:
-    return sink.prepare(plan(options(directory, **more), schema))
+    return committer.prepare(plan(options(directory, **more), schema))
 
 
 def write(directory: Path, partitions: Sequence[Sequence[pa.RecordBatch]], schema: pa.Schema = SCHEMA, **more: Any) -> WriteReport:
@@ -66,9 +60,9 @@ def write(directory: Path, partitions: Sequence[Sequence[pa.RecordBatch]], schem
     made = prepared(directory, schema, **more)
     reports = []
     for number, batches in enumerate(partitions):
-        report = sink.write_partition(pickle.loads(pickle.dumps(made)), batches, Task(number))
+        report = partition_writer.write_partition(pickle.loads(pickle.dumps(made)), batches, TaskContext(number))
         reports.append(PartitionReport.from_json(report.to_json()))
-    return sink.finish(made, reports)
+    return committer.commit(made, reports)
 
 
 def stored(directory: Path, dimension: int = DIMENSION) -> dict[int | str, dict[str, Any]]:
@@ -119,9 +113,9 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
 def test_a_second_attempt_of_a_task_changes_nothing(tmp_path: Path) -> None:
     """Only the attempt that Spark reports counts."""
     made = prepared(tmp_path / "s")
-    sink.write_partition(made, [rows(range(5))], Task(0, attempt=0))
-    winner = sink.write_partition(made, [rows(range(5))], Task(0, attempt=1))
-    assert sink.finish(made, [winner]).stored_points == 5
+    partition_writer.write_partition(made, [rows(range(5))], TaskContext(0, attempt=0))
+    winner = partition_writer.write_partition(made, [rows(range(5))], TaskContext(0, attempt=1))
+    assert committer.commit(made, [winner]).stored_points == 5
 
 
 def test_duplicates_in_a_window_are_superseded(tmp_path: Path) -> None:
@@ -156,7 +150,7 @@ def test_the_report_says_where_time_went(tmp_path: Path) -> None:
         yield rows(range(3))
 
     made = prepared(tmp_path / "s")
-    report = sink.write_partition(made, slow(), Task(3))
+    report = partition_writer.write_partition(made, slow(), TaskContext(3))
     assert report.partition == 3
     assert report.reading_seconds > 0
     assert report.store_seconds > 0
@@ -184,7 +178,7 @@ def test_rows_are_read_window_by_window(tmp_path: Path, monkeypatch: pytest.Monk
             yield rows(range(i, i + WINDOW))
 
     monkeypatch.setattr(EdgeStore, "submit", counting)
-    report = sink.write_partition(made, source(), Task())
+    report = partition_writer.write_partition(made, source(), TaskContext())
     assert (read, submitted, report.rows) == (20, 20, 20 * WINDOW)
     assert max(ahead) <= 3
 
@@ -210,7 +204,7 @@ def test_a_long_text_can_end_the_job(tmp_path: Path, tiny_model: Path) -> None:
     """long_text=fail names the row, its tokens and the limit."""
     made = prepared(tmp_path / "s", model=tiny_model, long_text="fail", **TINY)
     with pytest.raises(BadRowError) as refused:
-        sink.write_partition(made, [long_rows()], Task())
+        partition_writer.write_partition(made, [long_rows()], TaskContext())
     assert str(refused.value) == (
         "the row with key '2' cannot be written: column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'fail')"
     )
@@ -232,7 +226,7 @@ def test_a_bad_row_ends_the_task(tmp_path: Path, ids: list[int | None], texts: l
     batch = pa.record_batch({"id": pa.array(ids, pa.int64()), "text": pa.array(texts, pa.string())})
     made = prepared(tmp_path / "s")
     with pytest.raises(BadRowError) as refused:
-        sink.write_partition(made, [rows(range(10, 10 + WINDOW)), batch], Task())
+        partition_writer.write_partition(made, [rows(range(10, 10 + WINDOW)), batch], TaskContext())
     assert str(refused.value) == f"{message}; {SET_ASIDE}"
     assert {path.name for path in (tmp_path / "s" / "staging").rglob("*") if path.is_file()} <= {"RUN"}
 
@@ -252,7 +246,7 @@ def test_a_bad_vector_ends_the_task(tmp_path: Path, vector: Any, reason: str) ->
     batch = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "v": pa.array([[1.0, 2.0], vector], pa.list_(pa.float32()))})
     made = prepared(tmp_path / "s", batch.schema, encoder=None, vector_column="v", dimension=2)
     with pytest.raises(BadRowError) as refused:
-        sink.write_partition(made, [batch], Task())
+        partition_writer.write_partition(made, [batch], TaskContext())
     assert str(refused.value) == f"the row with key '2' cannot be written: column 'v' {reason}; {SET_ASIDE}"
 
 
@@ -260,7 +254,7 @@ def test_a_model_that_makes_no_direction_ends_the_task(tmp_path: Path) -> None:
     """Its vectors are looked at like those of users."""
     made = prepared(tmp_path / "s", encoder="tests.unit.fakes:ZeroEncoder")
     with pytest.raises(BadRowError, match=r"key '0' .* column 'text' gives a vector of zeros only"):
-        sink.write_partition(made, [rows(range(2))], Task())
+        partition_writer.write_partition(made, [rows(range(2))], TaskContext())
 
 
 # --- rejected rows ----------------------------------------------------------------------------------------------------------------------------
@@ -343,11 +337,11 @@ def test_a_long_text_still_ends_a_job_that_rejects_others(tmp_path: Path, tiny_m
     """long_text=fail means what it says beside rejects_path."""
     made = prepared(tmp_path / "s", **rejecting(tmp_path, long_text="fail", model=tiny_model, **TINY))
     with pytest.raises(BadRowError, match="has 72 tokens") as ended:
-        sink.write_partition(made, [long_rows()], Task())
+        partition_writer.write_partition(made, [long_rows()], TaskContext())
     assert SET_ASIDE not in str(ended.value)  # which would not help
 
 
-def without_memory(encoder: TaskEncoder, tokenised: Tokenised, encode: Any = TaskEncoder.encode) -> Encoded:
+def without_memory(encoder: EncoderRunner, tokenised: Tokenised, encode: Any = EncoderRunner.encode) -> Encoded:
     """No memory for a text that has the word `bread`."""
     made: Encoded = encode(encoder, tokenised)
     failed = {i: "has 5 tokens, for which the memory of cpu is not enough" for i, text in enumerate(tokenised.texts) if "bread" in text}
@@ -356,7 +350,7 @@ def without_memory(encoder: TaskEncoder, tokenised: Tokenised, encode: Any = Tas
 
 def test_a_text_without_memory_is_rejected(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its vector means nothing, and is not what is said of it."""
-    monkeypatch.setattr(TaskEncoder, "encode", without_memory)
+    monkeypatch.setattr(EncoderRunner, "encode", without_memory)
     report = write(tmp_path / "s", [[mixed([1, 2, 3], ["cat", "bread", "dog"])]], **rejecting(tmp_path, model=tiny_model, **TINY))
     assert (report.written, report.rejected) == (2, 1)
     assert [(row["id"], row["_reject_reason"]) for row in rejected(tmp_path)] == [(2, "memory")]
@@ -365,7 +359,7 @@ def test_a_text_without_memory_is_rejected(tmp_path: Path, tiny_model: Path, mon
 @pytest.mark.parametrize("window", [1, 2, 3, 5, 50])
 def test_a_document_is_rejected_once_whatever_its_chunks(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
     """Chunks that come after the first bad one are not sent; the row is in one count, wherever windows of chunks end."""
-    monkeypatch.setattr(TaskEncoder, "encode", without_memory)
+    monkeypatch.setattr(EncoderRunner, "encode", without_memory)
     batch = mixed([1, 2, 3, 4], ["cat " * 90, "bread " + "cat " * 90 + "bread", "dog " * 90, None])
     options = {"model": tiny_model, "long_text": "chunk", "chunk_tokens": 40, "window_rows": window, **TINY}
     report = write(tmp_path / "s", [[batch]], **rejecting(tmp_path, **options))
@@ -385,13 +379,13 @@ def test_only_the_attempt_that_is_reported_shows_its_rejects(tmp_path: Path) -> 
         yield from [batch] * 3 * WINDOW
         raise RuntimeError("killed")
 
-    sink.write_partition(made, [batch], Task(0, attempt=0))
+    partition_writer.write_partition(made, [batch], TaskContext(0, attempt=0))
     with pytest.raises(RuntimeError):
-        sink.write_partition(made, dies(), Task(0, attempt=1))
-    winner = sink.write_partition(made, [batch], Task(0, attempt=2))
+        partition_writer.write_partition(made, dies(), TaskContext(0, attempt=1))
+    winner = partition_writer.write_partition(made, [batch], TaskContext(0, attempt=2))
     assert rejected(tmp_path) == []
     assert len(list((tmp_path / "rejects").rglob("*.parquet"))) == 3
-    sink.finish(made, [winner])
+    committer.commit(made, [winner])
     assert [row["id"] for row in rejected(tmp_path)] == [2]
     assert {path.name for path in (tmp_path / "rejects").rglob("*")} == {winner.rejects}
 
@@ -399,8 +393,8 @@ def test_only_the_attempt_that_is_reported_shows_its_rejects(tmp_path: Path) -> 
 def test_a_failed_job_has_rejected_nothing(tmp_path: Path) -> None:
     """Its rows will be read again."""
     made = prepared(tmp_path / "s", **rejecting(tmp_path))
-    done = sink.write_partition(made, [mixed([1, 2], ["a", None])], Task(0))
-    sink.abandon(made, [done], 2)
+    done = partition_writer.write_partition(made, [mixed([1, 2], ["a", None])], TaskContext(0))
+    committer.abort(made, [done], 2)
     assert list((tmp_path / "rejects").rglob("*")) == []
 
 
@@ -411,20 +405,20 @@ def test_a_job_that_fails_at_its_end_has_rejected_nothing(tmp_path: Path, monkey
     def fails(*_: Any) -> None:
         raise CollectionError("not now")
 
-    made = sink.prepare(plan(options(tmp_path / "s", **rejecting(tmp_path), wait_for_index=True), SCHEMA, mode))
-    reports = [sink.write_partition(made, [mixed([1, 2], ["a", None])], Task(0))]
+    made = committer.prepare(plan(options(tmp_path / "s", **rejecting(tmp_path), wait_for_index=True), SCHEMA, mode))
+    reports = [partition_writer.write_partition(made, [mixed([1, 2], ["a", None])], TaskContext(0))]
     monkeypatch.setattr(EdgeCollections, step, fails)
     with pytest.raises(CollectionError, match=r"^not now$"):
-        sink.finish(made, reports)
-    sink.abandon(made, reports, 1)
+        committer.commit(made, reports)
+    committer.abort(made, reports, 1)
     assert list((tmp_path / "rejects").rglob("*.parquet")) == []
 
 
 def test_an_overwrite_says_that_rejected_rows_are_in_it_no_more(tmp_path: Path) -> None:
     """Whatever the version before had of them."""
     write(tmp_path / "s", [[rows([1, 2])]])
-    made = sink.prepare(plan(options(tmp_path / "s", **rejecting(tmp_path)), SCHEMA, "overwrite"))
-    report = sink.finish(made, [sink.write_partition(made, [mixed([1, 2], ["a", None])], Task(0))])
+    made = committer.prepare(plan(options(tmp_path / "s", **rejecting(tmp_path)), SCHEMA, "overwrite"))
+    report = committer.commit(made, [partition_writer.write_partition(made, [mixed([1, 2], ["a", None])], TaskContext(0))])
     assert report.warnings == [
         f"1 row was rejected; it is in '{tmp_path / 'rejects'}', with its reason; the new version of '{tmp_path / 's'}' has no points of such rows"
     ]
@@ -435,13 +429,13 @@ def test_too_many_rejects_fail_the_job(tmp_path: Path, most: str | None, is_too_
     """Counted exactly over all tasks; the rejects are put aside for people, and nothing of the job is visible."""
     made = prepared(tmp_path / "s", **rejecting(tmp_path, max_rejects=most))
     tasks = [mixed([1, 2, 3, 4, 5], ["a", None, "c", "", "e"]), mixed([6, 7, 8, 9, 10], ["a", None, "c", "d", "e"])]
-    reports = [sink.write_partition(made, [batch], Task(i)) for i, batch in enumerate(tasks)]
+    reports = [partition_writer.write_partition(made, [batch], TaskContext(i)) for i, batch in enumerate(tasks)]
     if not is_too_many:
-        assert sink.finish(made, reports).rejected == len(rejected(tmp_path)) == 3
+        assert committer.commit(made, reports).rejected == len(rejected(tmp_path)) == 3
         return
     with pytest.raises(RejectsError) as failed:
-        sink.finish(made, reports)
-    sink.abandon(made, reports, 2, str(failed.value))
+        committer.commit(made, reports)
+    committer.abort(made, reports, 2, str(failed.value))
     folder = tmp_path / "rejects" / "_failed" / made.run
     assert str(failed.value) == (
         f"3 of 10 rows are rejected, and option 'max_rejects' = '{most}' allows 2; they are in '{folder}', each with its reason; "
@@ -463,7 +457,7 @@ def test_a_task_that_rejects_too_many_ends_at_once(tmp_path: Path) -> None:
             yield mixed(range(i * WINDOW, (i + 1) * WINDOW), ["a", None, "c", ""])
 
     with pytest.raises(RejectsError) as failed:
-        sink.write_partition(made, source(), Task())
+        partition_writer.write_partition(made, source(), TaskContext())
     assert str(failed.value) == (
         "6 rows of one partition are rejected, and option 'max_rejects' = '5' allows 5 in all; the last: the row with key '11' cannot be written: "
         "column 'text' holds only blanks; there is no text to encode; mend such rows, or allow more, and run the job again"
@@ -497,21 +491,21 @@ def test_a_partition_that_did_not_report_is_missed(tmp_path: Path, partitions: l
     made = prepared(tmp_path / "s")
     reports = [PartitionReport(partition=number) for number in partitions]
     with pytest.raises(IncompleteError, match=shown):
-        sink.finish(made, reports)
+        committer.commit(made, reports)
 
 
 def test_a_row_in_no_count_is_missed(tmp_path: Path) -> None:
     """It would be the sink's own mistake, and it says so."""
     made = prepared(tmp_path / "s")
     with pytest.raises(IncompleteError, match=r"^2 rows were read and are in none of the report's counts"):
-        sink.finish(made, [PartitionReport(rows=5, written=3)])
+        committer.commit(made, [PartitionReport(rows=5, written=3)])
 
 
 def test_rows_missing_here_do_not_make_up_for_rows_too_many_there(tmp_path: Path) -> None:
     """Each task's numbers have to add up, not only their sum."""
     made = prepared(tmp_path / "s")
     with pytest.raises(IncompleteError):
-        sink.finish(made, [PartitionReport(rows=5, written=3), PartitionReport(rows=1, written=3, partition=1)])
+        committer.commit(made, [PartitionReport(rows=5, written=3), PartitionReport(rows=1, written=3, partition=1)])
 
 
 def test_no_partitions_are_a_job_too(tmp_path: Path) -> None:
@@ -529,8 +523,8 @@ def test_the_report_is_written_as_json(tmp_path: Path) -> None:
 def test_the_report_is_written_after_a_failure(tmp_path: Path) -> None:
     """How far it came, and why it ended; nothing of the run is left."""
     made = prepared(tmp_path / "s", report_path=tmp_path / "report.json")
-    done = sink.write_partition(made, [rows(range(3))], Task(0))
-    report = sink.abandon(made, [done], 4, "a task failed")
+    done = partition_writer.write_partition(made, [rows(range(3))], TaskContext(0))
+    report = committer.abort(made, [done], 4, "a task failed")
     saved = json.loads((tmp_path / "report.json").read_text())
     assert saved == report.to_dict()
     assert (saved["rows"], saved["partitions"]) == (3, 1)
@@ -546,7 +540,7 @@ def test_the_report_is_written_though_the_store_is_gone(tmp_path: Path) -> None:
     made = prepared(tmp_path / "s", report_path=tmp_path / "report.json")
     assert made.target is not None
     (tmp_path / "s").rename(tmp_path / "gone")
-    sink.abandon(made, [], None, "the disk went away")
+    committer.abort(made, [], None, "the disk went away")
     assert "the disk went away" in json.loads((tmp_path / "report.json").read_text())["error"]
 
 
@@ -556,9 +550,9 @@ def test_remains_that_cannot_be_removed_do_not_hide_why_the_job_failed(tmp_path:
     def fails(*_: Any) -> None:
         raise OSError("the disk is away")
 
-    made = sink.prepare(plan(options(tmp_path / "s"), SCHEMA, "overwrite"))
+    made = committer.prepare(plan(options(tmp_path / "s"), SCHEMA, "overwrite"))
     monkeypatch.setattr(EdgeCollections, "abandon", fails)
-    assert sink.abandon(made, [], None, "a task failed").error == (
+    assert committer.abort(made, [], None, "a task failed").error == (
         f"a task failed; '{tmp_path / 's'}' is as it was; run the job again; what it has left there was not removed: OSError: the disk is away"
     )
 
@@ -579,9 +573,9 @@ def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -
     """The rows are there; the warning says what is not."""
     (tmp_path / "there").mkdir()
     made = prepared(tmp_path / "s", report_path=tmp_path / "there" / "report.json")
-    reports = [sink.write_partition(made, [rows(range(3))], Task(0))]
+    reports = [partition_writer.write_partition(made, [rows(range(3))], TaskContext(0))]
     (tmp_path / "there").rmdir()
-    report = sink.finish(made, reports)
+    report = committer.commit(made, reports)
     assert report.stored_points == 3
     (warning,) = report.warnings
     assert warning.startswith("the report could not be written to option 'report_path' = '/")
@@ -691,7 +685,7 @@ def test_a_model_is_checked_by_its_files(tmp_path: Path, tiny_model: Path, more:
     """Before a task starts, and without loading it."""
     checked = check(options(tmp_path / "s", **{"encoder": None, "model": tiny_model, **more}), SCHEMA)
     assert checked.problems == (words,)
-    assert encoders._loaded is None
+    assert loader._loaded is None
 
 
 @pytest.mark.parametrize(("name", "value"), [("prompt", "p"), ("prompt_name", "query"), ("normalize", False), ("truncate_dim", 8), ("max_tokens", 9)])
@@ -720,7 +714,7 @@ def test_a_plan_with_problems_cannot_run() -> None:
     checked = check({"path": "articles"}, SCHEMA)
     assert checked.target is None
     with pytest.raises(ValueError, match="problems"):
-        sink.prepare(checked)
+        committer.prepare(checked)
 
 
 def test_ready_made_vectors_need_no_torch(tmp_path: Path) -> None:
@@ -729,11 +723,13 @@ def test_ready_made_vectors_need_no_torch(tmp_path: Path) -> None:
         """
         import sys
         import pyarrow as pa
-        from spark_vector_sink import sink
-        from spark_vector_sink.plan import plan
+        from spark_vector_sink.driver import committer
+        from spark_vector_sink.driver.plan import plan
+        from spark_vector_sink.task.context import TaskContext
+        from spark_vector_sink.task.partition_writer import write_partition
         batch = pa.record_batch({"id": [1, 2], "v": [[1.0, 0.0], [0.0, 1.0]]})
-        made = sink.prepare(plan({"path": sys.argv[1], "vector_column": "v", "dimension": 2}, batch.schema))
-        print(sink.finish(made, [sink.write_partition(made, [batch], sink.Task())]).stored_points)
+        made = committer.prepare(plan({"path": sys.argv[1], "vector_column": "v", "dimension": 2}, batch.schema))
+        print(committer.commit(made, [write_partition(made, [batch], TaskContext())]).stored_points)
         print({"torch", "sentence_transformers", "transformers", "tokenizers", "pyspark"} & set(sys.modules))
         """
     )

@@ -14,13 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink import sink
-from spark_vector_sink.encoding import TaskEncoder
+from spark_vector_sink.driver import committer
+from spark_vector_sink.driver.plan import plan
 from spark_vector_sink.errors import BadRowError, EncodingError, PermanentStoreError
-from spark_vector_sink.plan import Plan, plan
-from spark_vector_sink.sink import Task
+from spark_vector_sink.job import Plan
 from spark_vector_sink.store.edge import EdgeStore
-from spark_vector_sink.store.points import Sent
+from spark_vector_sink.store.write_batch import Sent
+from spark_vector_sink.task import partition_writer
+from spark_vector_sink.task.context import TaskContext
+from spark_vector_sink.task.encoder_runner import EncoderRunner
 from tests.fake_server import FakeServer
 from tests.hangs import HANGS_AFTER_SECONDS
 from tests.unit.fakes import HashEncoder
@@ -62,7 +64,7 @@ def _nothing_left() -> Iterator[None]:
 
 def prepared(directory: Path, **more: Any) -> Plan:
     options = {"path": str(directory), "encoder": "tests.unit.fakes:HashEncoder", "window_rows": WINDOW, **more}
-    return sink.prepare(plan(options, rows(0).schema))
+    return committer.prepare(plan(options, rows(0).schema))
 
 
 def plan_with(made: Plan, factory: str) -> Plan:
@@ -87,7 +89,7 @@ def batches(count: int, error: BaseException | None = None) -> Iterator[pa.Recor
 def failing(made: Plan, source: Iterator[pa.RecordBatch]) -> BaseException:
     """What a task raises."""
     with pytest.raises(BaseException) as raised:  # noqa: PT011
-        sink.write_partition(made, source, Task())
+        partition_writer.write_partition(made, source, TaskContext())
     return raised.value
 
 
@@ -173,13 +175,13 @@ def test_an_interrupt_while_waiting_for_the_first_row(tmp_path: Path, closed: li
             super().wait(timeout)
             raise KeyboardInterrupt
 
-    made = TaskEncoder.__init__
+    made = EncoderRunner.__init__
 
-    def interrupted(self: TaskEncoder, *arguments: Any) -> None:
+    def interrupted(self: EncoderRunner, *arguments: Any) -> None:
         made(self, *arguments)
         self._wanted = Interrupted()
 
-    monkeypatch.setattr(TaskEncoder, "__init__", interrupted)
+    monkeypatch.setattr(EncoderRunner, "__init__", interrupted)
     assert isinstance(failing(prepared(tmp_path / "s"), batches(3)), KeyboardInterrupt)
     assert closed
 
@@ -187,10 +189,10 @@ def test_an_interrupt_while_waiting_for_the_first_row(tmp_path: Path, closed: li
 def test_an_interrupt_just_before_the_model_is_loaded(tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the model is loaded only when there is something to encode, the thread that waits for it is let go, too."""
 
-    def interrupted(self: TaskEncoder) -> None:
+    def interrupted(self: EncoderRunner) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TaskEncoder, "load", interrupted)
+    monkeypatch.setattr(EncoderRunner, "load", interrupted)
     assert isinstance(failing(prepared(tmp_path / "s", unchanged="skip"), batches(3)), KeyboardInterrupt)
     assert closed
 
@@ -253,7 +255,7 @@ def waiting_for_the_store(server: FakeServer) -> Plan:
         "url": server.url, "grpc_port": server.grpc_port, "path": "articles", "encoder": "tests.unit.fakes:HashEncoder", "window_rows": WINDOW,
         "max_in_flight": 1, "retry_max_seconds": 3_600,
     }  # fmt: skip
-    made = sink.prepare(plan(options, rows(0).schema))
+    made = committer.prepare(plan(options, rows(0).schema))
     server.fault("Points/Upsert", "unavailable", times=None)
     return made
 

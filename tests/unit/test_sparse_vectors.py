@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spark_vector_sink.errors import CollectionError
-from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.points import PointBatch
-from spark_vector_sink.store.question import SparseQuery, candidates, check_question
+from spark_vector_sink.payload_types import SparseVectors
+from spark_vector_sink.store.search_query import SparseQuery, candidates, check_question
+from spark_vector_sink.store.write_batch import PointBatch
 
 ROWS = st.lists(st.dictionaries(st.integers(0, 2**32 - 1), st.floats(width=32, allow_nan=False), max_size=5), max_size=6)
 

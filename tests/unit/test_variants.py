@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.plain import VARIANT
-from spark_vector_sink.rows.parts import Part
+from spark_vector_sink.payload_types import VARIANT
+from spark_vector_sink.rows.column_roles import Part
 from spark_vector_sink.rows.variants import read
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_vector_sink.plain import SparseVectors
+from spark_vector_sink.payload_types import SparseVectors
 from spark_vector_sink.rows import vectors
 
 ROWS = [[1.0, 2.0], [3.0, -4.5], [0.1, 1e-30]]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spark_vector_sink.encode.windows import windows
+from spark_vector_sink.task.windows import windows
 
 CHEAP = settings(max_examples=80, deadline=None, derandomize=True)
 

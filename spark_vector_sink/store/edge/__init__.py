@@ -1,6 +1,6 @@
 """The embedded store: a directory with one Qdrant Edge index. Tasks stage files in it; the driver brings them in."""
 
 from spark_vector_sink.store.edge.collections import EdgeCollections
-from spark_vector_sink.store.edge.store import EdgeStore
+from spark_vector_sink.store.edge.writer import EdgeStore
 
 __all__ = ["EdgeCollections", "EdgeStore"]

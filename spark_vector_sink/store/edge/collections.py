@@ -12,21 +12,21 @@ from typing import Any
 import pyarrow as pa
 
 from spark_vector_sink.errors import CollectionError, StoreError
-from spark_vector_sink.store.edge import failed, pages, pending, purge, staging, state, versions
-from spark_vector_sink.store.edge import shard as edge
-from spark_vector_sink.store.edge.fit import facts_problems, missing_problem, new_indexes, place_problems
-from spark_vector_sink.store.edge.inspecting import inspect
+from spark_vector_sink.store.collection import CollectionSpec, Finished, Hit, Left, Probe, Target
+from spark_vector_sink.store.collection_metadata import fingerprint_field
+from spark_vector_sink.store.collection_versions import moved_already
+from spark_vector_sink.store.edge import cleanup, failed_runs, pending_runs, scan, snapshot, staging, versions
+from spark_vector_sink.store.edge import index as edge
+from spark_vector_sink.store.edge.creation import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
+from spark_vector_sink.store.edge.guest_vectors import asked_by, dimension_for, move_in, new_vectors, remembering, steps
+from spark_vector_sink.store.edge.inspect import inspect
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
-from spark_vector_sink.store.edge.making import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
-from spark_vector_sink.store.edge.moving_in import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.probe import probe
-from spark_vector_sink.store.guard import key_warnings
+from spark_vector_sink.store.edge.schema import facts_problems, missing_problem, new_indexes, place_problems
 from spark_vector_sink.store.inspection import Inspection
-from spark_vector_sink.store.pages import Page
-from spark_vector_sink.store.question import Filter, SparseQuery, check_question
-from spark_vector_sink.store.remembered import fingerprint_field
-from spark_vector_sink.store.store import CollectionSpec, Finished, Hit, Left, Probe, Target
-from spark_vector_sink.store.versions import moved_already
+from spark_vector_sink.store.model_guard import key_warnings
+from spark_vector_sink.store.scan import Page
+from spark_vector_sink.store.search_query import Filter, SparseQuery, check_question
 
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
 
@@ -69,7 +69,7 @@ class EdgeCollections:
             staging.begin_run(directory, run)
             fingerprint = fingerprint_field(facts.metadata, spec)
             if spec.reads:
-                state.export_for(directory, physical, run, deadline, fingerprint)
+                snapshot.export_for(directory, physical, run, deadline, fingerprint)
             staging.sweep(directory)
         dimension = dimension_for(facts, spec)
         return replace(target, physical=physical, exists=True, dimension=dimension, plan=(), points=facts.points, fingerprint=fingerprint)
@@ -78,13 +78,13 @@ class EdgeCollections:
         """Bring in the run's staged files, and those of other runs that are pending; the number of points afterwards.
 
         When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in. Rows that nobody can bring in are
-        set aside (see `failed`), and PermanentStoreError says which and why.
+        set aside (see `failed_runs`), and PermanentStoreError says which and why.
         """
         directory = StoreDirectory(Path(target.name))
         if target.overwrites:
             return versions.fill(directory, target.physical, run, receipts, time.monotonic() + self._seconds)
         versions.check_serves(directory, target)
-        failed.check(directory, run)
+        failed_runs.check(directory, run)
         if receipts:
             staging.write_manifest(directory, run, target.physical, receipts)
         with self._locked(directory, _ROWS_ARE_SAFE) as deadline:
@@ -95,7 +95,7 @@ class EdgeCollections:
 
     def _bring_in(self, directory: StoreDirectory, target: Target, run: str, deadline: float) -> Finished:
         with edge.opened(directory.shard(target.physical), deadline) as shard:
-            mine = pending.roll_forward(directory, target.physical, shard, run) or pending.told(directory, run)
+            mine = pending_runs.roll_forward(directory, target.physical, shard, run) or pending_runs.told(directory, run)
             staging.drop_staging(directory, run)
             # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
             shard.optimize()
@@ -107,19 +107,19 @@ class EdgeCollections:
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
         with self._opened(target) as shard:
-            return purge.missing(shard, source, run)
+            return cleanup.missing(shard, source, run)
 
     def purge(self, target: Target, source: str, run: str) -> None:
         """Remove the documents that `missing` counts, with all their chunks."""
         with self._opened(target) as shard:
-            purge.purge(shard, source, run)
-            pending.remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
+            cleanup.purge(shard, source, run)
+            pending_runs.remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
     def purge_tombstones(self, target: Target, until: int) -> None:
         """Remove the tombstones of deletions up to this moment, in seconds since 1970."""
         with self._opened(target) as shard:
-            purge.purge_tombstones(shard, until)
-            pending.remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
+            cleanup.purge_tombstones(shard, until)
+            pending_runs.remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
     def wait_for_index(self, target: Target) -> float:
         """Nothing to wait for: `finish` builds the index itself, so everything is searchable when it returns."""
@@ -130,7 +130,7 @@ class EdgeCollections:
         directory = StoreDirectory(Path(target.name))
         moved = target.overwrites and versions.abandon(directory, target.physical, run)
         staging.drop_staging(directory, run)
-        if failed.reason(directory, run):
+        if failed_runs.reason(directory, run):
             return Left("run the job again", none_written=True)
         return Left(moved_already(target.name) if moved else "")
 
@@ -141,15 +141,15 @@ class EdgeCollections:
 
     def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
         with self._opened(replace(target, physical=target.replaces or target.physical)) as shard:
-            return pages.export(shard, StoreDirectory(Path(target.name)).staging(run) / "POINTS", size)
+            return scan.export(shard, StoreDirectory(Path(target.name)).staging(run) / "POINTS", size)
 
     def read(self, page: Page) -> Iterator[pa.RecordBatch]:
-        return pages.read(page)
+        return scan.read(page)
 
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         directory = StoreDirectory(Path(target.name))
         with self._locked(directory) as deadline:
-            versions.switch(directory, target.physical, run, target.replaces, keep, lambda current: pending.settle(directory, current, deadline))
+            versions.switch(directory, target.physical, run, target.replaces, keep, lambda current: pending_runs.settle(directory, current, deadline))
             staging.drop_staging(directory, run)
         return []
 
@@ -158,7 +158,7 @@ class EdgeCollections:
         if directory.current() is None:  # said before a lock is left behind
             raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
         with self._locked(directory) as deadline:
-            return versions.roll_back(directory, lambda current: pending.settle(directory, current, deadline))
+            return versions.roll_back(directory, lambda current: pending_runs.settle(directory, current, deadline))
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         """What the sink remembers in the store; empty where there is none."""
@@ -187,7 +187,7 @@ class EdgeCollections:
         facts = asked_by(name, read_facts(directory, physical), asked)
         check_question(str(name), vector, sparse, facts.dense, bool(facts.sparse_vector_name), facts.dimension)
         with edge.opened(directory.shard(physical), deadline) as shard:
-            pending.roll_forward(directory, physical, shard)
+            pending_runs.roll_forward(directory, physical, shard)
             return edge.nearest(shard, facts, vector, limit, sparse, among)
 
     def close(self) -> None:
@@ -198,7 +198,7 @@ class EdgeCollections:
         """The index of a run's target, after bringing in what is pending."""
         directory = StoreDirectory(Path(target.name))
         with self._locked(directory) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
-            pending.roll_forward(directory, target.physical, shard)
+            pending_runs.roll_forward(directory, target.physical, shard)
             yield shard
 
     def _locked(self, directory: StoreDirectory, advice: str = edge.TRY_LATER) -> AbstractContextManager[float]:
@@ -212,7 +212,7 @@ class EdgeCollections:
         wanted, new = new_indexes(facts, spec), new_vectors(facts, spec)
         if wanted or new or staging.manifests(directory):
             with edge.opened(directory.shard(physical), deadline) as shard:
-                pending.roll_forward(directory, physical, shard)
+                pending_runs.roll_forward(directory, physical, shard)
                 edge.create_indexes(shard, wanted)
                 move_in(shard, new)
             facts = read_facts(directory, physical)

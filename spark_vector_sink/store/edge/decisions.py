@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spark_vector_sink.store.collection import FINGERPRINT
 from spark_vector_sink.store.edge.layout import sync_directory
-from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, UnfitError
-from spark_vector_sink.store.points import How, PointId
-from spark_vector_sink.store.store import FINGERPRINT
+from spark_vector_sink.store.edge.staged_file import REMOVE, TOUCH, UnfitError
+from spark_vector_sink.store.write_batch import How, PointId
 
 SKIP, WRITE, INTO, OLDER = range(4)
 """Nothing to be done; done; merged into what is there; left, because what is there has a greater version."""

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.errors import StoreError, said, shorten
-from spark_vector_sink.plain import RESERVED, is_spread
-from spark_vector_sink.store.edge.chunks import remove_chunks
+from spark_vector_sink.payload_types import RESERVED, is_spread
+from spark_vector_sink.store.edge.cleanup import remove_chunks
 from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide, vectors_made_of
+from spark_vector_sink.store.edge.index import is_of_the_machine, qdrant_edge
 from spark_vector_sink.store.edge.layout import StoreFacts
-from spark_vector_sink.store.edge.points import payloads, point_ids, to_edge_points, to_edge_vectors
-from spark_vector_sink.store.edge.shard import is_of_the_machine, qdrant_edge
-from spark_vector_sink.store.edge.sound import check_file
-from spark_vector_sink.store.edge.staged import REMOVE, TOUCH, Operation, UnfitError, read_operations
-from spark_vector_sink.store.edge.state import sink_fields, stored
-from spark_vector_sink.store.points import How, PointId, id_of_text, plain_id
+from spark_vector_sink.store.edge.snapshot import sink_fields, stored
+from spark_vector_sink.store.edge.staged_checks import check_file
+from spark_vector_sink.store.edge.staged_file import REMOVE, TOUCH, Operation, UnfitError, read_operations
+from spark_vector_sink.store.edge.staged_points import payloads, point_ids, to_edge_points, to_edge_vectors
+from spark_vector_sink.store.write_batch import How, PointId, id_of_text, plain_id
 
 _BATCH_POINTS = 500
 _FLUSH_POINTS = 10_000

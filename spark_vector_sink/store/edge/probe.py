@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from spark_vector_sink.store.edge.shard import qdrant_edge
-from spark_vector_sink.store.points import is_tombstone, plain_id
-from spark_vector_sink.store.store import Probe
+from spark_vector_sink.store.collection import Probe
+from spark_vector_sink.store.edge.index import qdrant_edge
+from spark_vector_sink.store.write_batch import is_tombstone, plain_id
 
 
 def probe(shard: Any, most: int) -> Sequence[Probe]:

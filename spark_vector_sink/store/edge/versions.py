@@ -17,13 +17,13 @@ from functools import partial
 from typing import Any
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, said, shorten
-from spark_vector_sink.store import versions
-from spark_vector_sink.store.edge import shard as edge
+from spark_vector_sink.store import collection_versions
+from spark_vector_sink.store.collection import Finished, Target
+from spark_vector_sink.store.collection_versions import ABANDONED, CHECKED, LOADING, READY, ROLLED_BACK, Version
+from spark_vector_sink.store.edge import index as edge
 from spark_vector_sink.store.edge import staging
 from spark_vector_sink.store.edge.ingest import ingest
 from spark_vector_sink.store.edge.layout import VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
-from spark_vector_sink.store.store import Finished, Target
-from spark_vector_sink.store.versions import ABANDONED, CHECKED, LOADING, READY, ROLLED_BACK, Version
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ def found(directory: StoreDirectory) -> list[Version]:
 
 
 def next_name(directory: StoreDirectory) -> str:
-    return f"v{versions.next_number(found(directory))}"
+    return f"v{collection_versions.next_number(found(directory))}"
 
 
 def begin(directory: StoreDirectory, run: str, replaced: str | None) -> str:
     """Make the directory of a version that this run will fill, after removing what dead jobs have left; its name. The caller holds the lock."""
     physical = next_name(directory)
-    drop(directory, versions.left_overs(found(directory), directory.current(), time.time()))
+    drop(directory, collection_versions.left_overs(found(directory), directory.current(), time.time()))
     directory.version(physical).mkdir(parents=True)
     _note(directory, physical, Note(LOADING, run, replaced))
     return physical
@@ -82,14 +82,14 @@ def switch(directory: StoreDirectory, physical: str, run: str, replaced: str | N
     current = directory.current()
     if current != physical:
         if current != replaced:
-            raise versions.overtaken(str(directory.root), current, replaced)
+            raise collection_versions.overtaken(str(directory.root), current, replaced)
         _set_state(directory, physical, CHECKED)
         if current is not None:
             settle(current)
             _set_state(directory, current, READY)  # it serves; a job that was killed between two steps may have noted less
         write_atomically(directory.current_file, f"{physical}\n")
     _set_state(directory, physical, READY)
-    drop(directory, versions.outlived(found(directory), physical, keep, time.time()))
+    drop(directory, collection_versions.outlived(found(directory), physical, keep, time.time()))
 
 
 def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple[str, str]:
@@ -97,9 +97,9 @@ def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple
     current = directory.current()
     if current is None:
         raise CollectionError(f"there is no embedded store at {directory.root}")
-    goal = versions.earlier(found(directory), current)
+    goal = collection_versions.earlier(found(directory), current)
     if goal is None:
-        raise versions.nothing_earlier(str(directory.root), current)
+        raise collection_versions.nothing_earlier(str(directory.root), current)
     settle(current)
     write_atomically(directory.current_file, f"{goal}\n")
     _set_state(directory, current, ROLLED_BACK, "")
@@ -132,7 +132,7 @@ def check_serves(directory: StoreDirectory, target: Target) -> None:
     """Raises CollectionError where an append wrote to a version that no longer serves."""
     current = directory.current()
     if current not in (None, target.physical):
-        raise versions.replaced_meanwhile(target.name, current, target.physical)
+        raise collection_versions.replaced_meanwhile(target.name, current, target.physical)
 
 
 def drop(directory: StoreDirectory, names: Sequence[str]) -> None:

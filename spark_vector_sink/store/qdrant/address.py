@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import grpc
 from qdrant_client import grpc as messages
 
-from spark_vector_sink import paths
+from spark_vector_sink import files
 from spark_vector_sink.errors import CollectionError, shorten
 from spark_vector_sink.options import Secret, SinkOptions
-from spark_vector_sink.store.qdrant.status import is_rest
+from spark_vector_sink.store.qdrant.grpc_errors import is_rest
 
 REST_PORT, GRPC_PORT = 6333, 6334
 PROBE_SECONDS = 10.0
@@ -147,7 +147,7 @@ def find_key(options: SinkOptions) -> Secret | None:
 
 def _local_key(options: SinkOptions) -> Secret | None:
     found = _key(os.environ.get(options.api_key_env, "").strip(), f"the environment variable {options.api_key_env}")
-    if found is None and options.api_key_file and paths.is_file(paths.local(options.api_key_file)):
+    if found is None and options.api_key_file and files.is_file(files.local(options.api_key_file)):
         content = _file(options.api_key_file, "api_key_file") or b""
         found = _key(content.decode("latin-1").strip(), f"the file {options.api_key_file}")
     return found
@@ -164,7 +164,7 @@ def _file(path: str | None, option: str) -> bytes | None:
     if path is None:
         return None
     try:
-        return paths.local(path).read_bytes()
+        return files.local(path).read_bytes()
     except OSError as error:
         raise CollectionError(f"option '{option}' = {path!r} cannot be read: {error.strerror}") from error
 
@@ -189,7 +189,7 @@ def _refuse_old(version: str, address: Address) -> None:
 
 
 def _warnings(address: Address, options: SinkOptions) -> Iterator[str]:
-    if options.api_key_file and address.api_key is None and not paths.is_file(paths.local(options.api_key_file)):
+    if options.api_key_file and address.api_key is None and not files.is_file(files.local(options.api_key_file)):
         yield f"option 'api_key_file' = {options.api_key_file!r} is no file that the driver can see, so it asks without a key"
     if address.api_key and not address.tls and not _is_this_machine(address.host):
         yield f"the API key goes to {address.host} over a connection without TLS; use an https url"

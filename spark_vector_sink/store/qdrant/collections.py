@@ -11,30 +11,30 @@ from typing import Any, TypeVar
 from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
-from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.store import versions
-from spark_vector_sink.store.guard import guard_problems, key_warnings, left_out, other_model
-from spark_vector_sink.store.points import plain_id
+from spark_vector_sink.payload_types import RESERVED
+from spark_vector_sink.store import collection_versions
+from spark_vector_sink.store.collection import FINGERPRINT, CollectionSpec, Finished, Hit, Left, Probe, Target
+from spark_vector_sink.store.collection_metadata import VECTORS, fingerprint_field
+from spark_vector_sink.store.model_guard import guard_problems, key_warnings, left_out, other_model
 from spark_vector_sink.store.qdrant.address import Address, answers
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come, to_be_checked
-from spark_vector_sink.store.qdrant.fit import announced, creation, dense_vectors, index_problems, sparse_vectors, vector_problems
-from spark_vector_sink.store.qdrant.heart import STATE_KEY
-from spark_vector_sink.store.qdrant.indexing import IndexState, wait_until_indexed
-from spark_vector_sink.store.qdrant.inheriting import index_schema, payload_indexes
-from spark_vector_sink.store.qdrant.inspecting import Inspecting
-from spark_vector_sink.store.qdrant.missing import Missing
-from spark_vector_sink.store.qdrant.moving_in import MovingIn, missing_names, steps, without_guests
-from spark_vector_sink.store.qdrant.pages import Pages
+from spark_vector_sink.store.qdrant.guest_vectors import MovingIn, missing_names, steps, without_guests
+from spark_vector_sink.store.qdrant.heartbeat import STATE_KEY
+from spark_vector_sink.store.qdrant.inherited_settings import index_schema, payload_indexes
+from spark_vector_sink.store.qdrant.inspect import Inspecting
 from spark_vector_sink.store.qdrant.probe import probe
-from spark_vector_sink.store.qdrant.search import query
+from spark_vector_sink.store.qdrant.queries import query
+from spark_vector_sink.store.qdrant.reconcile import Missing
+from spark_vector_sink.store.qdrant.scan import Pages
+from spark_vector_sink.store.qdrant.schema import announced, creation, dense_vectors, index_problems, sparse_vectors, vector_problems
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
-from spark_vector_sink.store.qdrant.strict import most_points, slow_ones, wants_indexes
+from spark_vector_sink.store.qdrant.strict_mode import most_points, slow_ones, wants_indexes
 from spark_vector_sink.store.qdrant.versions import state_of
-from spark_vector_sink.store.question import Filter, SparseQuery
-from spark_vector_sink.store.remembered import VECTORS, fingerprint_field
+from spark_vector_sink.store.qdrant.wait_for_index import IndexState, wait_until_indexed
 from spark_vector_sink.store.retry import retrying
-from spark_vector_sink.store.store import FINGERPRINT, CollectionSpec, Finished, Hit, Left, Probe, Target
+from spark_vector_sink.store.search_query import Filter, SparseQuery
+from spark_vector_sink.store.write_batch import plain_id
 
 T = TypeVar("T")
 
@@ -57,8 +57,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         physical = name
         if spec.versioned:
             there = self._versions(name)
-            physical = f"{name}__v{versions.next_number(there)}"
-            left_over = versions.latest_whole(there)
+            physical = f"{name}__v{collection_versions.next_number(there)}"
+            left_over = collection_versions.latest_whole(there)
             info = self._info(left_over) if left_over is not None else None
             if left_over is not None and info is not None:  # an earlier job ended between the collection and its alias
                 target = self._existing(Target(name, left_over, True, problems=tuple(problems)), info, spec)
@@ -131,7 +131,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         if not target.overwrites and target.physical != target.name:
             standing = self._patiently(lambda: self._behind(target.name))
             if standing not in (target.physical, target.name):  # the name itself: the key may not list aliases
-                raise versions.replaced_meanwhile(target.name, standing, target.physical)
+                raise collection_versions.replaced_meanwhile(target.name, standing, target.physical)
         return Finished(self.count(target))
 
     def count(self, target: Target) -> int | None:
@@ -224,14 +224,14 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         arguments = creation(spec)
         try:
             with self._asking(f"creating the collection '{target.physical}'"):
-                version = {} if target.physical == target.name else {STATE_KEY: {"state": versions.READY}}
+                version = {} if target.physical == target.name else {STATE_KEY: {"state": collection_versions.READY}}
                 self._client.create_collection(target.physical, metadata={**_remembered(spec.metadata, run), **version}, **arguments)
         except CollectionError:
             # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
             theirs = self._info(target.physical)
             if theirs is None:
                 raise
-            if state_of(theirs) == versions.LOADING:
+            if state_of(theirs) == collection_versions.LOADING:
                 raise CollectionError(
                     f"a job in mode('overwrite') is just filling '{target.physical}', the first version of '{target.name}'; run this job again when that one has ended"
                 ) from None

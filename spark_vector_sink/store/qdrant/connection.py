@@ -15,12 +15,12 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from spark_vector_sink.errors import CollectionError, TransientStoreError, first_line
+from spark_vector_sink.store.collection import CollectionSpec
+from spark_vector_sink.store.collection_metadata import VECTORS
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, is_older, one_that_answers
-from spark_vector_sink.store.qdrant.fit import config_problems, settings_of_newer_servers
-from spark_vector_sink.store.qdrant.status import store_error
-from spark_vector_sink.store.remembered import VECTORS
+from spark_vector_sink.store.qdrant.grpc_errors import store_error
+from spark_vector_sink.store.qdrant.schema import config_problems, settings_of_newer_servers
 from spark_vector_sink.store.retry import retrying
-from spark_vector_sink.store.store import CollectionSpec
 
 T = TypeVar("T")
 

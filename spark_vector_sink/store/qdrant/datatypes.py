@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from qdrant_client import models
 
-from spark_vector_sink.store.store import CollectionSpec
+from spark_vector_sink.store.collection import CollectionSpec
 
 FLOAT32, UINT8, FLOAT16 = "float32", "uint8", "float16"
 KNOWN = frozenset((FLOAT32, UINT8, FLOAT16, "turbo4", "turbo8", "turbo16"))

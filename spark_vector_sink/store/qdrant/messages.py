@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.types as pat
 from qdrant_client import grpc as messages
 
-from spark_vector_sink import plain
-from spark_vector_sink.plain import SparseVectors
-from spark_vector_sink.store.points import PointBatch, ShardKey
+from spark_vector_sink import payload_types
+from spark_vector_sink.payload_types import SparseVectors
+from spark_vector_sink.store.write_batch import PointBatch, ShardKey
 
 Payload = Any
 """The payload map of one point: name → Value"""
@@ -73,8 +73,8 @@ def upsert(collection: str, points: PointBatch, ordering: str, update_filter: me
 def fill(payloads: Sequence[Payload], rows: pa.RecordBatch) -> None:
     """Set the columns on the payloads, of each row on its own."""
     for field, column in zip(rows.schema, rows.columns, strict=True):
-        set_all = _set_objects if plain.is_spread(field) else _setter(field)
-        set_all(payloads, field.name, plain.values(column, field))
+        set_all = _set_objects if payload_types.is_spread(field) else _setter(field)
+        set_all(payloads, field.name, payload_types.values(column, field))
 
 
 def _vectors(named: Mapping[str, npt.NDArray[np.float32] | SparseVectors], points: int) -> Iterator[Sequence[Buffer]]:
@@ -177,7 +177,7 @@ VALUES, INDICES = _tags((messages.SparseVector.DESCRIPTOR, "values")), _tags((me
 def _setter(field: pa.Field) -> Setter:
     """How a column of this type is set on all points."""
     kind = field.type
-    if plain.is_json(field):
+    if payload_types.is_json(field):
         return _set_any
     if pat.is_string(kind) or pat.is_large_string(kind):
         return _scalars("string_value")
@@ -187,7 +187,7 @@ def _setter(field: pa.Field) -> Setter:
         return _scalars("integer_value")
     if pat.is_floating(kind):
         return _scalars("double_value")
-    if pat.is_list(kind) and (pat.is_string(kind.value_type) or pat.is_large_string(kind.value_type)) and not plain.is_json(kind.value_field):
+    if pat.is_list(kind) and (pat.is_string(kind.value_type) or pat.is_large_string(kind.value_type)) and not payload_types.is_json(kind.value_field):
         return _set_string_lists
     return _set_any
 

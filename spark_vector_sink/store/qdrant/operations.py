@@ -20,11 +20,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from qdrant_client import grpc as messages
 
-from spark_vector_sink.plain import RESERVED
-from spark_vector_sink.store.points import How, PointBatch, PointId, Removal, ShardKey, Stored
-from spark_vector_sink.store.qdrant import filters
+from spark_vector_sink.payload_types import RESERVED
+from spark_vector_sink.store.collection import FINGERPRINT
+from spark_vector_sink.store.qdrant import conditions
 from spark_vector_sink.store.qdrant.messages import fill, ordered, set_value, sharded, upsert
-from spark_vector_sink.store.store import FINGERPRINT
+from spark_vector_sink.store.write_batch import How, PointBatch, PointId, Removal, ShardKey, Stored
 
 Change: TypeAlias = messages.PointsUpdateOperation
 
@@ -40,7 +40,7 @@ optimises, however many come together."""
 class Operation:
     """One kind of change to n points.
 
-    method: of the server, see `nodes.REPLIES`. ids: length n. make: the serialised request for the points start … stop-1. nbytes: about, of all.
+    method: of the server, see `channels.REPLIES`. ids: length n. make: the serialised request for the points start … stop-1. nbytes: about, of all.
     versions: of each point, where what is there is compared with them; `has_lost` says of a point that is there whether ours has lost against it.
     most_points: of one request, beside the limits of the server. shard_keys: of each point, all the same; None where they have none.
     among: `make` for those points only that are there, where the server refuses any other; None where the request brings those that are not.
@@ -99,7 +99,7 @@ def removing(collection: str, removal: Removal, ordering: str) -> Operation:
     def older(start: int, stop: int, there: Set[PointId] | None = None) -> bytes:
         those = zip(removal.ids[start:stop], versions[start:stop], strict=True)
         ids, before = zip(*(one for one in those if there is None or one[0] in there), strict=True)
-        which = messages.PointsSelector(filter=filters.by_version(ids, before, "lt"))
+        which = messages.PointsSelector(filter=conditions.by_version(ids, before, "lt"))
         return _batch(collection, [Change(delete_points=Change.DeletePoints(points=which))], removal.shard_keys, ordering)
 
     def has_lost(there: Stored, before: int) -> bool:
@@ -125,7 +125,7 @@ def touching(
 
 def _older(points: PointBatch, comparison: Literal["lt", "lte"]) -> messages.Filter | None:
     """Which of the points that are there may be replaced; None: all."""
-    return None if points.versions is None else filters.by_version(points.ids, points.versions.tolist(), comparison)
+    return None if points.versions is None else conditions.by_version(points.ids, points.versions.tolist(), comparison)
 
 
 def _structs(points: PointBatch) -> Sequence[messages.PointStruct]:
@@ -134,14 +134,14 @@ def _structs(points: PointBatch) -> Sequence[messages.PointStruct]:
 
 def _named(ids: Sequence[PointId]) -> messages.PointsSelector:
     """These points. A server that lacks one of them says so, and may have applied the update to others."""
-    return messages.PointsSelector(points=messages.PointsIdsList(ids=map(filters.point_id, ids)))
+    return messages.PointsSelector(points=messages.PointsIdsList(ids=map(conditions.point_id, ids)))
 
 
 def _these(ids: Sequence[PointId], versions: Sequence[int] | None = None, *, settled: bool = False) -> messages.PointsSelector:
     """These points; with versions, those with none that is greater; settled: those with just these."""
     if versions is None:
         return _named(ids)
-    return messages.PointsSelector(filter=filters.with_version(ids, versions) if settled else filters.by_version(ids, versions, "lte"))
+    return messages.PointsSelector(filter=conditions.with_version(ids, versions) if settled else conditions.by_version(ids, versions, "lte"))
 
 
 def _batch(collection: str, changes: Iterable[Change], shard_keys: Sequence[ShardKey] | None, ordering: str) -> bytes:
@@ -170,7 +170,7 @@ def _filtered(change: Change) -> Sequence[messages.PointId]:
         which = operation.update_filter
     else:
         which = (operation.points if isinstance(operation, Change.DeletePoints) else operation.points_selector).filter
-    return filters.ids_of(which) if which.must else []
+    return conditions.ids_of(which) if which.must else []
 
 
 def _inner(change: Change) -> Any:
@@ -180,7 +180,7 @@ def _inner(change: Change) -> Any:
 def _buried(points: PointBatch, vector_names: Sequence[str]) -> Iterator[Change]:
     """A point without vectors, and then what an upsert leaves in a segment that the server has optimised: the vectors that it does not name."""
     yield Change(upsert=Change.PointStructList(points=_structs(points), update_filter=_older(points, "lt")))
-    which = messages.PointsSelector(filter=filters.tombstones(points.ids))
+    which = messages.PointsSelector(filter=conditions.tombstones(points.ids))
     yield Change(delete_vectors=Change.DeleteVectors(points_selector=which, vectors=messages.VectorsSelector(names=vector_names)))
 
 
@@ -194,7 +194,7 @@ def _overwritten(points: PointBatch) -> Iterator[Change]:
     for identifier, change, fingerprint in zip(points.ids, made, points.seen or (), strict=False):
         if fingerprint is not None:
             which = change.overwrite_payload.points_selector.filter
-            which.must.extend([*([] if which.must else [filters.has_id([identifier])]), filters.matches(filters.FINGERPRINT, fingerprint)])
+            which.must.extend([*([] if which.must else [conditions.has_id([identifier])]), conditions.matches(conditions.FINGERPRINT, fingerprint)])
     fill([change.overwrite_payload.payload for change in made], points.payload)
     yield from made
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink.store.points import is_tombstone, plain_id
-from spark_vector_sink.store.store import Probe
+from spark_vector_sink.store.collection import Probe
+from spark_vector_sink.store.write_batch import is_tombstone, plain_id
 
 
 def probe(client: QdrantClient, collection: str, most: int) -> Sequence[Probe]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spark_vector_sink.store.points import PointId
 from spark_vector_sink.store.qdrant.operations import Operation
+from spark_vector_sink.store.write_batch import PointId
 
 
 @dataclass(frozen=True)

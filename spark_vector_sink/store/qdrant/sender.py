@@ -11,14 +11,14 @@ import grpc
 from qdrant_client import grpc as messages
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError
-from spark_vector_sink.store.limit import Limit
-from spark_vector_sink.store.points import Outcome, PointId, ShardKey, Stored, in_shards
-from spark_vector_sink.store.qdrant.nodes import Nodes
-from spark_vector_sink.store.qdrant.reading import IDS_AT_ONCE, found, names, reading, structure
+from spark_vector_sink.store.collection import FINGERPRINT
+from spark_vector_sink.store.in_flight_limit import Limit
+from spark_vector_sink.store.qdrant.channels import Nodes
+from spark_vector_sink.store.qdrant.grpc_errors import MissingPointError, OverloadedError, RefusedPointsError, TooLargeError, store_error
 from spark_vector_sink.store.qdrant.requests import Request
-from spark_vector_sink.store.qdrant.status import MissingPointError, OverloadedError, RefusedPointsError, TooLargeError, store_error
+from spark_vector_sink.store.qdrant.stored_points import IDS_AT_ONCE, found, names, reading, structure
 from spark_vector_sink.store.retry import Trouble, retrying
-from spark_vector_sink.store.store import FINGERPRINT
+from spark_vector_sink.store.write_batch import Outcome, PointId, ShardKey, Stored, in_shards
 
 SLOW = 0.5
 """A reply that took more than this share of the deadline says that the server has too much to do."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from qdrant_client import QdrantClient, models
 
-from spark_vector_sink.store.store import CollectionSpec
+from spark_vector_sink.store.collection import CollectionSpec
 
 _CUSTOM = models.ShardingMethod.CUSTOM.value
 _HOW = 'collection_config={"sharding_method": "custom"}'

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError
-from spark_vector_sink.store import versions
+from spark_vector_sink.store import collection_versions
+from spark_vector_sink.store.collection import CollectionSpec, Target
+from spark_vector_sink.store.collection_versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
 from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come
-from spark_vector_sink.store.qdrant.fit import announced, creation, dense_vectors
-from spark_vector_sink.store.qdrant.heart import HEARTBEAT_KEY, STATE_KEY
-from spark_vector_sink.store.qdrant.inheriting import following, other_vectors
+from spark_vector_sink.store.qdrant.heartbeat import HEARTBEAT_KEY, STATE_KEY
+from spark_vector_sink.store.qdrant.inherited_settings import following, other_vectors
+from spark_vector_sink.store.qdrant.schema import announced, creation, dense_vectors
 from spark_vector_sink.store.qdrant.sharding import copy_keys, sharding_problems
-from spark_vector_sink.store.store import CollectionSpec, Target
-from spark_vector_sink.store.versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Versions(Connection):
         self._patiently(lambda: self._publish(target, run))
         try:  # the alias has moved: what fails from here on is no failure of the job
             self._patiently(lambda: self._note(target.physical, READY))
-            self._drop(versions.outlived(self._versions(target.name), target.physical, keep, time.time()), target.name)
+            self._drop(collection_versions.outlived(self._versions(target.name), target.physical, keep, time.time()), target.name)
         except (CollectionError, StoreError) as error:
             return [f"'{target.name}' is replaced, but earlier versions could not be tidied away, the next overwrite tries again: {error}"]
         return []
@@ -50,9 +50,9 @@ class Versions(Connection):
         if standing == name:
             raise CollectionError(f"'{name}' is a plain collection, no alias, so there is no version to go back to")
         there = self._versions(name)
-        goal = versions.latest_whole(there) if standing is None else versions.earlier(there, standing)
+        goal = collection_versions.latest_whole(there) if standing is None else collection_versions.earlier(there, standing)
         if goal is None:
-            raise versions.nothing_earlier(name, standing)
+            raise collection_versions.nothing_earlier(name, standing)
         self._patiently(lambda: self._switch(name, standing, goal))
         if standing is not None and self._is_version(standing, name):
             self._patiently(lambda: self._note(standing, ROLLED_BACK, serves=True))
@@ -68,7 +68,7 @@ class Versions(Connection):
             problems += [*sharding_problems(name, None, spec), *problems_to_come(spec, name)]
         if spec.inherits and old is not None:
             problems += other_vectors(name, old, our_metadata(old))
-        physical = f"{name}__v{versions.next_number(there)}"
+        physical = f"{name}__v{collection_versions.next_number(there)}"
         steps = [*announced(name, physical, spec), f"count and look at what was written, wait for its index, then point the alias '{name}' at it"]
         if standing == name:
             steps[-1] = f"count and look at what was written, wait for its index, then drop the collection '{name}' and create the alias '{name}'"
@@ -100,8 +100,8 @@ class Versions(Connection):
     def _create_aside(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Make the collection that nobody sees yet; another number where a job beside this one has just taken it."""
         there = self._versions(target.name)
-        self._drop(versions.left_overs(there, target.replaces, time.time()), target.name)
-        number = max(versions.next_number(there), int(target.physical.rpartition("__v")[2]))
+        self._drop(collection_versions.left_overs(there, target.replaces, time.time()), target.name)
+        number = max(collection_versions.next_number(there), int(target.physical.rpartition("__v")[2]))
         note = {STATE_KEY: {"state": LOADING, "replaced": target.replaces}, HEARTBEAT_KEY: time.time()}
         metadata = {METADATA_KEY: {**spec.metadata, "run": run}, **note}
         while True:
@@ -123,7 +123,7 @@ class Versions(Connection):
         standing = self._standing(target.name)
         if standing != target.physical:
             if standing != target.replaces and not _between(target, standing, state):
-                raise versions.overtaken(target.name, standing, target.replaces)
+                raise collection_versions.overtaken(target.name, standing, target.replaces)
             self._note(target.physical, CHECKED)
             if standing == target.name:
                 with self._asking(f"dropping the plain collection '{target.name}'"):
@@ -135,7 +135,7 @@ class Versions(Connection):
 
     def _beat(self, physical: str) -> None:
         """A sign of life from the driver, at most once a minute."""
-        if time.monotonic() - self._beaten > versions.BEAT_SECONDS:
+        if time.monotonic() - self._beaten > collection_versions.BEAT_SECONDS:
             self._beaten = time.monotonic()
             with self._asking(f"giving a sign of life of '{physical}'"):
                 self._client.update_collection(physical, metadata={HEARTBEAT_KEY: time.time()})
@@ -154,11 +154,11 @@ class Versions(Connection):
         if now == goal:
             return
         if now != standing:
-            raise versions.overtaken(name, now, standing)
+            raise collection_versions.overtaken(name, now, standing)
         guard = f"{standing or name}{GUARD}"
         self._alias(_created(standing or goal, guard))
         if self._standing(name) != standing:
-            raise versions.overtaken(name, self._standing(name), standing)
+            raise collection_versions.overtaken(name, self._standing(name), standing)
         rename = models.RenameAliasOperation(rename_alias=models.RenameAlias(old_alias_name=guard, new_alias_name=name))
         try:
             self._alias(rename, _created(goal, name))
@@ -175,16 +175,16 @@ class Versions(Connection):
         try:
             found, standing = self._info(target.physical), self._standing(target.name)
             if standing == target.physical:
-                return versions.moved_already(target.name)
+                return collection_versions.moved_already(target.name)
             if found is None or our_metadata(found).get("run") != run:
                 return ""
             if _between(target, standing, state_of(found)):
-                return versions.dropped_already(target.name)
+                return collection_versions.dropped_already(target.name)
             self._note(target.physical, ABANDONED)
         except (CollectionError, StoreError) as error:
-            hour = round(versions.STALE_SECONDS / 60)
+            hour = round(collection_versions.STALE_SECONDS / 60)
             log.warning(f"'{target.physical}' is left behind, and dropped by an overwrite that begins {hour} minutes from now or later: {error}")
-            return versions.unknown(target.name) if target.replaces == target.name else ""
+            return collection_versions.unknown(target.name) if target.replaces == target.name else ""
         return ""
 
     def _note(self, physical: str, state: str, serves: bool = False) -> None:

@@ -1,0 +1,139 @@
+"""What a job needs its collection to be: vectors, payload indexes, and what is remembered in it, enough to ask it questions later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import pyarrow as pa
+
+from spark_vector_sink.driver import model_spec
+from spark_vector_sink.encode.encoder import EncoderSpec
+from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.payload_types import INDEX_TYPES, RESERVED, TENANT_INDEXES
+from spark_vector_sink.rows import payload, payload_indexes
+from spark_vector_sink.rows.column_roles import Part
+from spark_vector_sink.rows.columns import Columns
+from spark_vector_sink.rows.payload_indexes import PATH, in_qdrants_words
+from spark_vector_sink.store.collection import CollectionSpec, Target
+
+_SETTINGS = (
+    "text_template", "prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text", "chunk_tokens", "chunk_overlap_tokens",
+)  # fmt: skip
+"""Options that say how texts became vectors, kept in the collection where they are given."""
+
+_OWNING = ("version_column", "op_column", "delete_missing", "source")
+"""Options that decide about a document as a whole, whoever has put what into its points."""
+
+
+def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
+    """What the collection must be, and what is remembered in it: enough to ask it questions later."""
+    has_sparse = encoder is not None and (encoder.is_sparse or encoder.sparse is not None)
+    dense = encoder is None or not encoder.is_sparse
+    metadata = {
+        "library": library(),
+        "model": encoder.full_identity if encoder else None,
+        "source": model_spec.source(options, encoder) if encoder else None,
+        "settings": {
+            name: value
+            for name in _SETTINGS
+            if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or not name.startswith("chunk_"))
+        },
+        "vector_name": options.vector_name,
+        "sparse_vector_name": options.sparse_vector_name if has_sparse else None,
+        "dense": dense,
+        "dimension": dimension if dense else None,
+        "distance": options.distance,
+        "key": list(columns.payload_keys),
+        "id_namespace": str(options.id_namespace),
+        "text": columns.text_field,
+        "chunked": options.long_text == "chunk",
+    }
+    names = dict(columns.payload)
+    roots = set(names.values())
+    wanted = {in_qdrants_words(name, roots): kind for name, kind in options.payload_indexes.items()}
+    if tenant := _tenant(options, columns):
+        wanted[tenant.name] = payload_indexes.of_tenant(tenant)
+    wanted |= _own_indexes(options)
+    return CollectionSpec(
+        options.vector_name, dimension if dense else None, options.distance, metadata, wanted, config=options.collection_config,
+        versioned=options.versioned, create=options.create_collection, adopt=options.adopt_collection,
+        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options), sharded=options.shard_key_column is not None,
+        # without need it would make conditional upserts half as fast
+        strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
+        merge=options.existing == "merge", owning=tuple(name for name in _OWNING if getattr(options, name)),
+        fractions="a model" if encoder is not None and encoder.factory is None else "normalize=true" if options.normalize else "",
+    )  # fmt: skip
+
+
+def _reads(options: SinkOptions) -> bool:
+    """Whether tasks ask what is there of their documents."""
+    return options.unchanged == "skip" or options.long_text == "chunk" or options.delete_missing or options.version_column is not None
+
+
+def _own_indexes(options: SinkOptions) -> dict[str, str]:
+    """Indexes of the fields of `_sink` that points are chosen by at the end of a job."""
+    indexes: dict[str, str] = {}
+    if options.delete_missing:
+        indexes |= {f"{RESERVED}.source": "keyword", f"{RESERVED}.run": "keyword", f"{RESERVED}.chunk": "integer"}
+    if options.delete_missing or (options.version_column is not None and options.op_column is not None):
+        indexes[f"{RESERVED}.deleted"] = "integer"
+    return indexes
+
+
+def library() -> str:
+    """This package and its version; unknown where it was shipped as plain files instead of installed."""
+    try:
+        return f"spark-vector-sink {version('spark-vector-sink')}"
+    except PackageNotFoundError:
+        return "spark-vector-sink of unknown version"
+
+
+def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
+    """Payload indexes that cannot be made, or that could hold nothing of what the columns are stored as."""
+    roots, tenant = _roots(columns), _tenant(options, columns)
+    for name, kind in options.payload_indexes.items():
+        asked = f"option 'payload_indexes' asks for {name}:{kind}"
+        if kind not in INDEX_TYPES:
+            yield f"option 'payload_indexes' gives '{name}' the type {kind!r}; it must be one of {', '.join(INDEX_TYPES)}"
+        path = in_qdrants_words(name, roots)
+        if PATH.fullmatch(path) is None:
+            yield f"option 'payload_indexes' names '{name}', which is no path of Qdrant's; {_PATHS}"
+        elif payload_indexes.steps(path)[0] not in roots:
+            yield f"option 'payload_indexes' names '{name}', which is not in the payload"
+        elif kind in INDEX_TYPES and (reason := _never(path, kind, roots)):
+            yield f"{asked}, an index that would hold nothing: {reason}"
+        elif kind in INDEX_TYPES and tenant and path == tenant.name and kind != TENANT_INDEXES.get(of := payload_indexes.of_tenant(tenant), of):
+            yield f"{asked}, but that is the tenant, whose index is of type {TENANT_INDEXES.get(of, of)}; leave '{name}' out of that option"
+    if tenant and PATH.fullmatch(tenant.name) is None:
+        yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant.name}'; {_PATHS}"
+
+
+def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) -> Iterator[str]:
+    """Payload indexes that others have made in the collection, and that can hold nothing of what this job will store there."""
+    roots = _roots(columns)
+    for path, kind in target.indexes.items():
+        if path not in wanted and payload_indexes.steps(path)[0] in roots and (reason := _never(path, kind, roots)):
+            yield f"'{target.name}' has the payload index {path}:{kind}, which will hold nothing of what this job writes: {reason}"
+
+
+def _roots(columns: Columns) -> dict[str, pa.Field]:
+    """The payload's fields by name."""
+    return {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}  # a job that reads points has no fields
+
+
+def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:
+    """The tenant's field, under its path in the payload, in Qdrant's words."""
+    source = columns.source(Part.KEY, options.tenant_column) if options.tenant_column is not None else None
+    if source is None or payload.unmappable(source.field):
+        return None
+    return source.field.with_name(".".join(in_qdrants_words(step, (step,)) for step in columns.payload_path(Part.KEY, source.name)))
+
+
+def _never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
+    """See `payload_indexes.never`; what cannot become payload is refused for itself."""
+    root = roots[str(payload_indexes.steps(path)[0])]
+    return payload_indexes.never(path, kind, roots) if payload.unmappable(root) is None else None
+
+
+_PATHS = "in one, names of other signs than letters, digits, - and _ stand in double quotes, and hold neither quotes nor backslashes: see option 'payload_rename'"

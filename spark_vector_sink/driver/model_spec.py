@@ -1,0 +1,127 @@
+"""Options → which model, or two, and how to load it; and back, from what a collection remembers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spark_vector_sink.encode import loader, model_files
+from spark_vector_sink.encode.encoder import EncoderSpec
+from spark_vector_sink.errors import CollectionError, EncodingError, OptionError
+from spark_vector_sink.options import NO_MODEL, SinkOptions
+
+
+def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec, int | None]:
+    """How to load the model, or both, and the length of its vectors where its files tell; 0 where all are sparse."""
+    if options.encoder is not None:
+        return EncoderSpec(identity=f"encoder {options.encoder}", model="", factory=options.encoder, device=options.device), None
+    sparse = None if options.sparse_model is None else _sparse_encoder(options, shipped)
+    if options.model == NO_MODEL and sparse is not None:
+        return sparse, 0
+    files = model_files.read(options.model, options.model_revision, shipped)
+    if options.prompt_name is not None and options.prompt_name not in files.prompts:
+        raise EncodingError(
+            f"option 'prompt_name' = {options.prompt_name!r} is no prompt of the model; it has: {', '.join(sorted(files.prompts)) or 'none'}"
+        )
+    if options.truncate_dim is not None and files.dimension is not None and options.truncate_dim > files.dimension:
+        raise EncodingError(f"option 'truncate_dim' = {options.truncate_dim} is more than the model's {files.dimension} dimensions")
+    if files.sparse:
+        raise EncodingError(
+            f"option 'model' = {options.model!r} is a sparse encoder; give it as option 'sparse_model', with model=none if it is the only one"
+        )
+    prompt = files.prompts[options.prompt_name] if options.prompt_name is not None else options.prompt
+    changes = {"prompt": prompt, "normalize": options.normalize, "truncate_dim": options.truncate_dim, "max_tokens": options.max_tokens}
+    identity = " ".join([files.name, *(f"{name}={value!r}" for name, value in changes.items() if value is not None)])
+    chosen = EncoderSpec(
+        identity=identity, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,
+        token_budget=options.token_budget, prompt=prompt, normalize=options.normalize, truncate_dim=options.truncate_dim,
+        max_tokens=options.max_tokens, trust_remote_code=options.trust_remote_code, shipped=files.shipped, sparse=sparse,
+    )  # fmt: skip
+    return chosen, options.truncate_dim or files.dimension
+
+
+def measured(encoder: EncoderSpec, shipped: Path | None = None) -> tuple[EncoderSpec, int]:
+    """What the model says of itself where its files tell no dimension; it is loaded for that, on the CPU: the driver may have no GPU, or one that is
+    the tasks'."""
+    loaded = loader.load(replace(encoder, device="cpu"), files=str(shipped) if shipped else None)
+    loader.unload()
+    return replace(encoder, identity=loaded.identity), loaded.dimension
+
+
+def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:
+    """The sparse model. Options of the dense one (prompts, max_tokens, token_budget) are not its own."""
+    files = model_files.read(str(options.sparse_model), None, shipped)
+    if not files.sparse:
+        raise EncodingError(f"option 'sparse_model' = {options.sparse_model!r} is no sparse encoder of Sentence Transformers")
+    return EncoderSpec(
+        identity=files.name, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,
+        trust_remote_code=options.trust_remote_code, shipped=files.shipped, is_sparse=True,
+    )  # fmt: skip
+
+
+def source(options: SinkOptions, encoder: EncoderSpec) -> dict[str, Any]:
+    """Where the model came from, to be remembered in the collection."""
+    sparse = encoder if encoder.is_sparse else encoder.sparse
+    dense = None if encoder.is_sparse else encoder
+    return {
+        "model": dense.model if dense else None,
+        "model_revision": dense.revision if dense else None,
+        "sparse_model": sparse.model if sparse else None,
+        "sparse_model_revision": sparse.revision if sparse else None,
+        "encoder": options.encoder,
+    }
+
+
+def remembered(metadata: Mapping[str, Any], options: SinkOptions, name: str) -> EncoderSpec:
+    """The model that a collection was filled with; refused where today's model of that name is another one.
+
+    metadata: what the sink remembers in the collection `name`. options: `model` and `sparse_model` say where they are now.
+    """
+    origin, settings = metadata.get("source"), metadata.get("settings") or {}
+    if not origin:
+        raise CollectionError(
+            f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words; ask with a vector: search(…, vector=[…])"
+        )
+    if origin.get("encoder"):
+        if "model" in options.given:
+            raise OptionError(f"'{name}' was filled by the encoder {origin['encoder']}; leave option 'model' out")
+        return EncoderSpec(str(metadata["model"]), "", factory=origin["encoder"], device=options.device)
+    dense, sparse = str(metadata["model"]), ""
+    if origin.get("model") is None:
+        dense, sparse = "", dense
+    elif origin.get("sparse_model") is not None:
+        dense, _, sparse = dense.rpartition(" + ")  # the last one: a prompt of the dense model may hold another
+    beside = None
+    if sparse:
+        files = _found(origin, "sparse_model", sparse, options, name)
+        beside = EncoderSpec(
+            sparse,
+            files.place,
+            files.revision,
+            device=options.device,
+            dtype=options.dtype,
+            trust_remote_code=options.trust_remote_code,
+            is_sparse=True,
+        )
+        if not dense:
+            return beside
+    files = _found(origin, "model", dense, options, name)
+    return EncoderSpec(
+        dense, files.place, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
+        truncate_dim=settings.get("truncate_dim"), max_tokens=settings.get("max_tokens"), trust_remote_code=options.trust_remote_code, sparse=beside,
+    )  # fmt: skip
+
+
+def _found(origin: Mapping[str, Any], option: str, identity: str, options: SinkOptions, name: str) -> model_files.ModelFiles:
+    """The files of one model, wherever they are today."""
+    moved, revision = option in options.given, origin.get(f"{option}_revision")
+    if moved and revision:
+        raise OptionError(f"'{name}' was filled with the hub model {identity}, and is asked with the same; leave option '{option}' out")
+    files = model_files.read(getattr(options, option) if moved else origin[option], revision)
+    if files.name != identity.split(" ", 1)[0]:
+        raise CollectionError(
+            f"'{name}' was filled with the model {identity}, but {files.place!r} is {files.name} today; give its place as option '{option}'"
+        )
+    return files

@@ -1,0 +1,147 @@
+"""A collection through another model: the stored text of every point is encoded again, into a fresh version, which then takes the name.
+
+plan() → sink.prepare → pages → write_pages, in this process or in tasks of Spark → sink.finish, as an overwrite is.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from spark_vector_sink import files, job, rejects
+from spark_vector_sink.driver import collection_spec, committer, model_spec
+from spark_vector_sink.driver import plan as planning
+from spark_vector_sink.errors import CollectionError, EncodingError, MissingPackageError, OptionError
+from spark_vector_sink.job import Plan
+from spark_vector_sink.options import COLUMNS, SinkOptions, option_table
+from spark_vector_sink.report import PartitionReport, WriteReport
+from spark_vector_sink.rows.columns import Columns
+from spark_vector_sink.store import registry
+from spark_vector_sink.store.collection_metadata import VECTORS
+from spark_vector_sink.store.scan import Page
+
+PAGE_POINTS = 4096
+"""Points that one task reads in a row; the driver lists where each page begins."""
+
+Write = Callable[[Plan, Sequence[Page]], Sequence[PartitionReport]]
+"""Writes all pages; a report for each partition"""
+
+
+_KEPT = ("vector_name", "sparse_vector_name", "distance", "id_namespace")
+"""Options that are as the collection has them, where they are not given."""
+
+_WITHOUT_EFFECT = frozenset(
+    (
+        "chunk_tokens", "chunk_overlap_tokens", "store_text", "payload_indexes", "dimension", "adopt_collection", "versioned", "create_collection",
+        "unchanged", "existing", "delete_missing", "source", "max_delete_share", "tombstone_days",
+    )
+)  # fmt: skip
+_OF_TEXTS = frozenset(("text_template", "vector_name", "sparse_vector_name"))
+"""Options of columns that say something here, too."""
+
+
+def run(checked: Plan, write: Write) -> WriteReport:
+    """Do what was planned."""
+
+    def tasks(plan: Plan) -> Sequence[PartitionReport]:
+        with registry.collections(plan.options, plan.place) as collections:
+            pages = collections.pages(job.target_of(plan), plan.run, PAGE_POINTS)
+        return write(plan, pages)
+
+    return committer.run(checked, tasks)
+
+
+def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
+    """The plan of a run that can be done; looks, and changes nothing. shipped: as for `plan.check`. Raises RefusedError, with every problem of a kind."""
+    parsed, wrong = SinkOptions.parse(options)
+    if problems := [*wrong, *_without_effect(parsed)]:
+        raise OptionError(problems)
+    if parsed.rejects_path:
+        parsed = replace(parsed, rejects_path=files.absolute(parsed.rejects_path))
+    if problems := [*planning.report_problems(parsed), *rejects.problems(parsed)]:
+        raise OptionError(problems)
+    place, warnings = registry.find(parsed)
+    name = place.name(parsed)
+    with registry.collections(parsed, place) as collections:
+        remembered = collections.metadata(name)
+        text = _text_field(name, remembered)
+        _alone(name, remembered)
+        parsed = _as_it_was(parsed, remembered, text)
+        try:
+            encoder, dimension = model_spec.spec(parsed, shipped)
+            if dimension is None:
+                encoder, dimension = model_spec.measured(encoder, shipped)
+        except (EncodingError, MissingPackageError) as error:
+            raise OptionError(str(error)) from error
+        columns = Columns((text,), parsed.text_template, (), False, None, ((text, text),), ())
+        made = collection_spec.collection_spec(parsed, columns, encoder, dimension)
+        if remembered.get("sparse_vector_name") and not made.sparse_vector_name:
+            raise OptionError(f"the points of '{name}' have the sparse vector '{remembered['sparse_vector_name']}'; give option 'sparse_model', too")
+        kept = {key: remembered[key] for key in ("key", "id_namespace", "text", "chunked") if key in remembered}
+        settings = {**made.metadata["settings"], **_settings_of_chunks(remembered)}
+        metadata = {**remembered, **made.metadata, **kept, "settings": settings}
+        spec = replace(made, metadata=metadata, overwrite=True, inherits=True, replace_plain=parsed.replace_collection, reads=False)
+        target = collections.resolve(name, spec)
+    if target.problems:
+        raise CollectionError(target.problems)
+    return Plan(
+        parsed, columns, encoder, spec, place, target, run=uuid.uuid4().hex, started=time.time(), warnings=(*warnings, *target.warnings)
+    )  # fmt: skip
+
+
+def _without_effect(options: SinkOptions) -> Iterator[str]:
+    if not options.given & {"model", "sparse_model", "encoder"}:
+        yield "reembed() needs the new model: give it as 'model', 'sparse_model' or 'encoder'"
+    table = option_table()
+    for name in sorted(options.given):
+        if name in _WITHOUT_EFFECT or (table[name].doc.group == COLUMNS and name not in _OF_TEXTS):
+            yield f"option '{name}' has no effect in reembed(), which reads no table and leaves ids and payloads as they are; leave it out"
+    if options.long_text == "chunk":
+        yield "option 'long_text' = 'chunk' has no effect in reembed(), where chunks stay as they are; to cut texts anew, write the table with mode('overwrite')"
+
+
+def _text_field(name: str, remembered: Mapping[str, Any]) -> str:
+    """Where the text of each point is. Raises CollectionError where it is not kept."""
+    if not remembered:
+        raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say where the text of its points is")
+    if remembered.get("text") is None:
+        raise CollectionError(
+            f"'{name}' does not hold the text of its points: it was written with store_text=false, from several text columns, or from ready-made vectors; "
+            "write the table again, with the new model and mode('overwrite')"
+        )
+    return str(remembered["text"])
+
+
+def _alone(name: str, remembered: Mapping[str, Any]) -> None:
+    """CollectionError where the collection has vectors of several models: the fresh version would have one."""
+    if remembered.get(VECTORS):
+        raise CollectionError(
+            f"'{name}' has vectors of several models ({', '.join(map(repr, remembered[VECTORS]))} too), and the fresh version would have one; "
+            "let the new model's move in beside them, with existing=merge and a 'vector_name' of its own"
+        )
+
+
+def _as_it_was(options: SinkOptions, remembered: Mapping[str, Any], text: str) -> SinkOptions:
+    """The options, with what is not given as the collection has it."""
+    kept = {name: remembered[name] for name in _KEPT if remembered.get(name) is not None and name not in options.given}
+    if "id_namespace" in kept:
+        kept["id_namespace"] = uuid.UUID(kept["id_namespace"])
+    template = options.text_template or (remembered.get("settings") or {}).get("text_template")
+    if template is not None and "text_template" in options.given:
+        named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        if len(named) != 1:
+            raise OptionError(f"option 'text_template' = {template!r} must name one column, whose text is stored as '{text}'")
+    return replace(options, **kept, text_template=template)
+
+
+def _settings_of_chunks(remembered: Mapping[str, Any]) -> dict[str, Any]:
+    """How the texts were cut: they still are."""
+    settings = remembered.get("settings") or {}
+    if not remembered.get("chunked"):
+        return {}
+    return {name: settings[name] for name in ("long_text", "chunk_tokens", "chunk_overlap_tokens") if name in settings}

@@ -1,0 +1,111 @@
+"""The model guard: vectors of two models under one name would be compared as if they meant the same; and what jobs that share points must leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from spark_vector_sink.store.collection import CollectionSpec
+from spark_vector_sink.store.collection_metadata import VECTORS, entries, entry_name, is_guest, names_of, owners, vector_names
+
+
+def guard_problems(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, points: int, unknown: Collection[str] = ()) -> Iterator[str]:
+    """Why this job may not write beside the `points` that are there; `theirs` is what the sink remembers in the collection.
+
+    unknown: vectors of the job that points have already, though nothing is remembered of them.
+    """
+    yield from _shared_problems(name, theirs, spec)
+    if not points:
+        return
+    found = owners(theirs, spec)
+    for entry in found or ([] if spec.merge or not theirs else [theirs]):
+        yield from _other_model(_vectors_of(name, theirs, entry, spec), entry.get("model"), spec)
+    if spec.adopt or found or (theirs and not spec.merge):
+        return
+    if not spec.merge or "" in unknown:
+        yield f"'{name}' holds {points:,} points that this sink has not written; set adopt_collection=true if they were made with the same model"
+    elif unknown:
+        yield (
+            f"points of '{name}' have the vector {_listed(unknown)}, which this sink has not written; "
+            "set adopt_collection=true if it was made with the same model, or choose another vector_name"
+        )
+
+
+def key_warnings(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, points: int | None) -> Iterator[str]:
+    """Keys by other columns make other points: a job that meant the same documents would have each of them twice."""
+    old, new = theirs.get("key"), spec.metadata.get("key")
+    if points != 0 and old is not None and new is not None and list(old) != list(new):
+        yield (
+            f"the key of the documents in '{name}' is {_key(old)}, and this job's is {_key(new)}: a document that both have will be there twice; "
+            "give the same option 'id_column', unless these are other documents"
+        )
+
+
+def left_out(name: str, others: Collection[str], spec: CollectionSpec) -> Iterator[str]:
+    """Vectors that points have and this job does not write: a point that it writes again would lose them, or keep those of its old text."""
+    if others and not spec.merge:
+        yield (
+            f"the points of '{name}' have the vector {_listed(others)} too, which this job does not write and would remove with the points that it writes; "
+            "set existing=merge, which keeps what other jobs have written, write all vectors at once, or use another collection"
+        )
+
+
+def other_model(name: str, theirs: Mapping[str, Any], spec: CollectionSpec) -> str | None:
+    """What is wrong when a job ends and the collection remembers another model for its vectors: a job beside it began with that one."""
+    new = spec.metadata.get("model")
+    found = owners(theirs, spec)
+    for entry in found or ([] if spec.merge or not theirs else [theirs]):
+        old = entry.get("model")
+        if old is not None and new is not None and old != new:
+            return (
+                f"another job began to fill '{name}' with the model {old} while this one wrote vectors of {new}; "
+                "what of both is in it cannot be compared: write to another collection"
+            )
+    others = {one for entry in entries(theirs) for one in vector_names(entry)} - names_of(spec)
+    if theirs.get(VECTORS) and others and not spec.merge:
+        return (
+            f"another job has put the vector {_listed(others)} beside those of '{name}' while this one replaced points as a whole; "
+            "set existing=merge here from now on, and run the other job again"
+        )
+    return None
+
+
+def _other_model(whose: str, old: str | None, spec: CollectionSpec) -> Iterator[str]:
+    new = spec.metadata.get("model")
+    if old is not None and new is not None and old != new:
+        beside = "another vector_name" if spec.merge else "a vector of its own beside it (existing=merge with another vector_name)"
+        yield (
+            f"{whose} was filled with the model {old}, this job would write vectors of {new}, and no search can compare them; "
+            f"use that model, mode('overwrite'), another collection, or {beside}"
+        )
+    elif old is None and new is not None and not spec.adopt:
+        yield f"{whose} was filled with vectors of unknown origin (option 'vector_column'); set adopt_collection=true if they were made with {new}"
+
+
+def _shared_problems(name: str, theirs: Mapping[str, Any], spec: CollectionSpec) -> Iterator[str]:
+    """What a job that merges cannot do here."""
+    if spec.merge and theirs.get("chunked"):
+        yield (
+            f"the documents of '{name}' are in chunks (long_text=chunk), which existing=merge cannot put anything into: every job would cut them elsewhere; "
+            "write to another collection"
+        )
+    if is_guest(theirs, spec) and spec.owning:
+        options = " and ".join(f"'{option}'" for option in spec.owning)
+        yield (
+            f"option {options} would decide about whole documents of '{name}', and only a job that writes its first vector "
+            f"({_listed([entry_name(theirs)])}) may; leave it out of this job"
+        )
+
+
+def _vectors_of(name: str, theirs: Mapping[str, Any], entry: Mapping[str, Any], spec: CollectionSpec) -> str:
+    """The collection, or one of its vectors where there are several to be told apart."""
+    one = entry_name(entry)
+    return f"the vector '{one}' of '{name}'" if one and (theirs.get(VECTORS) or spec.merge) else f"'{name}'"
+
+
+def _key(columns: Collection[str]) -> str:
+    return ", ".join(repr(column) for column in columns) or "the text itself"
+
+
+def _listed(names: Collection[str]) -> str:
+    return " and ".join(repr(one) if one else "that has no name" for one in sorted(names))

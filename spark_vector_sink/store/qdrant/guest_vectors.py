@@ -1,0 +1,135 @@
+"""A job with vectors of its own moves in beside those of other jobs, on a live collection (option `existing=merge`)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from qdrant_client import QdrantClient, models
+
+from spark_vector_sink.errors import CollectionError
+from spark_vector_sink.store.collection import CollectionSpec, Target
+from spark_vector_sink.store.collection_metadata import VECTORS, entry_name, is_guest, names_of, own_entry, owners
+from spark_vector_sink.store.qdrant.connection import GUEST_KEY, Connection, DeniedError, our_metadata
+from spark_vector_sink.store.qdrant.schema import DISTANCES, dense_vectors, sparse_vectors
+from spark_vector_sink.store.qdrant.wait_for_index import IndexState
+
+FIRST_SERVER = (1, 18)
+"""Which can give a collection another vector."""
+
+FIRST_TO_INSERT_ONLY = (1, 17)
+"""An older one does not know that mode of an upsert, and replaces the points that are there as a whole."""
+
+QUIET_SECONDS = 60.0
+"""How long a job waits for a server that optimises, before it gives the collection another vector."""
+
+LOOK_SECONDS = 0.2
+
+log = logging.getLogger("spark_vector_sink")
+
+
+def missing_names(info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
+    """Vectors of a job that merges which the collection does not have yet. The unnamed one cannot be added."""
+    there = {*dense_vectors(info), *sparse_vectors(info)}
+    return sorted(name for name in names_of(spec) if name and name not in there) if spec.merge else []
+
+
+def steps(missing: Collection[str], spec: CollectionSpec) -> Iterator[str]:
+    """What `move_in` will do, in words."""
+    for name in missing:
+        is_sparse = name == spec.sparse_vector_name
+        yield f"create the {'sparse vector' if is_sparse else 'vector'} '{name}'" + (
+            "" if is_sparse else f" of {spec.dimension or 'unknown'} dimensions, {spec.distance}"
+        )
+
+
+def with_any(client: QdrantClient, collection: str, names: Sequence[str]) -> list[str]:
+    """Those of the vectors that any point has."""
+    found = []
+    for name in names:
+        has = models.Filter(must=[models.HasVectorCondition(has_vector=name)])
+        if client.scroll(collection, has, limit=1, with_payload=False, with_vectors=False)[0]:
+            found.append(name)
+    return found
+
+
+class MovingIn(Connection):
+    """Looks whether a job's vectors can live beside others, and makes room for them."""
+
+    def _others(self, physical: str, info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
+        """Vectors that points have and the job does not write; asked only where it would remove them."""
+        names = sorted({*dense_vectors(info), *sparse_vectors(info)} - names_of(spec))
+        return [] if spec.merge or not info.points_count or not names else self._with_any(physical, names)
+
+    def _unknown(self, physical: str, info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
+        """Vectors of a job that merges which points have already, though nothing is remembered of them."""
+        names = sorted(names_of(spec) & {*dense_vectors(info), *sparse_vectors(info)})
+        if not spec.merge or spec.adopt or not info.points_count or not names or owners(our_metadata(info), spec):
+            return []
+        return self._with_any(physical, names)
+
+    def _with_any(self, physical: str, names: Sequence[str]) -> list[str]:
+        return self._asking_again(f"looking for vectors in '{physical}'", lambda: with_any(self._client, physical, names))
+
+    def _moving_in_problems(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> Iterator[str]:
+        if not missing:
+            return
+        names = " and ".join(repr(name) for name in missing)
+        if not spec.create:
+            yield f"the collection '{target.name}' has no vector {names}, and create_collection=false; create it, or leave that option out"
+            return
+        if not hasattr(self._client, "create_vector_name"):
+            yield f"the collection '{target.name}' has no vector {names}, and this qdrant-client cannot add one; install qdrant-client 1.18 or newer"
+            return
+        if version := self._version_older_than(FIRST_SERVER):
+            yield (
+                f"the collection '{target.name}' has no vector {names}, and the server at {self._address} is Qdrant {version}, which cannot add one to a collection; "
+                f"update it to {'.'.join(map(str, FIRST_SERVER))}, or write to another collection"
+            )
+
+    def _merge_problems(self, spec: CollectionSpec) -> Iterator[str]:
+        if spec.merge and (version := self._version_older_than(FIRST_TO_INSERT_ONLY)):
+            yield (
+                f"option 'existing' = 'merge' needs Qdrant {'.'.join(map(str, FIRST_TO_INSERT_ONLY))} or newer, and the server at {self._address} is Qdrant "
+                f"{version}, which would replace what other jobs have written; update it"
+            )
+
+    def _move_in(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> None:
+        """Create the vectors, and remember whose they are. Two jobs may do it at once: the second to come changes nothing, or is refused."""
+        for name in missing:
+            self._wait_until_quiet(target, name)
+            with self._asking(f"creating the vector '{name}' of '{target.name}'"):
+                self._client.create_vector_name(target.physical, name, _config(name, spec))
+        if not is_guest(target.remembered, spec) or owners(target.remembered, spec) == [own_entry(spec)]:
+            return
+        with suppress(DeniedError), self._asking(f"adopting '{target.name}'"):  # a key that may only write points may not, and need not
+            self._client.update_collection(target.physical, metadata={f"{GUEST_KEY}{entry_name(spec.metadata)}": own_entry(spec)})
+
+    def _wait_until_quiet(self, target: Target, name: str) -> None:
+        """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it in the meantime. A single look
+        is enough: what began between two looks has little to forget."""
+        end = time.monotonic() + QUIET_SECONDS
+        while (info := self._info(target.physical)) is not None and IndexState.of(info).status == "yellow":
+            if time.monotonic() > end:
+                log.warning(
+                    f"'{target.name}' gets the vector '{name}' while the server still optimises it, after {QUIET_SECONDS:g} s of waiting: "
+                    f"points that were deleted since that began may come back; delete them again"
+                )
+                return
+            time.sleep(LOOK_SECONDS)
+
+
+def _config(name: str, spec: CollectionSpec) -> Any:
+    if name == spec.sparse_vector_name:
+        return models.SparseVectorNameConfig(sparse=models.SparseVectorConfig())
+    if spec.dimension is None:
+        raise CollectionError(f"the vector '{name}' cannot be created, because the length of its vectors is not known; give option 'dimension'")
+    return models.DenseVectorNameConfig(dense=models.DenseVectorConfig(size=spec.dimension, distance=models.Distance(DISTANCES[spec.distance])))
+
+
+def without_guests(remembered: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in the metadata under our own key."""
+    return {name: value for name, value in remembered.items() if name != VECTORS}

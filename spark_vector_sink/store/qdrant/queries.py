@@ -1,0 +1,88 @@
+"""A search of a Qdrant server: by dense vectors, by sparse ones, or by both in one request, among all points or those of a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from qdrant_client import models
+from qdrant_client.conversions.conversion import RestToGrpc
+
+from spark_vector_sink.errors import CollectionError, OptionError, first_line, shorten
+from spark_vector_sink.store.collection_metadata import of_vector
+from spark_vector_sink.store.qdrant.connection import our_metadata
+from spark_vector_sink.store.qdrant.schema import dense_vectors
+from spark_vector_sink.store.search_query import Filter, SparseQuery, candidates, check_question
+
+
+def query(
+    name: str, info: models.CollectionInfo | None, vector_name: str | None, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None,
+    among: Filter | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The arguments of `query_points`. info: the collection, whose metadata name its vectors."""
+    remembered = of_vector(name, {} if info is None else our_metadata(info), vector_name)
+    sparse_name = remembered.get("sparse_vector_name")
+    there = None if info is None else dense_vectors(info).get(remembered.get("vector_name") or "")
+    check_question(f"'{name}'", vector, sparse, bool(remembered.get("dense", True)), bool(sparse_name), None if there is None else there.size)
+    asked = []
+    if vector is not None and len(vector):
+        if there is not None and there.datatype == models.Datatype.UINT8:
+            _check_bytes(name, vector)
+        asked.append({"query": list(vector), "using": remembered.get("vector_name") or None})
+    if sparse is not None:
+        asked.append({"query": models.SparseVector(indices=list(sparse[0]), values=list(sparse[1])), "using": sparse_name})
+    only = None if among is None else models.Filter.model_validate(among)
+    if len(asked) == 1:
+        return {**asked[0], "query_filter": only, "limit": limit}
+    both = [models.Prefetch(**one, filter=only, limit=candidates(limit)) for one in asked]
+    return {"prefetch": both, "query": models.FusionQuery(fusion=models.Fusion.RRF), "limit": limit}
+
+
+def _check_bytes(name: str, vector: Sequence[float]) -> None:
+    """CollectionError for numbers that a server would make others of before it compares them."""
+    if wrong := [number for number in vector if not (0 <= number <= 255 and number == int(number))]:
+        raise CollectionError(
+            f"'{name}' compares vectors of uint8, and the one to search for has {wrong[0]:g} in it; ask with whole numbers from 0 to 255, as its points have"
+        )
+
+
+EXAMPLE = 'write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gte": 2020}}]}'
+
+
+def checked_filter(given: Mapping[str, Any]) -> Filter:
+    """The filter in plain JSON, by the client's own model of it. Raises OptionError, which shows the part that is none of Qdrant's."""
+    try:
+        filter = models.Filter.model_validate(given)
+    except ValidationError as error:
+        raise OptionError(f"the filter is none of Qdrant's: {_wrong_part(given, error)}; {EXAMPLE}") from None
+    asked = dict(filter.model_dump(mode="json", by_alias=True, exclude_none=True))
+    for condition in _conditions(asked):
+        if condition.keys() == {"key"}:  # the model lets it pass
+            raise OptionError(f"the filter is none of Qdrant's: {condition} does not say what '{shorten(str(condition['key']))}' must be; {EXAMPLE}")
+    try:
+        RestToGrpc.convert_filter(filter)  # in which a number can be too large
+    except (ValueError, OverflowError) as error:
+        raise OptionError(f"the filter cannot be sent: {shorten(first_line(error), 200)}; {EXAMPLE}") from None
+    return asked
+
+
+def _conditions(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All conditions of a checked filter, those within others too."""
+    least = asked.get("min_should") or {}
+    for some in (*(asked.get(name) or [] for name in ("must", "should", "must_not")), least.get("conditions") or []):
+        for condition in some if isinstance(some, list) else [some]:
+            yield condition
+            yield from _conditions(condition["nested"]["filter"] if "nested" in condition else condition)
+
+
+def _wrong_part(given: Mapping[str, Any], error: ValidationError) -> str:
+    """Where the first error is, and what stands there."""
+    part: Any = given
+    steps: Sequence[Any] = error.errors()[0]["loc"]  # the names of models are between those of the JSON
+    way = []
+    for step in steps:
+        if (isinstance(part, dict) and step in part) or (isinstance(part, list) and isinstance(step, int)):
+            part = part[step]
+            way.append(f"{step}")
+    return f"{'.'.join(way) + ': ' if way else ''}{shorten(repr(part), 200)}"

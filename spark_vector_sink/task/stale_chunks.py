@@ -1,0 +1,96 @@
+"""Find the stored chunks of documents, and remove those that a document no longer has.
+
+By ids: chunk n of a document has an id that is a function of both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from spark_vector_sink.rows import keys
+from spark_vector_sink.rows.documents import Documents
+from spark_vector_sink.store.protocols import VectorStore
+from spark_vector_sink.store.write_batch import PointId, Removal, ShardKey, Stored, shard_keys
+
+Shards: TypeAlias = Mapping[PointId, ShardKey | None]
+"""Points, or documents, with their shard keys; None where they have none"""
+
+
+class StaleChunks:
+    """The chunks of one task's documents; used by one thread at a time."""
+
+    def __init__(self, store: VectorStore, namespace: uuid.UUID) -> None:
+        self._store, self._namespace = store, namespace
+
+    def points(self, documents: Shards, stored: Mapping[PointId, Stored] | None = None) -> Shards:
+        """Every point of these documents that is there, by what the first one says. stored: what is known of them, where all are."""
+        known = stored if stored is not None and all(head in stored for head in documents) else self._stored(documents)
+        counts = {head: known[head].chunks if head in known else 1 for head in documents}
+        return {point: documents[head] for head, count in counts.items() for point in (head, *(self.chunk(head, n) for n in range(1, count)))}
+
+    def chunk(self, document: PointId, number: int) -> PointId:
+        return keys.chunk_id(document, number, self._namespace)
+
+    def shorten(self, points: Documents) -> None:
+        """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says how many there are: so
+        that a task that is killed in between finds them again."""
+        first = points if points.heads is None else points.take(np.flatnonzero(points.are_first))
+        counts = np.ones(len(first), np.int64) if first.heads is None else first.ours["chunks"].to_numpy()
+        self._remove(first.shards, counts, None if first.versions is None else first.versions + 1)
+
+    def remove(self, documents: Documents) -> None:
+        """Remove all chunks of documents that are deleted; their own points are left."""
+        self._remove(documents.shards, np.ones(len(documents), np.int64), documents.versions)
+
+    def sweep(self, documents: Shards) -> None:
+        """Remove chunks that are older than their document: those that another writer, or a killed one, has put there meanwhile.
+
+        Every writer looks once its own points are applied. So of two that meet, the one that was applied last sees what both have left.
+        """
+        stored = {head: there for head, there in self._stored(documents).items() if there.version is not None}
+        ends = self._ends({head: documents[head] for head in stored}, stored)
+        chunks = {self.chunk(head, number): head for head, end in ends.items() for number in range(1, end)}
+        found = self._stored({chunk: documents[head] for chunk, head in chunks.items()})
+        ids, before = list[PointId](), list[int]()
+        for chunk, there in found.items():
+            newest = stored[chunks[chunk]].version or 0
+            if there.version is None or there.version < newest:
+                ids.append(chunk)
+                before.append(newest)
+        if ids:
+            heads = [chunks[chunk] for chunk in ids]
+            self._store.delete(Removal(ids, np.array(before, np.int64), list(dict.fromkeys(heads)), shard_keys(documents, heads)))
+
+    def _remove(self, heads: Shards, counts: npt.NDArray[np.int64], before: npt.NDArray[np.int64] | None) -> None:
+        """Remove what is there beyond the first `counts` chunks of each document; before: of each, only what has a lesser version."""
+        if not heads:
+            return
+        self._store.wait_for(set(heads))
+        ends = self._ends(heads, self._stored(heads))
+        ids, owners, places = list[PointId](), list[PointId](), list[int]()
+        for place, head in enumerate(heads):
+            mine = [self.chunk(head, number) for number in range(int(counts[place]), ends[head])]
+            ids += mine
+            owners += [head] * len(mine)
+            places += [place] * len(mine)
+        if ids:
+            self._store.delete(Removal(ids, None if before is None else before[places], list(heads), shard_keys(heads, owners)))
+
+    def _ends(self, heads: Shards, stored: Mapping[PointId, Stored]) -> dict[PointId, int]:
+        """The number after the last chunk of each document that is there. There may be more than its own point says: those that another writer has
+        put there in the meantime, or has left there when it was killed. Each of them says how many it believed in."""
+        ends = {head: stored[head].chunks if head in stored else 1 for head in heads}
+        asked = {self.chunk(head, end): head for head, end in ends.items()}
+        while asked and (there := self._stored({chunk: heads[head] for chunk, head in asked.items()})):
+            for chunk, found in there.items():
+                ends[asked[chunk]] = max(ends[asked[chunk]] + 1, found.chunks)
+            asked = {self.chunk(head, ends[head]): head for head in (asked[chunk] for chunk in there)}
+        return ends
+
+    def _stored(self, points: Shards) -> Mapping[PointId, Stored]:
+        return self._store.stored(list(points), shard_keys(points, points)) if points else {}

@@ -18,11 +18,13 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from spark_vector_sink import other_names
 from spark_vector_sink.errors import OptionError, shorten
+
+T = TypeVar("T")
 
 ID_NAMESPACE = uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7")
 """Default `id_namespace`: uuid5(NAMESPACE_DNS, "spark-vector-sink"). Changing it would change every derived id."""
@@ -67,15 +69,39 @@ class Check:
 
 
 class Mark(Enum):
-    """What else an option is, besides its value: each is refused where it says nothing."""
+    """Where an option counts, and for what. Whoever treats some options alike asks for a mark; names of options stand nowhere in lists."""
 
     ON_SERVER = "of a server alone: an embedded store has nothing like it"
     ENCODING = "of texts that are encoded: ready-made vectors have none"
     OWN_MODEL = "of a Sentence Transformers model: an encoder of the user's has its own ways"
+    DENSE = "of a dense vector: with model=none there is none"
+    CHUNKS = "of long_text=chunk alone"
     FILLED = "never an empty text"
+    IN_IDENTITY = "changes the model's vectors: a part of the identity that the model guard compares"
+    IN_FINGERPRINT = "decides the vector besides the text and the model's identity: a part of each document's fingerprint"
+    IN_METADATA = "says how texts became vectors: kept in the collection where it is given"
+    OF_TABLE = "of a table and its rows: re-embedding reads none"
+    OF_COLLECTION = "where re-embedding is not given it, it is as the collection has it"
+    OF_DOCUMENTS = "decides about a document as a whole: one job of all that merge may"
 
 
-ON_SERVER, ENCODING, OWN_MODEL, FILLED = Mark
+ON_SERVER, ENCODING, OWN_MODEL, DENSE, CHUNKS, FILLED, IN_IDENTITY, IN_FINGERPRINT, IN_METADATA, OF_TABLE, OF_COLLECTION, OF_DOCUMENTS = Mark
+
+
+@dataclass(frozen=True)
+class NotInOverwrite:
+    """A value that an overwrite cannot follow, and why."""
+
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class NotInStream:
+    """A value that a micro-batch cannot follow, as the rest of a sentence that begins with the option's name."""
+
+    value: Any
+    would: str
 
 
 def at_least(least: float) -> Check:
@@ -131,50 +157,50 @@ class SinkOptions:
     tls_ca_file: Annotated[str | None, Doc(WHERE, "PEM file of the authority that signed the server's certificate (`https` only)."), ON_SERVER, FILLED] = None
     timeout_seconds: Annotated[float, Doc(WHERE, "Longest wait for one request, or for the lock of an embedded store."), between(0.1, 86_400)] = 60.0
 
-    text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text, or a path into structs such as `after.body`; several are joined by `text_template`."), ENCODING, FILLED] = ("text",)
-    text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default, joined by line breaks."), ENCODING] = None
-    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key, or paths into structs; `content` uses the text itself as key."), FILLED] = ("id",)
-    id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5).")] = ID_NAMESPACE
-    tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and indexed as what keeps a tenant's points together."), FILLED] = None
-    version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive."), FILLED] = None
-    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does: `insert`, `update`, `delete`, or the words of Delta, Iceberg, Debezium, AWS DMS, Flink, MongoDB and others."), FILLED] = None
-    shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding."), ON_SERVER, FILLED] = None
-    payload_columns: Annotated[tuple[str, ...] | None, Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all; empty keeps none.")] = None
-    payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload.")] = ()
-    payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`.")] = field(default_factory=dict)
-    vector_column: Annotated[str | None, Doc(COLUMNS, "Column of ready-made vectors; nothing is encoded."), FILLED] = None
-    vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector.")] = ""
-    sparse_vector_name: Annotated[str, Doc(COLUMNS, "Name of the sparse vector in the collection, with `sparse_model`."), ENCODING, FILLED] = "sparse"
+    text_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column with the text, or a path into structs such as `after.body`; several are joined by `text_template`."), ENCODING, FILLED, OF_TABLE] = ("text",)
+    text_template: Annotated[str | None, Doc(COLUMNS, "How several text columns become one text, e.g. `{title}: {body}`; by default, joined by line breaks."), ENCODING, IN_METADATA] = None
+    id_column: Annotated[tuple[str, ...], Doc(COLUMNS, "Column or columns of the document's key, or paths into structs; `content` uses the text itself as key."), FILLED, OF_TABLE] = ("id",)
+    id_namespace: Annotated[uuid.UUID, Doc(COLUMNS, "Namespace of the UUIDs derived from keys (RFC 4122, version 5)."), IN_FINGERPRINT, OF_TABLE, OF_COLLECTION] = ID_NAMESPACE
+    tenant_column: Annotated[str | None, Doc(COLUMNS, "Column of the tenant: part of the key, and indexed as what keeps a tenant's points together."), FILLED, OF_TABLE] = None
+    version_column: Annotated[str | None, Doc(COLUMNS, "Column that orders the rows of one key (integer, date or timestamp): an older row never replaces a newer point, in whatever order, task or job they arrive."), FILLED, OF_TABLE, OF_DOCUMENTS] = None
+    op_column: Annotated[str | None, Doc(COLUMNS, "Column of a change feed that says what a row does: `insert`, `update`, `delete`, or the words of Delta, Iceberg, Debezium, AWS DMS, Flink, MongoDB and others."), FILLED, OF_TABLE, OF_DOCUMENTS] = None
+    shard_key_column: Annotated[str | None, Doc(COLUMNS, "Column of the shard key, in a collection with custom sharding."), ON_SERVER, FILLED, OF_TABLE] = None
+    payload_columns: Annotated[tuple[str, ...] | None, Doc(COLUMNS, "Columns to keep as payload, besides key and text; by default all; empty keeps none."), OF_TABLE] = None
+    payload_exclude: Annotated[tuple[str, ...], Doc(COLUMNS, "Columns to leave out of the payload."), OF_TABLE] = ()
+    payload_rename: Annotated[Mapping[str, str], Doc(COLUMNS, "Other names in the payload: `column:name, …`."), OF_TABLE] = field(default_factory=dict)
+    vector_column: Annotated[str | None, Doc(COLUMNS, "Column of ready-made vectors; nothing is encoded."), FILLED, OF_TABLE] = None
+    vector_name: Annotated[str, Doc(COLUMNS, "Name of the vector in the collection; empty is Qdrant's unnamed vector."), DENSE, IN_FINGERPRINT, OF_COLLECTION] = ""
+    sparse_vector_name: Annotated[str, Doc(COLUMNS, "Name of the sparse vector in the collection, with `sparse_model`."), ENCODING, FILLED, IN_FINGERPRINT, OF_COLLECTION] = "sparse"
 
     model: Annotated[str, Doc(MODEL, "Sentence Transformers model: a hub name, a folder with the same path on every executor, or the name of a folder that Spark ships (`--archives model.tar.gz#name`)."), ENCODING, OWN_MODEL, FILLED] = "sentence-transformers/all-MiniLM-L6-v2"
     sparse_model: Annotated[str | None, Doc(MODEL, "Sparse encoder (SPLADE and its kin) beside the dense model, so that both vectors come from one pass; alone with `model=none`."), ENCODING, OWN_MODEL, FILLED] = None
-    model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model."), ENCODING, OWN_MODEL] = None
+    model_revision: Annotated[str | None, Doc(MODEL, "Branch, tag or commit of a hub model."), ENCODING, OWN_MODEL, DENSE] = None
     encoder: Annotated[str | None, Doc(MODEL, "`package.module:factory` that returns an object with `dimension` and `encode(texts)`, instead of a Sentence Transformers model; a factory with a parameter `device` gets the task's."), ENCODING, FILLED] = None
     device: Annotated[str, Doc(MODEL, "Where the model runs; auto takes the GPU that Spark gave to the task, else the one that the fewest processes use, else Apple's, else the CPU."), DEVICE, ENCODING] = AUTO
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are always float32."), ENCODING, OWN_MODEL] = "auto"
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Doc(MODEL, "Arithmetic of the model; auto is bfloat16 where the device computes it natively, else float32; vectors are always float32."), ENCODING, OWN_MODEL, IN_FINGERPRINT] = "auto"
     token_budget: Annotated[int | Auto, Doc(MODEL, "Most tokens, padding included, in one forward pass; auto is 4,096 on a CPU, and what fits (at most 32,768) on a GPU; halved when memory runs out."), at_least(1), ENCODING, OWN_MODEL] = "auto"
     window_rows: Annotated[int, Doc(MODEL, "Rows read ahead and encoded together, sorted by length."), at_least(1)] = 4096
-    prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text."), ENCODING, OWN_MODEL] = None
-    prompt: Annotated[str | None, Doc(MODEL, "Text put before each text."), ENCODING, OWN_MODEL] = None
-    normalize: Annotated[bool | None, Doc(MODEL, "Whether vectors get length 1; by default as the model does."), OWN_MODEL] = None
-    truncate_dim: Annotated[int | None, Doc(MODEL, "Keep only the first n numbers of each vector (Matryoshka models), normalised again if the model normalises."), at_least(1), ENCODING, OWN_MODEL] = None
-    max_tokens: Annotated[int | None, Doc(MODEL, "Most tokens of a text that the model reads; by default the model's own limit."), at_least(1), ENCODING, OWN_MODEL] = None
+    prompt_name: Annotated[str | None, Doc(MODEL, "Name of one of the model's own prompts, put before each text."), ENCODING, OWN_MODEL, IN_METADATA] = None
+    prompt: Annotated[str | None, Doc(MODEL, "Text put before each text."), ENCODING, OWN_MODEL, IN_IDENTITY, IN_METADATA] = None
+    normalize: Annotated[bool | None, Doc(MODEL, "Whether vectors get length 1; by default as the model does."), OWN_MODEL, DENSE, IN_IDENTITY, IN_FINGERPRINT, IN_METADATA] = None
+    truncate_dim: Annotated[int | None, Doc(MODEL, "Keep only the first n numbers of each vector (Matryoshka models), normalised again if the model normalises."), at_least(1), ENCODING, OWN_MODEL, DENSE, IN_IDENTITY, IN_METADATA] = None
+    max_tokens: Annotated[int | None, Doc(MODEL, "Most tokens of a text that the model reads; by default the model's own limit."), at_least(1), ENCODING, OWN_MODEL, IN_IDENTITY, IN_METADATA] = None
     trust_remote_code: Annotated[bool, Doc(MODEL, "Whether code that comes with a model may run."), ENCODING, OWN_MODEL] = False
 
-    long_text: Annotated[Literal["truncate", "chunk", "reject", "fail"], Doc(LONG_TEXT, "What to do with a text longer than the model reads: cut and count it, write a point per chunk, put it at `rejects_path`, or end the job; a custom encoder must count tokens for it."), ENCODING] = "truncate"
-    chunk_tokens: Annotated[int | None, Doc(LONG_TEXT, "Most tokens of a chunk, special tokens and prompt included; by default as many as the model reads."), at_least(8), ENCODING] = None
-    chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end begin the next chunk."), at_least(0), ENCODING] = 32
-    store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload."), ENCODING] = True
+    long_text: Annotated[Literal["truncate", "chunk", "reject", "fail"], Doc(LONG_TEXT, "What to do with a text longer than the model reads: cut and count it, write a point per chunk, put it at `rejects_path`, or end the job; a custom encoder must count tokens for it."), ENCODING, IN_FINGERPRINT, IN_METADATA] = "truncate"
+    chunk_tokens: Annotated[int | None, Doc(LONG_TEXT, "Most tokens of a chunk, special tokens and prompt included; by default as many as the model reads."), at_least(8), ENCODING, CHUNKS, IN_FINGERPRINT, IN_METADATA, OF_TABLE] = None
+    chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end begin the next chunk."), at_least(0), ENCODING, CHUNKS, IN_FINGERPRINT, IN_METADATA, OF_TABLE] = 32
+    store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload."), ENCODING, OF_TABLE] = True
 
-    create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created.")] = True
-    versioned: Annotated[bool, Doc(COLLECTION, "Whether the sink creates a collection as `name__v1` behind the alias `name`, so that a later overwrite switches without a gap."), ON_SERVER] = True
-    distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared.")] = "cosine"
+    create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created."), OF_TABLE, NotInOverwrite(False, "it fills a collection of its own")] = True
+    versioned: Annotated[bool, Doc(COLLECTION, "Whether the sink creates a collection as `name__v1` behind the alias `name`, so that a later overwrite switches without a gap."), ON_SERVER, OF_TABLE, NotInOverwrite(False, "the new version needs the alias")] = True
+    distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared."), DENSE, IN_FINGERPRINT, OF_COLLECTION] = "cosine"
     collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata belong to the sink."), ON_SERVER] = field(default_factory=dict)
-    payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, created before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo).")] = field(default_factory=dict)
-    dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, if the collection does not exist yet."), between(1, 65_536)] = None
+    payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, created before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo)."), OF_TABLE] = field(default_factory=dict)
+    dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, if the collection does not exist yet."), between(1, 65_536), OF_TABLE] = None
     keep_versions: Annotated[int, Doc(COLLECTION, "How many earlier versions of the collection an overwrite keeps, for `rollback()`."), between(0, 100)] = 1
     replace_collection: Annotated[bool, Doc(COLLECTION, "Whether an overwrite may replace a plain collection, one without an alias; it is then missing for a moment."), ON_SERVER] = False
-    adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a collection with points that this sink has not written.")] = False
+    adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a collection with points that this sink has not written."), OF_TABLE, NotInOverwrite(True, "what is there is replaced as a whole")] = False
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1), ON_SERVER] = 512
     batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024), ON_SERVER] = 4 * 1024 * 1024
@@ -183,12 +209,12 @@ class SinkOptions:
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering."), ON_SERVER] = "weak"
     wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job waits at its end until the server has indexed everything (status green), so that searches run at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
 
-    unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document already there with the same text, model and payload is not written, and one with only a new payload is not encoded.")] = "encode"
-    existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: an existing point keeps its other payload keys and named vectors, so that several jobs can own parts of it.")] = "replace"
-    delete_missing: Annotated[bool, Doc(BEHAVIOUR, "Whether documents of this `source` that the table no longer has are deleted at the end of the job.")] = False
-    source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that the documents come from, kept in each point for `delete_missing`."), FILLED] = None
-    max_delete_share: Annotated[float, Doc(BEHAVIOUR, "Greatest share of the source's documents that `delete_missing` may delete; if there are more, it deletes none, and the job says so."), between(0, 1)] = 0.1
-    tombstone_days: Annotated[float, Doc(BEHAVIOUR, "How long a deletion under a `version_column` is remembered, so that a late row cannot bring the document back."), between(0, 36_500)] = 30.0
+    unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document already there with the same text, model and payload is not written, and one with only a new payload is not encoded."), OF_TABLE, NotInOverwrite("skip", "every document is written into a fresh collection")] = "encode"
+    existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: an existing point keeps its other payload keys and named vectors, so that several jobs can own parts of it."), OF_TABLE, NotInOverwrite("merge", "a fresh collection has no points to merge with")] = "replace"
+    delete_missing: Annotated[bool, Doc(BEHAVIOUR, "Whether documents of this `source` that the table no longer has are deleted at the end of the job."), OF_TABLE, OF_DOCUMENTS, NotInOverwrite(True, "a fresh collection has only what the table has"), NotInStream(True, "would delete all documents that are not in the micro-batch; leave it out in a stream: deletes come as rows, by option 'op_column', or from a job now and then that writes the whole table")] = False
+    source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that the documents come from, kept in each point for `delete_missing`."), FILLED, OF_TABLE, OF_DOCUMENTS] = None
+    max_delete_share: Annotated[float, Doc(BEHAVIOUR, "Greatest share of the source's documents that `delete_missing` may delete; if there are more, it deletes none, and the job says so."), between(0, 1), OF_TABLE] = 0.1
+    tombstone_days: Annotated[float, Doc(BEHAVIOUR, "How long a deletion under a `version_column` is remembered, so that a late row cannot bring the document back."), between(0, 36_500), OF_TABLE] = 30.0
     rejects_path: Annotated[str | None, Doc(BEHAVIOUR, "Parquet dataset for rows that cannot become points, each with the reason, while the others are written (without it, such a row ends the job); on any filesystem Arrow knows, to be read by Spark and written again."), FILLED] = None
     max_rejects: Annotated[str | None, Doc(BEHAVIOUR, "Most rows that may be rejected, as a count or as a share of the rows read; with more, the job fails."), COUNT_OR_SHARE] = None
     retry_max_seconds: Annotated[float, Doc(BEHAVIOUR, "How long a request is retried before the task fails."), between(0, 604_800), ON_SERVER] = 600.0
@@ -289,6 +315,8 @@ class Option:
     doc: Doc
     checks: tuple[Check, ...]
     marks: tuple[Mark, ...]
+    not_in_overwrite: tuple[NotInOverwrite, ...]
+    not_in_stream: tuple[NotInStream, ...]
 
     def parse(self, text: str, columns: Collection[str] = ()) -> Any:
         """The value that `text` stands for; columns: as for `SinkOptions.parse`. Raises ValueError with a whole sentence."""
@@ -328,9 +356,9 @@ def option_table() -> dict[str, Option]:
         if f.name == "given":
             continue
         declared, doc, *more = typing.get_args(hints[f.name])
-        checks = tuple(one for one in more if isinstance(one, Check))
-        marks = tuple(one for one in more if isinstance(one, Mark))
-        table[f.name] = Option(f.name, declared, _default(f), doc, checks, marks)
+        table[f.name] = Option(
+            f.name, declared, _default(f), doc, _of(Check, more), _of(Mark, more), _of(NotInOverwrite, more), _of(NotInStream, more)
+        )
     return table
 
 
@@ -344,6 +372,10 @@ def to_markdown() -> str:
         default = f"`{option.default_text}`" if option.default_text else ""
         lines.append(f"| `{option.name}` | {option.words} | {default} | {option.doc.help} |")
     return "\n".join(lines).strip() + "\n"
+
+
+def _of(kind: type[T], declared: Iterable[Any]) -> tuple[T, ...]:
+    return tuple(one for one in declared if isinstance(one, kind))
 
 
 def _default(f: Field[Any]) -> Any:
@@ -454,7 +486,8 @@ def _type_words(declared: Any) -> str:
     return {bool: "true or false", int: "an integer", float: "a number", str: "a text", Secret: "a text", uuid.UUID: "a UUID"}[declared]
 
 
-def _marked(mark: Mark) -> list[str]:
+def marked(mark: Mark) -> list[str]:
+    """The names of the options with this mark, in the order of their declaration."""
     return [option.name for option in option_table().values() if mark in option.marks]
 
 
@@ -466,11 +499,11 @@ def _problems_together(options: SinkOptions) -> list[str]:
         problems.extend(f"option '{name}' has no effect {reason}; leave it out" for name in names if name in options.given)
 
     if options.is_embedded:
-        without_effect(_marked(ON_SERVER), "on an embedded store (no 'url')")
+        without_effect(marked(ON_SERVER), "on an embedded store (no 'url')")
     if options.vector_column is not None:
-        without_effect(_marked(ENCODING), "together with 'vector_column'")
+        without_effect(marked(ENCODING), "together with 'vector_column'")
     elif options.encoder is not None:
-        without_effect(_marked(OWN_MODEL), "together with 'encoder'")
+        without_effect(marked(OWN_MODEL), "together with 'encoder'")
         if options.long_text == "chunk":
             problems.append("option 'long_text' = 'chunk' needs the tokenizer of a Sentence Transformers model, and 'encoder' shows none")
     if options.sparse_model is None:
@@ -480,11 +513,11 @@ def _problems_together(options: SinkOptions) -> list[str]:
     elif options.sparse_vector_name == options.vector_name and options.model != NO_MODEL:
         problems.append(f"options 'vector_name' and 'sparse_vector_name' are both {options.vector_name!r}; give the sparse vector another name")
     if options.model == NO_MODEL:
-        without_effect(("model_revision", "vector_name", "distance", "normalize", "truncate_dim"), "with model=none")
+        without_effect(marked(DENSE), "with model=none")
         if options.long_text == "chunk":
             problems.append("option 'long_text' = 'chunk' needs a dense model, whose tokens it counts")
     if options.long_text != "chunk":
-        without_effect(("chunk_tokens", "chunk_overlap_tokens"), "without long_text=chunk")
+        without_effect(marked(CHUNKS), "without long_text=chunk")
     elif options.chunk_tokens is not None and options.chunk_overlap_tokens >= options.chunk_tokens:
         problems.append(f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = {options.chunk_tokens}")
     if options.existing == "merge" and options.long_text == "chunk":
@@ -536,7 +569,7 @@ def _problems_together(options: SinkOptions) -> list[str]:
         without_effect(("dimension",), "without 'vector_column': the model tells it")
     if options.encoder is not None and not re.fullmatch(r"[\w.]+:[\w.]+", options.encoder):
         problems.append(f"option 'encoder' must be package.module:factory, got {options.encoder!r}")
-    problems.extend(f"option '{name}' must not be empty" for name in _marked(FILLED) if getattr(options, name) in ("", ()))
+    problems.extend(f"option '{name}' must not be empty" for name in marked(FILLED) if getattr(options, name) in ("", ()))
     return problems
 
 

@@ -9,21 +9,13 @@ import pyarrow as pa
 
 from spark_vector_sink.driver import model_spec
 from spark_vector_sink.encode.encoder import EncoderSpec
-from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.options import CHUNKS, IN_METADATA, OF_DOCUMENTS, SinkOptions, marked
 from spark_vector_sink.payload_types import INDEX_TYPES, RESERVED, TENANT_INDEXES
 from spark_vector_sink.rows import payload, payload_indexes
 from spark_vector_sink.rows.column_roles import Part
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.payload_indexes import PATH, in_qdrants_words
 from spark_vector_sink.store.collection import CollectionSpec, Target
-
-_SETTINGS = (
-    "text_template", "prompt", "prompt_name", "normalize", "truncate_dim", "max_tokens", "long_text", "chunk_tokens", "chunk_overlap_tokens",
-)  # fmt: skip
-"""Options that say how texts became vectors, kept in the collection where they are given."""
-
-_OWNING = ("version_column", "op_column", "delete_missing", "source")
-"""Options that decide about a document as a whole, whoever has put what into its points."""
 
 
 def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
@@ -36,8 +28,8 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
         "source": model_spec.source(options, encoder) if encoder else None,
         "settings": {
             name: value
-            for name in _SETTINGS
-            if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or not name.startswith("chunk_"))
+            for name in marked(IN_METADATA)
+            if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or name not in marked(CHUNKS))
         },
         "vector_name": options.vector_name,
         "sparse_vector_name": options.sparse_vector_name if has_sparse else None,
@@ -61,7 +53,7 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
         sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options), sharded=options.shard_key_column is not None,
         # without need it would make conditional upserts half as fast
         strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
-        merge=options.existing == "merge", owning=tuple(name for name in _OWNING if getattr(options, name)),
+        merge=options.existing == "merge", owning=tuple(name for name in marked(OF_DOCUMENTS) if getattr(options, name)),
         fractions="a model" if encoder is not None and encoder.factory is None else "normalize=true" if options.normalize else "",
     )  # fmt: skip
 

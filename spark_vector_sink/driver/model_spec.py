@@ -10,7 +10,7 @@ from typing import Any
 from spark_vector_sink.encode import loader, model_files
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, EncodingError, OptionError
-from spark_vector_sink.options import NO_MODEL, SinkOptions
+from spark_vector_sink.options import IN_IDENTITY, NO_MODEL, SinkOptions, marked
 
 
 def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec, int | None]:
@@ -32,7 +32,7 @@ def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec
             f"option 'model' = {options.model!r} is a sparse encoder; give it as option 'sparse_model', with model=none if it is the only one"
         )
     prompt = files.prompts[options.prompt_name] if options.prompt_name is not None else options.prompt
-    changes = {"prompt": prompt, "normalize": options.normalize, "truncate_dim": options.truncate_dim, "max_tokens": options.max_tokens}
+    changes = {name: getattr(replace(options, prompt=prompt), name) for name in marked(IN_IDENTITY)}
     identity = " ".join([files.name, *(f"{name}={value!r}" for name, value in changes.items() if value is not None)])
     chosen = EncoderSpec(
         identity=identity, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,

@@ -18,19 +18,9 @@ from spark_vector_sink import files, rejects
 from spark_vector_sink.driver import collection_spec, model_spec
 from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
 from spark_vector_sink.job import APPEND, OVERWRITE, Plan
-from spark_vector_sink.options import SinkOptions, place_problems
+from spark_vector_sink.options import SinkOptions, option_table, place_problems
 from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.store import registry
-
-_OVERWRITE_IGNORES = (
-    ("unchanged", "skip", "every document is written into a fresh collection"),
-    ("existing", "merge", "a fresh collection has no points to merge with"),
-    ("delete_missing", True, "a fresh collection has only what the table has"),
-    ("adopt_collection", True, "what is there is replaced as a whole"),
-    ("versioned", False, "the new version needs the alias"),
-    ("create_collection", False, "it fills a collection of its own"),
-)
-"""Of options, the values that an overwrite cannot follow, and why."""
 
 
 def plan(options: Mapping[str, Any], schema: pa.Schema, mode: str = APPEND) -> Plan:
@@ -111,9 +101,11 @@ def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
         yield f"mode must be 'append' or 'overwrite', got {mode!r}"
     if mode != OVERWRITE:
         return
-    for name, value, why in _OVERWRITE_IGNORES:
-        if getattr(options, name) == value:
-            yield f"option '{name}' = '{str(value).lower()}' has no effect with mode('overwrite'): {why}; leave it out, or use mode('append')"
+    for option in option_table().values():
+        for refused in option.not_in_overwrite:
+            if getattr(options, option.name) == refused.value:
+                shown = str(refused.value).lower()
+                yield f"option '{option.name}' = '{shown}' has no effect with mode('overwrite'): {refused.why}; leave it out, or use mode('append')"
     if options.op_column is not None:
         yield "option 'op_column' and mode('overwrite') exclude each other: a change feed is no full table; use mode('append')"
 

@@ -18,7 +18,7 @@ from spark_vector_sink.driver import collection_spec, committer, model_spec
 from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError, EncodingError, MissingPackageError, OptionError
 from spark_vector_sink.job import Plan
-from spark_vector_sink.options import COLUMNS, SinkOptions, option_table
+from spark_vector_sink.options import OF_COLLECTION, OF_TABLE, SinkOptions, marked
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.store import registry
@@ -30,19 +30,6 @@ PAGE_POINTS = 4096
 
 Write = Callable[[Plan, Sequence[Page]], Sequence[PartitionReport]]
 """Writes all pages; a report for each partition"""
-
-
-_KEPT = ("vector_name", "sparse_vector_name", "distance", "id_namespace")
-"""Options that are as the collection has them, where they are not given."""
-
-_WITHOUT_EFFECT = frozenset(
-    (
-        "chunk_tokens", "chunk_overlap_tokens", "store_text", "payload_indexes", "dimension", "adopt_collection", "versioned", "create_collection",
-        "unchanged", "existing", "delete_missing", "source", "max_delete_share", "tombstone_days",
-    )
-)  # fmt: skip
-_OF_TEXTS = frozenset(("text_template", "vector_name", "sparse_vector_name"))
-"""Options of columns that say something here, too."""
 
 
 def run(checked: Plan, write: Write) -> WriteReport:
@@ -97,10 +84,8 @@ def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
 def _without_effect(options: SinkOptions) -> Iterator[str]:
     if not options.given & {"model", "sparse_model", "encoder"}:
         yield "reembed() needs the new model: give it as 'model', 'sparse_model' or 'encoder'"
-    table = option_table()
-    for name in sorted(options.given):
-        if name in _WITHOUT_EFFECT or (table[name].doc.group == COLUMNS and name not in _OF_TEXTS):
-            yield f"option '{name}' has no effect in reembed(), which reads no table and leaves ids and payloads as they are; leave it out"
+    for name in sorted(options.given & set(marked(OF_TABLE))):
+        yield f"option '{name}' has no effect in reembed(), which reads no table and leaves ids and payloads as they are; leave it out"
     if options.long_text == "chunk":
         yield "option 'long_text' = 'chunk' has no effect in reembed(), where chunks stay as they are; to cut texts anew, write the table with mode('overwrite')"
 
@@ -128,7 +113,7 @@ def _alone(name: str, remembered: Mapping[str, Any]) -> None:
 
 def _as_it_was(options: SinkOptions, remembered: Mapping[str, Any], text: str) -> SinkOptions:
     """The options, with what is not given as the collection has it."""
-    kept = {name: remembered[name] for name in _KEPT if remembered.get(name) is not None and name not in options.given}
+    kept = {name: remembered[name] for name in marked(OF_COLLECTION) if remembered.get(name) is not None and name not in options.given}
     if "id_namespace" in kept:
         kept["id_namespace"] = uuid.UUID(kept["id_namespace"])
     template = options.text_template or (remembered.get("settings") or {}).get("text_template")

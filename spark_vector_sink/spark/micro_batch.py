@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from spark_vector_sink.errors import OptionError
-from spark_vector_sink.options import SinkOptions
+from spark_vector_sink.options import SinkOptions, option_table
 from spark_vector_sink.report import say
 
 SPARK_KNOWS = "not all of its tasks ended well, and Spark's error says why"
@@ -29,8 +29,7 @@ def numbered(path: str, batch: int) -> str:
 
 def must_fit_a_stream(options: SinkOptions) -> None:
     """Raise OptionError where an option means the whole table, which no micro-batch is."""
-    if options.delete_missing:
-        raise OptionError(
-            "option 'delete_missing' would delete all documents that are not in the micro-batch; leave it out in a stream: deletes come as rows, by option "
-            "'op_column', or from a job now and then that writes the whole table"
-        )
+    for option in option_table().values():
+        for refused in option.not_in_stream:
+            if getattr(options, option.name) == refused.value:
+                raise OptionError(f"option '{option.name}' {refused.would}")

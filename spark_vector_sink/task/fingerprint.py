@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from spark_vector_sink import payload_types
 from spark_vector_sink.job import Plan
+from spark_vector_sink.options import IN_FINGERPRINT, marked
 from spark_vector_sink.rows import vectors
 from spark_vector_sink.rows.documents import Documents
 
@@ -82,18 +83,7 @@ def _vector_bytes(column: pa.Array) -> Iterable[bytes]:
 def what_decides(plan: Plan) -> tuple[object, object]:
     """Whatever decides the vector besides the text, and the payload besides its values."""
     options = plan.options
-    names = (
-        "vector_name",
-        "sparse_vector_name",
-        "distance",
-        "dtype",
-        "normalize",
-        "long_text",
-        "chunk_tokens",
-        "chunk_overlap_tokens",
-        "id_namespace",
-    )
-    vector = {name: str(getattr(options, name)) for name in names} | {"model": plan.encoder.full_identity if plan.encoder else None}
+    vector = {name: str(getattr(options, name)) for name in marked(IN_FINGERPRINT)} | {"model": plan.encoder.full_identity if plan.encoder else None}
     if options.long_text == "chunk":  # a chunk's payload is changed name by name, so the names must stay
         vector["payload"] = str(plan.columns.payload)
     return vector, {"source": options.source}

@@ -6,6 +6,7 @@ import gc
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,9 +50,24 @@ def _java_version() -> str:
     return next((line.split("=", 1)[1].strip('"') for line in lines if line.startswith("JAVA_VERSION=")), "of unknown version")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spark's tests first: a single one may take minutes, and where several processes share the tests the last to begin should be a short one."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Spark's tests first: a single one may take minutes, and where several processes share the tests the last to begin should be a short one.
+
+    Where a real Qdrant is at hand, a test that asks it is not run on the fake one too: that both answer alike is what `test_servers_agree` is for.
+    `-k fake` runs those.
+    """
     items.sort(key=lambda item: item.get_closest_marker("spark") is None)
+    if os.environ.get("QDRANT_URL") or find_binary():
+        known = {item.nodeid for item in items}
+        said_by_the_real_one = [item for item in items if "servers_agree" not in item.nodeid and _twin(item.nodeid) in known - {item.nodeid}]
+        config.hook.pytest_deselected(items=said_by_the_real_one)
+        items[:] = [item for item in items if item not in said_by_the_real_one]
+
+
+def _twin(test: str) -> str:
+    """The same test on the real server."""
+    return re.sub(r"(?<=[\[-])fake(?=[\]-])", "real", test)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ DOCUMENT_PROMPT = "read the document "
 @pytest.fixture(scope="session")
 def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`model_of(kind)` is the folder of that model, built when it is first asked for."""
+    import sentence_transformers  # noqa: F401  # here, so that its half a million objects are there when `_frozen` of a module comes
+
     folder = tmp_path_factory.mktemp("kinds")
 
     def of(kind: str) -> Path:

@@ -11,37 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spark_vector_sink.encode import model_files
-from spark_vector_sink.encode.model_files import ModelFiles
+from spark_vector_sink.encode import model_settings
+from spark_vector_sink.encode.model_settings import ModelSettings
 from tests import models
 
 ROOT = Path(__file__).parents[2]
 ALL_KINDS = [*models.KINDS, *models.SPARSE_KINDS]
-WITHOUT_LIMIT = {"static"}
-"""Kinds that read texts of any length."""
-
 LONG = "dog " * 2000
 
 Folder = Callable[[str], Path]
 
 
-@pytest.fixture(params=ALL_KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def files(model_of: Folder, kind: str) -> ModelFiles:
-    return model_files.read(str(model_of(kind)), None)
-
-
-@pytest.fixture
-def model(model_of: Folder, kind: str) -> Any:
+def _loaded(folder: Path, kind: str) -> Any:
     """The model as its own library loads it."""
     from sentence_transformers import SentenceTransformer, SparseEncoder
 
-    return (SparseEncoder if kind in models.SPARSE_KINDS else SentenceTransformer)(str(model_of(kind)), device="cpu")
+    return (SparseEncoder if kind in models.SPARSE_KINDS else SentenceTransformer)(str(folder), device="cpu")
 
 
 def _route(model: Any) -> Any:
@@ -49,49 +34,36 @@ def _route(model: Any) -> Any:
     return model[0].sub_modules["document"] if type(model[0]).__name__ == "Router" else model
 
 
-def test_the_dimension_is_that_of_the_vectors(files: ModelFiles, model: Any) -> None:
-    """And what the library says it is; a sparse model knows it only after the first text."""
-    vector = model.encode_document(["dog"], show_progress_bar=False)[0]
-    assert files.dimension == vector.shape[0] == model.get_embedding_dimension()
-
-
-def test_the_limit_is_what_reaches_the_model(files: ModelFiles, model: Any, kind: str) -> None:
-    """Of a text that is longer than any limit, just so many tokens are read; None is no limit."""
+def _read(model: Any) -> int | None:
+    """Tokens that reach the model of a text that is longer than any limit; None where all do."""
     features = model.preprocess([LONG], task="document")
     read = int(features["attention_mask"].sum()) if "attention_mask" in features else len(features["input_ids"])
-    assert (files.max_tokens is None) == (kind in WITHOUT_LIMIT)
-    assert read == (files.max_tokens or 2000)
+    return read if read < 2000 else None
 
 
-def test_the_limit_is_what_the_library_says(files: ModelFiles, model: Any) -> None:
-    """Where it says one, and has none for documents alone."""
-    first = _route(model)[0]
-    said = getattr(first, "document_length", None) or first.max_seq_length
-    assert files.max_tokens == said or said == float("inf")
-
-
-def test_normalised_vectors_have_length_one(files: ModelFiles, model: Any, kind: str) -> None:
-    """And the others do not, so whoever reads the files knows whether they do."""
-    assert files.normalizes == (type(_route(model)[-1]).__name__ == "Normalize")
-    if kind not in models.SPARSE_KINDS:
-        vectors = model.encode_document(["dog", "a vector database stores points"], show_progress_bar=False, convert_to_numpy=True)
-        assert bool(np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)) == files.normalizes
-
-
-def test_the_pooling_is_the_models(files: ModelFiles, model: Any) -> None:
-    """As its module says; none where there is none."""
+def _pooling(model: Any) -> str | None:
+    """How the module says that it makes one vector; None where there is none."""
     told = [module.pooling_mode for module in _route(model) if type(module).__name__ == "Pooling"]
-    assert files.pooling == next((mode if isinstance(mode, str) else "+".join(mode) for mode in told), None)
+    return next((mode if isinstance(mode, str) else "+".join(mode) for mode in told), None)
 
 
-def test_a_sparse_model_is_known_as_one(files: ModelFiles, kind: str) -> None:
-    """Before anything is loaded by the wrong class."""
-    assert files.sparse == (kind in models.SPARSE_KINDS)
-
-
-def test_prompts_are_the_models(files: ModelFiles, model: Any) -> None:
-    """The library adds empty ones for what the file leaves out."""
-    assert {name: text for name, text in files.prompts.items() if text} == {name: text for name, text in model.prompts.items() if text}
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_the_files_tell_what_the_loaded_model_is(model_of: Folder, kind: str) -> None:
+    """Each fact, before anything is loaded: the length of its vectors, what it reads, whether they have length 1, how they are pooled, whether it
+    is of the other class, and its prompts (the library adds empty ones for what the file leaves out)."""
+    told, model = model_settings.read(model_of(kind)), _loaded(model_of(kind), kind)
+    vectors = model.encode_document(["dog", "a vector database stores points"], show_progress_bar=False, convert_to_tensor=True)
+    assert ModelSettings(**{**vars(told), "prompts": {name: text for name, text in told.prompts.items() if text}}) == ModelSettings(
+        dimension=vectors.shape[1],
+        max_tokens=_read(model),
+        normalizes=type(_route(model)[-1]).__name__ == "Normalize",
+        pooling=_pooling(model),
+        sparse=kind in models.SPARSE_KINDS,
+        prompts={name: text for name, text in model.prompts.items() if text},
+    )
+    assert told.dimension == model.get_embedding_dimension()  # of a sparse model it knows it only after the first text
+    if not told.sparse:
+        assert bool(np.allclose(np.linalg.norm(vectors.numpy(), axis=1), 1, atol=1e-6)) == told.normalizes
 
 
 def test_nothing_is_imported_for_it(model_of: Folder) -> None:

@@ -250,26 +250,26 @@ def test_a_sparse_model_is_told_by_its_type_or_its_modules(tmp_path: Path, files
 
 
 @pytest.mark.parametrize(
-    ("parameters", "way", "dimension"),
+    ("module", "parameters", "way", "dimension"),
     [
-        ({}, "document", 8),
-        ({"default_route": "query", "route_mappings": {}}, "document", 8),
-        ({"route_mappings": {"('document', 'text')": "long", "(None, None)": "query"}}, "long", 8),
-        ({"route_mappings": {"(None, 'text')": "long"}}, "long", 8),
-        ({}, "passage", None),
+        ("Router", {}, "document", 8),
+        ("Asym", {}, "document", 8),
+        ("Router", {"default_route": "query", "route_mappings": {}}, "document", 8),
+        ("Router", {"route_mappings": {"('document', 'text')": "long", "(None, None)": "query"}}, "long", 8),
+        ("Router", {"route_mappings": {"(None, 'text')": "long"}}, "long", 8),
+        ("Router", {}, "passage", None),
     ],
 )
-@pytest.mark.parametrize("name", ["router_config.json", "config.json"])
-def test_a_router_is_followed_to_its_documents(tmp_path: Path, name: str, parameters: JSON, way: str, dimension: int | None) -> None:
-    """As the library follows it; without a way for documents nothing is told."""
+def test_a_router_is_followed_to_its_documents(tmp_path: Path, module: str, parameters: JSON, way: str, dimension: int | None) -> None:
+    """As the library follows it, by its old name too, under which its file had another; without a way for documents nothing is told."""
     router = {
         "types": {"a": f"{LIBRARY}.StaticEmbedding", "b": f"{LIBRARY}.StaticEmbedding", "c": f"{LIBRARY}.Normalize"},
         "structure": {"query": ["a"], way: ["b", "c"]},
         "parameters": parameters,
     }
     files = {
-        "modules.json": [{"path": "0_Router", "type": f"{LIBRARY}.{'Router' if name == 'router_config.json' else 'Asym'}"}],
-        f"0_Router/{name}": router,
+        "modules.json": [{"path": "0_Router", "type": f"{LIBRARY}.{module}"}],
+        f"0_Router/{'config.json' if module == 'Asym' else 'router_config.json'}": router,
         "0_Router/a/model.safetensors": safetensors({"embedding.weight": {"shape": [10, 4]}}),
         "0_Router/b/model.safetensors": safetensors({"embedding.weight": {"shape": [10, 8]}}),
     }

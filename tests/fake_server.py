@@ -25,9 +25,10 @@ import json
 import subprocess
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -150,6 +151,10 @@ class FakeServer:
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
         self._control("Faults", json.dumps([asdict(fault) for fault in faults]).encode())
+
+    def wait_for(self, *, calls: Mapping[str, int] = MappingProxyType({}), faults: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Return when so many calls of each method have arrived, and so many faults of each kind were played."""
+        self._control("WaitFor", json.dumps({"calls": dict(calls), "faults": dict(faults)}).encode())
 
     def let_one_go(self, of: int) -> None:
         """When so many calls are held by the fault `held`: one of them comes to its end."""

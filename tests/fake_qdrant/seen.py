@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
@@ -93,6 +93,11 @@ class Recorder:
         with self._lock:
             return self._lock.wait_for(lambda: self._on_their_way == 0, seconds)
 
+    def wait_for(self, calls: Mapping[str, int], faults: Mapping[str, int], seconds: float) -> bool:
+        """Return when so many calls of each method have arrived, and so many faults of each kind were played. False where that takes longer."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._calls >= Counter(calls) and self._faults >= Counter(faults), seconds)
+
     def to_json(self) -> bytes:
         with self._lock:
             stats = Stats(dict(self._calls), dict(self._faults), self._requests, self._most)
@@ -101,6 +106,7 @@ class Recorder:
     def played(self, fault: Fault) -> None:
         with self._lock:
             self._faults[fault.kind] += 1
+            self._lock.notify_all()
 
     @contextmanager
     def call(self, method: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:
@@ -115,6 +121,7 @@ class Recorder:
                 self._running += 1
                 self._most = max(self._most, self._running)
             self._on_their_way += 1
+            self._lock.notify_all()
         try:
             yield
         finally:

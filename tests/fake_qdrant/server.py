@@ -107,6 +107,11 @@ def serve(port: int = 0, api_key: str | None = None, faults: Iterable[Fault] = (
         recorder.reset()
         return b""
 
+    def wait_for(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if not recorder.wait_for(**json.loads(request), seconds=HANGS_AFTER_SECONDS - 10):
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"there were not so many: {request.decode()}")
+        return b""
+
     def let_one_go(request: bytes, context: grpc.ServicerContext) -> bytes:
         if not TURNSTILE.let_one_go(int(request), HANGS_AFTER_SECONDS - 10):
             context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"there are not {int(request)} calls to be held")
@@ -121,6 +126,7 @@ def serve(port: int = 0, api_key: str | None = None, faults: Iterable[Fault] = (
     methods = {
         "Optimise": optimise,
         "Empty": empty,
+        "WaitFor": wait_for,
         "LetOneGo": let_one_go,
         "Faults": add_faults,
         "ClearFaults": clear_faults,

@@ -182,6 +182,21 @@ def test_concurrent_upserts_are_counted(server: FakeServer) -> None:
     assert stats.upserts[-1].start >= max(seen.start + seen.seconds for seen in stats.upserts[:3]) - 0.02
 
 
+def test_what_is_to_come_is_waited_for(server: FakeServer) -> None:
+    """Until so many calls have arrived, though one is still on its way, and so many faults were played; what has been is not waited for."""
+    server.fault("Points/Upsert", "held")
+    server.fault("Points/Upsert", "unavailable")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(upsert, server, 1)
+        server.wait_for(calls={"Points/Upsert": 1})
+        assert server.stats().of("Points/Upsert")[0].outcome == "running"
+        server.let_one_go(of=1)
+        call.result()
+        pool.submit(upsert, server, 2)
+        server.wait_for(faults={"unavailable": 1})
+    server.wait_for(calls={"Points/Upsert": 2}, faults={"held": 1, "unavailable": 1})
+
+
 def test_an_emptied_server_is_as_good_as_new(server: FakeServer) -> None:
     """When the calls that are on their way have ended, collections, faults and counts are gone."""
     upsert(server, 1)
@@ -189,8 +204,7 @@ def test_an_emptied_server_is_as_good_as_new(server: FakeServer) -> None:
     server.fault("Collections/List", "unavailable", times=None)
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(upsert, server, 2)
-        while server.stats().calls["Points/Upsert"] < 2:
-            time.sleep(0.01)
+        server.wait_for(calls={"Points/Upsert": 2})
         server.empty()
         assert call.result().result.status == q.UpdateStatus.Completed
     assert server.stats() == Stats()
@@ -347,8 +361,7 @@ def test_a_server_can_die_and_come_back() -> None:
         port = server.grpc_port
         with closing(grpc.insecure_channel(f"{server.host}:{port}")) as channel:
             waiting = q.CollectionsStub(channel).List.future(q.ListCollectionsRequest(), timeout=HANGS_AFTER_SECONDS)
-            while not server.stats().calls.get("Collections/List"):
-                time.sleep(0.01)
+            server.wait_for(calls={"Collections/List": 1})
             server.stop()
             assert waiting.exception().code() == UNAVAILABLE
             server.start()

@@ -262,10 +262,7 @@ def waiting_for_the_store(server: FakeServer) -> Plan:
 
 def refused_upserts(server: FakeServer) -> None:
     """Return when the store has been tried."""
-    end = time.monotonic() + HANGS_AFTER_SECONDS
-    while not server.stats().faults.get("unavailable"):
-        assert time.monotonic() < end
-        threading.Event().wait(0.02)
+    server.wait_for(faults={"unavailable": 1})
 
 
 def test_an_error_of_the_source_ends_the_retries(fake_server: FakeServer) -> None:

@@ -32,7 +32,7 @@ def test_the_same_points_are_right() -> None:
     assert compare(contents("new"), contents("new"), contents("old")).is_clean
 
 
-def test_a_lost_point_is_found() -> None:
+def test_a_document_without_a_point_is_lost() -> None:
     """A document without a point is lost."""
     stored = contents("new")
     del stored[3]
@@ -40,7 +40,7 @@ def test_a_lost_point_is_found() -> None:
     assert (verdict.lost, verdict.extra, verdict.stale, verdict.wrong) == ([3], [], [], [])
 
 
-def test_an_extra_point_is_found() -> None:
+def test_a_point_that_no_document_has_is_extra() -> None:
     """A point that no document has is extra: what a second attempt with ids of its own would leave."""
     verdict = compare(contents("new") | {"b0c7": contents("new")[0]}, contents("new"))
     assert (verdict.lost, verdict.extra, verdict.stale, verdict.wrong) == ([], ["b0c7"], [], [])

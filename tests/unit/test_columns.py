@@ -69,7 +69,7 @@ def test_many_columns_are_not_all_listed() -> None:
     assert problem(schema, tenant_column="zzzzzzzz").endswith("there are: id, text, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, … (22 in all)")
 
 
-def test_two_columns_of_one_name_are_refused() -> None:
+def test_a_payload_column_that_is_there_twice_is_refused() -> None:
     """Which one is meant cannot be told."""
     assert problem(pa.schema([*SCHEMA, ("size", pa.int8())])) == "two columns are called 'size'; rename one of them"
 

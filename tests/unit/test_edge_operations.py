@@ -288,7 +288,7 @@ class TestVersions:
         assert place.job(*submit(batch)) == 1
         assert {id for id, payload in place.payloads().items() if "new" in payload} == {2, 3, 4}
 
-    def test_tombstones(self, place: Place) -> None:
+    def test_a_tombstone_yields_to_its_equal(self, place: Place) -> None:
         """A tombstone yields to its equal; a document yields to a tombstone that is greater."""
         place.job(*submit(document(1, 5), document(2, 5), document(3, 5), document(4)))
         assert place.job(*submit(tombstone(1, 4), tombstone(2, 5), tombstone(3, 6), tombstone(4, 1))) == 2
@@ -375,7 +375,7 @@ class TestPurge:
         place.job(*submit(points([50], others[:1]), points([51], others[1:2], How.TOMBSTONE), points([52], others[2:])))
         return place.collections.resolve(str(place.name), SPEC), "now"
 
-    def test_missing(self, place: Place) -> None:
+    def test_documents_are_counted_and_not_their_chunks(self, place: Place) -> None:
         """Documents are counted, not their chunks, and neither tombstones nor those of other sources; another run's are those that are missing."""
         target, run = self.full(place)
         assert place.collections.missing(target, "s", run) == (2, 4)
@@ -402,7 +402,7 @@ class TestPurge:
         place.collections.purge(target, "s", "now")
         assert set(place.payloads()) == set(range(0, 5000, 5))
 
-    def test_tombstones(self, place: Place) -> None:
+    def test_tombstones_up_to_the_moment_go(self, place: Place) -> None:
         """Those up to the moment go, and nothing else."""
         rows = [{"_sink": {"version": 1, "deleted": id}} for id in range(2, 2500)]
         place.job(*submit(document(1, 1), points(range(2, 2500), rows, How.TOMBSTONE, versions=[1] * 2498)))

@@ -108,7 +108,7 @@ def held_by_another_process(lock: Path) -> Iterator[int]:
 
 
 class TestRoundTrip:
-    def test_points_come_back(self, tmp_path: Path) -> None:
+    def test_the_nearest_point_comes_first_with_its_payload(self, tmp_path: Path) -> None:
         """A search after `finish` gives the nearest point first, with id, score and payload; metadata is remembered."""
         name = tmp_path / "new" / "store"
         assert append(name, [1, 2, 3]) == 3
@@ -164,7 +164,7 @@ class TestRoundTrip:
             assert answers[id] == {name: values[row] for name, values in expected.items()}
             assert {name: type(value) for name, value in answers[id].items()} == {name: type(values[row]) for name, values in expected.items()}
 
-    def test_sliced_batches(self, tmp_path: Path) -> None:
+    def test_a_slice_stages_its_own_rows_only(self, tmp_path: Path) -> None:
         """A slice of a batch stages its own rows only, nested columns included."""
         ids = list(range(2000))
         payload = pa.record_batch(
@@ -224,7 +224,7 @@ class TestRoundTrip:
         assert finish(target, "run1", receipts) == 2
         assert found(tmp_path / "s") == {0: {"x": 1}, 1: {"x": "one"}}
 
-    def test_payload_indexes(self, tmp_path: Path) -> None:
+    def test_every_type_of_payload_index_can_be_made(self, tmp_path: Path) -> None:
         """Every type of payload index can be made, at the start and later, and making it again is no error."""
         wanted = spec(payload_indexes={f"f_{kind}": kind for kind in (*INDEX_TYPES, *TENANT_INDEXES)})
         prepare(tmp_path / "s")
@@ -283,7 +283,7 @@ class TestSparse:
     ALONE = spec(sparse_vector_name="sp", dense=False, dimension=None)
 
     @pytest.mark.parametrize("dense", [True, False])
-    def test_sliced_batches(self, tmp_path: Path, dense: bool) -> None:
+    def test_a_slice_stages_its_own_entries_only(self, tmp_path: Path, dense: bool) -> None:
         """A slice of a batch stages its own entries only, over more points than are brought in at once; unsorted ones too."""
         ids = list(range(2000))
         rows = [{2 * n + 1: 1.0, n: n / 2} if n % 3 else {} for n in ids]
@@ -310,7 +310,7 @@ class TestSparse:
         ],
         ids=["empty", "no sparse", "no dense", "kinds", "twice"],
     )
-    def test_bad_points(self, tmp_path: Path, points: PointBatch, words: str | None) -> None:
+    def test_sparse_vectors_that_the_index_could_not_take_are_refused(self, tmp_path: Path, points: PointBatch, words: str | None) -> None:
         """What the index could not take is refused in the task, and nothing of it is staged."""
         store = EdgeStore(prepare(tmp_path / "s", wanted=self.BOTH), "run1", 0, 0)
         if words is None:
@@ -337,7 +337,7 @@ class TestSparse:
 
 
 class TestResolve:
-    def test_missing(self, tmp_path: Path) -> None:
+    def test_a_store_that_does_not_exist_is_announced_and_not_made(self, tmp_path: Path) -> None:
         """A store that does not exist is announced and not made."""
         for name in (tmp_path / "a" / "b", tmp_path):
             target = EdgeCollections(5).resolve(str(name), spec(payload_indexes={"lang": "keyword"}))
@@ -459,7 +459,7 @@ class TestRefusals:
             (batch([2**64]), "no point id"),
         ],
     )
-    def test_bad_points(self, tmp_path: Path, points: PointBatch, words: str) -> None:
+    def test_points_that_the_index_could_not_take_are_refused(self, tmp_path: Path, points: PointBatch, words: str) -> None:
         """A point that the index could not take is refused in the task, and nothing of the batch is staged."""
         target = prepare(tmp_path / "s")
         store = EdgeStore(target, "run1", 0, 0)

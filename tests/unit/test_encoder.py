@@ -444,14 +444,14 @@ def one_by_one(model: Any, texts: Sequence[str], **how: Any) -> npt.NDArray[np.f
 
 
 @pytest.mark.parametrize("budget", [1, 100, 4096])
-def test_a_window_is_encoded_like_its_texts(tiny_model: Path, reference: Any, budget: int) -> None:
+def test_the_tiny_model_encodes_a_window_like_its_texts(tiny_model: Path, reference: Any, budget: int) -> None:
     """In the order of the texts, whatever was put together with what."""
     encoded = encode(tiny(tiny_model, token_budget=budget), TEXTS)
     assert (encoded.vectors.dtype, encoded.vectors.shape) == (np.float32, (len(TEXTS), 32))
     assert np.abs(encoded.vectors - one_by_one(reference, TEXTS)).max() <= 1e-5
 
 
-def test_no_texts_are_no_vectors(tiny_model: Path) -> None:
+def test_an_empty_window_has_the_right_shape(tiny_model: Path) -> None:
     """An empty window has the right shape."""
     encoded = encode(tiny(tiny_model), [])
     assert (encoded.vectors.shape, len(encoded.tokens), len(encoded.cut)) == ((0, 32), 0, 0)
@@ -467,7 +467,7 @@ def test_tokens_are_counted_exactly(tiny_model: Path, reference: Any) -> None:
     assert encoded.cut[-2:].tolist() == [0, 1]
 
 
-def test_fewer_tokens_are_read_when_asked(tiny_model: Path, reference: Any) -> None:
+def test_a_text_is_cut_to_max_tokens(tiny_model: Path, reference: Any) -> None:
     """`max_tokens` is the limit, and the vector is that of the shorter text."""
     encoded = encode(tiny(tiny_model, max_tokens=8), ["dog " * 20, "dog " * 6])
     assert (encoded.tokens.tolist(), encoded.cut.tolist()) == ([8, 8], [14, 0])

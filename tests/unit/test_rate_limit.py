@@ -68,12 +68,12 @@ def test_without_a_rate_nothing_waits(clock: Clock) -> None:
     assert Pace(None, clock).most_points(1_000_000) == 1_000_000
 
 
-def test_a_request_has_no_more_points_than_a_second(clock: Clock) -> None:
+def test_a_request_is_cut_to_the_points_of_a_second(clock: Clock) -> None:
     """So that the rate holds over short times, too."""
     assert [Pace(5, clock).most_points(points) for points in (3, 5, 512)] == [3, 5, 5]
 
 
-def test_closing_ends_the_wait(clock: Clock) -> None:
+def test_closing_ends_the_wait_for_a_turn(clock: Clock) -> None:
     """A task that gives up does not wait for its turn."""
     made = Pace(1, clock)
     made.wait(3_600)

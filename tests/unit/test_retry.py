@@ -151,7 +151,7 @@ def test_zero_seconds_are_no_retry(clock: Clock) -> None:
     assert (server.calls, counted, clock.slept) == (1, [], [])
 
 
-def test_closing_ends_the_wait() -> None:
+def test_closing_ends_the_wait_between_retries() -> None:
     """A task that gives up does not wait for the retries of its requests."""
     closing = threading.Event()
     begun = time.monotonic()

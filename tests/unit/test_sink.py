@@ -102,7 +102,7 @@ def test_the_vector_is_that_of_the_rows_own_text(tmp_path: Path) -> None:
         assert (best.id, best.score) == (i, pytest.approx(1, abs=1e-5))
 
 
-def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+def test_the_same_rows_in_other_tasks_are_the_same_points(tmp_path: Path) -> None:
     """The same rows are the same points."""
     first = write(tmp_path / "s", [[rows(range(6))]])
     before = stored(tmp_path / "s")
@@ -608,7 +608,7 @@ def test_rejects_do_not_go_into_the_store_itself(tmp_path: Path) -> None:
 # --- the plan ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_check_changes_nothing(tmp_path: Path) -> None:
+def test_a_check_writes_no_file(tmp_path: Path) -> None:
     """A plan is looked at as often as one likes."""
     checked = check(options(tmp_path / "s"), SCHEMA)
     assert checked.problems == ()

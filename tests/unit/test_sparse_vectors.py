@@ -95,7 +95,9 @@ def test_questions(vector: list[float] | None, question: SparseQuery | None) -> 
         (None, ([1, 2], [1.0]), True, True, "as many values"),
     ],
 )
-def test_questions_that_cannot_be_asked(vector: list[float] | None, question: SparseQuery | None, dense: bool, has_sparse: bool, words: str) -> None:
+def test_a_question_is_refused_before_the_store_is_asked(
+    vector: list[float] | None, question: SparseQuery | None, dense: bool, has_sparse: bool, words: str
+) -> None:
     """Each is refused before the store is asked, in one line that says what to give."""
     with pytest.raises(CollectionError, match=words):
         check_question("c", vector, question, dense, has_sparse)

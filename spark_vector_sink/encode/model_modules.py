@@ -79,14 +79,12 @@ def _kind(class_name: str) -> str:
 
 
 def _of_bare_transformer(folder: Path) -> list[Module]:
-    """What Sentence Transformers adds to a model that is none of its own: the mean, or for a language model the last token."""
+    """What Sentence Transformers adds to a model that is none of its own: a mean, or for a language model the last token, which is as long."""
     config = needed(folder, "config.json")
     if "projection_dim" in config and "text_config" in config:  # as CLIP, which makes one vector by itself
         return [Module("Transformer", "", config, {"module_output_name": "sentence_embedding"})]
     transformer = Module("Transformer", "", config, {})
-    names = config.get("architectures")
-    causal = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM") and config.get("is_causal", True)
-    pooling = {"embedding_dimension": hidden_size(transformer), "pooling_mode": "lasttoken" if causal else "mean"}
+    pooling = {"embedding_dimension": hidden_size(transformer), "pooling_mode": "mean"}
     return [transformer, Module("Pooling", "", pooling, {})]
 
 

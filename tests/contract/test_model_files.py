@@ -8,16 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from spark_vector_sink.encode import model_settings
-from spark_vector_sink.encode.model_settings import ModelSettings
+from spark_vector_sink.encode import model_config
+from spark_vector_sink.encode.model_config import ModelSettings
 from tests import models
 
 ROOT = Path(__file__).parents[2]
 ALL_KINDS = [*models.KINDS, *models.SPARSE_KINDS]
-LONG = "dog " * 2000
 
 Folder = Callable[[str], Path]
 
@@ -29,41 +27,18 @@ def _loaded(folder: Path, kind: str) -> Any:
     return (SparseEncoder if kind in models.SPARSE_KINDS else SentenceTransformer)(str(folder), device="cpu")
 
 
-def _route(model: Any) -> Any:
-    """The modules that a document goes through."""
-    return model[0].sub_modules["document"] if type(model[0]).__name__ == "Router" else model
-
-
-def _read(model: Any) -> int | None:
-    """Tokens that reach the model of a text that is longer than any limit; None where all do."""
-    features = model.preprocess([LONG], task="document")
-    read = int(features["attention_mask"].sum()) if "attention_mask" in features else len(features["input_ids"])
-    return read if read < 2000 else None
-
-
-def _pooling(model: Any) -> str | None:
-    """How the module says that it makes one vector; None where there is none."""
-    told = [module.pooling_mode for module in _route(model) if type(module).__name__ == "Pooling"]
-    return next((mode if isinstance(mode, str) else "+".join(mode) for mode in told), None)
-
-
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_the_files_tell_what_the_loaded_model_is(model_of: Folder, kind: str) -> None:
-    """Each fact, before anything is loaded: the length of its vectors, what it reads, whether they have length 1, how they are pooled, whether it
-    is of the other class, and its prompts (the library adds empty ones for what the file leaves out)."""
-    told, model = model_settings.read(model_of(kind)), _loaded(model_of(kind), kind)
+    """Each fact, before anything is loaded: the length of its vectors, whether it is of the other class, and its prompts (the library adds empty
+    ones for what the file leaves out)."""
+    told, model = model_config.read(model_of(kind)), _loaded(model_of(kind), kind)
     vectors = model.encode_document(["dog", "a vector database stores points"], show_progress_bar=False, convert_to_tensor=True)
     assert ModelSettings(**{**vars(told), "prompts": {name: text for name, text in told.prompts.items() if text}}) == ModelSettings(
         dimension=vectors.shape[1],
-        max_tokens=_read(model),
-        normalizes=type(_route(model)[-1]).__name__ == "Normalize",
-        pooling=_pooling(model),
         sparse=kind in models.SPARSE_KINDS,
         prompts={name: text for name, text in model.prompts.items() if text},
     )
     assert told.dimension == model.get_embedding_dimension()  # of a sparse model it knows it only after the first text
-    if not told.sparse:
-        assert bool(np.allclose(np.linalg.norm(vectors.numpy(), axis=1), 1, atol=1e-6)) == told.normalizes
 
 
 def test_nothing_is_imported_for_it(model_of: Folder) -> None:

@@ -58,22 +58,21 @@ def bert(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("pooling", "dimension", "mode"),
+    ("pooling", "dimension"),
     [
-        (OLD_MEAN, 16, "mean"),
-        ({**OLD_MEAN, "pooling_mode_max_tokens": True}, 32, "max+mean"),
-        ({"word_embedding_dimension": 16, "pooling_mode_lasttoken": True, "pooling_mode_weightedmean_tokens": True}, 32, "weightedmean+lasttoken"),
-        ({"word_embedding_dimension": 16}, 16, "mean"),
-        ({"embedding_dimension": 16, "pooling_mode": "cls"}, 16, "cls"),
-        ({"embedding_dimension": 16, "pooling_mode": ["cls", "mean", "max"]}, 48, "cls+mean+max"),
-        ({"embedding_dimension": 16, "pooling_mode": ["cls"]}, 16, "cls"),
-        ({"embedding_dimension": "x", "pooling_mode": 5}, None, "mean"),
+        (OLD_MEAN, 16),
+        ({**OLD_MEAN, "pooling_mode_max_tokens": True}, 32),
+        ({"word_embedding_dimension": 16, "pooling_mode_lasttoken": True, "pooling_mode_weightedmean_tokens": True}, 32),
+        ({"word_embedding_dimension": 16}, 16),
+        ({"embedding_dimension": 16, "pooling_mode": "cls"}, 16),
+        ({"embedding_dimension": 16, "pooling_mode": ["cls", "mean", "max"]}, 48),
+        ({"embedding_dimension": 16, "pooling_mode": ["cls"]}, 16),
+        ({"embedding_dimension": "x", "pooling_mode": 5}, None),
     ],
 )
-def test_a_pooling_multiplies_the_width_by_its_modes(tmp_path: Path, pooling: JSON, dimension: int | None, mode: str) -> None:
+def test_a_pooling_multiplies_the_width_by_its_modes(tmp_path: Path, pooling: JSON, dimension: int | None) -> None:
     """In the style of before and of today; without a mode it is the mean."""
-    files = read(tmp_path, bert(**{"1_Pooling/config.json": pooling}))
-    assert (files.dimension, files.pooling) == (dimension, mode)
+    assert read(tmp_path, bert(**{"1_Pooling/config.json": pooling})).dimension == dimension
 
 
 @pytest.mark.parametrize(
@@ -112,23 +111,7 @@ def test_the_last_module_that_changes_the_length_tells_it(tmp_path: Path, kinds:
 def test_a_bare_transformer_tells_its_width(tmp_path: Path, config: JSON, dimension: int | None) -> None:
     """Without modules.json, Sentence Transformers takes a mean, which is as long as a token's vector."""
     files = read(tmp_path, {"config.json": config})
-    assert (files.dimension, files.normalizes, files.sparse) == (dimension, False, False)
-
-
-@pytest.mark.parametrize(
-    ("config", "pooling"),
-    [
-        ({"architectures": ["BertModel"]}, "mean"),
-        ({"architectures": ["Qwen3ForCausalLM"]}, "lasttoken"),
-        ({"architectures": ["Qwen3ForCausalLM"], "is_causal": False}, "mean"),
-        ({"architectures": []}, "mean"),
-        ({"architectures": "Qwen3ForCausalLM"}, "mean"),
-        ({"text_config": {}, "projection_dim": 4}, None),
-    ],
-)
-def test_a_bare_language_model_is_pooled_by_its_last_token(tmp_path: Path, config: JSON, pooling: str | None) -> None:
-    """Others by the mean, and a model of two towers not at all."""
-    assert read(tmp_path, {"config.json": config}).pooling == pooling
+    assert (files.dimension, files.sparse) == (dimension, False)
 
 
 @pytest.mark.parametrize(
@@ -162,65 +145,11 @@ def test_word_embeddings_are_read_too(tmp_path: Path) -> None:
         "0_WordEmbeddings/model.safetensors": safetensors({"emb_layer.weight": {"shape": [10, 16]}}),
         "1_Pooling/config.json": OLD_MEAN,
     }
-    assert (read(tmp_path, files).dimension, read(tmp_path, files).max_tokens) == (16, 1000)
+    assert read(tmp_path, files).dimension == 16
     assert read(tmp_path, {"modules.json": files["modules.json"][:1]}).dimension == 16
 
 
-# --- max_tokens -------------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("settings_of_module", "tokenizer", "config", "most"),
-    [
-        ({"max_seq_length": 256}, {"model_max_length": 512}, BERT, 256),
-        ({"max_seq_length": 256}, {"model_max_length": 128}, BERT, 256),
-        ({"max_seq_length": None}, {"model_max_length": 128}, BERT, 128),
-        ({}, {"model_max_length": 10**30}, BERT, 512),
-        ({}, {"model_max_length": 10**30}, {"hidden_size": 16}, None),
-        ({}, {}, {"hidden_size": 16}, None),
-        ({"max_seq_length": 4096}, {}, BERT, 512),
-        ({"max_seq_length": 256, "document_length": 100}, {}, BERT, 100),
-        ({"max_seq_length": 256, "processor_kwargs": {"model_max_length": 99}}, {}, BERT, 99),
-        ({"max_seq_length": 256, "tokenizer_args": {"model_max_length": 99}}, {}, BERT, 99),
-        ({"max_seq_length": 256, "processing_kwargs": {"text": {"max_length": 33}}}, {}, BERT, 33),
-        ({"processing_kwargs": {"text": 5}, "max_seq_length": "x"}, {"model_max_length": "y"}, BERT, 512),
-        ({}, {}, {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
-        ({}, {}, {"model_type": "xlm-roberta", "max_position_embeddings": 514}, 512),
-        ({"max_seq_length": 514}, {"model_max_length": 512}, {"model_type": "mpnet", "max_position_embeddings": 514}, 512),
-        ({}, {}, {"model_type": "gpt2", "n_embd": 16, "n_positions": 1024}, 1024),
-        ({}, {}, {"model_type": "t5", "d_model": 16, "n_positions": 512}, None),
-        ({}, {"model_max_length": 512}, {"model_type": "xlnet", "max_position_embeddings": -1}, 512),
-    ],
-)
-def test_the_limit_is_what_the_model_would_be_loaded_with(
-    tmp_path: Path, settings_of_module: JSON, tokenizer: JSON, config: JSON, most: int | None
-) -> None:
-    """The module's own settings come before the tokenizer's, and no model reads more than it has positions for."""
-    files = bert(**{"sentence_bert_config.json": settings_of_module, "tokenizer_config.json": tokenizer, "config.json": config})
-    assert read(tmp_path, files).max_tokens == most
-
-
-def test_the_settings_file_may_have_an_old_name(tmp_path: Path) -> None:
-    """Each architecture had its own once."""
-    assert read(tmp_path, bert(**{"sentence_xlm-roberta_config.json": {"max_seq_length": 128}})).max_tokens == 128
-
-
-@pytest.mark.parametrize(("truncation", "most"), [(None, None), ({"max_length": 128, "strategy": "LongestFirst"}, 128)])
-def test_word_vectors_are_limited_by_their_tokenizer_only(tmp_path: Path, truncation: JSON | None, most: int | None) -> None:
-    """A tokenizer that was taken from another model may bring a limit along."""
-    assert read(tmp_path, {"modules.json": listed("StaticEmbedding"), "tokenizer.json": {"truncation": truncation}}).max_tokens == most
-
-
 # --- other fields -----------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("last", "normalizes"), [("Normalize", True), ("Dense", False), ("LayerNorm", False), (OTHER_MODULE, None), ("custom_code.Normalize", None)]
-)
-def test_normalize_must_be_the_last_module(tmp_path: Path, last: str, normalizes: bool | None) -> None:
-    """What code of the model's own does is not known."""
-    files = bert(**{"modules.json": listed("Transformer", "Pooling", last), f"2_{last}/config.json": {}})
-    assert read(tmp_path, files).normalizes is normalizes
 
 
 @pytest.mark.parametrize(
@@ -273,8 +202,7 @@ def test_a_router_is_followed_to_its_documents(tmp_path: Path, module: str, para
         "0_Router/a/model.safetensors": safetensors({"embedding.weight": {"shape": [10, 4]}}),
         "0_Router/b/model.safetensors": safetensors({"embedding.weight": {"shape": [10, 8]}}),
     }
-    found = read(tmp_path, files)
-    assert (found.dimension, found.normalizes) == (dimension, True if dimension else None)
+    assert read(tmp_path, files).dimension == dimension
 
 
 def test_prompts_that_are_not_set_are_empty(tmp_path: Path) -> None:
@@ -287,7 +215,7 @@ def test_an_adapter_has_the_architecture_of_another_model(tmp_path: Path) -> Non
     """Which is not here, so its own config.json may be missing."""
     files = bert(**{"adapter_config.json": {"base_model_name_or_path": "org/base"}})
     del files["config.json"]
-    assert (read(tmp_path, files).dimension, read(tmp_path, files).max_tokens) == (16, None)
+    assert read(tmp_path, files).dimension == 16
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------------------------------
@@ -317,10 +245,8 @@ ROUTER = {"modules.json": [{"path": "", "type": f"{LIBRARY}.Router"}]}
         (bert(**{"1_Pooling/config.json": "mean"}), "1_Pooling/config.json"),
         (bert(**{"1_Pooling/config.json": b"{"}), "1_Pooling/config.json"),
         (bert(**{"sentence_bert_config.json": [512]}), "sentence_bert_config.json"),
-        (bert(**{"tokenizer_config.json": b"\x00"}), "tokenizer_config.json"),
         (bert(**{"config_sentence_transformers.json": []}), "config_sentence_transformers.json"),
         (bert(**{"config_sentence_transformers.json": {"prompts": ["query: "]}}), "config_sentence_transformers.json"),
-        ({**STATIC, "tokenizer.json": b"{"}, "tokenizer.json"),
         ({**STATIC, "model.safetensors": b""}, "model.safetensors"),
         ({**STATIC, "model.safetensors": b"\x10\x00"}, "model.safetensors"),
         ({**STATIC, "model.safetensors": b"version https://git-lfs.github.com/spec/v1\n"}, "model.safetensors"),
@@ -412,7 +338,6 @@ def with_strange_values(content: Any) -> Iterator[Any]:
     [
         *((bert(), name) for name in WHOLE if name not in ("router_config.json", "tokenizer.json")),
         ({"config.json": BERT}, "config.json"),
-        (STATIC, "tokenizer.json"),
         (ROUTER, "router_config.json"),
     ],
 )
@@ -423,5 +348,5 @@ def test_a_strange_value_is_passed_over_or_refused(tmp_path: Path, base: dict[st
         write(tmp_path, {name: content})
         with contextlib.suppress(EncodingError):
             found = model_config.read(tmp_path)
-            assert [value for value in (found.dimension, found.max_tokens) if value is not None and value < 1] == []
+            assert [value for value in (found.dimension,) if value is not None and value < 1] == []
             assert all(isinstance(text, str) for text in found.prompts.values())

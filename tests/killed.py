@@ -86,7 +86,7 @@ def main() -> None:
     embedded = [edge_versions, edge_collections, edge_collections.staging]
     owner: Any = next(
         place
-        for place in ([committer, QdrantCollections] if "url" in options else [committer, *embedded])
+        for place in ([partition_writer, QdrantCollections] if "url" in options else [partition_writer, *embedded])
         if name in vars(place) or name in dir(place)
     )
     original, calls = getattr(owner, name), 0

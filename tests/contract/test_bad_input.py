@@ -288,14 +288,14 @@ def test_an_empty_partition_loads_no_model(tmp_path: Path, tiny_model: Path, bat
         import sys
         import pyarrow as pa
         from spark_vector_sink.driver import committer
-        from spark_vector_sink.encode import encoder as encoders
+        from spark_vector_sink.encode import loader
         from spark_vector_sink.driver.plan import plan
         from spark_vector_sink.task.context import TaskContext
         from spark_vector_sink.task.partition_writer import write_partition
         empty = pa.record_batch({{"id": pa.array([], pa.int64()), "text": pa.array([], pa.string())}})
         made = committer.prepare(plan({{"path": sys.argv[1], "model": sys.argv[2]}}, empty.schema))
         report = committer.commit(made, [write_partition(made, {batches}, TaskContext(cpus=1))])
-        print(report.rows, report.stored_points, encoders._loaded)
+        print(report.rows, report.stored_points, loader._loaded)
         print({{"torch", "sentence_transformers", "transformers", "tokenizers"}} & set(sys.modules))
         """
     )

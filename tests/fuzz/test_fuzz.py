@@ -163,7 +163,7 @@ def test_any_other_error_is_found(monkeypatch: pytest.MonkeyPatch, error: Except
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("spark_vector_sink.driver.committer.write_partition", fail)
+    monkeypatch.setattr("spark_vector_sink.task.partition_writer.write_partition", fail)
     with Arena("embedded") as arena:
         (surprise,) = judge(CASE, arena).surprises
     assert surprise.startswith(f"{type(error).__name__} at test_fuzz.py:")

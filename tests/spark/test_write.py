@@ -287,10 +287,10 @@ def test_the_report_of_a_failed_job(spark: SparkSession, server: Server, tmp_pat
 def test_the_report_of_a_job_that_fails_at_its_end(spark: SparkSession, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong after the last task is in the report too, with what the tasks had written."""
 
-    def finish(*_: Any) -> WriteReport:
+    def commit(*_: Any) -> WriteReport:
         raise IncompleteError("the end went wrong")
 
-    monkeypatch.setattr("spark_vector_sink.driver.committer.commit", finish)
+    monkeypatch.setattr("spark_vector_sink.driver.committer.commit", commit)
     with pytest.raises(IncompleteError):
         put(spark.range(5).selectExpr("id", "'text' AS text"), server, report_path=f"{tmp_path}/report.json")
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ from spark_vector_sink.payload_types import at
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.rows import vectors
 from spark_vector_sink.store import registry
-from spark_vector_sink.store.collection_metadata import of_vector
+from spark_vector_sink.store.collection_metadata import DENSE, of_kind, of_vector
 from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.protocols import Collections
 from spark_vector_sink.task.context import TaskContext
@@ -61,22 +61,23 @@ def search(
     among, numbers = registry.checked_filter(filter), _numbers(question, vector)
     with _opened(where, options) as (collections, name, parsed):
         remembered = collections.metadata(name)
-        if not remembered:
+        if remembered is None:
             raise CollectionError(
                 f"'{name}' does not exist, or was not written by this sink: it does not say which vectors it was filled with; write to it first, or name another one"
             )
         vector_name, sparse = parsed.vector_name if "vector_name" in parsed.given else None, None
-        of_one = of_vector(name, remembered, vector_name)
+        asked_vectors = of_vector(name, remembered, vector_name)
+        dense = of_kind(DENSE, asked_vectors)
         if numbers is None:
-            asked = loader.load(model_spec.remembered(of_one, parsed, name)).encode_query(str(question))
+            asked = loader.load(model_spec.remembered(asked_vectors, parsed, name)).encode_query(str(question))
             sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
             numbers = asked.vectors
-        elif not of_one.get("dense", True):
+        elif dense is None:
             raise CollectionError(f"'{name}' has sparse vectors only, which no list of numbers can be compared with; ask in words")
-        elif of_one.get("distance") == "cosine":
+        elif dense.distance == "cosine":
             numbers = vectors.comparable(numbers)
         hits = collections.search(name, numbers[0].tolist(), limit, sparse=sparse, vector_name=vector_name, among=among)
-    key, text = remembered.get("key") or [], remembered.get("text")
+    key, text = remembered.key or (), remembered.text
     return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, at(hit.payload, text) if text else None) for hit in hits]
 
 
@@ -177,7 +178,7 @@ def place_of(where: str) -> dict[str, str]:
     return {"url": f"{url.scheme}://{url.netloc}/{server}".rstrip("/"), "collection": collection}
 
 
-def _key(payload: Mapping[str, Any], names: list[str], identifier: int | str) -> Any:
+def _key(payload: Mapping[str, Any], names: Sequence[str], identifier: int | str) -> Any:
     values = tuple(at(payload, name) for name in names)
     if not values:
         return identifier

@@ -14,6 +14,7 @@ from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.vectors import FLOAT32, UINT8, Wanted
 from spark_vector_sink.store import registry
 from spark_vector_sink.store.collection import CollectionSpec, Target
+from spark_vector_sink.store.collection_metadata import models_of
 
 APPEND, OVERWRITE = "append", "overwrite"
 
@@ -41,7 +42,7 @@ class Plan:
     @property
     def has_chunks(self) -> bool:
         """Whether documents may have several points: those of this job, or those that earlier ones have left in the collection."""
-        return self.options.long_text == "chunk" or (self.target is not None and bool(self.target.remembered.get("chunked")))
+        return self.options.long_text == "chunk" or (self.target is not None and self.target.has_chunks)
 
     @property
     def ready_made(self) -> Wanted | None:
@@ -69,7 +70,7 @@ class Plan:
 
     def _model(self) -> str:
         """Its identity, and for a folder, of which that tells nothing, its path too."""
-        identity = str(self.spec.metadata.get("model") or "unknown")
+        identity = models_of(self.spec.metadata.vectors) or "unknown"
         return f"{identity} (of {self.options.model})" if identity.startswith("sha256:") else identity
 
     def __str__(self) -> str:

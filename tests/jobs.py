@@ -21,6 +21,7 @@ from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.store import registry
 from spark_vector_sink.store.collection import Hit
+from spark_vector_sink.store.collection_metadata import DENSE, SPARSE, CollectionMetadata, VectorMetadata
 from spark_vector_sink.task import partition_writer
 from spark_vector_sink.task.context import TaskContext
 from tests.fake_server import StoredPoint, read_points
@@ -68,6 +69,12 @@ class Place:
     def stored(self) -> dict[int | str, dict[str, Any]]:
         """The payload of every point."""
         return {hit.id: dict(hit.payload) for hit in self.nearest([1.0, 0.0, 0.0, 0.0])}
+
+
+def metadata(name: str = "", sparse: str | None = None, *, dense: bool = True, **changes: Any) -> CollectionMetadata:
+    """What is remembered of one job's vectors; changes: what is remembered of each of them."""
+    names = [(name, DENSE)] * dense + ([] if sparse is None else [(sparse, SPARSE)])
+    return CollectionMetadata(tuple(VectorMetadata(one, kind, names[0][0], **changes) for one, kind in names), "spark-vector-sink 0", ("id",))
 
 
 def server_place(server: Any, name: str | None = None, **options: Any) -> Place:

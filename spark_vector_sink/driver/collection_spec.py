@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import pyarrow as pa
 
-from spark_vector_sink.driver import model_spec
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.options import CHUNKS, IN_METADATA, OF_DOCUMENTS, SinkOptions, marked
 from spark_vector_sink.payload_types import INDEX_TYPES, RESERVED, TENANT_INDEXES
@@ -16,31 +16,16 @@ from spark_vector_sink.rows.column_roles import Part
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.payload_indexes import PATH, in_qdrants_words
 from spark_vector_sink.store.collection import CollectionSpec, Target
+from spark_vector_sink.store.collection_metadata import DENSE, SPARSE, CollectionMetadata, VectorMetadata, Vectors, of_kind
 
 
 def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
     """What the collection must be, and what is remembered in it: enough to ask it questions later."""
-    has_sparse = encoder is not None and (encoder.is_sparse or encoder.sparse is not None)
-    dense = encoder is None or not encoder.is_sparse
-    metadata = {
-        "library": library(),
-        "model": encoder.full_identity if encoder else None,
-        "source": model_spec.source(options, encoder) if encoder else None,
-        "settings": {
-            name: value
-            for name in marked(IN_METADATA)
-            if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or name not in marked(CHUNKS))
-        },
-        "vector_name": options.vector_name,
-        "sparse_vector_name": options.sparse_vector_name if has_sparse else None,
-        "dense": dense,
-        "dimension": dimension if dense else None,
-        "distance": options.distance,
-        "key": list(columns.payload_keys),
-        "id_namespace": str(options.id_namespace),
-        "text": columns.text_field,
-        "chunked": options.long_text == "chunk",
-    }
+    vectors = _vectors(options, encoder, dimension)
+    dense, sparse = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
+    metadata = CollectionMetadata(
+        vectors, library(), columns.payload_keys, str(options.id_namespace), columns.text_field, options.long_text == "chunk"
+    )
     names = dict(columns.payload)
     roots = set(names.values())
     wanted = {in_qdrants_words(name, roots): kind for name, kind in options.payload_indexes.items()}
@@ -50,12 +35,35 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
     return CollectionSpec(
         options.vector_name, dimension if dense else None, options.distance, metadata, wanted, config=options.collection_config,
         versioned=options.versioned, create=options.create_collection, adopt=options.adopt_collection,
-        sparse_vector_name=options.sparse_vector_name if has_sparse else None, dense=dense, reads=_reads(options), sharded=options.shard_key_column is not None,
+        sparse_vector_name=sparse.name if sparse else None, dense=dense is not None, reads=_reads(options), sharded=options.shard_key_column is not None,
         # without need it would make conditional upserts half as fast
         strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
         merge=options.existing == "merge", owning=tuple(name for name in marked(OF_DOCUMENTS) if getattr(options, name)),
         fractions="a model" if encoder is not None and encoder.factory is None else "normalize=true" if options.normalize else "",
     )  # fmt: skip
+
+
+def _vectors(options: SinkOptions, encoder: EncoderSpec | None, dimension: int | None) -> Vectors:
+    """What is remembered of each vector: enough to load its model again."""
+    settings = {
+        name: value
+        for name in marked(IN_METADATA)
+        if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or name not in marked(CHUNKS))
+    }
+    dense = VectorMetadata(
+        options.vector_name, DENSE, options.vector_name, dimension, options.distance, encoder=options.encoder, settings=settings, library=library()
+    )
+    sparse = VectorMetadata(options.sparse_vector_name, SPARSE, options.vector_name, settings=settings, library=library())
+    if encoder is None:
+        return (dense,)
+    if encoder.is_sparse:
+        return (_filled(replace(sparse, job=sparse.name), encoder),)
+    return (_filled(dense, encoder), *(() if encoder.sparse is None else (_filled(sparse, encoder.sparse),)))
+
+
+def _filled(vector: VectorMetadata, encoder: EncoderSpec) -> VectorMetadata:
+    """The vector of this model."""
+    return replace(vector, model=encoder.identity, place=encoder.model or None, revision=encoder.revision)
 
 
 def _reads(options: SinkOptions) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from spark_vector_sink.encode import loader, model_files
 from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.errors import CollectionError, EncodingError, OptionError
 from spark_vector_sink.options import IN_IDENTITY, NO_MODEL, SinkOptions, marked
+from spark_vector_sink.store.collection_metadata import SPARSE, VectorMetadata, Vectors, of_kind
 
 
 def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec, int | None]:
@@ -61,43 +60,25 @@ def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:
     )  # fmt: skip
 
 
-def source(options: SinkOptions, encoder: EncoderSpec) -> dict[str, Any]:
-    """Where the model came from, to be remembered in the collection."""
-    sparse = encoder if encoder.is_sparse else encoder.sparse
-    dense = None if encoder.is_sparse else encoder
-    return {
-        "model": dense.model if dense else None,
-        "model_revision": dense.revision if dense else None,
-        "sparse_model": sparse.model if sparse else None,
-        "sparse_model_revision": sparse.revision if sparse else None,
-        "encoder": options.encoder,
-    }
+def remembered(vectors: Vectors, options: SinkOptions, name: str) -> EncoderSpec:
+    """The model, or both, that a collection was filled with; refused where today's model of that name is another one.
 
-
-def remembered(metadata: Mapping[str, Any], options: SinkOptions, name: str) -> EncoderSpec:
-    """The model that a collection was filled with; refused where today's model of that name is another one.
-
-    metadata: what the sink remembers in the collection `name`. options: `model` and `sparse_model` say where they are now.
+    vectors: those of one job in the collection `name`. options: `model` and `sparse_model` say where the models are now.
     """
-    origin, settings = metadata.get("source"), metadata.get("settings") or {}
-    if not origin:
+    first, sparse = vectors[0], of_kind(SPARSE, vectors)
+    if not first.place and not first.encoder:
         raise CollectionError(
             f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words; ask with a vector: search(…, vector=[…])"
         )
-    if origin.get("encoder"):
+    if first.encoder:
         if "model" in options.given:
-            raise OptionError(f"'{name}' was filled by the encoder {origin['encoder']}; leave option 'model' out")
-        return EncoderSpec(str(metadata["model"]), "", factory=origin["encoder"], device=options.device)
-    dense, sparse = str(metadata["model"]), ""
-    if origin.get("model") is None:
-        dense, sparse = "", dense
-    elif origin.get("sparse_model") is not None:
-        dense, _, sparse = dense.rpartition(" + ")  # the last one: a prompt of the dense model may hold another
+            raise OptionError(f"'{name}' was filled by the encoder {first.encoder}; leave option 'model' out")
+        return EncoderSpec(str(first.model), "", factory=first.encoder, device=options.device)
     beside = None
-    if sparse:
-        files = _found(origin, "sparse_model", sparse, options, name)
+    if sparse is not None:
+        files = _found(sparse, "sparse_model", options, name)
         beside = EncoderSpec(
-            sparse,
+            str(sparse.model),
             files.place,
             files.revision,
             device=options.device,
@@ -105,21 +86,21 @@ def remembered(metadata: Mapping[str, Any], options: SinkOptions, name: str) -> 
             trust_remote_code=options.trust_remote_code,
             is_sparse=True,
         )
-        if not dense:
+        if first is sparse:
             return beside
-    files = _found(origin, "model", dense, options, name)
+    files, settings = _found(first, "model", options, name), first.settings
     return EncoderSpec(
-        dense, files.place, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
+        str(first.model), files.place, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
         truncate_dim=settings.get("truncate_dim"), max_tokens=settings.get("max_tokens"), trust_remote_code=options.trust_remote_code, sparse=beside,
     )  # fmt: skip
 
 
-def _found(origin: Mapping[str, Any], option: str, identity: str, options: SinkOptions, name: str) -> model_files.ModelFiles:
+def _found(vector: VectorMetadata, option: str, options: SinkOptions, name: str) -> model_files.ModelFiles:
     """The files of one model, wherever they are today."""
-    moved, revision = option in options.given, origin.get(f"{option}_revision")
-    if moved and revision:
+    moved, identity = option in options.given, str(vector.model)
+    if moved and vector.revision:
         raise OptionError(f"'{name}' was filled with the hub model {identity}, and is asked with the same; leave option '{option}' out")
-    files = model_files.read(getattr(options, option) if moved else origin[option], revision)
+    files = model_files.read(getattr(options, option) if moved else str(vector.place), vector.revision)
     if files.name != identity.split(" ", 1)[0]:
         raise CollectionError(
             f"'{name}' was filled with the model {identity}, but {files.place!r} is {files.name} today; give its place as option '{option}'"

@@ -89,7 +89,7 @@ def _look(collections: Collections, target: Target, spec: CollectionSpec, points
         wrong = f"none of {len(documents)} points has its vector '{spec.sparse_vector_name}'"
     else:
         length = spec.dimension or target.dimension
-        key = set(spec.metadata.get("key") or ())
+        key = set(spec.metadata.key or ())
         wrong = next((f"point {point.id} {what}" for point in documents if (what := _fault(point, spec, length, key))), "")
     if wrong:
         raise IncompleteError(

@@ -80,7 +80,7 @@ def check(
                 target = collections.resolve(place.name(parsed), spec)
             found.add(CollectionError, target.problems)
             warnings += [*target.warnings, *collection_spec.index_warnings(columns, target, spec.payload_indexes)]
-            spec = replace(spec, dimension=spec.dimension or target.dimension, reads=spec.reads or bool(target.remembered.get("chunked")))
+            spec = replace(spec, dimension=spec.dimension or target.dimension, reads=spec.reads or target.has_chunks)
             if parsed.vector_column and spec.dimension is None:
                 found.add(
                     OptionError,

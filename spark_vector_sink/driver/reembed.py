@@ -22,7 +22,7 @@ from spark_vector_sink.options import OF_COLLECTION, OF_TABLE, SinkOptions, mark
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.store import registry
-from spark_vector_sink.store.collection_metadata import VECTORS
+from spark_vector_sink.store.collection_metadata import DENSE, SPARSE, CollectionMetadata, of_kind
 from spark_vector_sink.store.scan import Page
 
 PAGE_POINTS = 4096
@@ -56,6 +56,8 @@ def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
     name = place.name(parsed)
     with registry.collections(parsed, place) as collections:
         remembered = collections.metadata(name)
+        if remembered is None:
+            raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say where the text of its points is")
         text = _text_field(name, remembered)
         _alone(name, remembered)
         parsed = _as_it_was(parsed, remembered, text)
@@ -67,11 +69,11 @@ def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
             raise OptionError(str(error)) from error
         columns = Columns((text,), parsed.text_template, (), False, None, ((text, text),), ())
         made = collection_spec.collection_spec(parsed, columns, encoder, dimension)
-        if remembered.get("sparse_vector_name") and not made.sparse_vector_name:
-            raise OptionError(f"the points of '{name}' have the sparse vector '{remembered['sparse_vector_name']}'; give option 'sparse_model', too")
-        kept = {key: remembered[key] for key in ("key", "id_namespace", "text", "chunked") if key in remembered}
-        settings = {**made.metadata["settings"], **_settings_of_chunks(remembered)}
-        metadata = {**remembered, **made.metadata, **kept, "settings": settings}
+        if (sparse := of_kind(SPARSE, remembered.first)) and not made.sparse_vector_name:
+            raise OptionError(f"the points of '{name}' have the sparse vector '{sparse.name}'; give option 'sparse_model', too")
+        cut = _settings_of_chunks(remembered)
+        vectors = tuple(replace(vector, settings={**vector.settings, **cut}) for vector in made.metadata.vectors)
+        metadata = replace(remembered, library=made.metadata.library, vectors=vectors)
         spec = replace(made, metadata=metadata, overwrite=True, inherits=True, replace_plain=parsed.replace_collection, reads=False)
         target = collections.resolve(name, spec)
     if target.problems:
@@ -90,33 +92,32 @@ def _without_effect(options: SinkOptions) -> Iterator[str]:
         yield "option 'long_text' = 'chunk' has no effect in reembed(), where chunks stay as they are; to cut texts anew, write the table with mode('overwrite')"
 
 
-def _text_field(name: str, remembered: Mapping[str, Any]) -> str:
+def _text_field(name: str, remembered: CollectionMetadata) -> str:
     """Where the text of each point is. Raises CollectionError where it is not kept."""
-    if not remembered:
-        raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say where the text of its points is")
-    if remembered.get("text") is None:
+    if remembered.text is None:
         raise CollectionError(
             f"'{name}' does not hold the text of its points: it was written with store_text=false, from several text columns, or from ready-made vectors; "
             "write the table again, with the new model and mode('overwrite')"
         )
-    return str(remembered["text"])
+    return remembered.text
 
 
-def _alone(name: str, remembered: Mapping[str, Any]) -> None:
+def _alone(name: str, remembered: CollectionMetadata) -> None:
     """CollectionError where the collection has vectors of several models: the fresh version would have one."""
-    if remembered.get(VECTORS):
+    if guests := [job[0].job for job in remembered.jobs[1:]]:
         raise CollectionError(
-            f"'{name}' has vectors of several models ({', '.join(map(repr, remembered[VECTORS]))} too), and the fresh version would have one; "
+            f"'{name}' has vectors of several models ({', '.join(map(repr, guests))} too), and the fresh version would have one; "
             "let the new model's move in beside them, with existing=merge and a 'vector_name' of its own"
         )
 
 
-def _as_it_was(options: SinkOptions, remembered: Mapping[str, Any], text: str) -> SinkOptions:
+def _as_it_was(options: SinkOptions, remembered: CollectionMetadata, text: str) -> SinkOptions:
     """The options, with what is not given as the collection has it."""
-    kept = {name: remembered[name] for name in marked(OF_COLLECTION) if remembered.get(name) is not None and name not in options.given}
+    was = _as_options(remembered)
+    kept = {name: was[name] for name in marked(OF_COLLECTION) if was.get(name) is not None and name not in options.given}
     if "id_namespace" in kept:
         kept["id_namespace"] = uuid.UUID(kept["id_namespace"])
-    template = options.text_template or (remembered.get("settings") or {}).get("text_template")
+    template = options.text_template or was.get("text_template")
     if template is not None and "text_template" in options.given:
         named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
         if len(named) != 1:
@@ -124,9 +125,15 @@ def _as_it_was(options: SinkOptions, remembered: Mapping[str, Any], text: str) -
     return replace(options, **kept, text_template=template)
 
 
-def _settings_of_chunks(remembered: Mapping[str, Any]) -> dict[str, Any]:
+def _as_options(remembered: CollectionMetadata) -> dict[str, Any]:
+    """What is remembered, by the options that said it."""
+    dense, sparse = of_kind(DENSE, remembered.first), of_kind(SPARSE, remembered.first)
+    named = {} if dense is None else {"vector_name": dense.name, "distance": dense.distance}
+    named |= {} if sparse is None else {"sparse_vector_name": sparse.name}
+    return {**remembered.vectors[0].settings, **named, "id_namespace": remembered.id_namespace}
+
+
+def _settings_of_chunks(remembered: CollectionMetadata) -> dict[str, Any]:
     """How the texts were cut: they still are."""
-    settings = remembered.get("settings") or {}
-    if not remembered.get("chunked"):
-        return {}
-    return {name: settings[name] for name in ("long_text", "chunk_tokens", "chunk_overlap_tokens") if name in settings}
+    names = ("long_text", "chunk_tokens", "chunk_overlap_tokens") if remembered.chunked else ()
+    return {name: value for name, value in remembered.vectors[0].settings.items() if name in names}

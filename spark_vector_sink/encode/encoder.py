@@ -96,8 +96,3 @@ class EncoderSpec:
     is_sparse: bool = False
     sparse: EncoderSpec | None = None
     """a sparse model beside this one, for both vectors in one pass over the rows"""
-
-    @property
-    def full_identity(self) -> str:
-        """The identity of both models."""
-        return self.identity if self.sparse is None else f"{self.identity} + {self.sparse.identity}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.write_batch import PointId
 
 Distance = str
@@ -18,16 +19,13 @@ FINGERPRINT = "fingerprint"
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What the job needs the collection to be. `metadata` is what the sink remembers in it: the model, the key columns.
-
-    Searches go by `metadata`: it repeats `vector_name`, `sparse_vector_name` and `dense`, which are taken as "", None and True where it does not.
-    """
+    """What the job needs the collection to be. `metadata` is what the sink will remember in it of the job; searches go by its vectors."""
 
     vector_name: str
     dimension: int | None
     """None where vectors are ready-made and only the collection knows their length, and where there is no dense one"""
     distance: Distance
-    metadata: Mapping[str, Any]
+    metadata: CollectionMetadata
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     """field → one of `INDEX_TYPES` or `TENANT_INDEXES`"""
     strict_indexes: Mapping[str, str] = field(default_factory=dict)
@@ -79,8 +77,8 @@ class Target:
     """points in it before the run, where known"""
     max_batch_points: int | None = None
     """most points the server takes in one request (strict mode)"""
-    remembered: Mapping[str, Any] = field(default_factory=dict)
-    """what the sink remembers in it, as of now; empty where there is nothing yet"""
+    remembered: CollectionMetadata | None = None
+    """what the sink remembers in it, as of now; None where there is nothing yet"""
     made_by: str | None = None
     """the run that made the collection, where it is known; another one at the end means that it was made anew meanwhile"""
     overwrites: bool = False
@@ -95,6 +93,11 @@ class Target:
     """of the job's vectors those that store some float32 numbers as others, as `prepare` has found them: name → `uint8`, `float16`, …"""
     indexes: Mapping[str, str] = field(default_factory=dict)
     """payload indexes that are there already, as `CollectionSpec` has them"""
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether earlier jobs may have left documents of several points."""
+        return self.remembered is not None and self.remembered.chunked
 
 
 @dataclass(frozen=True)

@@ -1,95 +1,171 @@
-"""What a collection remembers of each of its vectors: of the first job's at the top of the metadata, of those that moved in later under `vectors`.
-
-A job's vectors, a dense one and perhaps a sparse one beside it, are one entry. It is called by the dense one's name, or by the sparse one's where there is
-no dense one.
-"""
+"""What a collection remembers of itself and of each of its vectors, and the JSON that it is kept as."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from spark_vector_sink.errors import CollectionError
-from spark_vector_sink.store.collection import FINGERPRINT, CollectionSpec
-from spark_vector_sink.store.inspection import InspectedVector
 
-VECTORS = "vectors"
-_OF_AN_ENTRY = ("library", "model", "source", "settings", "vector_name", "sparse_vector_name", "dense", "dimension", "distance")
+FORMAT = 1
+"""Of the JSON. One that this version would misread, or lose something of when it writes it again, has a greater number."""
 
-Metadata = Mapping[str, Any]
+DENSE, SPARSE = "dense", "sparse"
 
 
-def entry_name(entry: Metadata) -> str:
-    """What an entry is called."""
-    return str(entry.get("vector_name", "") if entry.get("dense", True) else entry.get("sparse_vector_name"))
+@dataclass(frozen=True)
+class VectorMetadata:
+    """What is remembered of one vector."""
+
+    name: str
+    """empty: the unnamed one"""
+    kind: str = DENSE
+    job: str = ""
+    """the name of the first vector that its job writes: those of one job are made in one pass, share a fingerprint, and are filled by nobody else"""
+    dimension: int | None = None
+    """None of a sparse one, and of ready-made ones whose length only the collection knows"""
+    distance: str | None = None
+    """None of a sparse one"""
+    model: str | None = None
+    """its identity; None where vectors are ready-made"""
+    place: str | None = None
+    """the hub name or the folder that the model was loaded from"""
+    revision: str | None = None
+    encoder: str | None = None
+    """the user's own encoder, in place of a model that is loaded from somewhere"""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """options of its job that say how texts became vectors, where they were given"""
+    library: str | None = None
 
 
-def vector_names(entry: Metadata) -> set[str]:
-    """The vectors of an entry; "" is the unnamed one."""
-    dense = {str(entry.get("vector_name", ""))} if entry.get("dense", True) else set()
-    sparse = entry.get("sparse_vector_name")
-    return dense | ({str(sparse)} if sparse else set())
+Vectors = tuple[VectorMetadata, ...]
 
 
-def names_of(spec: CollectionSpec) -> set[str]:
-    """The vectors that a job writes."""
-    return ({spec.vector_name} if spec.dense else set()) | ({spec.sparse_vector_name} if spec.sparse_vector_name else set())
+@dataclass(frozen=True)
+class CollectionMetadata:
+    """What is remembered of a collection. The vectors of the job that filled it first come first; those of others have moved in later."""
+
+    vectors: Vectors
+    """at least one"""
+    library: str | None = None
+    key: tuple[str, ...] | None = None
+    """the key columns, by their names in the payload"""
+    id_namespace: str | None = None
+    text: str | None = None
+    """the field of the payload with the text; None where it is not kept"""
+    chunked: bool = False
+    """whether documents may have several points"""
+    run: str | None = None
+    """the run that made it, on a server: it tells two collections apart that are alike otherwise"""
+
+    def __post_init__(self) -> None:
+        if not self.vectors:
+            raise ValueError("nothing is remembered of a collection without a vector")
+
+    @property
+    def jobs(self) -> list[Vectors]:
+        """The vectors of each job."""
+        return [tuple(vector for vector in self.vectors if vector.job == job) for job in dict.fromkeys(vector.job for vector in self.vectors)]
+
+    @property
+    def first(self) -> Vectors:
+        """The vectors of the job that filled the collection first."""
+        return self.jobs[0]
+
+    @property
+    def guests(self) -> Vectors:
+        """Those that moved in later."""
+        return tuple(vector for job in self.jobs[1:] for vector in job)
+
+    def joined_by(self, guest: Vectors) -> CollectionMetadata:
+        """The same with the vectors of one more job, in the place of what was remembered of that job."""
+        jobs = {job[0].job: job for job in (*self.jobs, guest)}
+        return replace(self, vectors=tuple(vector for job in jobs.values() for vector in job))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `from_json` reads them; what is not known is left out."""
+        plain = {name: value for name, value in asdict(self).items() if value is not None}
+        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
+        return {"format": FORMAT, **plain, **lists}
+
+    @classmethod
+    def from_json(cls, name: str, found: Any) -> CollectionMetadata | None:
+        """What stands in the collection `name`; None where nothing is remembered. Raises CollectionError where this version cannot read it."""
+        if not isinstance(found, Mapping) or not found:
+            return None
+        given = found.get("format")
+        if isinstance(given, int) and given > FORMAT:
+            raise CollectionError(
+                f"what this sink remembers in '{name}' has the format {given}, of a newer version of it, and this version reads formats up to {FORMAT}; "
+                "update spark-vector-sink here, too"
+            )
+        try:
+            return _former(found) if given is None else _current(found)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise CollectionError(
+                f"what this sink remembers in '{name}' was damaged: it does not hold what the sink writes there; restore it, or write to another collection"
+            ) from None
 
 
-def entries(theirs: Metadata) -> Iterator[Metadata]:
-    """Every entry, the first job's first; none where nothing is remembered."""
-    if theirs:
-        yield theirs
-    yield from (theirs.get(VECTORS) or {}).values()
+def vector_names(vectors: Iterable[VectorMetadata]) -> set[str]:
+    """Their names; "" is the unnamed one."""
+    return {vector.name for vector in vectors}
 
 
-def owners(theirs: Metadata, spec: CollectionSpec) -> list[Metadata]:
-    """The entries that have any vector of the job."""
-    return [entry for entry in entries(theirs) if vector_names(entry) & names_of(spec)]
+def of_kind(kind: str, vectors: Vectors) -> VectorMetadata | None:
+    """The vector of this kind among those of one job."""
+    return next((vector for vector in vectors if vector.kind == kind), None)
 
 
-def is_guest(theirs: Metadata, spec: CollectionSpec) -> bool:
-    """Whether the job's vectors live beside those of the first one."""
-    return spec.merge and bool(theirs) and not vector_names(theirs) & names_of(spec)
+def models_of(vectors: Vectors) -> str | None:
+    """Which models filled the vectors of one job, for people; None where they are ready-made."""
+    known = [vector.model for vector in vectors if vector.model is not None]
+    return " + ".join(known) if known else None
 
 
-def own_entry(spec: CollectionSpec) -> dict[str, Any]:
-    """What is remembered of a guest's vectors."""
-    return {name: spec.metadata[name] for name in _OF_AN_ENTRY if name in spec.metadata}
-
-
-def fingerprint_field(theirs: Metadata, spec: CollectionSpec) -> str:
-    """The field of `_sink` with the fingerprints of the job's vectors: jobs with vectors of their own do not take each other's for theirs."""
-    return f"{FINGERPRINT}:{entry_name(spec.metadata)}" if is_guest(theirs, spec) else FINGERPRINT
-
-
-def of_vector(name: str, theirs: Metadata, vector_name: str | None) -> Metadata:
-    """The metadata as if there were this vector alone, and what belongs to it; None: the first one. Raises CollectionError where nothing is remembered of it."""
+def of_vector(name: str, theirs: CollectionMetadata | None, vector_name: str | None) -> Vectors:
+    """The vectors of the job that writes this one; None: the first job's, and the unnamed one where nothing is remembered. Raises CollectionError where no
+    job has written it."""
+    jobs = [] if theirs is None else theirs.jobs
     if vector_name is None:
-        return theirs
-    for entry in entries(theirs):
-        if vector_name in vector_names(entry):
-            return {**theirs, **entry}
-    known = ", ".join(repr(one) if one else "the unnamed one" for entry in entries(theirs) for one in sorted(vector_names(entry)))
+        return jobs[0] if jobs else (VectorMetadata(""),)
+    for job in jobs:
+        if vector_name in vector_names(job):
+            return job
+    known = ", ".join(repr(one) if one else "the unnamed one" for job in jobs for one in sorted(vector_names(job)))
     raise CollectionError(
         f"'{name}' has no vector '{vector_name}' that this sink has written; it has {known or 'none'}: set vector_name to one of them"
     )
 
 
-def inspected_vectors(there: Mapping[str, tuple[int, str] | None], theirs: Metadata) -> tuple[InspectedVector, ...]:
-    """Every vector of a collection, by name, with the model that filled it. there: dimension and distance of each dense one, None of a sparse one."""
-    models = {name: _model(entry, name) for entry in entries(theirs) for name in vector_names(entry)}
-    kinds = {name: kind or (None, None) for name, kind in sorted(there.items())}
-    return tuple(InspectedVector(name, dimension, distance, *models.get(name, (None, None))) for name, (dimension, distance) in kinds.items())
+def _current(found: Mapping[str, Any]) -> CollectionMetadata:
+    known = {name: value for name, value in found.items() if name != "format"}
+    vectors, key = (VectorMetadata(**vector) for vector in known["vectors"]), known.get("key")
+    return CollectionMetadata(**{**known, "vectors": tuple(vectors), "key": None if key is None else tuple(key)})
 
 
-def _model(entry: Metadata, name: str) -> tuple[str | None, str | None]:
-    """The model of one vector, and where it was loaded from; an entry with two vectors has both models in one text."""
-    model, source = entry.get("model"), entry.get("source") or {}
-    of_dense, of_sparse = source.get("model") or None, source.get("sparse_model")
-    is_sparse = name == entry.get("sparse_vector_name")
-    place = of_sparse if is_sparse else of_dense
-    if model is None or of_dense is None or of_sparse is None:
-        return model, place
-    dense, _, sparse = str(model).rpartition(" + ")  # the last one: a prompt of the dense model may hold another
-    return sparse if is_sparse else dense, place
+def _former(found: Mapping[str, Any]) -> CollectionMetadata:
+    """What versions before the first format wrote: the first job's vectors at the top, and under `vectors` an entry like it for each job that came later."""
+    entries = (found, *(found.get("vectors") or {}).values())
+    vectors, key = tuple(vector for entry in entries for vector in _former_vectors(entry)), found.get("key")
+    return CollectionMetadata(
+        vectors, found.get("library"), None if key is None else tuple(key), found.get("id_namespace"), found.get("text"),
+        bool(found.get("chunked")), found.get("run"),
+    )  # fmt: skip
+
+
+def _former_vectors(entry: Mapping[str, Any]) -> Iterator[VectorMetadata]:
+    """A dense vector, a sparse one, or both, whose models are one text then."""
+    dense = (entry.get("vector_name") or "") if entry.get("dense", True) else None
+    sparse, source = entry.get("sparse_vector_name") or None, entry.get("source") or {}
+    job, settings, library = dense if dense is not None else str(sparse), entry.get("settings") or {}, entry.get("library")
+    of_dense = of_sparse = entry.get("model")
+    if dense is not None and sparse is not None and " + " in str(of_dense):
+        of_dense, _, of_sparse = str(of_dense).rpartition(" + ")  # the last one: a prompt of the dense model may hold another
+    if dense is not None:
+        place, revision, encoder = source.get("model") or None, source.get("model_revision"), source.get("encoder")
+        yield VectorMetadata(dense, DENSE, job, entry.get("dimension"), entry.get("distance"), of_dense, place, revision, encoder, settings, library)
+    if sparse is not None:
+        place, revision = source.get("sparse_model"), source.get("sparse_model_revision")
+        yield VectorMetadata(sparse, SPARSE, job, model=of_sparse, place=place, revision=revision, settings=settings, library=library)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spark_vector_sink.payload_types import RESERVED
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Inspection:
     """the earliest first; none of a plain collection, or where the API key may not list collections"""
     payload_indexes: Mapping[str, str]
     """field → type"""
-    metadata: Mapping[str, Any]
-    """what the sink remembers in it; empty where it has written nothing"""
+    metadata: CollectionMetadata | None
+    """what the sink remembers in it; None where it has written nothing"""
     pending_runs: int = 0
     """of an embedded store: runs whose rows are safe in the directory, and are brought in, and counted, when the next job or search opens it"""
 
@@ -69,7 +70,7 @@ class Inspection:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
-        return asdict(self)
+        return {**asdict(self), "metadata": {} if self.metadata is None else self.metadata.to_json()}
 
     def __str__(self) -> str:
         """The inspection, for people."""
@@ -77,7 +78,10 @@ class Inspection:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         yield "name", self.name + (f", now {self.physical}" if self.physical != self.name else ", a plain collection")
-        yield "written", f"by {self.metadata['library']}" if self.metadata.get("library") else "not by this sink: nothing is remembered in it"
+        yield (
+            "written",
+            f"by {self.metadata.library}" if self.metadata is not None and self.metadata.library else "not by this sink: nothing is remembered in it",
+        )
         yield "points", f"{self.points:,}"
         yield "documents", "unknown: the server does not count them" if self.documents is None else f"{self.documents:,}"
         if self.pending_runs:
@@ -85,8 +89,8 @@ class Inspection:
         if self.failed_runs:
             runs = f"{self.failed_runs} {'run' if self.failed_runs == 1 else 'runs'}"
             yield "failed", f"rows of {runs}, set aside in {self.name}/failed, each with its REASON; write them again, then remove that folder"
-        if self.metadata.get("key"):
-            yield "key", ", ".join(self.metadata["key"])
+        if self.metadata is not None and self.metadata.key:
+            yield "key", ", ".join(self.metadata.key)
         for vector in self.vectors:
             yield "vector", str(vector)
         for field, kind in self.payload_indexes.items():
@@ -96,6 +100,13 @@ class Inspection:
             yield "version", f"{version.name}: {'serves' if version.serves else version.state}{counted}"
 
 
-def points_are_documents(metadata: Mapping[str, Any], payload_indexes: Mapping[str, str]) -> bool:
+def inspected_vectors(there: Mapping[str, tuple[int, str] | None], theirs: CollectionMetadata | None) -> tuple[InspectedVector, ...]:
+    """Every vector of a collection, by name, with the model that filled it. there: dimension and distance of each dense one, None of a sparse one."""
+    filled = {} if theirs is None else {vector.name: (vector.model, vector.place) for vector in theirs.vectors}
+    kinds = {name: kind or (None, None) for name, kind in sorted(there.items())}
+    return tuple(InspectedVector(name, dimension, distance, *filled.get(name, (None, None))) for name, (dimension, distance) in kinds.items())
+
+
+def points_are_documents(metadata: CollectionMetadata | None, payload_indexes: Mapping[str, str]) -> bool:
     """Whether each point is a document: no job has made chunks, or may have left tombstones, which have an index."""
-    return not metadata.get("chunked") and f"{RESERVED}.deleted" not in payload_indexes
+    return not (metadata is not None and metadata.chunked) and f"{RESERVED}.deleted" not in payload_indexes

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from spark_vector_sink.store.collection import CollectionSpec
-from spark_vector_sink.store.collection_metadata import VECTORS, entries, entry_name, is_guest, names_of, owners, vector_names
+from spark_vector_sink.store.collection_metadata import CollectionMetadata, Vectors, models_of, vector_names
+from spark_vector_sink.store.vector_owners import is_guest, names_of, owners
 
 
-def guard_problems(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, points: int, unknown: Collection[str] = ()) -> Iterator[str]:
+def guard_problems(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int, unknown: Collection[str] = ()) -> Iterator[str]:
     """Why this job may not write beside the `points` that are there; `theirs` is what the sink remembers in the collection.
 
     unknown: vectors of the job that points have already, though nothing is remembered of them.
@@ -17,10 +17,9 @@ def guard_problems(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, p
     yield from _shared_problems(name, theirs, spec)
     if not points:
         return
-    found = owners(theirs, spec)
-    for entry in found or ([] if spec.merge or not theirs else [theirs]):
-        yield from _other_model(_vectors_of(name, theirs, entry, spec), entry.get("model"), spec)
-    if spec.adopt or found or (theirs and not spec.merge):
+    for job in _compared(theirs, spec):
+        yield from _other_model(_whose(name, theirs, job, spec), models_of(job), spec)
+    if spec.adopt or owners(theirs, spec) or (theirs is not None and not spec.merge):
         return
     if not spec.merge or "" in unknown:
         yield f"'{name}' holds {points:,} points that this sink has not written; set adopt_collection=true if they were made with the same model"
@@ -31,10 +30,10 @@ def guard_problems(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, p
         )
 
 
-def key_warnings(name: str, theirs: Mapping[str, Any], spec: CollectionSpec, points: int | None) -> Iterator[str]:
+def key_warnings(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int | None) -> Iterator[str]:
     """Keys by other columns make other points: a job that meant the same documents would have each of them twice."""
-    old, new = theirs.get("key"), spec.metadata.get("key")
-    if points != 0 and old is not None and new is not None and list(old) != list(new):
+    old, new = None if theirs is None else theirs.key, spec.metadata.key
+    if points != 0 and old is not None and new is not None and old != new:
         yield (
             f"the key of the documents in '{name}' is {_key(old)}, and this job's is {_key(new)}: a document that both have will be there twice; "
             "give the same option 'id_column', unless these are other documents"
@@ -50,19 +49,18 @@ def left_out(name: str, others: Collection[str], spec: CollectionSpec) -> Iterat
         )
 
 
-def other_model(name: str, theirs: Mapping[str, Any], spec: CollectionSpec) -> str | None:
+def other_model(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec) -> str | None:
     """What is wrong when a job ends and the collection remembers another model for its vectors: a job beside it began with that one."""
-    new = spec.metadata.get("model")
-    found = owners(theirs, spec)
-    for entry in found or ([] if spec.merge or not theirs else [theirs]):
-        old = entry.get("model")
+    new = models_of(spec.metadata.vectors)
+    for job in _compared(theirs, spec):
+        old = models_of(job)
         if old is not None and new is not None and old != new:
             return (
                 f"another job began to fill '{name}' with the model {old} while this one wrote vectors of {new}; "
                 "what of both is in it cannot be compared: write to another collection"
             )
-    others = {one for entry in entries(theirs) for one in vector_names(entry)} - names_of(spec)
-    if theirs.get(VECTORS) and others and not spec.merge:
+    others = set() if theirs is None else vector_names(theirs.vectors) - names_of(spec)
+    if theirs is not None and theirs.guests and others and not spec.merge:
         return (
             f"another job has put the vector {_listed(others)} beside those of '{name}' while this one replaced points as a whole; "
             "set existing=merge here from now on, and run the other job again"
@@ -70,8 +68,13 @@ def other_model(name: str, theirs: Mapping[str, Any], spec: CollectionSpec) -> s
     return None
 
 
+def _compared(theirs: CollectionMetadata | None, spec: CollectionSpec) -> list[Vectors]:
+    """The jobs whose models must be this one's: a job that replaces points as a whole is compared with the first one, whatever its vectors are called."""
+    return owners(theirs, spec) or ([] if spec.merge or theirs is None else [theirs.first])
+
+
 def _other_model(whose: str, old: str | None, spec: CollectionSpec) -> Iterator[str]:
-    new = spec.metadata.get("model")
+    new = models_of(spec.metadata.vectors)
     if old is not None and new is not None and old != new:
         beside = "another vector_name" if spec.merge else "a vector of its own beside it (existing=merge with another vector_name)"
         yield (
@@ -82,25 +85,25 @@ def _other_model(whose: str, old: str | None, spec: CollectionSpec) -> Iterator[
         yield f"{whose} was filled with vectors of unknown origin (option 'vector_column'); set adopt_collection=true if they were made with {new}"
 
 
-def _shared_problems(name: str, theirs: Mapping[str, Any], spec: CollectionSpec) -> Iterator[str]:
+def _shared_problems(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec) -> Iterator[str]:
     """What a job that merges cannot do here."""
-    if spec.merge and theirs.get("chunked"):
+    if spec.merge and theirs is not None and theirs.chunked:
         yield (
             f"the documents of '{name}' are in chunks (long_text=chunk), which existing=merge cannot put anything into: every job would cut them elsewhere; "
             "write to another collection"
         )
-    if is_guest(theirs, spec) and spec.owning:
+    if theirs is not None and is_guest(theirs, spec) and spec.owning:
         options = " and ".join(f"'{option}'" for option in spec.owning)
         yield (
             f"option {options} would decide about whole documents of '{name}', and only a job that writes its first vector "
-            f"({_listed([entry_name(theirs)])}) may; leave it out of this job"
+            f"({_listed([theirs.vectors[0].job])}) may; leave it out of this job"
         )
 
 
-def _vectors_of(name: str, theirs: Mapping[str, Any], entry: Mapping[str, Any], spec: CollectionSpec) -> str:
+def _whose(name: str, theirs: CollectionMetadata | None, job: Vectors, spec: CollectionSpec) -> str:
     """The collection, or one of its vectors where there are several to be told apart."""
-    one = entry_name(entry)
-    return f"the vector '{one}' of '{name}'" if one and (theirs.get(VECTORS) or spec.merge) else f"'{name}'"
+    one = job[0].job
+    return f"the vector '{one}' of '{name}'" if one and (spec.merge or (theirs is not None and theirs.guests)) else f"'{name}'"
 
 
 def _key(columns: Collection[str]) -> str:

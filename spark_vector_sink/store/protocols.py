@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
 from spark_vector_sink.store.collection import CollectionSpec, Finished, Hit, Left, Probe, Target
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.scan import Page
 from spark_vector_sink.store.search_query import Filter, SparseQuery
@@ -103,8 +104,8 @@ class Collections(Protocol):
         Returns what an overwrite's name stands for now, where that is not what it was, and what became of rows that cannot be brought in.
         """
 
-    def metadata(self, name: str) -> Mapping[str, Any]:
-        """What the sink remembers in the collection; empty where it has written nothing."""
+    def metadata(self, name: str) -> CollectionMetadata | None:
+        """What the sink remembers in the collection; None where it has written nothing."""
 
     def inspect(self, name: str) -> Inspection:
         """What is there, and nothing changed. Raises CollectionError where there is nothing."""

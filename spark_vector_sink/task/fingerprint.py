@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from spark_vector_sink import payload_types
+from spark_vector_sink.encode.encoder import EncoderSpec
 from spark_vector_sink.job import Plan
 from spark_vector_sink.options import IN_FINGERPRINT, marked
 from spark_vector_sink.rows import vectors
@@ -83,7 +84,14 @@ def _vector_bytes(column: pa.Array) -> Iterable[bytes]:
 def what_decides(plan: Plan) -> tuple[object, object]:
     """Whatever decides the vector besides the text, and the payload besides its values."""
     options = plan.options
-    vector = {name: str(getattr(options, name)) for name in marked(IN_FINGERPRINT)} | {"model": plan.encoder.full_identity if plan.encoder else None}
+    vector = {name: str(getattr(options, name)) for name in marked(IN_FINGERPRINT)} | {"model": _identity(plan.encoder)}
     if options.long_text == "chunk":  # a chunk's payload is changed name by name, so the names must stay
         vector["payload"] = str(plan.columns.payload)
     return vector, {"source": options.source}
+
+
+def _identity(encoder: EncoderSpec | None) -> str | None:
+    """Two models are one text in here, as they always were: another text would change the fingerprints of all documents that are stored."""
+    if encoder is None or encoder.sparse is None:
+        return None if encoder is None else encoder.identity
+    return f"{encoder.identity} + {encoder.sparse.identity}"

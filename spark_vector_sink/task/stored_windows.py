@@ -107,7 +107,7 @@ class StoredWindows:
 
     def _key(self, payload: Mapping[str, Any], point: str) -> str:
         """The document's key, for messages."""
-        values = [at(payload, name) for name in self._plan.spec.metadata.get("key") or ()]
+        values = [at(payload, name) for name in self._plan.spec.metadata.key or ()]
         if not values or None in values:
             return point
         return str(values[0]) if len(values) == 1 else json.dumps(values, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from spark_vector_sink.admin import go_back
 from spark_vector_sink.driver import committer
 from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.errors import CollectionError
-from spark_vector_sink.store.collection_metadata import inspected_vectors
-from spark_vector_sink.store.inspection import InspectedVector
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
+from spark_vector_sink.store.inspection import InspectedVector, inspected_vectors
 from spark_vector_sink.store.qdrant import wait_for_index
 from tests.fake_server import FakeServer
-from tests.jobs import Place, place, server_place, vectors
+from tests.jobs import Place, metadata, place, server_place, vectors
 from tests.tiny_model import DIMENSION
 
 __all__ = ["place"]
@@ -58,7 +59,7 @@ def test_what_was_written(place: Place) -> None:
     assert told.physical.endswith("v1")
     assert (told.points, told.documents, told.pending_runs) == (5, 5, 0)
     assert told.vectors == (InspectedVector("", 4, "cosine", None),)
-    assert (told.metadata["key"], told.metadata["model"]) == (["id"], None)
+    assert (told.metadata.key, told.metadata.vectors[0].model) == (("id",), None)
 
 
 def test_it_is_printed_for_people_and_given_as_plain_values(place: Place) -> None:
@@ -104,12 +105,12 @@ def test_tombstones_are_no_documents(place: Place) -> None:
 
 
 def test_each_model_of_two_is_told_apart() -> None:
-    """A dense and a sparse vector of one job are remembered together, with both models in one text."""
-    entry = {
-        "model": "dense@1 prompt='a + b' + sparse@2", "source": {"model": "dense", "sparse_model": "/models/sparse"},
-        "vector_name": "", "sparse_vector_name": "words", "dense": True,
-    }  # fmt: skip
-    vectors_of_it = inspected_vectors({"": (4, "dot"), "words": None, "other": (2, "dot")}, entry)
+    """A dense and a sparse vector of one job have models of their own; of a vector that somebody else has made none is known."""
+    dense, sparse = metadata("", "words").vectors
+    theirs = CollectionMetadata(
+        (replace(dense, model="dense@1 prompt='a + b'", place="dense"), replace(sparse, model="sparse@2", place="/models/sparse"))
+    )
+    vectors_of_it = inspected_vectors({"": (4, "dot"), "words": None, "other": (2, "dot")}, theirs)
     assert [str(vector) for vector in vectors_of_it] == [
         "(unnamed): 4 dimensions, dot, dense@1 prompt='a + b'",
         "other: 2 dimensions, dot, model unknown",
@@ -154,7 +155,7 @@ def test_a_collection_without_versions(fake_server: FakeServer) -> None:
     with closing(QdrantClient(host=fake_server.host, grpc_port=fake_server.grpc_port, prefer_grpc=True, check_compatibility=False)) as client:
         client.create_collection("theirs", vectors_config=models.VectorParams(size=3, distance=models.Distance.DOT))
     theirs = found(server_place(fake_server, "theirs"))
-    assert (theirs.points, theirs.vectors, theirs.metadata) == (0, (InspectedVector("", 3, "dot", None),), {})
+    assert (theirs.points, theirs.vectors, theirs.metadata) == (0, (InspectedVector("", 3, "dot", None),), None)
     assert "written   not by this sink: nothing is remembered in it" in str(theirs).splitlines()
 
 

@@ -295,10 +295,10 @@ def test_a_prompt_may_hold_what_stands_between_two_models(texts_place: Place, ti
 
 
 def test_a_model_whose_length_is_not_in_its_files(texts_place: Place, model_of: Folder) -> None:
-    """It is loaded on the driver; beside a sparse one the collection remembers each of them once."""
+    """It is loaded on the driver; beside a sparse one the collection remembers each of them by itself."""
     models = {"model": model_of("static-limited"), "sparse_model": model_of("splade")}
     checked = texts_place.check(table(TEXTS), **models)
-    assert str(checked.spec.metadata["model"]).count(" + ") == 1
+    assert [(vector.kind, str(vector.model).count(" + ")) for vector in checked.spec.metadata.vectors] == [("dense", 0), ("sparse", 0)]
     texts_place.write(table(TEXTS), **models)
     assert len(answers(texts_place, "a dog")) == 5
 

@@ -20,6 +20,7 @@ from spark_vector_sink.payload_types import SparseVectors
 from spark_vector_sink.store import registry
 from spark_vector_sink.store.collection import CollectionSpec, Hit, Target
 from spark_vector_sink.store.write_batch import PointBatch
+from tests.jobs import metadata
 
 Entries = Mapping[int, float]
 DIMENSION = 3
@@ -27,8 +28,8 @@ DIMENSION = 3
 
 def spec(sparse: str | None = "sp", *, dense: bool = True, name: str = "", **changes: Any) -> CollectionSpec:
     """A collection of dense vectors, sparse ones, or both, which remembers their names."""
-    metadata = {"model": "tiny", "vector_name": name, "sparse_vector_name": sparse, "dense": dense}
-    whole = CollectionSpec(name, DIMENSION if dense else None, "dot", metadata, versioned=False, sparse_vector_name=sparse, dense=dense)
+    remembered = metadata(name, sparse, dense=dense, model="tiny")
+    whole = CollectionSpec(name, DIMENSION if dense else None, "dot", remembered, versioned=False, sparse_vector_name=sparse, dense=dense)
     return replace(whole, **changes)
 
 

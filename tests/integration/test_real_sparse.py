@@ -17,6 +17,7 @@ from spark_vector_sink.store import registry
 from spark_vector_sink.store.collection import CollectionSpec
 from spark_vector_sink.store.write_batch import PointBatch
 from tests.hangs import HANGS_AFTER_SECONDS
+from tests.jobs import metadata
 
 pytestmark = pytest.mark.qdrant
 
@@ -27,9 +28,9 @@ class Collection:
     def __init__(self, server: Any, config: dict[str, Any], *, sparse: str | None = "sp", dense: bool = True) -> None:
         self.name = f"c_{uuid.uuid4().hex[:12]}"
         self.options = SinkOptions.from_mapping({"url": server.url, "grpc_port": server.grpc_port, "path": self.name, "vector_column": "v"})
-        metadata = {"vector_name": "", "sparse_vector_name": sparse, "dense": dense}
+        remembered = metadata("", sparse, dense=dense)
         dimension = 64 if dense else None
-        self.spec = CollectionSpec("", dimension, "dot", metadata, config=config, versioned=False, sparse_vector_name=sparse, dense=dense)
+        self.spec = CollectionSpec("", dimension, "dot", remembered, config=config, versioned=False, sparse_vector_name=sparse, dense=dense)
 
     def problems(self) -> tuple[str, ...]:
         place, _ = registry.find(self.options)

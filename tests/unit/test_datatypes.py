@@ -13,10 +13,10 @@ from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.collection import CollectionSpec
 from spark_vector_sink.store.qdrant.datatypes import problems_there, problems_to_come, to_be_checked
 from tests.fake_server import FakeServer
-from tests.jobs import server_place, vectors
+from tests.jobs import metadata, server_place, vectors
 
 EVERY = [kind.value for kind in models.Datatype]
-SPEC = CollectionSpec("", 4, "dot", {}, sparse_vector_name="sp", fractions="a model")
+SPEC = CollectionSpec("", 4, "dot", metadata("", "sp"), sparse_vector_name="sp", fractions="a model")
 
 
 def dense(datatype: Any) -> dict[str, models.VectorParams]:

@@ -30,11 +30,11 @@ from spark_vector_sink.store.edge.staging import begin_run, write_manifest
 from spark_vector_sink.store.write_batch import How, PointBatch, PointId, Removal
 from spark_vector_sink.task import partition_writer
 from spark_vector_sink.task.context import TaskContext
-from tests.jobs import Place, vectors
+from tests.jobs import Place, metadata, vectors
 
 pytest.importorskip("qdrant_edge")
 
-SPEC = CollectionSpec("d", 2, "dot", {"vector_name": "d", "sparse_vector_name": "sp"}, sparse_vector_name="sp", reads=True)
+SPEC = CollectionSpec("d", 2, "dot", metadata("d", "sp"), sparse_vector_name="sp", reads=True)
 SEVERAL = 3
 
 

@@ -26,13 +26,12 @@ from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
 from spark_vector_sink.store.edge.staged_file import read_operations
 from spark_vector_sink.store.edge.staging import begin_run, write_manifest
 from spark_vector_sink.store.write_batch import How, PointBatch, PointId, Removal, Stored, plain_id
+from tests.jobs import metadata
 
 pytest.importorskip("qdrant_edge")
 
-SPEC = CollectionSpec(vector_name="", dimension=2, distance="dot", metadata={"vector_name": ""}, reads=True)
-SPARSE = CollectionSpec(
-    vector_name="d", dimension=2, distance="dot", metadata={"vector_name": "d", "sparse_vector_name": "sp"}, sparse_vector_name="sp"
-)
+SPEC = CollectionSpec(vector_name="", dimension=2, distance="dot", metadata=metadata(), reads=True)
+SPARSE = CollectionSpec(vector_name="d", dimension=2, distance="dot", metadata=metadata("d", "sp"), sparse_vector_name="sp")
 UUIDS = [str(uuid.UUID(int=number)) for number in (0, 1, 2**64, 2**127, 2**128 - 1)]
 
 

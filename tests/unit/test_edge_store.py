@@ -27,11 +27,12 @@ from spark_vector_sink.store.edge import EdgeCollections, EdgeStore, lock, versi
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
 from spark_vector_sink.store.write_batch import PointBatch
 from tests.hangs import HANGS_AFTER_SECONDS
+from tests.jobs import metadata
 
 pytest.importorskip("qdrant_edge")
 
 DIMENSION = 4
-SPEC = CollectionSpec(vector_name="", dimension=DIMENSION, distance="cosine", metadata={"model": "tiny", "vector_name": ""})
+SPEC = CollectionSpec(vector_name="", dimension=DIMENSION, distance="cosine", metadata=metadata(model="tiny"))
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 JSON = {b"vectorsink": b"json"}
 ROOT = Path(__file__).parents[2]
@@ -421,15 +422,15 @@ class TestResolve:
         assert prepare(tmp_path / "s", wanted=wanted).dimension == DIMENSION
 
     def test_metadata(self, tmp_path: Path) -> None:
-        """Metadata of an empty store is added to; that of one with points stays; a missing store has none."""
-        assert EdgeCollections(5).metadata(str(tmp_path / "s")) == {}
-        prepare(tmp_path / "s", wanted=spec(metadata={"a": 1, "b": 1}))
-        prepare(tmp_path / "s", wanted=spec(metadata={"b": 2, "c": 2}))
-        assert EdgeCollections(5).metadata(str(tmp_path / "s")) == {"a": 1, "b": 2, "c": 2}
-        target = prepare(tmp_path / "s", wanted=spec(metadata={}))
+        """Metadata of an empty store is the next job's; that of one with points stays; a missing store has none."""
+        one, two = metadata(model="one"), metadata(model="two")
+        assert EdgeCollections(5).metadata(str(tmp_path / "s")) is None
+        for latest in (one, two):
+            target = prepare(tmp_path / "s", wanted=spec(metadata=latest))
+            assert EdgeCollections(5).metadata(str(tmp_path / "s")) == latest
         EdgeCollections(5).finish(target, "run1", stage(target, "run1", [1]))
-        prepare(tmp_path / "s", wanted=spec(metadata={"d": 3}))
-        assert EdgeCollections(5).metadata(str(tmp_path / "s")) == {"a": 1, "b": 2, "c": 2}
+        prepare(tmp_path / "s", wanted=spec(metadata=metadata(model="two", library="another")))
+        assert EdgeCollections(5).metadata(str(tmp_path / "s")) == two
 
     def test_search_of_nothing(self, tmp_path: Path) -> None:
         """Searching where there is no store, or with a vector of another length, says so."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import pytest
 
 from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.collection import CollectionSpec
-from spark_vector_sink.store.collection_metadata import fingerprint_field, of_vector, own_entry
+from spark_vector_sink.store.collection_metadata import CollectionMetadata, of_vector
 from spark_vector_sink.store.model_guard import guard_problems, left_out, other_model
+from spark_vector_sink.store.vector_owners import fingerprint_field
+from tests.jobs import metadata
 
 
 def spec(model: str | None = "m1", name: str = "", **changes: Any) -> CollectionSpec:
-    metadata = {"model": model, "vector_name": name, "library": "spark-vector-sink 0", "key": ["id"]}
-    return CollectionSpec(name, 4, "cosine", metadata, **changes)
+    return CollectionSpec(name, 4, "cosine", metadata(name, model=model), **changes)
 
 
-def joined(first: CollectionSpec, *guests: CollectionSpec) -> dict[str, Any]:
+def joined(first: CollectionSpec, *guests: CollectionSpec) -> CollectionMetadata:
     """What a collection remembers when these jobs have written to it."""
-    return {**first.metadata, "vectors": {guest.vector_name: own_entry(guest) for guest in guests}}
+    return reduce(lambda theirs, guest: theirs.joined_by(guest.metadata.vectors), guests, first.metadata)
 
 
 ONE, TWO = joined(spec()), joined(spec(), spec("m2", "b"))
@@ -43,7 +46,7 @@ WAYS = "use that model, mode('overwrite'), another collection, or "
         ),
         (ONE, spec("m2", adopt=True), "'x' was filled with the model m1, this job would write vectors of m2, and no search can compare them; "),
         (joined(spec(None)), spec(), "'x' was filled with vectors of unknown origin (option 'vector_column'); set adopt_collection=true if they were made with m1"),
-        ({}, spec(), "'x' holds 5 points that this sink has not written; set adopt_collection=true if they were made with the same model"),
+        (None, spec(), "'x' holds 5 points that this sink has not written; set adopt_collection=true if they were made with the same model"),
         (
             TWO,
             spec("m2", "b", merge=True, owning=("version_column", "op_column")),
@@ -51,14 +54,14 @@ WAYS = "use that model, mode('overwrite'), another collection, or "
             "may; leave it out of this job",
         ),
         (
-            {**ONE, "chunked": True},
+            replace(ONE, chunked=True),
             spec(merge=True),
             "the documents of 'x' are in chunks (long_text=chunk), which existing=merge cannot put anything into: every job would cut them elsewhere; "
             "write to another collection",
         ),
     ],
 )  # fmt: skip
-def test_a_job_that_is_refused(theirs: dict[str, Any], job: CollectionSpec, line: str) -> None:
+def test_a_job_that_is_refused(theirs: CollectionMetadata | None, job: CollectionSpec, line: str) -> None:
     """In one line with the ways out."""
     (problem,) = guard_problems("x", theirs, job, 5)
     assert problem.startswith(line)
@@ -72,11 +75,11 @@ def test_a_job_that_is_refused(theirs: dict[str, Any], job: CollectionSpec, line
         (ONE, spec("m2", "b", merge=True)),
         (TWO, spec("m2", "b", merge=True)),
         (TWO, spec(merge=True, owning=("version_column",))),
-        ({}, spec("m2", "b", merge=True)),
-        ({}, spec(adopt=True)),
+        (None, spec("m2", "b", merge=True)),
+        (None, spec(adopt=True)),
     ],
 )
-def test_a_job_that_may(theirs: dict[str, Any], job: CollectionSpec) -> None:
+def test_a_job_that_may(theirs: CollectionMetadata | None, job: CollectionSpec) -> None:
     """The same model, or a name of its own."""
     assert list(guard_problems("x", theirs, job, 5)) == []
 
@@ -104,9 +107,8 @@ def test_at_the_end_of_a_job() -> None:
 
 
 def test_each_vector_is_asked_with_its_own_model() -> None:
-    """The rest is the collection's."""
-    assert (of_vector("x", TWO, None)["model"], of_vector("x", TWO, "")["model"], of_vector("x", TWO, "b")["model"]) == ("m1", "m1", "m2")
-    assert of_vector("x", TWO, "b")["key"] == ["id"]
+    """The first job's where none is named."""
+    assert [of_vector("x", TWO, name)[0].model for name in (None, "", "b")] == ["m1", "m1", "m2"]
     with pytest.raises(
         CollectionError, match="'x' has no vector 'c' that this sink has written; it has the unnamed one, 'b': set vector_name to one of them"
     ):
@@ -115,5 +117,5 @@ def test_each_vector_is_asked_with_its_own_model() -> None:
 
 def test_fingerprints_lie_apart() -> None:
     """Those of a vector that moved in have its name."""
-    assert fingerprint_field({}, spec(merge=True)) == fingerprint_field(TWO, spec(merge=True)) == fingerprint_field(TWO, spec()) == "fingerprint"
+    assert fingerprint_field(None, spec(merge=True)) == fingerprint_field(TWO, spec(merge=True)) == fingerprint_field(TWO, spec()) == "fingerprint"
     assert fingerprint_field(ONE, spec("m2", "b", merge=True)) == fingerprint_field(TWO, spec("m2", "b", merge=True)) == "fingerprint:b"

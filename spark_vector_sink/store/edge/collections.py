@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from spark_vector_sink.errors import CollectionError, StoreError
 from spark_vector_sink.store.collection import CollectionSpec, Finished, Hit, Left, Probe, Target
-from spark_vector_sink.store.collection_metadata import fingerprint_field
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.collection_versions import moved_already
 from spark_vector_sink.store.edge import cleanup, failed_runs, pending_runs, scan, snapshot, staging, versions
 from spark_vector_sink.store.edge import index as edge
@@ -27,6 +27,7 @@ from spark_vector_sink.store.inspection import Inspection
 from spark_vector_sink.store.model_guard import key_warnings
 from spark_vector_sink.store.scan import Page
 from spark_vector_sink.store.search_query import Filter, SparseQuery, check_question
+from spark_vector_sink.store.vector_owners import fingerprint_field
 
 _ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
 
@@ -160,10 +161,10 @@ class EdgeCollections:
         with self._locked(directory) as deadline:
             return versions.roll_back(directory, lambda current: pending_runs.settle(directory, current, deadline))
 
-    def metadata(self, name: str) -> Mapping[str, Any]:
-        """What the sink remembers in the store; empty where there is none."""
+    def metadata(self, name: str) -> CollectionMetadata | None:
+        """What the sink remembers in the store; None where there is none."""
         there = versions.serving(StoreDirectory(Path(name)))
-        return {} if there is None else there[1].metadata
+        return None if there is None else there[1].metadata
 
     def inspect(self, name: str) -> Inspection:
         return inspect(name, self._seconds)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.store.collection import CollectionSpec
-from spark_vector_sink.store.collection_metadata import VECTORS, entry_name, is_guest, of_vector, own_entry
+from spark_vector_sink.store.collection_metadata import DENSE, SPARSE, CollectionMetadata, of_kind, of_vector
 from spark_vector_sink.store.edge.index import qdrant_edge
 from spark_vector_sink.store.edge.layout import StoreFacts
+from spark_vector_sink.store.vector_owners import is_guest
 
 
 def new_vectors(facts: StoreFacts, spec: CollectionSpec) -> dict[str, dict[str, Any]]:
@@ -49,28 +50,28 @@ def move_in(shard: Any, new: Mapping[str, Mapping[str, Any]]) -> None:
     shard.flush()
 
 
-def remembering(facts: StoreFacts, spec: CollectionSpec) -> dict[str, Any]:
+def remembering(facts: StoreFacts, spec: CollectionSpec) -> CollectionMetadata:
     """The metadata with what is to be remembered of this job."""
-    theirs = dict(facts.metadata)
-    if not spec.merge and facts.points == 0:
-        theirs.pop(VECTORS, None)
+    theirs, ours = facts.metadata, spec.metadata
+    if theirs is None or not (facts.points or spec.merge):
+        return ours
     if is_guest(theirs, spec):
-        theirs[VECTORS] = {**theirs.get(VECTORS, {}), entry_name(spec.metadata): own_entry(spec)}
+        theirs = theirs.joined_by(ours.vectors)
     elif facts.points == 0:
-        theirs.update(spec.metadata)
-    if spec.metadata.get("chunked"):
-        theirs["chunked"] = True
-    return theirs
+        theirs = replace(ours, vectors=(*ours.vectors, *theirs.guests))
+    return replace(theirs, chunked=theirs.chunked or ours.chunked)
 
 
 def asked_by(root: Path, facts: StoreFacts, vector_name: str | None) -> StoreFacts:
     """The facts as if there were this vector alone, and what belongs to it; None: the first one. Raises CollectionError where there is none."""
     if vector_name is None:
         return facts
-    entry = of_vector(str(root), facts.metadata, vector_name)
-    name = entry.get("vector_name", "") if entry.get("dense", True) else None
-    dimension, distance = facts.dense_vectors.get(name, (None, facts.distance)) if name is not None else (None, facts.distance)
-    return replace(facts, vector_name=name or "", dimension=dimension, distance=distance, sparse_vector_name=entry.get("sparse_vector_name"))
+    vectors = of_vector(str(root), facts.metadata, vector_name)
+    dense, sparse = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
+    dimension, distance = facts.dense_vectors.get(dense.name, (None, facts.distance)) if dense is not None else (None, facts.distance)
+    return replace(
+        facts, vector_name=dense.name if dense else "", dimension=dimension, distance=distance, sparse_vector_name=sparse.name if sparse else None
+    )
 
 
 def dimension_for(facts: StoreFacts, spec: CollectionSpec) -> int | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from spark_vector_sink.errors import CollectionError, PermanentStoreError
-from spark_vector_sink.store.collection_metadata import inspected_vectors
 from spark_vector_sink.store.collection_versions import Version
 from spark_vector_sink.store.edge import cleanup, failed_runs, staging, versions
 from spark_vector_sink.store.edge import index as edge
 from spark_vector_sink.store.edge.layout import StoreDirectory, read_facts
-from spark_vector_sink.store.inspection import InspectedVersion, Inspection, points_are_documents
+from spark_vector_sink.store.inspection import InspectedVersion, Inspection, inspected_vectors, points_are_documents
 
 
 def inspect(name: str, seconds: float) -> Inspection:
@@ -25,7 +24,7 @@ def inspect(name: str, seconds: float) -> Inspection:
         name, physical, facts.points, documents,
         vectors=inspected_vectors({**facts.dense_vectors, **dict.fromkeys(facts.sparse_vectors)}, facts.metadata),
         versions=tuple(_inspected(directory, version, physical) for version in versions.found(directory)),
-        payload_indexes=dict(facts.payload_indexes), metadata=dict(facts.metadata), pending_runs=len(staging.manifests(directory)),
+        payload_indexes=dict(facts.payload_indexes), metadata=facts.metadata, pending_runs=len(staging.manifests(directory)),
         failed_runs=failed_runs.runs(directory),
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from spark_vector_sink.errors import PermanentStoreError
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 
 FIRST_VERSION = "v1"
 VERSION = r"v[1-9][0-9]{0,8}"
@@ -133,7 +134,7 @@ class StoreFacts:
     distance: str
     points: int
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: CollectionMetadata | None = None
     sparse_vector_name: str | None = None
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """name → dimension and distance of a dense vector, nothing of a sparse one"""
@@ -164,7 +165,8 @@ def read_facts(directory: StoreDirectory, physical: str) -> StoreFacts:
     """The facts of a version; PermanentStoreError where they cannot be read."""
     path = directory.facts_file(physical)
     try:
-        return StoreFacts(**json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return StoreFacts(**{**found, "metadata": CollectionMetadata.from_json(str(directory.root), found.get("metadata"))})
     except (OSError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it does not hold what this version of the sink writes"
         raise PermanentStoreError(
@@ -173,7 +175,8 @@ def read_facts(directory: StoreDirectory, physical: str) -> StoreFacts:
 
 
 def write_facts(directory: StoreDirectory, physical: str, facts: StoreFacts) -> None:
-    write_atomically(directory.facts_file(physical), json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n")
+    plain = {**asdict(facts), "metadata": {} if facts.metadata is None else facts.metadata.to_json()}
+    write_atomically(directory.facts_file(physical), json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from spark_vector_sink.errors import shorten
 from spark_vector_sink.payload_types import TENANT_INDEXES
 from spark_vector_sink.store.collection import CollectionSpec
-from spark_vector_sink.store.collection_metadata import names_of
 from spark_vector_sink.store.collection_versions import READY
 from spark_vector_sink.store.edge.guest_vectors import new_vectors
 from spark_vector_sink.store.edge.layout import StoreDirectory, StoreFacts, read_facts
 from spark_vector_sink.store.edge.versions import found
 from spark_vector_sink.store.model_guard import guard_problems, left_out
+from spark_vector_sink.store.vector_owners import names_of
 
 
 def place_problems(directory: StoreDirectory) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,12 +14,12 @@ from spark_vector_sink.errors import CollectionError, PermanentStoreError, Store
 from spark_vector_sink.payload_types import RESERVED
 from spark_vector_sink.store import collection_versions
 from spark_vector_sink.store.collection import FINGERPRINT, CollectionSpec, Finished, Hit, Left, Probe, Target
-from spark_vector_sink.store.collection_metadata import VECTORS, fingerprint_field
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.model_guard import guard_problems, key_warnings, left_out, other_model
 from spark_vector_sink.store.qdrant.address import Address, answers
-from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata
+from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata, run_of
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come, to_be_checked
-from spark_vector_sink.store.qdrant.guest_vectors import MovingIn, missing_names, steps, without_guests
+from spark_vector_sink.store.qdrant.guest_vectors import MovingIn, missing_names, steps
 from spark_vector_sink.store.qdrant.heartbeat import STATE_KEY
 from spark_vector_sink.store.qdrant.inherited_settings import index_schema, payload_indexes
 from spark_vector_sink.store.qdrant.inspect import Inspecting
@@ -34,6 +34,7 @@ from spark_vector_sink.store.qdrant.versions import state_of
 from spark_vector_sink.store.qdrant.wait_for_index import IndexState, wait_until_indexed
 from spark_vector_sink.store.retry import retrying
 from spark_vector_sink.store.search_query import Filter, SparseQuery
+from spark_vector_sink.store.vector_owners import fingerprint_field
 from spark_vector_sink.store.write_batch import plain_id
 
 T = TypeVar("T")
@@ -91,10 +92,10 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             target = self._create(target, spec, run)
         elif spec.merge:
             target = self._merge_into(target, spec, run)
-        elif not target.points or not target.remembered:
+        elif not target.points or target.remembered is None:
             self._remember(target, spec.metadata, run)
-        elif spec.metadata.get("chunked") and not target.remembered.get("chunked"):
-            self._remember(target, {**target.remembered, "chunked": True}, run)
+        elif spec.metadata.chunked and not target.remembered.chunked:
+            self._remember(target, replace(target.remembered, chunked=True), run)
         self._make_indexes(target, spec)
         if not target.overwrites and target.physical != target.name and self._info(target.name) is None:
             with self._asking(f"pointing the alias '{target.name}' at '{target.physical}'"):
@@ -107,9 +108,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         if made is None:
             return target
         # of two jobs that adopt a collection at once the later one writes its run over that of the other
-        is_adopted = target.exists and not target.remembered.get("run")
-        run_of, datatypes = None if is_adopted else our_metadata(made).get("run"), to_be_checked(dense_vectors(made), sparse_vectors(made), spec)
-        return replace(target, made_by=run_of, max_batch_points=most_points(made), datatypes=datatypes)
+        is_adopted = target.exists and (target.remembered is None or not target.remembered.run)
+        made_by, datatypes = None if is_adopted else run_of(target.name, made), to_be_checked(dense_vectors(made), sparse_vectors(made), spec)
+        return replace(target, made_by=made_by, max_batch_points=most_points(made), datatypes=datatypes)
 
     def _merge_into(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the job's vectors."""
@@ -121,12 +122,13 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             raise CollectionError(target.problems)
         self._move_in(target, missing_names(info, spec), spec)
         if target.fingerprint == FINGERPRINT and not (target.points and target.remembered):
-            self._remember(target, {**spec.metadata, VECTORS: target.remembered.get(VECTORS, {})}, run)
+            guests = () if target.remembered is None else target.remembered.guests
+            self._remember(target, replace(spec.metadata, vectors=(*spec.metadata.vectors, *guests)), run)
         return target
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
-        if target.made_by is not None and self.metadata(target.physical).get("run") != target.made_by:
+        if target.made_by is not None and run_of(target.name, self._info(target.physical)) != target.made_by:
             raise CollectionError(f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again")
         if not target.overwrites and target.physical != target.name:
             standing = self._patiently(lambda: self._behind(target.name))
@@ -178,9 +180,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
         return self._asking_again(f"reading points of '{target.physical}'", lambda: probe(self._client, target.physical, most))
 
-    def metadata(self, name: str) -> Mapping[str, Any]:
+    def metadata(self, name: str) -> CollectionMetadata | None:
         info = self._info(name)
-        return {} if info is None else our_metadata(info)
+        return None if info is None else our_metadata(name, info)
 
     def search(
         self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None,
@@ -193,7 +195,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
 
     def _existing(self, target: Target, info: models.CollectionInfo, spec: CollectionSpec) -> Target:
         """The target of a collection that is there, with everything that does not fit."""
-        missing, theirs = missing_names(info, spec), our_metadata(info)
+        missing, theirs = missing_names(info, spec), our_metadata(target.name, info)
         problems = [
             *target.problems,
             *vector_problems(target.name, info, spec, missing),
@@ -225,7 +227,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         try:
             with self._asking(f"creating the collection '{target.physical}'"):
                 version = {} if target.physical == target.name else {STATE_KEY: {"state": collection_versions.READY}}
-                self._client.create_collection(target.physical, metadata={**_remembered(spec.metadata, run), **version}, **arguments)
+                self._client.create_collection(
+                    target.physical, metadata={METADATA_KEY: replace(spec.metadata, run=run).to_json(), **version}, **arguments
+                )
         except CollectionError:
             # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
             theirs = self._info(target.physical)
@@ -237,18 +241,22 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                 ) from None
             if spec.merge:
                 return self._merge_into(target, spec, run)
-            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, our_metadata(theirs), spec))
+            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, our_metadata(target.name, theirs), spec))
             if any(wrong):
                 raise CollectionError([problem for problem in wrong if problem]) from None
         return target
 
-    def _remember(self, target: Target, metadata: Mapping[str, Any], run: str) -> None:
-        """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not."""
+    def _remember(self, target: Target, metadata: CollectionMetadata, run: str) -> None:
+        """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not. What other jobs have noted
+        of their vectors is left alone, or goes if `metadata` is without them."""
         try:
             with self._asking(f"adopting '{target.name}'"):
-                noted = _remembered(metadata, self.metadata(target.physical).get("run", run))
-                gone = set(target.remembered.get(VECTORS, {})) - set(metadata.get(VECTORS, {}))
-                self._client.update_collection(target.physical, metadata={**noted, **{f"{GUEST_KEY}{name}": None for name in gone}})
+                there = self.metadata(target.physical)
+                made_by = run if there is None or there.run is None else there.run
+                former = () if target.remembered is None else target.remembered.guests
+                gone = {guest.job for guest in former} - {guest.job for guest in metadata.guests}
+                noted = {METADATA_KEY: replace(metadata, vectors=metadata.first, run=made_by).to_json()}
+                self._client.update_collection(target.physical, metadata={**noted, **{f"{GUEST_KEY}{job}": None for job in gone}})
         except DeniedError:
             return
 
@@ -289,8 +297,3 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                 if not field.startswith(f"{RESERVED}."):
                     raise
                 log.warning(f"{error}; without that index the end of the job may take longer")
-
-
-def _remembered(metadata: Mapping[str, Any], run: str) -> dict[str, Any]:
-    """What the sink writes into a collection's metadata. The run that made it tells two collections apart that are alike otherwise."""
-    return {METADATA_KEY: {**without_guests(metadata), "run": run}}

@@ -6,6 +6,7 @@ import ssl
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from spark_vector_sink.errors import CollectionError, TransientStoreError, first_line
 from spark_vector_sink.store.collection import CollectionSpec
-from spark_vector_sink.store.collection_metadata import VECTORS
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, is_older, one_that_answers
 from spark_vector_sink.store.qdrant.grpc_errors import store_error
 from spark_vector_sink.store.qdrant.schema import config_problems, settings_of_newer_servers
@@ -149,11 +150,17 @@ def _authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def our_metadata(info: models.CollectionInfo) -> dict[str, Any]:
-    """What the sink remembers in a collection; what it remembers of vectors that moved in later, each under a key of its own, is put together."""
-    metadata = info.config.metadata or {}
-    found = metadata.get(METADATA_KEY)
-    if not isinstance(found, dict):
-        return {}
-    guests = {key.removeprefix(GUEST_KEY): entry for key, entry in sorted(metadata.items()) if key.startswith(GUEST_KEY) and isinstance(entry, dict)}
-    return {**found, VECTORS: guests} if guests else found
+def our_metadata(name: str, info: models.CollectionInfo) -> CollectionMetadata | None:
+    """What the sink remembers in a collection; what it remembers of each job that moved in later stands under a key of its own."""
+    noted = info.config.metadata or {}
+    found = CollectionMetadata.from_json(name, noted.get(METADATA_KEY))
+    if found is None:
+        return None
+    others = [CollectionMetadata.from_json(name, noted[key]) for key in sorted(noted) if key.startswith(GUEST_KEY)]
+    return replace(found, vectors=(*found.vectors, *(vector for other in others if other is not None for vector in other.vectors)))
+
+
+def run_of(name: str, info: models.CollectionInfo | None) -> str | None:
+    """The run that made the collection, where it is known."""
+    found = None if info is None else our_metadata(name, info)
+    return None if found is None else found.run

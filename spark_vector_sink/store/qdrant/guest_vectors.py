@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,10 +12,11 @@ from qdrant_client import QdrantClient, models
 
 from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.collection import CollectionSpec, Target
-from spark_vector_sink.store.collection_metadata import VECTORS, entry_name, is_guest, names_of, own_entry, owners
+from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.qdrant.connection import GUEST_KEY, Connection, DeniedError, our_metadata
 from spark_vector_sink.store.qdrant.schema import DISTANCES, dense_vectors, sparse_vectors
 from spark_vector_sink.store.qdrant.wait_for_index import IndexState
+from spark_vector_sink.store.vector_owners import is_guest, job_name, names_of, owners
 
 FIRST_SERVER = (1, 18)
 """Which can give a collection another vector."""
@@ -67,7 +68,7 @@ class MovingIn(Connection):
     def _unknown(self, physical: str, info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
         """Vectors of a job that merges which points have already, though nothing is remembered of them."""
         names = sorted(names_of(spec) & {*dense_vectors(info), *sparse_vectors(info)})
-        if not spec.merge or spec.adopt or not info.points_count or not names or owners(our_metadata(info), spec):
+        if not spec.merge or spec.adopt or not info.points_count or not names or owners(our_metadata(physical, info), spec):
             return []
         return self._with_any(physical, names)
 
@@ -103,10 +104,11 @@ class MovingIn(Connection):
             self._wait_until_quiet(target, name)
             with self._asking(f"creating the vector '{name}' of '{target.name}'"):
                 self._client.create_vector_name(target.physical, name, _config(name, spec))
-        if not is_guest(target.remembered, spec) or owners(target.remembered, spec) == [own_entry(spec)]:
+        if not is_guest(target.remembered, spec) or owners(target.remembered, spec) == [spec.metadata.vectors]:
             return
+        noted = {f"{GUEST_KEY}{job_name(spec)}": CollectionMetadata(spec.metadata.vectors).to_json()}
         with suppress(DeniedError), self._asking(f"adopting '{target.name}'"):  # a key that may only write points may not, and need not
-            self._client.update_collection(target.physical, metadata={f"{GUEST_KEY}{entry_name(spec.metadata)}": own_entry(spec)})
+            self._client.update_collection(target.physical, metadata=noted)
 
     def _wait_until_quiet(self, target: Target, name: str) -> None:
         """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it in the meantime. A single look
@@ -128,8 +130,3 @@ def _config(name: str, spec: CollectionSpec) -> Any:
     if spec.dimension is None:
         raise CollectionError(f"the vector '{name}' cannot be created, because the length of its vectors is not known; give option 'dimension'")
     return models.DenseVectorNameConfig(dense=models.DenseVectorConfig(size=spec.dimension, distance=models.Distance(DISTANCES[spec.distance])))
-
-
-def without_guests(remembered: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands in the metadata under our own key."""
-    return {name: value for name, value in remembered.items() if name != VECTORS}

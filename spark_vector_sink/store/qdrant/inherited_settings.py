@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from qdrant_client import models
 
 from spark_vector_sink.store.collection import CollectionSpec
+from spark_vector_sink.store.collection_metadata import CollectionMetadata, of_vector, vector_names
 from spark_vector_sink.store.qdrant.schema import dense_vectors, index_type, sparse_vectors
 from spark_vector_sink.store.qdrant.sharding import is_custom
 
@@ -69,9 +70,9 @@ def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> An
     return models.PayloadSchemaType(kind)
 
 
-def other_vectors(name: str, old: models.CollectionInfo, theirs: Mapping[str, Any]) -> Iterator[str]:
+def other_vectors(name: str, old: models.CollectionInfo, theirs: CollectionMetadata | None) -> Iterator[str]:
     """Vectors that were not made of the text by the model that the metadata names: a fresh version would be without them."""
-    ours = {theirs.get("vector_name") or "", theirs.get("sparse_vector_name")}
+    ours = vector_names(of_vector(name, theirs, None))
     others = [vector for vector in (*dense_vectors(old), *(old.config.params.sparse_vectors or {})) if vector not in ours]
     if others:
         yield (

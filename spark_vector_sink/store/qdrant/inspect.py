@@ -5,9 +5,8 @@ from __future__ import annotations
 from qdrant_client import models
 
 from spark_vector_sink.errors import CollectionError, TransientStoreError
-from spark_vector_sink.store.collection_metadata import inspected_vectors
 from spark_vector_sink.store.collection_versions import Version
-from spark_vector_sink.store.inspection import InspectedVersion, Inspection, points_are_documents
+from spark_vector_sink.store.inspection import InspectedVersion, Inspection, inspected_vectors, points_are_documents
 from spark_vector_sink.store.qdrant.connection import DeniedError, NotFoundError, our_metadata
 from spark_vector_sink.store.qdrant.inherited_settings import payload_indexes
 from spark_vector_sink.store.qdrant.reconcile import count_documents
@@ -24,7 +23,7 @@ class Inspecting(Versions):
         info = self._info(physical)
         if info is None:
             raise CollectionError(f"there is no collection '{name}' on {self._address}; write to it first, or name another one")
-        metadata = our_metadata(info)
+        metadata = our_metadata(name, info)
         indexes = payload_indexes(info)
         dense = {vector: (kind.size, kind.distance.value.lower()) for vector, kind in dense_vectors(info).items()}
         points = self._points(physical)

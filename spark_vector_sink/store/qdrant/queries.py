@@ -10,7 +10,7 @@ from qdrant_client import models
 from qdrant_client.conversions.conversion import RestToGrpc
 
 from spark_vector_sink.errors import CollectionError, OptionError, first_line, shorten
-from spark_vector_sink.store.collection_metadata import of_vector
+from spark_vector_sink.store.collection_metadata import DENSE, SPARSE, of_kind, of_vector
 from spark_vector_sink.store.qdrant.connection import our_metadata
 from spark_vector_sink.store.qdrant.schema import dense_vectors
 from spark_vector_sink.store.search_query import Filter, SparseQuery, candidates, check_question
@@ -21,17 +21,17 @@ def query(
     among: Filter | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The arguments of `query_points`. info: the collection, whose metadata name its vectors."""
-    remembered = of_vector(name, {} if info is None else our_metadata(info), vector_name)
-    sparse_name = remembered.get("sparse_vector_name")
-    there = None if info is None else dense_vectors(info).get(remembered.get("vector_name") or "")
-    check_question(f"'{name}'", vector, sparse, bool(remembered.get("dense", True)), bool(sparse_name), None if there is None else there.size)
+    vectors = of_vector(name, None if info is None else our_metadata(name, info), vector_name)
+    dense, beside = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
+    there = None if info is None or dense is None else dense_vectors(info).get(dense.name)
+    check_question(f"'{name}'", vector, sparse, dense is not None, beside is not None, None if there is None else there.size)
     asked = []
-    if vector is not None and len(vector):
+    if vector is not None and len(vector) and dense is not None:
         if there is not None and there.datatype == models.Datatype.UINT8:
             _check_bytes(name, vector)
-        asked.append({"query": list(vector), "using": remembered.get("vector_name") or None})
-    if sparse is not None:
-        asked.append({"query": models.SparseVector(indices=list(sparse[0]), values=list(sparse[1])), "using": sparse_name})
+        asked.append({"query": list(vector), "using": dense.name or None})
+    if sparse is not None and beside is not None:
+        asked.append({"query": models.SparseVector(indices=list(sparse[0]), values=list(sparse[1])), "using": beside.name})
     only = None if among is None else models.Filter.model_validate(among)
     if len(asked) == 1:
         return {**asked[0], "query_filter": only, "limit": limit}

@@ -15,7 +15,7 @@ from spark_vector_sink.errors import CollectionError, StoreError, TransientStore
 from spark_vector_sink.store import collection_versions
 from spark_vector_sink.store.collection import CollectionSpec, Target
 from spark_vector_sink.store.collection_versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
-from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata
+from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata, run_of
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come
 from spark_vector_sink.store.qdrant.heartbeat import HEARTBEAT_KEY, STATE_KEY
 from spark_vector_sink.store.qdrant.inherited_settings import following, other_vectors
@@ -67,7 +67,7 @@ class Versions(Connection):
             spec = following(spec, old)
             problems += [*sharding_problems(name, None, spec), *problems_to_come(spec, name)]
         if spec.inherits and old is not None:
-            problems += other_vectors(name, old, our_metadata(old))
+            problems += other_vectors(name, old, our_metadata(name, old))
         physical = f"{name}__v{collection_versions.next_number(there)}"
         steps = [*announced(name, physical, spec), f"count and look at what was written, wait for its index, then point the alias '{name}' at it"]
         if standing == name:
@@ -103,7 +103,7 @@ class Versions(Connection):
         self._drop(collection_versions.left_overs(there, target.replaces, time.time()), target.name)
         number = max(collection_versions.next_number(there), int(target.physical.rpartition("__v")[2]))
         note = {STATE_KEY: {"state": LOADING, "replaced": target.replaces}, HEARTBEAT_KEY: time.time()}
-        metadata = {METADATA_KEY: {**spec.metadata, "run": run}, **note}
+        metadata = {METADATA_KEY: replace(spec.metadata, run=run).to_json(), **note}
         while True:
             physical = f"{target.name}__v{number}"
             try:
@@ -113,7 +113,7 @@ class Versions(Connection):
                 made = self._info(physical)
                 if made is None:
                     raise
-                if our_metadata(made).get("run") != run:  # else only the reply was lost
+                if run_of(physical, made) != run:  # else only the reply was lost
                     number += 1
                     continue
             return replace(target, physical=physical)
@@ -142,7 +142,7 @@ class Versions(Connection):
 
     def _state_of_ours(self, target: Target, run: str) -> str:
         found = self._info(target.physical)
-        if found is None or our_metadata(found).get("run") != run:
+        if found is None or run_of(target.physical, found) != run:
             raise CollectionError(f"'{target.physical}', which this job has filled, was deleted, or made anew, meanwhile; run the job again")
         return state_of(found)
 
@@ -176,7 +176,7 @@ class Versions(Connection):
             found, standing = self._info(target.physical), self._standing(target.name)
             if standing == target.physical:
                 return collection_versions.moved_already(target.name)
-            if found is None or our_metadata(found).get("run") != run:
+            if found is None or run_of(target.physical, found) != run:
                 return ""
             if _between(target, standing, state_of(found)):
                 return collection_versions.dropped_already(target.name)
@@ -191,7 +191,7 @@ class Versions(Connection):
         """Write what a version is worth into its metadata. A collection that somebody else made is left as it is. serves: it is behind the alias, so one
         that we have written to is a version."""
         found = self._info(physical)
-        if found is None or state_of(found) == state or (state_of(found) == FOREIGN and not (serves and our_metadata(found))):
+        if found is None or state_of(found) == state or (state_of(found) == FOREIGN and not (serves and our_metadata(physical, found))):
             return
         with self._asking(f"noting that '{physical}' is {state}"):
             self._client.update_collection(physical, metadata={STATE_KEY: {**_noted(found), "state": state}})

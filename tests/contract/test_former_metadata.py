@@ -26,8 +26,9 @@ from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.store import registry
 from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.edge.layout import StoreDirectory, write_atomically
-from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, our_metadata
-from tests.jobs import Place, place, vectors
+from spark_vector_sink.store.qdrant.connection import METADATA_KEY, our_metadata
+from tests.contract.conftest import SERVERS
+from tests.jobs import Place, place, server_place, vectors
 
 __all__ = ["place"]
 
@@ -159,6 +160,12 @@ def former(place: Place, words: dict[str, str]) -> Iterator[Former]:
     loader.unload()
 
 
+@pytest.fixture(params=SERVERS)
+def former_on_server(request: pytest.FixtureRequest, words: dict[str, str]) -> Iterator[Former]:
+    yield Former(server_place(request.getfixturevalue(request.param)), words)
+    loader.unload()
+
+
 @pytest.mark.parametrize("store", FORMER)
 @pytest.mark.parametrize("kind", JOBS)
 def test_it_is_read_as_what_this_version_writes(words: dict[str, str], tmp_path: Path, kind: str, store: str) -> None:
@@ -241,27 +248,25 @@ def test_it_is_replaced(former: Former) -> None:
 
 
 def test_another_vector_moves_in(former: Former) -> None:
-    """What was noted before is still known; on a server each job's note has the form that its own version gave it."""
+    """What was noted before is still known."""
     former.run("dense")
     former.note(former.as_it_was("dense"))
     before = former.remembered()
     former.write(ROWS, JOBS["guest"][1])
     after = former.remembered()
-    assert (after.first, [vector.name for vector in after.guests]) == (before.first, ["second"])
-    assert after.key == before.key
-    if not former.is_embedded:
-        noted = former.noted()
-        assert ("format" in noted[METADATA_KEY], noted[f"{GUEST_KEY}second"]["format"]) == (False, 1)
+    assert (after.first, [vector.name for vector in after.guests], after.key) == (before.first, ["second"], before.key)
 
 
-def test_a_job_of_a_former_version_moves_in(former: Former) -> None:
-    """On a server it writes a key of its own, beside what this version has noted."""
-    if former.is_embedded:
-        return
+@pytest.mark.parametrize("first_is_former", [True, False])
+def test_jobs_of_two_versions_share_a_collection(former_on_server: Former, first_is_former: bool) -> None:
+    """On a server each writes a key of its own, in the form of its version, and this one reads both."""
+    former = former_on_server
     former.run("guest")
     now, theirs = former.remembered(), former.as_it_was("guest")
-    former.note({key: value for key, value in theirs.items() if key != METADATA_KEY})
-    assert "format" in former.noted()[METADATA_KEY]
+    former.note({key: value for key, value in theirs.items() if (key == METADATA_KEY) == first_is_former})
+    assert [("format" in value) for key, value in sorted(former.noted().items()) if key in theirs] == [not first_is_former, *[first_is_former] * 2]
+    assert former.remembered() == now
+    assert former.run("guest", existing="merge") == [2, 2, 2]
     assert former.remembered() == now
 
 
@@ -284,3 +289,13 @@ def test_what_a_newer_version_noted_is_left_alone(former: Former) -> None:
             "update spark-vector-sink here, too"
         )
     assert (former.noted() if former.is_embedded else former.noted()[METADATA_KEY]) == newer
+
+
+def test_what_a_newer_version_noted_can_be_replaced(former: Former) -> None:
+    """An overwrite needs nothing of it, and leaves it where it was."""
+    former.run("encoder")
+    newer = {**former.remembered().to_json(), "format": 2}
+    former.note(newer if former.is_embedded else {METADATA_KEY: newer})
+    former.place.write(ROWS, mode="overwrite", vector_column=None, encoder="tests.fakes:Five")
+    assert [vector.model for vector in former.remembered().vectors] == ["encoder tests.fakes:Five"]
+    assert "v1: ready" in former.inspected()

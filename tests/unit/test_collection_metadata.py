@@ -47,7 +47,7 @@ def test_where_nothing_of_ours_stands_nothing_is_remembered(found: Any) -> None:
 )
 def test_what_nobody_has_written_is_not_guessed(damaged: dict[str, Any]) -> None:
     """In one line."""
-    with pytest.raises(CollectionError, match="^what this sink remembers in 'x' was damaged: .*; restore it, or write to another collection$"):
+    with pytest.raises(CollectionError, match=r"^what this sink remembers in 'x' was damaged: .*; restore it, or write to another collection$"):
         CollectionMetadata.from_json("x", damaged)
 
 

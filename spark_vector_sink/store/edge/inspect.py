@@ -37,6 +37,6 @@ def _documents(directory: StoreDirectory, physical: str, seconds: float) -> int:
 def _inspected(directory: StoreDirectory, version: Version, serving: str) -> InspectedVersion:
     try:
         points: int | None = read_facts(directory, version.name).points
-    except PermanentStoreError:  # a job is just making it, or has died over that
+    except (PermanentStoreError, CollectionError):  # a job is just making it, or has died over that, or a newer version of the sink has
         points = None
     return InspectedVersion(version.name, version.state, version.name == serving, points)

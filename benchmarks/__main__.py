@@ -45,19 +45,39 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    made.add_argument("--corpus", type=Path, help="Parquet file of texts; without it Python's own documentation strings")
+    made.add_argument(
+        "--corpus", type=Path, help="Parquet file of texts; without it Python's own documentation strings"
+    )
     made.add_argument("--text-column", default="text", help="the column of the texts in the Parquet file")
-    made.add_argument("--rows", type=int, help="texts, drawn at random with a fixed seed; each part has its own default")
+    made.add_argument(
+        "--rows", type=int, help="texts, drawn at random with a fixed seed; each part has its own default"
+    )
     made.add_argument("--rounds", type=int, help="rounds of the interleaved arms; each part has its own default")
     made.add_argument("--partitions", type=int, default=4, help="Spark partitions")
     made.add_argument("--cores", type=int, default=2, help="cores that every arm may use")
     made.add_argument("--model", help="a folder or a hub name instead of MiniLM (`gpu`: instead of random weights)")
-    made.add_argument("--memory-rows", type=_numbers, default=Settings.memory_rows, help="rows of one partition, with a quick encoder: N,N,…")
-    made.add_argument("--memory-model-rows", type=_numbers, default=Settings.memory_model_rows, help="the same with the real model")
-    made.add_argument("--stall-seconds", type=float, default=Settings.stall_seconds, help="how long the server stands still in the part `stall`")
-    made.add_argument("--crowd-tasks", type=_numbers, default=Settings.crowd_tasks, help="numbers of tasks in the part `crowd`: N,N,…")
+    made.add_argument(
+        "--memory-rows",
+        type=_numbers,
+        default=Settings.memory_rows,
+        help="rows of one partition, with a quick encoder: N,N,…",
+    )
+    made.add_argument(
+        "--memory-model-rows", type=_numbers, default=Settings.memory_model_rows, help="the same with the real model"
+    )
+    made.add_argument(
+        "--stall-seconds",
+        type=float,
+        default=Settings.stall_seconds,
+        help="how long the server stands still in the part `stall`",
+    )
+    made.add_argument(
+        "--crowd-tasks", type=_numbers, default=Settings.crowd_tasks, help="numbers of tasks in the part `crowd`: N,N,…"
+    )
     made.add_argument("--device", default="auto", help="device of the part `gpu`")
     made.add_argument("--small", action="store_true", help="a small model in the part `gpu`")
     made.add_argument("--results", type=Path, default=RESULTS, help="the file of the sections")
@@ -75,13 +95,20 @@ def command(arguments: argparse.Namespace, part: str) -> str:
     for name, value in vars(arguments).items():
         if name in ("parts", "results") or value == parser().get_default(name):
             continue
-        shown = Path(value).name if name in ("corpus", "model") else ",".join(map(str, value)) if isinstance(value, tuple) else value
+        shown = (
+            Path(value).name
+            if name in ("corpus", "model")
+            else ",".join(map(str, value))
+            if isinstance(value, tuple)
+            else value
+        )
         words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shown}"))
     return " ".join(words)
 
 
 def prepare_environment() -> None:
-    """For Spark's workers and for child processes: this Python, this tree before any installed one, and no way to a model hub."""
+    """For Spark's workers and for child processes: this Python, this tree before any installed one, and no way to a
+    model hub."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

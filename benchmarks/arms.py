@@ -1,7 +1,9 @@
-"""The ways in which people encode in Spark today, correct and each as its guide writes it: the arms that the sink runs against.
+"""The ways in which people encode in Spark today, correct and each as its guide writes it: the arms that the sink runs
+against.
 
-All of them make the collection, encode with the same model on the CPU, and upsert `PointStruct`s over gRPC, 256 at a time, waiting for each
-request; ids are the rows' own integers, the payload is id and text. What differs is where the model lives and what one `encode` gets.
+All of them make the collection, encode with the same model on the CPU, and upsert `PointStruct`s over gRPC, 256 at a
+time, waiting for each request; ids are the rows' own integers, the payload is id and text. What differs is where the
+model lives and what one `encode` gets.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ UPSERT = 256
 
 @dataclass
 class Job:
-    """One run of an arm: this DataFrame (`id`, `text`) into this collection. kept: what an arm makes once in a session."""
+    """One run of an arm: this DataFrame (`id`, `text`) into this collection. kept: what an arm makes once in a
+    session."""
 
     df: DataFrame
     url: str
@@ -60,7 +63,8 @@ class Job:
 
 
 def map_partitions(job: Job) -> None:
-    """A model for each partition, batches of 32 by `islice` in the order of arrival. (The guide's islice loses rows; this one does not.)"""
+    """A model for each partition, batches of 32 by `islice` in the order of arrival. (The guide's islice loses rows;
+    this one does not.)"""
     model_of, write = job.loader, job.writer
 
     def partition(rows: Iterator[Any]) -> None:
@@ -70,7 +74,8 @@ def map_partitions(job: Job) -> None:
 
 
 def pandas_udf_broadcast(job: Job) -> None:
-    """A pandas UDF with a broadcast model: one `encode` for each Arrow batch; the column of vectors then goes through the JVM to the upsert."""
+    """A pandas UDF with a broadcast model: one `encode` for each Arrow batch; the column of vectors then goes through
+    the JVM to the upsert."""
     model, write = job.broadcast_model(), job.writer
 
     @pandas_udf("array<float>")  # type: ignore[call-overload, untyped-decorator, unused-ignore]
@@ -81,7 +86,8 @@ def pandas_udf_broadcast(job: Job) -> None:
 
 
 def map_partitions_with_index(job: Job) -> None:
-    """As many partitions as workers by `coalesce`, a model for each, the device by the partition's number; batches of 32."""
+    """As many partitions as workers by `coalesce`, a model for each, the device by the partition's number; batches of
+    32."""
     model_of, write = job.loader, job.writer
     devices = ["cpu"]
 
@@ -97,7 +103,9 @@ def rdd_broadcast(job: Job) -> None:
     model, write = job.broadcast_model(), job.writer
 
     def encode(rows: list[Any]) -> Iterable[tuple[Any, Any]]:
-        return zip(rows, model.value.encode([row.text for row in rows], batch_size=BATCH, show_progress_bar=False), strict=True)
+        return zip(
+            rows, model.value.encode([row.text for row in rows], batch_size=BATCH, show_progress_bar=False), strict=True
+        )
 
     job.df.rdd.mapPartitions(lists).flatMap(encode).foreachPartition(write)
 
@@ -116,18 +124,26 @@ def predict_batch(job: Job) -> None:
 
 
 def whole_partition(job: Job) -> None:
-    """All rows of a partition in one `encode`, which sorts them by length: quick, and memory grows with the partition."""
+    """All rows of a partition in one `encode`, which sorts them by length: quick, and memory grows with the
+    partition."""
     model_of, write = job.loader, job.writer
 
     def partition(rows: Iterator[Any]) -> None:
         held = list(rows)
-        write(zip(held, model_of().encode([row.text for row in held], batch_size=BATCH, show_progress_bar=False), strict=True))
+        write(
+            zip(
+                held,
+                model_of().encode([row.text for row in held], batch_size=BATCH, show_progress_bar=False),
+                strict=True,
+            )
+        )
 
     job.df.rdd.foreachPartition(partition)
 
 
 def sink(job: Job, **options: Any) -> None:
-    """What takes their place. It makes the collection by itself; `options` are those of the arm that is measured, such as `dtype`."""
+    """What takes their place. It makes the collection by itself; `options` are those of the arm that is measured, such
+    as `dtype`."""
     write(job.df, job.collection, url=job.url, grpc_port=job.grpc_port, model=job.model, device="cpu", **options)
 
 
@@ -150,7 +166,9 @@ def lists(rows: Iterator[Any]) -> Iterator[list[Any]]:
 def encoded(model: Any, rows: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
     """Each row with its vector, 32 at a time in the order of arrival."""
     for batch in lists(rows):
-        yield from zip(batch, model.encode([row.text for row in batch], batch_size=BATCH, show_progress_bar=False), strict=True)
+        yield from zip(
+            batch, model.encode([row.text for row in batch], batch_size=BATCH, show_progress_bar=False), strict=True
+        )
 
 
 def write_points(url: str, grpc_port: int, collection: str, pairs: Iterable[tuple[Any, Any]]) -> None:
@@ -161,7 +179,11 @@ def write_points(url: str, grpc_port: int, collection: str, pairs: Iterable[tupl
     with closing(client(url, grpc_port)) as qdrant:
         while batch := list(islice(waiting, UPSERT)):
             points = [
-                PointStruct(id=row.id, vector=vector.tolist() if hasattr(vector, "tolist") else vector, payload={"id": row.id, "text": row.text})
+                PointStruct(
+                    id=row.id,
+                    vector=vector.tolist() if hasattr(vector, "tolist") else vector,
+                    payload={"id": row.id, "text": row.text},
+                )
                 for row, vector in batch
             ]
             qdrant.upsert(collection, points, wait=True)

@@ -1,4 +1,5 @@
-"""A Sentence Transformers model of the size that was asked for, built without a network: random weights, and a tokeniser over the given texts.
+"""A Sentence Transformers model of the size that was asked for, built without a network: random weights, and a
+tokeniser over the given texts.
 
 Speed and memory of a model do not depend on its weights, so this stands for any BERT of its size.
 """
@@ -29,7 +30,9 @@ def build(folder: Path, texts: Sequence[str], small: bool = False) -> str:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
     scratch = folder.with_name(f"{folder.name}-scratch")
     special = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer(texts), model_max_length=MAX_TOKENS, **special).save_pretrained(str(scratch))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer(texts), model_max_length=MAX_TOKENS, **special).save_pretrained(
+        str(scratch)
+    )
     config = BertConfig(vocab_size=VOCABULARY, max_position_embeddings=MAX_TOKENS, **(SMALL if small else {}))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -45,7 +48,12 @@ def tokenizer(texts: Sequence[str]) -> Any:
 
     characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     counted = Counter(word for text in texts for word in re.findall(r"[a-z]{2,}", text.lower()))
-    vocabulary = [*SPECIAL, *characters, *(f"##{character}" for character in characters), *sorted(counted, key=lambda word: (-counted[word], word))]
+    vocabulary = [
+        *SPECIAL,
+        *characters,
+        *(f"##{character}" for character in characters),
+        *sorted(counted, key=lambda word: (-counted[word], word)),
+    ]
     numbered = {token: number for number, token in enumerate(vocabulary[:VOCABULARY])}
     made = Tokenizer(models.WordPiece(numbered, unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -1,4 +1,5 @@
-"""Processes of their own, as Spark's Python workers are: `module:function` prepares, and what it returns runs each time it is asked.
+"""Processes of their own, as Spark's Python workers are: `module:function` prepares, and what it returns runs each time
+it is asked.
 
     with Child("benchmarks.work:bare", model=…, texts=…) as child:
         child.wait()            # it has imported, loaded and warmed up
@@ -28,9 +29,15 @@ class Child:
 
     def __init__(self, target: str, *, threads: int = 1, **arguments: Any) -> None:
         self.target = target
-        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false" if threads == 1 else "true"}
+        env = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "TOKENIZERS_PARALLELISM": "false" if threads == 1 else "true",
+        }
         command = [sys.executable, "-m", "benchmarks.child", target, json.dumps(arguments)]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._is_ready = False
 
     @property
@@ -73,7 +80,9 @@ class Child:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ChildError(f"{self.target} ended with code {self._process.wait()} before it answered; its last words are above")
+            raise ChildError(
+                f"{self.target} ended with code {self._process.wait()} before it answered; its last words are above"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -1,7 +1,8 @@
-"""A cold worker: seconds from the start of a process to its first vector, against importing, loading and encoding by hand.
+"""A cold worker: seconds from the start of a process to its first vector, against importing, loading and encoding by
+hand.
 
-Both encode the same few texts in the same arithmetic; interpreter and imports are in both times, connecting to the store and planning the
-window in the sink's alone.
+Both encode the same few texts in the same arithmetic; interpreter and imports are in both times, connecting to the
+store and planning the window in the sink's alone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def run(settings: Settings) -> Section:
             arm()  # files come from the disk once, for whichever arm is first
         told.clear()
         measured = interleaved(arms, settings.rounds or ROUNDS)
-    until = "its first vector" if told == {True} else "the end of its small partition, since the report does not tell the first vector"
+    until = (
+        "its first vector"
+        if told == {True}
+        else "the end of its small partition, since the report does not tell the first vector"
+    )
     lines = [
         Line(f"sink, from the start of the process to {until}", "", Spread.of(measured["sink"]).shown(" s")),
         Line("import sentence_transformers, load, encode", "", Spread.of(measured["bare"]).shown(" s")),

@@ -1,4 +1,5 @@
-"""What every part shares: its settings, interleaved arms, medians and ratios, the machine in words, and its section of RESULTS.md."""
+"""What every part shares: its settings, interleaved arms, medians and ratios, the machine in words, and its section of
+RESULTS.md."""
 
 from __future__ import annotations
 
@@ -23,8 +24,23 @@ interleaved on the same machine; the number is the median, and the range of all 
 marked so.
 """
 
-PARTS = ("patterns", "write", "spark_write", "rerun", "embedded", "memory", "stall", "crowd", "two_tasks", "overhead", "cold", "recall", "gpu")
-"""The parts, in the order of their sections; each is a module `benchmarks.<part>` with `run(settings) -> Section | None`."""
+PARTS = (
+    "patterns",
+    "write",
+    "spark_write",
+    "rerun",
+    "embedded",
+    "memory",
+    "stall",
+    "crowd",
+    "two_tasks",
+    "overhead",
+    "cold",
+    "recall",
+    "gpu",
+)
+"""The parts, in the order of their sections; each is a module `benchmarks.<part>` with `run(settings) -> Section |
+None`."""
 
 PACKAGES = ("torch", "sentence-transformers", "transformers", "pyspark", "pyarrow", "qdrant-client")
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -91,7 +107,8 @@ def rates(rows: int, seconds: Sequence[float]) -> Spread:
 
 
 def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run every arm once in each round, there and back again, and collect what it returns; a machine that slows down slows all."""
+    """Run every arm once in each round, there and back again, and collect what it returns; a machine that slows down
+    slows all."""
     measured: dict[str, list[float]] = {name: [] for name in arms}
     for number in range(rounds):
         for name in list(arms) if number % 2 == 0 else reversed(list(arms)):

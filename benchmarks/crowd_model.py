@@ -1,8 +1,9 @@
 """A model of many tasks that write to one server: real rules of the client, a modelled server, no network, no waiting.
 
-Real are `Limit` (how many requests a task has on their way) and the waits of `retry` (of a failed one), used as `InFlight` and `Sender` use them. The server applies requests one after
-the other, as fast as its rate; a request that was not applied when its client gives up is applied all the same, in vain. With a rate limit
-it has a token bucket as Qdrant's (cost: points; refilled over a minute), and refuses at once, saying when the tokens would be there.
+Real are `Limit` (how many requests a task has on their way) and the waits of `retry` (of a failed one), used as
+`InFlight` and `Sender` use them. The server applies requests one after the other, as fast as its rate; a request that
+was not applied when its client gives up is applied all the same, in vain. With a rate limit it has a token bucket as
+Qdrant's (cost: points; refilled over a minute), and refuses at once, saying when the tokens would be there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ SEED = 7
 
 @dataclass
 class Server:
-    """rate: points applied each second. per_minute: points that the rate limit lets through; None: there is none. The bucket begins empty."""
+    """rate: points applied each second. per_minute: points that the rate limit lets through; None: there is none. The
+    bucket begins empty."""
 
     rate: float
     per_minute: float | None = None
@@ -78,7 +80,8 @@ class Task:
 
 @dataclass
 class Request:
-    """One request in its place, until all of its points are applied. Too large for a limit that has sunk, it is sent in parts."""
+    """One request in its place, until all of its points are applied. Too large for a limit that has sunk, it is sent in
+    parts."""
 
     points: int
     """of the part that is being sent"""

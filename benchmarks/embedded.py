@@ -1,6 +1,7 @@
 """Points with ready-made vectors into an embedded store, against the official client's local mode: both need no server.
 
-The sink's run is a whole job of one task: rows → staged file → index. Each arm has a process of its own, which has run once before.
+The sink's run is a whole job of one task: rows → staged file → index. Each arm has a process of its own, which has run
+once before.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def run(settings: Settings) -> Section:
     with ExitStack() as opened:
         arms: dict[str, Callable[[], float]] = {}
         for name, function in ((SINK, "task"), (PATH, "local"), (MEMORY, "local")):
-            child = opened.enter_context(Child(f"benchmarks.writing:{function}", rows=rows[name], dimension=DIMENSION, fields=FIELDS))
+            child = opened.enter_context(
+                Child(f"benchmarks.writing:{function}", rows=rows[name], dimension=DIMENSION, fields=FIELDS)
+            )
             arms[name] = _arm(name, child, rows[name], settings)
         for warm in arms.values():
             warm()
@@ -61,11 +64,15 @@ def _arm(name: str, child: Child, rows: int, settings: Settings) -> Callable[[],
 
 def section(measured: Mapping[str, Sequence[float]], rows: Mapping[str, int]) -> Section:
     """measured: rows for each second."""
-    lines = [at_least(f"`{SINK}` over `{name}`", least, ratios(measured[SINK], measured[name])) for name, least in TARGETS.items()]
+    lines = [
+        at_least(f"`{SINK}` over `{name}`", least, ratios(measured[SINK], measured[name]))
+        for name, least in TARGETS.items()
+    ]
     table = ["| arm | rows | rows/s |", "|---|---|---|"]
     table += [f"| `{name}` | {rows[name]:,} | {Spread.of(each).shown(digits=0)} |" for name, each in measured.items()]
     note = (
-        f"{DIMENSION} dimensions, {len(FIELDS)} payload fields. `{SINK}` is a whole job of one task with default options, to the last byte in the index; "
+        f"{DIMENSION} dimensions, {len(FIELDS)} payload fields. `{SINK}` is a whole job of one task with default "
+        "options, to the last byte in the index; "
         "the client upserts `PointStruct`s, 256 at a time, into a new collection."
     )
     return Section("The embedded store, against the official client's local mode", lines, ["\n".join(table), note])

@@ -49,7 +49,8 @@ def model_of(encoder: Any) -> Any:
 
 
 class ForwardTimer:
-    """Wall time inside the model's forward pass, for as long as the process lives. On a CPU the pass has ended when the call has."""
+    """Wall time inside the model's forward pass, for as long as the process lives. On a CPU the pass has ended when the
+    call has."""
 
     def __init__(self, model: Any) -> None:
         self.seconds = 0.0

@@ -1,7 +1,9 @@
-"""On a GPU: tokens/s of the sink's encoder over windows, against a bare forward pass over the same token batches that are on the device already.
+"""On a GPU: tokens/s of the sink's encoder over windows, against a bare forward pass over the same token batches that
+are on the device already.
 
-Needs neither Spark nor a store nor a network; also `python benchmarks/gpu.py`. `--device cpu --small` tries it out, and writes nothing.
-While the encoder works on a window, another thread tokenises the next one where the encoder has these two steps, as a task does it.
+Needs neither Spark nor a store nor a network; also `python benchmarks/gpu.py`. `--device cpu --small` tries it out, and
+writes nothing. While the encoder works on a window, another thread tokenises the next one where the encoder has these
+two steps, as a task does it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ def run(settings: Settings) -> Section | None:
 
     device = settings.device if settings.device != "auto" else "cuda:0"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        say("  torch finds no CUDA device here, so there is nothing to measure; `--device cpu --small` tries the part out")
+        say(
+            "  torch finds no CUDA device here, so there is nothing to measure; `--device cpu --small` tries "
+            "the part out"
+        )
         return None
     known = texts.repeated(settings, settings.rows or ROWS)
     model = settings.model or base_model.build(settings.scratch / "model", known, settings.small)
@@ -49,7 +54,9 @@ def run(settings: Settings) -> Section | None:
         "On a GPU",
         [
             at_least("tokens/s of the sink's encoder, over those of the bare forward pass", OF_BARE, of_bare, " %"),
-            at_most("share of the time in which the GPU waits between forward passes", WAITING, Spread.of(waited), " %"),
+            at_most(
+                "share of the time in which the GPU waits between forward passes", WAITING, Spread.of(waited), " %"
+            ),
             Line("tokens/s of the sink's encoder", "", rates(measure.tokens, measured["sink"]).shown(digits=0)),
             Line("tokens/s of the bare forward pass", "", rates(measure.tokens, measured["bare"]).shown(digits=0)),
         ],
@@ -117,7 +124,9 @@ class Forward:
 
     def _marked(self, features: dict[str, Any], *arguments: Any, **named: Any) -> Any:
         if self.is_recording:
-            self.batches.append({name: value.clone() if hasattr(value, "clone") else value for name, value in features.items()})
+            self.batches.append(
+                {name: value.clone() if hasattr(value, "clone") else value for name, value in features.items()}
+            )
         self._marks.append(self._now())
         try:
             return self.original(features, *arguments, **named)
@@ -130,7 +139,10 @@ class Forward:
             raise AssertionError("the model's forward pass was never called: the encoder calls it by another way")
         self.synchronise()
         ends, begins = self._marks[1:-1:2], self._marks[2::2]
-        gaps = [end.elapsed_time(begin) / 1000 if self.on_cuda else begin - end for end, begin in zip(ends, begins, strict=True)]
+        gaps = [
+            end.elapsed_time(begin) / 1000 if self.on_cuda else begin - end
+            for end, begin in zip(ends, begins, strict=True)
+        ]
         return float(sum(gaps))
 
     def synchronise(self) -> None:
@@ -154,9 +166,14 @@ def _note(settings: Settings, measure: Measure, device: str) -> str:
     import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU"
-    of = "the model that was given" if settings.model else f"BERT {'small' if settings.small else 'base'} with random weights"
+    of = (
+        "the model that was given"
+        if settings.model
+        else f"BERT {'small' if settings.small else 'base'} with random weights"
+    )
     return (
-        f"{name}, {of}, {measure.encoder.dtype}, {measure.rows:,} {texts.source(settings)}, {measure.tokens:,} tokens in "
+        f"{name}, {of}, {measure.encoder.dtype}, {measure.rows:,} {texts.source(settings)}, "
+        f"{measure.tokens:,} tokens in "
         f"{len(measure.forward.batches):,} batches, windows of {encoding.WINDOW:,} rows."
     )
 

@@ -1,9 +1,11 @@
-"""Lines of code that somebody writes and keeps for each arm of `patterns`: without blank ones, comments and documentation.
+"""Lines of code that somebody writes and keeps for each arm of `patterns`: without blank ones, comments and
+documentation.
 
     python -m benchmarks.lines
 
-An arm's lines are those of its function in `arms.py` and of every function there that it uses. What the benchmark does for all arms alike (the
-class `Job`, loading a model, making the collection, imports) is counted for none: that favours the hand-written ones.
+An arm's lines are those of its function in `arms.py` and of every function there that it uses. What the benchmark does
+for all arms alike (the class `Job`, loading a model, making the collection, imports) is counted for none: that favours
+the hand-written ones.
 """
 
 from __future__ import annotations
@@ -18,22 +20,36 @@ SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, toke
 
 
 def lines_of(source: str, name: str) -> int:
-    """How many lines the function of that name has in a module's source, together with all functions there that it uses, and that those use."""
+    """How many lines the function of that name has in a module's source, together with all functions there that it
+    uses, and that those use."""
     written = lines_with_code(source)
     return sum(len(lines_within(each) & written) for each in functions_of(ast.parse(source), name))
 
 
 def functions_of(module: ast.Module, name: str) -> list[ast.FunctionDef]:
-    """The function of that name and those that it uses, by themselves or through a method; methods and classes themselves are left out."""
+    """The function of that name and those that it uses, by themselves or through a method; methods and classes
+    themselves are left out."""
     functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
-    methods = {node.name: node for each in module.body if isinstance(each, ast.ClassDef) for node in each.body if isinstance(node, ast.FunctionDef)}
+    methods = {
+        node.name: node
+        for each in module.body
+        if isinstance(each, ast.ClassDef)
+        for node in each.body
+        if isinstance(node, ast.FunctionDef)
+    }
     wanted, seen = [functions[name]], list[ast.FunctionDef]()
     while wanted:
         here = wanted.pop()
         if here not in seen:
             seen.append(here)
-            wanted += [functions[node.id] for node in ast.walk(here) if isinstance(node, ast.Name) and node.id in functions]
-            wanted += [methods[node.attr] for node in ast.walk(here) if isinstance(node, ast.Attribute) and node.attr in methods]
+            wanted += [
+                functions[node.id] for node in ast.walk(here) if isinstance(node, ast.Name) and node.id in functions
+            ]
+            wanted += [
+                methods[node.attr]
+                for node in ast.walk(here)
+                if isinstance(node, ast.Attribute) and node.attr in methods
+            ]
     return [each for each in seen if each in functions.values()]
 
 

@@ -1,7 +1,8 @@
 """Peak resident memory of one worker process over partitions of growing length: it must not grow with them.
 
-A fresh process writes one partition, as a task of Spark does; store and driver are other processes. Rows are made while they are read,
-in Arrow batches of 10,000. With the real model the same 2,000 texts come again and again, so that the longest one is in every run.
+A fresh process writes one partition, as a task of Spark does; store and driver are other processes. Rows are made while
+they are read, in Arrow batches of 10,000. With the real model the same 2,000 texts come again and again, so that the
+longest one is in every run.
 """
 
 from __future__ import annotations
@@ -36,11 +37,16 @@ def run(settings: Settings) -> Section:
             arms[name] = _arm(settings, store, rows, {"model": model, "device": "cpu"}, file)
         measured = interleaved(arms, settings.rounds or ROUNDS)
     lines = [*_growth(measured, list(quick)), *_growth(measured, list(real))]
-    note = f"MiB of the task's process at its peak. {len(known):,} {texts.source(settings)} for the real model. Store: {store.words}."
+    note = (
+        f"MiB of the task's process at its peak. {len(known):,} {texts.source(settings)} for the real model. "
+        f"Store: {store.words}."
+    )
     return Section("Peak memory of a worker", lines, [note])
 
 
-def _arm(settings: Settings, store: Server, rows: int, options: Mapping[str, Any], file: str | None) -> Callable[[], float]:
+def _arm(
+    settings: Settings, store: Server, rows: int, options: Mapping[str, Any], file: str | None
+) -> Callable[[], float]:
     """MiB at the peak of a process that writes so many rows into a collection of its own."""
 
     def write() -> float:
@@ -64,7 +70,9 @@ def _growth(measured: Mapping[str, Sequence[float]], names: Sequence[str]) -> li
     for name in names[1:]:
         found = Spread.of(measured[name])
         growth = found.median / first.median
-        lines.append(Line(name, f"≤ {GROWTH:g}× the first", f"{found.shown(' MiB', 0)}: {growth:.3f}×", growth <= GROWTH))
+        lines.append(
+            Line(name, f"≤ {GROWTH:g}× the first", f"{found.shown(' MiB', 0)}: {growth:.3f}×", growth <= GROWTH)
+        )
     return lines
 
 

@@ -1,4 +1,5 @@
-"""A warm task's time outside the model's forward pass: reading, tokenising, copying, building messages, waiting for the store."""
+"""A warm task's time outside the model's forward pass: reading, tokenising, copying, building messages, waiting for the
+store."""
 
 from __future__ import annotations
 
@@ -22,14 +23,31 @@ def run(settings: Settings) -> Section:
     with server() as store:
         try:
             for dtype in TARGETS:
-                options = {"path": store.new_name(), "model": settings.model_folder(), "device": "cpu", "dtype": dtype, **store.options()}
-                children[dtype] = Child("benchmarks.work:task", plan=save_plan(options, settings.scratch / dtype), texts=file, timed=True)
-            measured = interleaved({dtype: _outside(child) for dtype, child in children.items()}, settings.rounds or ROUNDS)
+                options = {
+                    "path": store.new_name(),
+                    "model": settings.model_folder(),
+                    "device": "cpu",
+                    "dtype": dtype,
+                    **store.options(),
+                }
+                children[dtype] = Child(
+                    "benchmarks.work:task", plan=save_plan(options, settings.scratch / dtype), texts=file, timed=True
+                )
+            measured = interleaved(
+                {dtype: _outside(child) for dtype, child in children.items()}, settings.rounds or ROUNDS
+            )
         finally:
             for child in children.values():
                 child.close()
-    lines = [at_most(f"time outside the forward pass, {dtype}", target, Spread.of(measured[dtype]), " %") for dtype, target in TARGETS.items()]
-    emulated = "" if encoding.default_dtype() == "bfloat16" else " bfloat16 is emulated on this machine, so its forward pass is a slow one."
+    lines = [
+        at_most(f"time outside the forward pass, {dtype}", target, Spread.of(measured[dtype]), " %")
+        for dtype, target in TARGETS.items()
+    ]
+    emulated = (
+        ""
+        if encoding.default_dtype() == "bfloat16"
+        else " bfloat16 is emulated on this machine, so its forward pass is a slow one."
+    )
     note = f"One warm task with one thread, {len(known):,} {texts.source(settings)}. Store: {store.words}.{emulated}"
     return Section("A task's time outside the forward pass", lines, [note])
 

@@ -1,8 +1,9 @@
-"""End to end into the same store: the sink against the ways that people write by hand today, with the same texts, model and cores.
+"""End to end into the same store: the sink against the ways that people write by hand today, with the same texts, model
+and cores.
 
-Every run writes into a new collection, whose points are counted afterwards. Before each timed run the same arm writes a few rows, so that
-workers are there and have imported and, where the arm lets them, loaded: Spark ends Python workers that idle for a minute, and its RDD and
-SQL interfaces have workers of their own.
+Every run writes into a new collection, whose points are counted afterwards. Before each timed run the same arm writes a
+few rows, so that workers are there and have imported and, where the arm lets them, loaded: Spark ends Python workers
+that idle for a minute, and its RDD and SQL interfaces have workers of their own.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Bench:
     def baseline(self, arm: Callable[[arms.Job], None], dtype: str) -> Callable[[], float]:
         def run(df: DataFrame, collection: str) -> None:
             with closing(self.server.client()) as client:
-                client.create_collection(collection, vectors_config=VectorParams(size=self.dimension, distance=Distance.COSINE))
+                client.create_collection(
+                    collection, vectors_config=VectorParams(size=self.dimension, distance=Distance.COSINE)
+                )
             arm(self._job(df, collection, dtype))
 
         return lambda: self._timed(run)
@@ -66,7 +69,9 @@ class Bench:
         return lambda: self._timed(lambda df, collection: arms.sink(self._job(df, collection), **options))
 
     def _job(self, df: DataFrame, collection: str, dtype: str = "float32") -> arms.Job:
-        return arms.Job(df, self.server.url, self.server.grpc_port, collection, self.model, self.cores, dtype, self.kept)
+        return arms.Job(
+            df, self.server.url, self.server.grpc_port, collection, self.model, self.cores, dtype, self.kept
+        )
 
     def _timed(self, run: Callable[[DataFrame, str], None]) -> float:
         """Seconds of a run with warm workers; every row must be a point afterwards."""
@@ -89,10 +94,20 @@ def run(settings: Settings) -> Section:
     with server() as store, spark_session(settings.cores) as spark:
         warm = WARM_ROWS * settings.partitions
         bench = Bench(
-            frame(spark, known, settings.partitions), frame(spark, known[:warm], settings.partitions), len(known), store, model,
-            encoding.load(model).dimension, settings.cores, dtype, {},
-        )  # fmt: skip
-        bare = {each: Child("benchmarks.work:bare", threads=settings.cores, model=model, dtype=each, texts=file) for each in dtypes}
+            frame(spark, known, settings.partitions),
+            frame(spark, known[:warm], settings.partitions),
+            len(known),
+            store,
+            model,
+            encoding.load(model).dimension,
+            settings.cores,
+            dtype,
+            {},
+        )
+        bare = {
+            each: Child("benchmarks.work:bare", threads=settings.cores, model=model, dtype=each, texts=file)
+            for each in dtypes
+        }
         try:
             measured = interleaved(functions(bench, bare), settings.rounds or ROUNDS)
         finally:
@@ -120,8 +135,10 @@ def section(measured: Mapping[str, Sequence[float]], rows: int, dtype: str, sett
         table.append(f"| `{name}` | {rates(rows, each).shown(digits=1)} | {written.get(name.partition(', ')[0], '')} |")
     notes = [
         "\n".join(table),
-        f"{rows:,} {texts.source(settings)}, {settings.partitions} partitions, `local[{settings.cores}]`, workers warm. Store: {store}. "
-        f"The sink's default computes in {dtype} on this machine. `{BARE}` has all {settings.cores} cores for its threads, and no Spark and no store.",
+        f"{rows:,} {texts.source(settings)}, {settings.partitions} partitions, `local[{settings.cores}]`, workers "
+        f"warm. Store: {store}. "
+        f"The sink's default computes in {dtype} on this machine. `{BARE}` has all {settings.cores} cores for its "
+        "threads, and no Spark and no store.",
     ]
     return Section("End to end, against what people write today", list(lines(measured, dtype)), notes)
 
@@ -138,7 +155,9 @@ def lines(measured: Mapping[str, Sequence[float]], dtype: str) -> Iterator[Line]
     for name, least in SAME_DTYPE_TARGETS.items():
         yield at_least(f"`{float32}` over `{name}`", least, ratios(measured[name], measured[float32]))
         if name + BFLOAT16 in measured:
-            yield at_least(f"`{SINK}` over `{name}{BFLOAT16}`", least, ratios(measured[name + BFLOAT16], measured[SINK]))
+            yield at_least(
+                f"`{SINK}` over `{name}{BFLOAT16}`", least, ratios(measured[name + BFLOAT16], measured[SINK])
+            )
 
 
 def frame(spark: SparkSession, known: Sequence[str], partitions: int) -> DataFrame:
@@ -152,7 +171,8 @@ def frame(spark: SparkSession, known: Sequence[str], partitions: int) -> DataFra
 
 @contextmanager
 def spark_session(cores: int, **config: Any) -> Iterator[SparkSession]:
-    """A quiet local Spark with its default settings; Python workers get one thread (Spark's own default), their tokenisers too."""
+    """A quiet local Spark with its default settings; Python workers get one thread (Spark's own default), their
+    tokenisers too."""
     quiet = f"-Dlog4j2.configurationFile={(ROOT / 'examples' / 'quiet.log4j2.properties').as_uri()}"
     settings = {
         "spark.ui.enabled": "false",

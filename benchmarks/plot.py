@@ -1,6 +1,7 @@
 """RESULTS.md → docs/images/benchmark.svg, the plot in the README: `python -m benchmarks.plot`.
 
-Drawn from the tables as they stand, so that the picture cannot say what was not measured. Its colours follow the reader's light or dark mode.
+Drawn from the tables as they stand, so that the picture cannot say what was not measured. Its colours follow the
+reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -53,12 +54,20 @@ PANELS = (
     Panel(
         "spark_write",
         "Ready-made vectors from Spark, points/s",
-        {"sink": "spark_vector_sink", "qdrant-spark, batch_size 256": "qdrant-spark, batches of 256", "qdrant-spark": "qdrant-spark"},
+        {
+            "sink": "spark_vector_sink",
+            "qdrant-spark, batch_size 256": "qdrant-spark, batches of 256",
+            "qdrant-spark": "qdrant-spark",
+        },
     ),
     Panel(
         "write",
         "Ready-made vectors from one Python process, points/s",
-        {"sink, default options": "spark_vector_sink", "upload_collection": "qdrant-client, upload_collection", "upsert": "qdrant-client, upsert"},
+        {
+            "sink, default options": "spark_vector_sink",
+            "upload_collection": "qdrant-client, upload_collection",
+            "upsert": "qdrant-client, upsert",
+        },
     ),
 )
 
@@ -81,11 +90,16 @@ def drawn(results: str) -> str:
             length = round(BARS * medians[arm] / longest, 1)
             kind = "ours" if arm.startswith("sink") else "theirs"
             parts.append(f'  <text class="label" x="{LABELS}" y="{top + 13}">{escape(name)}</text>')
-            parts.append(f'  <rect class="{kind}" x="{LABELS + 8}" y="{top + 1}" width="{length}" height="{ROW - 6}" rx="2"/>')
+            parts.append(
+                f'  <rect class="{kind}" x="{LABELS + 8}" y="{top + 1}" width="{length}" height="{ROW - 6}" rx="2"/>'
+            )
             parts.append(f'  <text x="{LABELS + 16 + length}" y="{top + 13}">{_number(medians[arm])}</text>')
             top += ROW
     height = top + 12
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}" role="img">'
+    )
     title = "  <title>Rows and points each second, medians of benchmarks/RESULTS.md; longer is better</title>"
     return "\n".join([head, title, f"  <style>{STYLE}\n  </style>", *parts, "</svg>", ""])
 

@@ -1,4 +1,5 @@
-"""Rows with ready-made vectors, as a Spark user has them: payload columns in Arrow, vectors as a float32 matrix. The same on every machine."""
+"""Rows with ready-made vectors, as a Spark user has them: payload columns in Arrow, vectors as a float32 matrix. The
+same on every machine."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ class Points:
         n, dimension = self.vectors.shape
         offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(dimension))
         vectors = pa.ListArray.from_arrays(offsets, pa.array(self.vectors.reshape(-1)))
-        return pa.RecordBatch.from_arrays([pa.array(self.ids), *self.payload.columns, vectors], names=["id", *self.payload.schema.names, "vector"])
+        return pa.RecordBatch.from_arrays(
+            [pa.array(self.ids), *self.payload.columns, vectors], names=["id", *self.payload.schema.names, "vector"]
+        )
 
 
 SCHEMA = pa.schema([("id", pa.string()), *PAYLOAD, ("vector", pa.list_(pa.float32()))])
@@ -73,12 +76,15 @@ def made(rows: int, dimension: int) -> Iterator[Points]:
         yield Points(
             ids,
             numbers.standard_normal((len(count), dimension), dtype=np.float32),
-            pa.RecordBatch.from_arrays([pa.array(column, field.type) for column, field in zip(columns, PAYLOAD, strict=True)], schema=PAYLOAD),
+            pa.RecordBatch.from_arrays(
+                [pa.array(column, field.type) for column, field in zip(columns, PAYLOAD, strict=True)], schema=PAYLOAD
+            ),
         )
 
 
 def repeated(points: Points, rows: int) -> Iterator[Points]:
-    """So many points: these again and again, each time copied and under new ids, so that every batch has memory of its own at little cost."""
+    """So many points: these again and again, each time copied and under new ids, so that every batch has memory of its
+    own at little cost."""
     for start in range(0, rows, len(points)):
         left = min(len(points), rows - start)
         ids = [str(uuid.UUID(int=number, version=4)) for number in range(start, start + left)]

@@ -1,4 +1,5 @@
-"""What bfloat16 costs: how many of the ten nearest texts in float32 are among the ten nearest in bfloat16, by exact search."""
+"""What bfloat16 costs: how many of the ten nearest texts in float32 are among the ten nearest in bfloat16, by exact
+search."""
 
 from __future__ import annotations
 
@@ -26,17 +27,21 @@ def run(settings: Settings) -> Section:
     cosine = np.einsum("ij,ij->i", exact, rounded) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rounded, axis=1)
     lines = [
         Line(f"recall@{NEAREST} of bfloat16 against float32", f"≥ {TARGET}", f"{found:.4f}", found >= TARGET),
-        Line("cosine between the two vectors of a text, mean and least", "", f"{cosine.mean():.5f}, {cosine.min():.5f}"),
+        Line(
+            "cosine between the two vectors of a text, mean and least", "", f"{cosine.mean():.5f}, {cosine.min():.5f}"
+        ),
     ]
     note = (
-        f"{len(known):,} {texts.source(settings)}, all different; {len(queries)} of them, drawn at random, are the queries, in the same arithmetic as "
+        f"{len(known):,} {texts.source(settings)}, all different; {len(queries)} of them, drawn at random, are the "
+        "queries, in the same arithmetic as "
         "the texts that they search, and do not find themselves."
     )
     return Section("Recall of bfloat16", lines, [note])
 
 
 def nearest(vectors: Matrix, queries: npt.NDArray[np.int64], count: int = NEAREST) -> npt.NDArray[np.int64]:
-    """Rows of the `count` vectors nearest to each of the rows `queries` by cosine, without itself: int64, shape (queries, count)."""
+    """Rows of the `count` vectors nearest to each of the rows `queries` by cosine, without itself: int64, shape
+    (queries, count)."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     scores = unit[queries] @ unit.T
     scores[np.arange(len(queries)), queries] = -np.inf

@@ -1,8 +1,10 @@
-"""A table that is written again, unchanged, with `unchanged=skip`: its second run against its first, in Spark, through `write()` to a server.
+"""A table that is written again, unchanged, with `unchanged=skip`: its second run against its first, in Spark, through
+`write()` to a server.
 
-The first run encodes, which takes long on two cores; so `--rows` texts of the corpus are encoded, and for the whole of it the first run is extrapolated
-from their rows/s, and named as such. Its second run is measured: the collection is filled with vectors that no model has made,
-with the fingerprints that the model's would have; a re-run reads those, and never a vector.
+The first run encodes, which takes long on two cores; so `--rows` texts of the corpus are encoded, and for the whole of
+it the first run is extrapolated from their rows/s, and named as such. Its second run is measured: the collection is
+filled with vectors that no model has made, with the fingerprints that the model's would have; a re-run reads those, and
+never a vector.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ WHOLE = 1 << 40
 
 @dataclass(frozen=True)
 class Measured:
-    """first: seconds of the run that encodes, and of these those in which it did not (processes start, the model is loaded); None where it was not
-    run. again: seconds of each run after it. spark: of Spark alone, which reads the same rows and hands them to a Python worker that drops
-    them."""
+    """first: seconds of the run that encodes, and of these those in which it did not (processes start, the model is
+    loaded); None where it was not run. again: seconds of each run after it. spark: of Spark alone, which reads the same
+    rows and hands them to a Python worker that drops them."""
 
     rows: int
     first: tuple[float, float] | None
@@ -52,14 +54,20 @@ def run(settings: Settings) -> Section:
         some = _table(settings, settings.rows or ROWS, settings.scratch / "some")
         everything = _table(settings, WHOLE, settings.scratch / "whole") if settings.corpus else None
         small = _measured(spark, store, some, options, rounds, settings, encodes=True)
-        large = None if everything is None else _measured(spark, store, everything, options, rounds, settings, encodes=False)
+        large = (
+            None
+            if everything is None
+            else _measured(spark, store, everything, options, rounds, settings, encodes=False)
+        )
     return section(small, large, store.words)
 
 
 def _table(settings: Settings, rows: int, folder: Path) -> Path:
     """Texts with keys and a little payload, as Parquet files."""
     known = texts.sample(settings, rows if rows < WHOLE else len(set(texts.every(settings))))
-    table = pa.table({"id": pa.array(range(len(known)), pa.int64()), "text": known, "letters": pa.array(map(len, known), pa.int64())})
+    table = pa.table(
+        {"id": pa.array(range(len(known)), pa.int64()), "text": known, "letters": pa.array(map(len, known), pa.int64())}
+    )
     folder.mkdir()
     size = -(-len(known) // settings.partitions)
     for part in range(settings.partitions):
@@ -68,7 +76,14 @@ def _table(settings: Settings, rows: int, folder: Path) -> Path:
 
 
 def _measured(
-    spark: SparkSession, store: Server, folder: Path, options: dict[str, Any], rounds: int, settings: Settings, *, encodes: bool
+    spark: SparkSession,
+    store: Server,
+    folder: Path,
+    options: dict[str, Any],
+    rounds: int,
+    settings: Settings,
+    *,
+    encodes: bool,
 ) -> Measured:
     df, name = spark.read.parquet(str(folder)), store.new_name()
     rows = pq.ParquetDataset(folder).read(columns=["id"]).num_rows
@@ -77,7 +92,10 @@ def _measured(
     first = None
     if encodes:
         taken, report = _seconds(df, name, wanted)
-        first = taken, taken - report.encoding_seconds / settings.cores  # not `first_vector_seconds`: so few rows are a single window of each task
+        first = (
+            taken,
+            taken - report.encoding_seconds / settings.cores,
+        )  # not `first_vector_seconds`: so few rows are a single window of each task
         say(f"  first run of {rows:,} rows: {taken:.1f} s")
     else:
         _fill(folder, name, wanted)
@@ -113,9 +131,14 @@ def _fill(folder: Path, name: str, options: dict[str, Any]) -> None:
     source = pq.ParquetDataset(folder)
     plan = committer.prepare(planning.plan({**options, "path": name}, source.read().schema.remove_metadata()))
     if plan.encoder is None or plan.spec.dimension != fake_encoder.MINILM_DIMENSION:
-        raise ValueError(f"the whole corpus is measured with a model of {fake_encoder.MINILM_DIMENSION} dimensions; leave option --model out")
+        raise ValueError(
+            f"the whole corpus is measured with a model of {fake_encoder.MINILM_DIMENSION} dimensions; leave "
+            "option --model out"
+        )
     quick = replace(plan, encoder=replace(plan.encoder, factory=fake_encoder.AS_LONG_AS_MINILM, model=""))
-    committer.commit(plan, [partition_writer.write_partition(quick, source.read().to_batches(max_chunksize=10_000), TaskContext())])
+    committer.commit(
+        plan, [partition_writer.write_partition(quick, source.read().to_batches(max_chunksize=10_000), TaskContext())]
+    )
 
 
 def section(small: Measured, large: Measured | None, where: str) -> Section:
@@ -126,11 +149,15 @@ def section(small: Measured, large: Measured | None, where: str) -> Section:
     table = ["| rows | first run | re-run | Spark alone |", "|---|---|---|---|", _shown(small, f"{first:,.1f} s")]
     if large is not None:
         whole = start + encoding * large.rows
-        lines.append(at_least(f"{large.rows:,} rows: the first run (extrapolated) over a re-run", TARGET, _gain(whole, large)))
+        lines.append(
+            at_least(f"{large.rows:,} rows: the first run (extrapolated) over a re-run", TARGET, _gain(whole, large))
+        )
         table.append(_shown(large, f"{whole:,.0f} s, extrapolated"))
     note = (
-        f"`write()` with `unchanged=skip` from Parquet; a re-run's tasks load no model. `Spark alone` reads the same rows and hands them to a Python worker that drops "
-        f"them. The first run of the whole corpus is extrapolated from the {small.rows:,} rows: {start:.1f} s besides encoding, and {1 / encoding:,.0f} rows/s. Store: {where}."
+        "`write()` with `unchanged=skip` from Parquet; a re-run's tasks load no model. `Spark alone` reads the same "
+        "rows and hands them to a Python worker that drops "
+        f"them. The first run of the whole corpus is extrapolated from the {small.rows:,} rows: {start:.1f} s besides "
+        f"encoding, and {1 / encoding:,.0f} rows/s. Store: {where}."
     )
     return Section("The same table again", lines, ["\n".join(table), note])
 
@@ -140,4 +167,7 @@ def _gain(first: float, measured: Measured) -> Spread:
 
 
 def _shown(measured: Measured, first: str) -> str:
-    return f"| {measured.rows:,} | {first} | {Spread.of(measured.again).shown(' s')} | {Spread.of(measured.spark).shown(' s')} |"
+    return (
+        f"| {measured.rows:,} | {first} | {Spread.of(measured.again).shown(' s')} | "
+        f"{Spread.of(measured.spark).shown(' s')} |"
+    )

@@ -1,7 +1,9 @@
-"""Points with ready-made vectors from Parquet through Spark into a server: the sink against the JVM connector qdrant-spark.
+"""Points with ready-made vectors from Parquet through Spark into a server: the sink against the JVM connector
+qdrant-spark.
 
-The connector's jar is named by QDRANT_SPARK_JAR; without it the sink runs alone. One Spark session has both; each arm writes all rows once before
-the rounds begin, and each run goes into a new collection, all of the same settings, whose points are counted.
+The connector's jar is named by QDRANT_SPARK_JAR; without it the sink runs alone. One Spark session has both; each arm
+writes all rows once before the rounds begin, and each run goes into a new collection, all of the same settings, whose
+points are counted.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ def run(settings: Settings) -> Section:
             each.clear()
         measured = interleaved(arms, settings.rounds or ROUNDS)
         partitions = df.rdd.getNumPartitions()
-    return section(measured, cpu, rows, f"{partitions} partitions, `local[{settings.cores}]`, workers warm. Store: {store.words}.")
+    return section(
+        measured, cpu, rows, f"{partitions} partitions, `local[{settings.cores}]`, workers warm. Store: {store.words}."
+    )
 
 
 def write_parquet(folder: Path, rows: int, files: int) -> None:
@@ -73,12 +77,17 @@ def write_parquet(folder: Path, rows: int, files: int) -> None:
         pq.write_table(table.slice(number * size, size), folder / f"{number}.parquet", use_dictionary=False)
 
 
-def _arm(rows: int, settings: Settings, store: Server, write: Callable[[str], None], jvm: int, cpu: list[Cpu]) -> Callable[[], float]:
-    """Seconds of a job, as its caller waits for it; every row must be a point afterwards. cpu: gets what the job took."""
+def _arm(
+    rows: int, settings: Settings, store: Server, write: Callable[[str], None], jvm: int, cpu: list[Cpu]
+) -> Callable[[], float]:
+    """Seconds of a job, as its caller waits for it; every row must be a point afterwards. cpu: gets what the job
+    took."""
 
     def job() -> float:
         name = store.new_name()
-        save_plan(ready_made(name, store), settings.scratch / "plan", points.SCHEMA)  # makes the collection, by the same hand for all
+        save_plan(
+            ready_made(name, store), settings.scratch / "plan", points.SCHEMA
+        )  # makes the collection, by the same hand for all
         before = cpu_seconds(jvm), cpu_seconds(store.pid)
         taken = seconds(lambda: write(name))
         after = cpu_seconds(jvm), cpu_seconds(store.pid)
@@ -115,7 +124,9 @@ def _by_the_connector(df: DataFrame, store: Server, options: Mapping[str, Any]) 
     return write
 
 
-def section(measured: Mapping[str, Sequence[float]], cpu: Mapping[str, Sequence[Cpu]], rows: int, where: str) -> Section:
+def section(
+    measured: Mapping[str, Sequence[float]], cpu: Mapping[str, Sequence[Cpu]], rows: int, where: str
+) -> Section:
     """The gains, and below them what each arm did."""
     lines = [
         at_least(f"`{SINK}` over `{name}`", least, ratios(measured[name], measured[SINK]))
@@ -128,7 +139,8 @@ def section(measured: Mapping[str, Sequence[float]], cpu: Mapping[str, Sequence[
         told = [_shown([getattr(one, field) for one in cpu[name]], rows) for field in ("spark", "server")]
         table.append(f"| `{name}` | {rates(rows, each).shown(digits=0)} | {told[0]} | {told[1]} |")
     note = (
-        f'{rows:,} rows of Parquet with vectors of {DIMENSION} dimensions and six payload fields. `{SINK}` is `format("vectorsink")` with `vector_column`; '
+        f"{rows:,} rows of Parquet with vectors of {DIMENSION} dimensions and six payload fields. `{SINK}` is "
+        '`format("vectorsink")` with `vector_column`; '
         f"`{BATCH_64}` is the JVM connector with its default batch of 64. {where}"
     )
     return Section("Writing ready-made vectors in Spark, against the JVM connector", lines, ["\n".join(table), note])

@@ -1,7 +1,8 @@
 """Memory of a task while the server stands still in the middle of a long write: what cannot be sent must not pile up.
 
-The server's process is stopped (SIGSTOP): connections stay open, and nothing is read or answered, as when its disk hangs. Then it goes on, and
-every row must arrive. The task's process is a fresh one that writes ready-made vectors; its rows are made while it reads them.
+The server's process is stopped (SIGSTOP): connections stay open, and nothing is read or answered, as when its disk
+hangs. Then it goes on, and every row must arrive. The task's process is a fresh one that writes ready-made vectors; its
+rows are made while it reads them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ GROWTH = 1.05
 
 @dataclass(frozen=True)
 class Course:
-    """Most resident memory of the task's process, in bytes: until the server was stopped, while it stood still, and from then to the end."""
+    """Most resident memory of the task's process, in bytes: until the server was stopped, while it stood still, and
+    from then to the end."""
 
     before: float
     during: float
@@ -47,7 +49,9 @@ def run(settings: Settings) -> Section | None:
         if store.pid is None:
             say("  left out: the server's process is not one that was started here, and cannot be stopped")
             return None
-        interleaved({"MiB while the server stood still": _write(settings, store, rows, courses)}, settings.rounds or ROUNDS)
+        interleaved(
+            {"MiB while the server stood still": _write(settings, store, rows, courses)}, settings.rounds or ROUNDS
+        )
     return section(courses, rows, settings.stall_seconds, store.words)
 
 
@@ -78,7 +82,9 @@ def _write(settings: Settings, store: Server, rows: int, courses: list[Course]) 
 
 def _is_due(store: Server, collection: str, rows: int, done: Future[Any]) -> bool:
     if done.done():
-        raise AssertionError(f"all {rows:,} rows were written before the server was stopped; give more of them with --rows")
+        raise AssertionError(
+            f"all {rows:,} rows were written before the server was stopped; give more of them with --rows"
+        )
     return store.count(collection) >= BEFORE * rows
 
 
@@ -109,12 +115,16 @@ def section(courses: list[Course], rows: int, seconds: float, store: str) -> Sec
         for name, values in (("before", before), ("during", during), ("after", after))
     }
     lines = [Line("until the server stops", "", mib["before"])]
-    for name, words, values in (("during", f"while it stands still for {seconds:g} s", during), ("after", "from then to the end", after)):
+    for name, words, values in (
+        ("during", f"while it stands still for {seconds:g} s", during),
+        ("after", "from then to the end", after),
+    ):
         growth = ratios(values, before).median
         lines.append(Line(words, f"≤ {GROWTH:g}× the first", f"{mib[name]}: {growth:.3f}×", growth <= GROWTH))
     retries = Spread.of(course.retries for course in courses)
     note = (
-        f"Most resident memory of the task's process. {rows:,} rows with vectors of {DIMENSION} dimensions and six payload fields, default options; all of "
+        f"Most resident memory of the task's process. {rows:,} rows with vectors of {DIMENSION} dimensions and six "
+        "payload fields, default options; all of "
         f"them arrived. Requests that were sent again: {retries.median:g}. Store: {store}."
     )
     return Section("Memory while the server stands still", lines, [note])

@@ -1,4 +1,5 @@
-"""The store that all arms write to: a real Qdrant where there is one, else the fake one of the tests; always a process of its own."""
+"""The store that all arms write to: a real Qdrant where there is one, else the fake one of the tests; always a process
+of its own."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ def client(url: str, grpc_port: int) -> Any:
     from qdrant_client import QdrantClient
 
     key = os.environ.get("QDRANT_API_KEY")
-    return QdrantClient(url=url, grpc_port=grpc_port, prefer_grpc=True, api_key=key, timeout=60, check_compatibility=False)
+    return QdrantClient(
+        url=url, grpc_port=grpc_port, prefer_grpc=True, api_key=key, timeout=60, check_compatibility=False
+    )
 
 
 @contextmanager

@@ -14,7 +14,8 @@ SEED = 7
 
 
 def sample(settings: Settings, rows: int) -> list[str]:
-    """So many different texts, drawn at random with a fixed seed; all there are where there are fewer, and it says so."""
+    """So many different texts, drawn at random with a fixed seed; all there are where there are fewer, and it says
+    so."""
     found = sorted({text for text in every(settings) if text and text.strip()})
     if len(found) < rows:
         say(f"  there are only {len(found):,} texts, not {rows:,}")

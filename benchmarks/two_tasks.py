@@ -1,7 +1,8 @@
-"""One task against two at once on two cores: how much of the gain that two bare processes have do two tasks of the sink keep?
+"""One task against two at once on two cores: how much of the gain that two bare processes have do two tasks of the sink
+keep?
 
-Task and bare process have one thread each and the same arithmetic. The tasks write to an embedded store, which is a file for each task, so
-that no server takes the cores that are being measured.
+Task and bare process have one thread each and the same arithmetic. The tasks write to an embedded store, which is a
+file for each task, so that no server takes the cores that are being measured.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ def run(settings: Settings) -> Section:
     model, dtype = settings.model_folder(), encoding.default_dtype()
     known = texts.sample(settings, settings.rows or ROWS)
     file = texts.save(known, settings.scratch / "texts.json")
-    plan = save_plan({"path": str(settings.scratch / "store"), "model": model, "device": "cpu", "dtype": dtype}, settings.scratch / "plan")
+    plan = save_plan(
+        {"path": str(settings.scratch / "store"), "model": model, "device": "cpu", "dtype": dtype},
+        settings.scratch / "plan",
+    )
     bare = [Child("benchmarks.work:bare", model=model, dtype=dtype, texts=file) for _ in range(2)]
     sink = [Child("benchmarks.work:task", plan=plan, texts=file) for _ in range(2)]
     try:
@@ -48,7 +52,9 @@ def run(settings: Settings) -> Section:
         at_least("first over second", KEPT, kept, ""),
     ]
     rate = "; ".join(f"{name}: {rates(len(known), each).shown(digits=1)} rows/s" for name, each in measured.items())
-    return Section("Two tasks on two cores", lines, [f"{len(known):,} {texts.source(settings)}, {dtype}, embedded store. {rate}."])
+    return Section(
+        "Two tasks on two cores", lines, [f"{len(known):,} {texts.source(settings)}, {dtype}, embedded store. {rate}."]
+    )
 
 
 def _at_once(children: Sequence[Child], rows: int) -> Callable[[], float]:
@@ -60,7 +66,11 @@ def _at_once(children: Sequence[Child], rows: int) -> Callable[[], float]:
             child.wait()
         begun = time.perf_counter()
         for number, child in enumerate(children):
-            child.begin(start=starts[number], stop=starts[number + 1], **({"partition": number} if child.target.endswith("task") else {}))
+            child.begin(
+                start=starts[number],
+                stop=starts[number + 1],
+                **({"partition": number} if child.target.endswith("task") else {}),
+            )
         for child in children:
             child.result()
         return time.perf_counter() - begun

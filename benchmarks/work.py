@@ -1,4 +1,5 @@
-"""What child processes do: a task of the sink, and bare encoding. Each function prepares and returns what a run does."""
+"""What child processes do: a task of the sink, and bare encoding. Each function prepares and returns what a run
+does."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def load_model(model: str, dtype: str) -> Any:
 
 
 def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = False) -> Run:
-    """`write_partition` of texts[start:stop], or of so many made rows. timed: tell the time inside the model's forward pass, too."""
+    """`write_partition` of texts[start:stop], or of so many made rows. timed: tell the time inside the model's forward
+    pass, too."""
     from benchmarks import arrow_rows
     from benchmarks.texts import load, short
 
@@ -64,13 +66,17 @@ def task(plan: str, texts: str | None = None, warm: bool = True, timed: bool = F
         partition_writer.write_partition(planned, arrow_rows.batches(iter(known[:WARM_ROWS])), TaskContext(cpus=1))
     timer = _timer(planned) if timed else None
 
-    def run(start: int = 0, stop: int | None = None, rows: int | None = None, partition: int = 0, attempt: int = 0) -> dict[str, Any]:
+    def run(
+        start: int = 0, stop: int | None = None, rows: int | None = None, partition: int = 0, attempt: int = 0
+    ) -> dict[str, Any]:
         before = timer.seconds if timer else 0.0
         found: Iterator[str] = short(rows or 0) if known is None else iter(known[start:stop])
         if known is not None and rows is not None:
             found = islice(chain.from_iterable(repeat(known)), rows)
         begun = time.perf_counter()
-        report = partition_writer.write_partition(planned, arrow_rows.batches(found, start), TaskContext(partition, attempt, cpus=1))
+        report = partition_writer.write_partition(
+            planned, arrow_rows.batches(found, start), TaskContext(partition, attempt, cpus=1)
+        )
         seconds = time.perf_counter() - begun
         return {
             "seconds": seconds,
@@ -92,7 +98,8 @@ def _timer(plan: Any) -> Any:
 
 
 def peak_bytes() -> int:
-    """Most memory that this process has had resident, in bytes. Linux's ru_maxrss counts the parent too, until the child's exec; VmHWM does not."""
+    """Most memory that this process has had resident, in bytes. Linux's ru_maxrss counts the parent too, until the
+    child's exec; VmHWM does not."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
@@ -109,19 +116,24 @@ def resident_bytes(pid: int) -> int:
     if Path("/proc/self/status").exists():
         lines = status.read_text().splitlines() if status.exists() else []
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout.strip()
+    told = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(pid)], check=False, capture_output=True, text=True
+    ).stdout.strip()
     return int(told or 0) * 1024
 
 
 def cpu_seconds(*pids: int | None) -> float | None:
-    """CPU time so far of these processes and all below them; None where the system does not tell, or a process is not known."""
+    """CPU time so far of these processes and all below them; None where the system does not tell, or a process is not
+    known."""
     if not Path("/proc/self/stat").exists() or None in pids:
         return None
     times, below = {}, dict[int, list[int]]()
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has just ended
             fields = path.read_text().rpartition(")")[2].split()  # the name before may hold blanks
-            times[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # with its children that have ended
+            times[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf(
+                "SC_CLK_TCK"
+            )  # with its children that have ended
             below.setdefault(int(fields[1]), []).append(int(path.parent.name))
     found = [pid for pid in pids if pid is not None]
     for pid in found:
@@ -130,7 +142,8 @@ def cpu_seconds(*pids: int | None) -> float | None:
 
 
 def save_plan(options: Mapping[str, Any], path: Path, schema: Any = None) -> str:
-    """On the driver: check and prepare a job over rows of this schema, by default `id` and `text`, and put the plan where tasks find it."""
+    """On the driver: check and prepare a job over rows of this schema, by default `id` and `text`, and put the plan
+    where tasks find it."""
     from benchmarks import arrow_rows
     from spark_vector_sink.driver import committer
     from spark_vector_sink.driver import plan as planning

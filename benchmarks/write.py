@@ -1,7 +1,8 @@
-"""Points with ready-made vectors into a server, one process: the sink's store against the official client, from the same Arrow batches.
+"""Points with ready-made vectors into a server, one process: the sink's store against the official client, from the
+same Arrow batches.
 
-Every run writes into a new collection, all of the same settings, without an index that would be built meanwhile; its points are counted.
-Each arm has a process of its own, which has written all points once before.
+Every run writes into a new collection, all of the same settings, without an index that would be built meanwhile; its
+points are counted. Each arm has a process of its own, which has written all points once before.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def _child(name: str, rows: int, store: Server) -> Child:
     return Child(f"benchmarks.writing:{name}", rows=rows, dimension=DIMENSION, **store.options())
 
 
-def _arm(name: str, child: Child, rows: int, settings: Settings, store: Server, answers: list[Answer]) -> Callable[[], float]:
+def _arm(
+    name: str, child: Child, rows: int, settings: Settings, store: Server, answers: list[Answer]
+) -> Callable[[], float]:
     """Seconds of a run of this arm, which adds its answer; all collections are made by the same hand."""
 
     def write() -> float:
@@ -74,8 +77,15 @@ def _arm(name: str, child: Child, rows: int, settings: Settings, store: Server, 
 
 
 def ready_made(collection: str, store: Server, dimension: int = DIMENSION, **options: Any) -> dict[str, Any]:
-    """The options of a job that writes points of `points.SCHEMA` into a new collection of this very name, which builds no index."""
-    made = {"path": collection, "versioned": False, "vector_column": "vector", "dimension": dimension, "collection_config": NO_INDEX}
+    """The options of a job that writes points of `points.SCHEMA` into a new collection of this very name, which builds
+    no index."""
+    made = {
+        "path": collection,
+        "versioned": False,
+        "vector_column": "vector",
+        "dimension": dimension,
+        "collection_config": NO_INDEX,
+    }
     return {**made, **store.options(), **options}
 
 
@@ -83,13 +93,22 @@ def section(answers: Mapping[str, Sequence[Answer]], rows: int, store: str) -> S
     """The gains, and below them what each arm did."""
     wall = {name: [answer.wall for answer in each] for name, each in answers.items()}
     cpu = {name: [1e6 * answer.cpu / rows for answer in each] for name, each in answers.items()}
-    lines: list[Line] = [at_least(f"`{SINK}` over `{name}`", least, ratios(wall[name], wall[SINK])) for name, least in TARGETS.items()]
-    lines.append(at_most(f"client CPU of a point, `{SINK}` over `{UPSERT}`", CPU_TARGET, ratios(cpu[SINK], cpu[UPSERT])))
+    lines: list[Line] = [
+        at_least(f"`{SINK}` over `{name}`", least, ratios(wall[name], wall[SINK])) for name, least in TARGETS.items()
+    ]
+    lines.append(
+        at_most(f"client CPU of a point, `{SINK}` over `{UPSERT}`", CPU_TARGET, ratios(cpu[SINK], cpu[UPSERT]))
+    )
     table = ["| arm | points/s | client CPU, µs a point |", "|---|---|---|"]
-    table += [f"| `{name}` | {rates(rows, each).shown(digits=0)} | {Spread.of(cpu[name]).shown(digits=1)} |" for name, each in wall.items()]
+    table += [
+        f"| `{name}` | {rates(rows, each).shown(digits=0)} | {Spread.of(cpu[name]).shown(digits=1)} |"
+        for name, each in wall.items()
+    ]
     note = (
-        f"{rows:,} points of {DIMENSION} dimensions with six payload fields, one of them a text of {TEXT} characters; one client process. `{SINK}` is the "
-        f"store of a task with batch_points=256 and max_in_flight=2; `{UPSERT}` (of `PointStruct`) and `{UPLOAD}` (of a numpy matrix) are QdrantClient's "
+        f"{rows:,} points of {DIMENSION} dimensions with six payload fields, one of them a text of {TEXT} characters; "
+        f"one client process. `{SINK}` is the "
+        f"store of a task with batch_points=256 and max_in_flight=2; `{UPSERT}` (of `PointStruct`) and `{UPLOAD}` (of "
+        "a numpy matrix) are QdrantClient's "
         f"over gRPC, 256 points a request, each waited for. Store: {store}."
     )
     return Section("Writing ready-made vectors, against the official client", lines, ["\n".join(table), note])

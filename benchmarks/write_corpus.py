@@ -2,8 +2,8 @@
 
     python benchmarks/write_corpus.py CORPUS.parquet WHERE --model FOLDER [--rows N] [--tasks N] [--kill-worker]
 
-WHERE is an address with a collection (`http://localhost:6333/corpus`) or a directory. `--kill-worker` kills one Python worker
-with SIGKILL in the middle of the job, to show that the same points are there afterwards.
+WHERE is an address with a collection (`http://localhost:6333/corpus`) or a directory. `--kill-worker` kills one Python
+worker with SIGKILL in the middle of the job, to show that the same points are there afterwards.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    spark = SparkSession.builder.master("local[2,4]").config("spark.ui.enabled", "false").config("spark.log.level", "ERROR").getOrCreate()
+    spark = (
+        SparkSession.builder.master("local[2,4]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.log.level", "ERROR")
+        .getOrCreate()
+    )
     df = spark.read.parquet(arguments.corpus)
     df = df.limit(arguments.rows) if arguments.rows else df
     df = df.repartition(arguments.tasks)
@@ -50,7 +55,8 @@ def main() -> None:
     print(report)
     print(f"points counted by the store: {report.stored_points:,}")
     print(
-        f"a task's seconds, added up: reading {report.reading_seconds:.1f}, tokenising {report.tokenising_seconds:.1f}, encoding {report.encoding_seconds:.1f}, store {report.store_seconds:.1f}"
+        f"a task's seconds, added up: reading {report.reading_seconds:.1f}, tokenising "
+        f"{report.tokenising_seconds:.1f}, encoding {report.encoding_seconds:.1f}, store {report.store_seconds:.1f}"
     )
     print(f"most resident memory of a Python worker: {report.peak_bytes / 2**20:,.0f} MiB")
     spark.stop()

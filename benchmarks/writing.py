@@ -1,7 +1,8 @@
-"""What child processes of the parts about writing do: the sink's own store, its whole task, and the official client by hand, on the same points.
+"""What child processes of the parts about writing do: the sink's own store, its whole task, and the official client by
+hand, on the same points.
 
-Each function prepares, with the points in memory, and returns what a run does: write all of them, and tell wall and CPU seconds, from the
-opening of the connection to its end. CPU is the process's own, with the threads of gRPC.
+Each function prepares, with the points in memory, and returns what a run does: write all of them, and tell wall and CPU
+seconds, from the opening of the connection to its end. CPU is the process's own, with the threads of gRPC.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ UPSERT = 256
 
 
 def store(rows: int, dimension: int) -> Run:
-    """`VectorStore.submit` and `flush`, as the engine calls them, without the engine. plan: of a job with ready-made vectors."""
+    """`VectorStore.submit` and `flush`, as the engine calls them, without the engine. plan: of a job with ready-made
+    vectors."""
     from spark_vector_sink.store import registry
     from spark_vector_sink.store.write_batch import PointBatch
 
@@ -60,7 +62,8 @@ def upsert(rows: int, dimension: int, url: str, grpc_port: int) -> Run:
 
 
 def upload_collection(rows: int, dimension: int, url: str, grpc_port: int) -> Run:
-    """`QdrantClient.upload_collection` over gRPC: the matrix as it is, payloads as dictionaries, each request waited for."""
+    """`QdrantClient.upload_collection` over gRPC: the matrix as it is, payloads as dictionaries, each request waited
+    for."""
     import numpy as np
 
     known = list(made(rows, dimension))
@@ -114,7 +117,9 @@ def local(rows: int, dimension: int, fields: Sequence[str] = PAYLOAD.names) -> R
     def run(path: str) -> dict[str, Any]:
         def write() -> int:
             with closing(QdrantClient(":memory:") if path == ":memory:" else QdrantClient(path=path)) as qdrant:
-                qdrant.create_collection("points", vectors_config=VectorParams(size=dimension, distance=Distance.COSINE))
+                qdrant.create_collection(
+                    "points", vectors_config=VectorParams(size=dimension, distance=Distance.COSINE)
+                )
                 upsert_all(qdrant, "points", known)
                 return int(qdrant.count("points", exact=True).count)
 

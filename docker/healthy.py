@@ -13,7 +13,8 @@ from urllib.request import urlopen
 def main() -> None:
     with urlopen(f"http://127.0.0.1:{sys.argv[1]}/json/", timeout=3) as reply:
         told = json.load(reply)
-    # the page of a master has `status`; that of a worker has the address of its master's page, which is empty until it is registered
+    # the page of a master has `status`; that of a worker has the address of its master's page, which is empty until it
+    # is registered
     if told.get("status") != "ALIVE" and not told.get("masterwebuiurl"):
         raise SystemExit(f"not ready: {told}")
 

@@ -43,7 +43,9 @@ def main() -> None:
     parquet = spark.read.parquet(str(folder / "docs.parquet")).withColumn("origin", lit("parquet"))
     # the texts have line breaks and quotes in them: without these two options Spark takes one such row for several
     lines = spark.read.csv(str(folder / "docs.csv"), header=True, multiLine=True, escape='"')
-    lines = lines.withColumnsRenamed({"package": "module", "object": "name", "documentation": "text"}).withColumn("origin", lit("csv"))
+    lines = lines.withColumnsRenamed({"package": "module", "object": "name", "documentation": "text"}).withColumn(
+        "origin", lit("csv")
+    )
     df = parquet.unionByName(lines).where(col("kind") != "module").withColumn("words", size(split("text", r"\s+")))
     (
         df.write.format("vectorsink")
@@ -62,7 +64,10 @@ def main() -> None:
         hits = spark_vector_sink.search(store, QUESTION, filter=asked)
         print(f"\n{QUESTION!r}, among {title}:")
         for hit in hits:
-            where, what = f"{hit.payload['origin']}: {'.'.join(hit.key)}", f"a {hit.payload['type']}, {hit.payload['words']} words"
+            where, what = (
+                f"{hit.payload['origin']}: {'.'.join(hit.key)}",
+                f"a {hit.payload['type']}, {hit.payload['words']} words",
+            )
             print(f"  {hit.score:.3f}  {where:52}  {what}")
     found = {(hit.payload["type"], hit.payload["words"] <= 20, hit.payload["origin"]) for hit in hits}
     check(found == {("method", True, "parquet")}, "the filtered answers are short methods of the Parquet file")

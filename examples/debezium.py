@@ -1,8 +1,10 @@
-"""The messages of Debezium as they come from Kafka: inserts, updates and deletes of a database's table, without a step before the sink.
+"""The messages of Debezium as they come from Kafka: inserts, updates and deletes of a database's table, without a step
+before the sink.
 
-A message tells how a row was before and how it is after. Key and text are named by their paths, `after.id` and `after.body`; of a row that was deleted
-the key is found under `before`. The messages here are texts in a list; with Kafka they come from
-`spark.readStream.format("kafka")…select(F.col("value").cast("string"))`, and `vector_sink(…)` with the same options writes them in `foreachBatch`.
+A message tells how a row was before and how it is after. Key and text are named by their paths, `after.id` and
+`after.body`; of a row that was deleted the key is found under `before`. The messages here are texts in a list; with
+Kafka they come from `spark.readStream.format("kafka")…select(F.col("value").cast("string"))`, and `vector_sink(…)` with
+the same options writes them in `foreachBatch`.
 
     python examples/debezium.py [FOLDER]        (./demo/debezium)
 """
@@ -21,7 +23,12 @@ ROW = "struct<id: bigint, title: string, body: string, lang: string>"
 ENVELOPE = f"before {ROW}, after {ROW}, op string, ts_ms bigint"
 
 BREAD = {"id": 1, "title": "Bread", "body": "Bread needs flour, water, salt and time.", "lang": "en"}
-SOURDOUGH = {"id": 1, "title": "Sourdough", "body": "Sourdough bread needs a starter that is fed each day.", "lang": "en"}
+SOURDOUGH = {
+    "id": 1,
+    "title": "Sourdough",
+    "body": "Sourdough bread needs a starter that is fed each day.",
+    "lang": "en",
+}
 CHAIN = {"id": 2, "title": "Chain", "body": "A bicycle chain is cleaned with a dry brush.", "lang": "en"}
 TOMATO = {"id": 3, "title": "Tomatoes", "body": "Tomato plants want sun and little wind.", "lang": "en"}
 MESSAGES = {
@@ -43,7 +50,9 @@ def main() -> None:
     spark = start_spark()
     everything = [message for messages in MESSAGES.values() for message in messages]
     for title, messages in {**MESSAGES, "everything once more": everything}.items():
-        values = spark.createDataFrame([(None if message is None else json.dumps(message),) for message in messages], "value string")
+        values = spark.createDataFrame(
+            [(None if message is None else json.dumps(message),) for message in messages], "value string"
+        )
         report = write(
             values.where("value IS NOT NULL").select(F.from_json("value", ENVELOPE).alias("it")).select("it.*"),
             store,
@@ -62,7 +71,10 @@ def main() -> None:
     hits = spark_vector_sink.search(store, "how do I bake?")
     for hit in hits:
         print(f"  {hit.key}: {hit.payload['after']['body']}")
-    check([(hit.key, hit.payload["after"]["title"]) for hit in hits] == [(1, "Sourdough"), (3, "Tomatoes")], "the store holds the table as it is now")
+    check(
+        [(hit.key, hit.payload["after"]["title"]) for hit in hits] == [(1, "Sourdough"), (3, "Tomatoes")],
+        "the store holds the table as it is now",
+    )
 
 
 if __name__ == "__main__":

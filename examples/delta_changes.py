@@ -7,7 +7,8 @@
 """The change feed of a Delta table: a stream applies UPDATE, DELETE and MERGE to the documents.
 
 For tables in Delta Lake. The stream's first start takes the table as it is, each later one what has changed since.
-Needs uv, which makes an environment with Spark 4.1 for it, because Delta does not run on newer ones yet; its jars come from Maven Central.
+Needs uv, which makes an environment with Spark 4.1 for it, because Delta does not run on newer ones yet; its jars come
+from Maven Central.
 
     uv run examples/delta_changes.py [FOLDER]        (./demo/delta_changes)
 """
@@ -69,14 +70,17 @@ def main() -> None:
     check(documents(f"{folder}/streamed") == table, "the stream's documents are the table's rows")
 
     feed = spark.read.option("readChangeFeed", True).option("startingVersion", 0).table("articles")
-    report = write(feed.repartition(2), f"{folder}/replayed", **OPTIONS)  # in any order: _commit_version says what is newer
+    report = write(
+        feed.repartition(2), f"{folder}/replayed", **OPTIONS
+    )  # in any order: _commit_version says what is newer
     print(f"the whole feed in one batch: {report}")
     check(documents(f"{folder}/replayed") == table, "so are those of the whole feed, read at once")
     spark.stop()
 
 
 def stream(spark: SparkSession, folder: Path) -> int:
-    """Bring the documents up to the table as it is now, and end; a stream that goes on has another trigger. Rows read."""
+    """Bring the documents up to the table as it is now, and end; a stream that goes on has another trigger. Rows
+    read."""
     query = (
         spark.readStream.option("readChangeFeed", True)
         .table("articles")
@@ -91,7 +95,9 @@ def stream(spark: SparkSession, folder: Path) -> int:
 
 def documents(store: str) -> dict[object, str]:
     """All documents of a small store: key and text. A deleted one leaves a mark, which no search finds."""
-    return {hit.key: hit.payload["text"] for hit in spark_vector_sink.search(store, "what helps things to grow?", limit=100)}
+    return {
+        hit.key: hit.payload["text"] for hit in spark_vector_sink.search(store, "what helps things to grow?", limit=100)
+    }
 
 
 if __name__ == "__main__":

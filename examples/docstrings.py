@@ -1,8 +1,8 @@
 """Real text that every machine with Python has: the docstrings of the standard library.
 
-`rows()` returns the public, documented modules, classes, functions and methods as (module, name, kind, text), about 3,000 of them.
-The sources are parsed, never imported. `module` and `name` together are unique; a module itself has an empty name.
-Run this file to see the first rows.
+`rows()` returns the public, documented modules, classes, functions and methods as (module, name, kind, text), about
+3,000 of them. The sources are parsed, never imported. `module` and `name` together are unique; a module itself has an
+empty name. Run this file to see the first rows.
 """
 
 from __future__ import annotations
@@ -13,17 +13,58 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-LEFT_OUT = frozenset({
-    # no part of the library
-    "__pycache__", "site-packages", "dist-packages", "test", "tests",
-    # large, and of interest to few
-    "tkinter", "turtle.py", "turtledemo", "idlelib", "lib2to3", "curses", "xml", "xmlrpc", "wsgiref", "encodings",
-    # Python's own workshop
-    "bdb.py", "dis.py", "ensurepip", "importlib", "pdb.py", "pickletools.py", "pydoc.py", "pydoc_data", "symtable.py", "unittest",
-    # gone from newer Pythons
-    "aifc.py", "asynchat.py", "asyncore.py", "cgi.py", "cgitb.py", "chunk.py", "distutils", "imghdr.py", "imp.py", "mailcap.py", "msilib",
-    "nntplib.py", "pipes.py", "smtpd.py", "sndhdr.py", "sunau.py", "telnetlib.py", "uu.py", "xdrlib.py",
-})  # fmt: skip
+LEFT_OUT = frozenset(
+    {
+        # no part of the library
+        "__pycache__",
+        "site-packages",
+        "dist-packages",
+        "test",
+        "tests",
+        # large, and of interest to few
+        "tkinter",
+        "turtle.py",
+        "turtledemo",
+        "idlelib",
+        "lib2to3",
+        "curses",
+        "xml",
+        "xmlrpc",
+        "wsgiref",
+        "encodings",
+        # Python's own workshop
+        "bdb.py",
+        "dis.py",
+        "ensurepip",
+        "importlib",
+        "pdb.py",
+        "pickletools.py",
+        "pydoc.py",
+        "pydoc_data",
+        "symtable.py",
+        "unittest",
+        # gone from newer Pythons
+        "aifc.py",
+        "asynchat.py",
+        "asyncore.py",
+        "cgi.py",
+        "cgitb.py",
+        "chunk.py",
+        "distutils",
+        "imghdr.py",
+        "imp.py",
+        "mailcap.py",
+        "msilib",
+        "nntplib.py",
+        "pipes.py",
+        "smtpd.py",
+        "sndhdr.py",
+        "sunau.py",
+        "telnetlib.py",
+        "uu.py",
+        "xdrlib.py",
+    }
+)
 """Files and folders that are not read, so that a demo on two cores takes a minute and not three."""
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -26,7 +26,12 @@ def main() -> None:
     options = {"model": MODEL, "rejects_path": str(folder / "rejects")}
     store = str(folder / "store")
 
-    first = write(spark.createDataFrame(ROWS, "id long, title string, text string, stars double"), store, max_rejects="80%", **options)
+    first = write(
+        spark.createDataFrame(ROWS, "id long, title string, text string, stars double"),
+        store,
+        max_rejects="80%",
+        **options,
+    )
     print(f"{first.written} of {first.rows} rows were written, {first.rejected} rejected")
 
     rejects = spark.read.parquet(options["rejects_path"]).cache()
@@ -34,7 +39,9 @@ def main() -> None:
         print(f"  {row['_reject_key']}: {row['_reject_reason']}: {row['_reject_message']}")
 
     mended = rejects.withColumn("text", when(trim("text") == "", None).otherwise(col("text")))
-    mended = mended.withColumn("text", coalesce("text", "title")).withColumn("stars", nanvl("stars", lit(None).cast("double")))
+    mended = mended.withColumn("text", coalesce("text", "title")).withColumn(
+        "stars", nanvl("stars", lit(None).cast("double"))
+    )
     again = write(mended, store, max_rejects=0, **options)
     print(f"mended, {again.written} of {again.rows} rows were written, {again.rejected} rejected")
     check(again.stored_points == len(ROWS), "the store holds all four documents")

@@ -1,8 +1,9 @@
 """Hybrid search: a dense vector for the meaning of a text and a sparse one for its exact words, both made in one pass.
 
-For texts with names, numbers and codes, which dense models blur. The sparse model here is made from the texts themselves: the rarer a token, the more
-it weighs (inverse document frequency), so it needs neither a network nor training. With a network, a trained model also finds related words:
-`--sparse-model naver/splade-cocondenser-ensembledistil`.
+For texts with names, numbers and codes, which dense models blur. The sparse model here is made from the texts
+themselves: the rarer a token, the more it weighs (inverse document frequency), so it needs neither a network nor
+training. With a network, a trained model also finds related words: `--sparse-model
+naver/splade-cocondenser-ensembledistil`.
 
     python examples/hybrid.py [FOLDER] [--sparse-model NAME]        (./demo/hybrid)
 """
@@ -27,14 +28,19 @@ QUESTIONS = (IDENTIFIER, "wait until one of several connections has data")
 
 
 def make_sparse_model(folder: Path, texts: Sequence[str]) -> str:
-    """A folder that Sentence Transformers loads as a sparse encoder: the tokens of the dense model, and a weight for each."""
+    """A folder that Sentence Transformers loads as a sparse encoder: the tokens of the dense model, and a weight for
+    each."""
     import torch
     from sentence_transformers import SparseEncoder
     from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    texts_with = Counter(token for ids in tokenizer(list(texts), add_special_tokens=False, truncation=True)["input_ids"] for token in set(ids))
+    texts_with = Counter(
+        token
+        for ids in tokenizer(list(texts), add_special_tokens=False, truncation=True)["input_ids"]
+        for token in set(ids)
+    )
     weights = [math.log(1 + len(texts) / (texts_with[token] or 0.5)) for token in range(len(tokenizer))]
     static = SparseStaticEmbedding(tokenizer, weight=torch.tensor(weights), frozen=True)
     SparseEncoder(modules=[static], device="cpu").save_pretrained(str(folder), create_model_card=False)
@@ -62,13 +68,19 @@ def main() -> None:
     for question in QUESTIONS:
         print(f"\n{question}")
         for title, store in stores.items():
-            hits = spark_vector_sink.search(store, question, limit=len(rows))  # asks with both vectors where there are both, and fuses the ranks
+            hits = spark_vector_sink.search(
+                store, question, limit=len(rows)
+            )  # asks with both vectors where there are both, and fuses the ranks
             names = ", ".join(".".join(hit.key).rstrip(".") for hit in hits[:3])
-            places[question, title] = next(place for place, hit in enumerate(hits, 1) if IDENTIFIER in hit.payload["text"])
+            places[question, title] = next(
+                place for place, hit in enumerate(hits, 1) if IDENTIFIER in hit.payload["text"]
+            )
             print(f"  {title + ':':18} {names}")
     alone, together = (places[IDENTIFIER, title] for title in stores)
     check(
-        together <= 3 < alone, f"the text with {IDENTIFIER!r} in it is at place {together}, with dense vectors alone at place {alone} of {len(rows)}"
+        together <= 3 < alone,
+        f"the text with {IDENTIFIER!r} in it is at place {together}, with dense vectors alone at place {alone} "
+        f"of {len(rows)}",
     )
 
 

@@ -1,7 +1,8 @@
 """A database table, read over JDBC each night: only changed rows are encoded, and rows deleted there are deleted here.
 
-For an application's tables, which do not say what is new. The database is Derby, which comes with Spark, so that this runs anywhere. For PostgreSQL,
-start Spark with `spark.jars.packages=org.postgresql:postgresql:42.7.7` and change these lines:
+For an application's tables, which do not say what is new. The database is Derby, which comes with Spark, so that this
+runs anywhere. For PostgreSQL, start Spark with `spark.jars.packages=org.postgresql:postgresql:42.7.7` and change these
+lines:
 
     URL = "jdbc:postgresql://db.example.com:5432/shop"
     CONNECTION = {"url": URL, "driver": "org.postgresql.Driver", "user": "reader", "password": os.environ["PGPASSWORD"]}
@@ -27,7 +28,13 @@ HIGHEST = 120
 
 def nightly(spark: SparkSession, connection: dict[str, str], store: str) -> WriteReport:
     """What is scheduled: the table as it is now, read by four connections at once, each a range of ids."""
-    parts = {"partitionColumn": "id", "lowerBound": "0", "upperBound": str(HIGHEST), "numPartitions": "4", "fetchsize": "1000"}
+    parts = {
+        "partitionColumn": "id",
+        "lowerBound": "0",
+        "upperBound": str(HIGHEST),
+        "numPartitions": "4",
+        "fetchsize": "1000",
+    }
     df = spark.read.format("jdbc").options(**connection, **parts, dbtable=TABLE).load()
     return write(
         df,
@@ -35,7 +42,9 @@ def nightly(spark: SparkSession, connection: dict[str, str], store: str) -> Writ
         model=MODEL,
         text_column="title,body",
         unchanged="skip",
-        source="articles",  # whose documents these are: those of other tables stay. Not TABLE, which is another text with each change of the query
+        # whose documents these are: those of other tables stay. Not TABLE, which is another text with each change of
+        # the query
+        source="articles",
         delete_missing=True,
         max_delete_share=0.1,  # a table that was emptied by mistake deletes nothing
     )
@@ -43,7 +52,9 @@ def nightly(spark: SparkSession, connection: dict[str, str], store: str) -> Writ
 
 def fill(spark: SparkSession, connection: dict[str, str]) -> None:
     rows = [(number, f"{row.module}.{row.name}", row.text) for number, row in enumerate(docstrings.rows()[:HIGHEST])]
-    spark.createDataFrame(rows, "id long, title string, body string").write.format("jdbc").options(**connection, dbtable=TABLE).save()
+    spark.createDataFrame(rows, "id long, title string, body string").write.format("jdbc").options(
+        **connection, dbtable=TABLE
+    ).save()
 
 
 def work_of_the_day(spark: SparkSession, connection: dict[str, str]) -> None:
@@ -61,18 +72,29 @@ def work_of_the_day(spark: SparkSession, connection: dict[str, str]) -> None:
 def main() -> None:
     folder = new_folder("jdbc_nightly")
     spark = start_spark()
-    spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(folder / "derby.log"))  # else it is where the job was started
-    connection = {"url": f"jdbc:derby:{folder / 'database'};create=true", "driver": "org.apache.derby.jdbc.EmbeddedDriver"}
+    spark._jvm.java.lang.System.setProperty(
+        "derby.stream.error.file", str(folder / "derby.log")
+    )  # else it is where the job was started
+    connection = {
+        "url": f"jdbc:derby:{folder / 'database'};create=true",
+        "driver": "org.apache.derby.jdbc.EmbeddedDriver",
+    }
     store = str(folder / "store")
     fill(spark, connection)
     for night in ("the first night", "the second", "the third"):
         report = nightly(spark, connection, store)
-        print(f"{night}: {report.rows} rows in {report.seconds:.1f} s: {report.written} written, {report.unchanged} unchanged, "
-              f"{report.missing_deleted} deleted")  # fmt: skip
+        print(
+            f"{night}: {report.rows} rows in {report.seconds:.1f} s: {report.written} written, "
+            f"{report.unchanged} unchanged, "
+            f"{report.missing_deleted} deleted"
+        )
         if night == "the first night":
             work_of_the_day(spark, connection)
     spark.stop()
-    check((report.unchanged, report.stored_points) == (111, 111), "the store holds the 111 rows that the table has, and the third night wrote none")
+    check(
+        (report.unchanged, report.stored_points) == (111, 111),
+        "the store holds the 111 rows that the table has, and the third night wrote none",
+    )
 
 
 if __name__ == "__main__":

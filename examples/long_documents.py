@@ -15,7 +15,11 @@ import spark_vector_sink
 from spark_vector_sink.report import WriteReport
 from spark_vector_sink.spark import write
 
-QUESTIONS = ("how many lines of context does a diff show?", "a list that stays sorted when something is put in", "the first day of the week")
+QUESTIONS = (
+    "how many lines of context does a diff show?",
+    "a list that stays sorted when something is put in",
+    "the first day of the week",
+)
 
 
 def manuals() -> dict[str, str]:
@@ -38,7 +42,10 @@ def load(spark: SparkSession, store: str, documents: dict[str, str]) -> WriteRep
         chunk_overlap_tokens=16,  # so that what stands across a cut is found too
         unchanged="skip",
     )
-    print(f"{report.rows} documents, {report.unchanged} unchanged: {report.points} points written, {report.stored_points} in the store")
+    print(
+        f"{report.rows} documents, {report.unchanged} unchanged: {report.points} points written, "
+        f"{report.stored_points} in the store"
+    )
     return report
 
 
@@ -54,15 +61,21 @@ def main() -> None:
         start, stop = ours["span"]  # in characters
         chunk = documents[hit.key][start:stop]
         print(
-            f"\n{question}\n  {hit.key}, chunk {ours['chunk'] + 1} of {ours['chunks']}, characters {start} to {stop}: {' '.join(chunk.split())[:90]}…"
+            f"\n{question}\n  {hit.key}, chunk {ours['chunk'] + 1} of {ours['chunks']}, characters {start} to {stop}: "
+            f"{' '.join(chunk.split())[:90]}…"
         )
         check(chunk == hit.payload["text"], "the span says where the chunk stands in its document")
 
     documents["calendar"] = documents["calendar"][:500]  # most of it is taken out
     second = load(spark, store, documents)
     spark.stop()
-    left = spark_vector_sink.search(store, "calendar", limit=1000, filter={"must": [{"key": "module", "match": {"value": "calendar"}}]})
-    check(len(left) == second.points < 5 < first.points, f"the {len(left)} chunks that the short document still has, and no stale ones")
+    left = spark_vector_sink.search(
+        store, "calendar", limit=1000, filter={"must": [{"key": "module", "match": {"value": "calendar"}}]}
+    )
+    check(
+        len(left) == second.points < 5 < first.points,
+        f"the {len(left)} chunks that the short document still has, and no stale ones",
+    )
 
 
 if __name__ == "__main__":

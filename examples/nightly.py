@@ -31,7 +31,8 @@ def main() -> None:
             max_delete_share=0.1,  # a table that was read by half deletes nothing
         )
         print(
-            f"{night}: {report.rows} rows in {report.seconds:.1f} s: {report.written} written, {report.unchanged} unchanged, "
+            f"{night}: {report.rows} rows in {report.seconds:.1f} s: {report.written} written, "
+            f"{report.unchanged} unchanged, "
             f"{report.missing_deleted} deleted"
         )
     check((report.unchanged, report.stored_points) == (290, 290), "the store holds the 290 documents of the last night")

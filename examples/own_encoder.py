@@ -1,7 +1,7 @@
 """A model of your own, for `encoder="own_encoder:make"`: here, a small torch network over the words of a text.
 
-For models that are not Sentence Transformers. All it takes is an object with `dimension` and `encode(texts)`; this one also shows where the device
-comes from, and how to cut batches. seed_model_per_gpu.py uses it.
+For models that are not Sentence Transformers. All it takes is an object with `dimension` and `encode(texts)`; this one
+also shows where the device comes from, and how to cut batches. seed_model_per_gpu.py uses it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ class BagOfWords:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        seeded = torch.Generator().manual_seed(7)  # every process makes the same weights; a real model loads them from a file
-        self._bag = torch.nn.EmbeddingBag.from_pretrained(torch.randn(WORDS, self.dimension, generator=seeded), mode="mean").to(device)
+        seeded = torch.Generator().manual_seed(
+            7
+        )  # every process makes the same weights; a real model loads them from a file
+        self._bag = torch.nn.EmbeddingBag.from_pretrained(
+            torch.randn(WORDS, self.dimension, generator=seeded), mode="mean"
+        ).to(device)
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The vectors of a whole window of texts, in their order: (n, dimension)."""
@@ -47,5 +51,6 @@ def numbers(text: str) -> list[int]:
 
 
 def make(device: str) -> BagOfWords:
-    """The factory: called once in each Python worker, with the GPU that is its own (`cuda:1`), or `cpu` where there is none."""
+    """The factory: called once in each Python worker, with the GPU that is its own (`cuda:1`), or `cpu` where there is
+    none."""
     return BagOfWords(device)

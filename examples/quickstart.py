@@ -5,7 +5,8 @@ The vectors go to an embedded store in ./demo, or to a Qdrant server:
 
     python examples/quickstart.py [--url http://localhost:6333]        (or QDRANT_URL in the environment)
 
-With SPARK_MASTER=spark://… a cluster does the work; its workers need the same Python and packages at the same path, and must reach the server.
+With SPARK_MASTER=spark://… a cluster does the work; its workers need the same Python and packages at the same path, and
+must reach the server.
 """
 
 from __future__ import annotations
@@ -21,12 +22,22 @@ from common import MODEL, start_spark
 
 import spark_vector_sink
 
-QUESTIONS = ("How do I read a csv file?", "Start a process and capture its output", "Wait until several threads are done")
+QUESTIONS = (
+    "How do I read a csv file?",
+    "Start a process and capture its output",
+    "Wait until several threads are done",
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write Python's own documentation as vectors, and ask it three questions.")
-    parser.add_argument("--url", default=os.environ.get("QDRANT_URL"), help="address of a Qdrant server; without it ./demo/store is used")
+    parser = argparse.ArgumentParser(
+        description="Write Python's own documentation as vectors, and ask it three questions."
+    )
+    parser.add_argument(
+        "--url",
+        default=os.environ.get("QDRANT_URL"),
+        help="address of a Qdrant server; without it ./demo/store is used",
+    )
     url = parser.parse_args().url
     name, where = ("python_docs", f"{url.rstrip('/')}/python_docs") if url else ("./demo/store", "./demo/store")
     report_file = Path("demo", "server.json" if url else "store.json")

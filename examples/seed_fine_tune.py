@@ -1,7 +1,9 @@
-"""Train, then infer: TorchDistributor fine-tunes the encoder, `reembed()` moves the collection to it, and retrieval is measured before and after.
+"""Train, then infer: TorchDistributor fine-tunes the encoder, `reembed()` moves the collection to it, and retrieval is
+measured before and after.
 
-For teams whose users ask in other words than their documents use. Here they ask for Python functions by the words of their names; some pairs
-train the model, others measure it. The new vectors are a new version behind the same name: `rollback(store)` goes back to the old model.
+For teams whose users ask in other words than their documents use. Here they ask for Python functions by the words of
+their names; some pairs train the model, others measure it. The new vectors are a new version behind the same name:
+`rollback(store)` goes back to the old model.
 
     predict_batch_udf   a function that loads the model, one that calls it, tensor shapes, and a column; the database is up to you
     embed(), reembed()  the name of a folder, or of a model on the hub
@@ -34,8 +36,11 @@ def main() -> None:
 
     write(spark.createDataFrame(held_out, "question string, text string"), store, id_column="question", model=MODEL)
     before = retrieval("before", store, held_out[:QUESTIONS])
-    # on a cluster: local_mode=False, use_gpu=True, a folder that all machines see, and pairs that each rank reads from storage
-    loss = TorchDistributor(num_processes=RANKS, local_mode=True, use_gpu=False).run(train, MODEL, tuned, known, BATCH, RATE)
+    # on a cluster: local_mode=False, use_gpu=True, a folder that all machines see, and pairs that each rank reads from
+    # storage
+    loss = TorchDistributor(num_processes=RANKS, local_mode=True, use_gpu=False).run(
+        train, MODEL, tuned, known, BATCH, RATE
+    )
     print(f"trained on {len(known)} pairs by {RANKS} processes, last loss {loss:.3f}")
     report = reembed(store, model=tuned)  # with spark=spark tasks of Spark do it; the alias switches when all is there
     print(f"{report.written} documents were encoded again, in {report.seconds:.1f} s")
@@ -45,7 +50,8 @@ def main() -> None:
 
 
 def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: float) -> float:
-    """What each process runs, an ordinary PyTorch function: question and text of a pair come closer, those of different pairs part. Its last loss."""
+    """What each process runs, an ordinary PyTorch function: question and text of a pair come closer, those of different
+    pairs part. Its last loss."""
     import torch
     import torch.distributed as dist
     from sentence_transformers import SentenceTransformer
@@ -59,7 +65,9 @@ def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: 
     encoder = SentenceTransformer(model, device="cpu").train()
     for name, weights in encoder.named_parameters():
         weights.requires_grad_(".pooler." not in name)  # the pooler has no part in the vectors
-    tokens = encoder.preprocess if hasattr(encoder, "preprocess") else encoder.tokenize  # before Sentence Transformers 6
+    tokens = (
+        encoder.preprocess if hasattr(encoder, "preprocess") else encoder.tokenize
+    )  # before Sentence Transformers 6
     together = DistributedDataParallel(encoder)
     optimizer = torch.optim.AdamW([weights for weights in encoder.parameters() if weights.requires_grad], lr=rate)
     mine = pairs[rank::ranks][: len(pairs) // ranks // batch * batch]  # as many steps for each process
@@ -79,7 +87,8 @@ def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: 
 
 
 def question_and_text() -> list[tuple[str, str]]:
-    """A function's name in words, and the first line of its documentation; each question and each text once, in random order that is always the same."""
+    """A function's name in words, and the first line of its documentation; each question and each text once, in random
+    order that is always the same."""
     texts: dict[str, str] = {}
     taken = set[str]()
     for row in docstrings.rows():
@@ -94,9 +103,15 @@ def question_and_text() -> list[tuple[str, str]]:
 def retrieval(when: str, store: str, asked: list[tuple[str, str]]) -> float:
     """The mean over all questions of 1 / the rank of its document; beyond the tenth it counts 0."""
     found = [[hit.key for hit in search(store, question, limit=10)] for question, _ in asked]
-    ranks = [keys.index(question) + 1 if question in keys else 0 for (question, _), keys in zip(asked, found, strict=True)]
+    ranks = [
+        keys.index(question) + 1 if question in keys else 0 for (question, _), keys in zip(asked, found, strict=True)
+    ]
     mean = sum(1 / rank for rank in ranks if rank) / len(ranks)
-    print(f"{when}: the right document is first for {ranks.count(1)} of {len(ranks)} questions; mean reciprocal rank {mean:.3f}", flush=True)
+    print(
+        f"{when}: the right document is first for {ranks.count(1)} of {len(ranks)} questions; mean reciprocal "
+        f"rank {mean:.3f}",
+        flush=True,
+    )
     return mean
 
 

@@ -1,8 +1,10 @@
-"""Your own model on each GPU, between two Python steps; a step that returns None drops the row, and column types are kept.
+"""Your own model on each GPU, between two Python steps; a step that returns None drops the row, and column types are
+kept.
 
-For those who spread a model over M GPUs × N workers by hand. It replaces a guide that makes as many partitions as models, finds each a GPU by its
-number, and wraps each model in a pre-processor and a post-processor; all its columns come out as strings. Here the steps are ordinary columns before
-and after `embed()`, and `encoder` brings in any model. Spark says which task has which GPU; without GPUs the same script runs on the CPU:
+For those who spread a model over M GPUs × N workers by hand. It replaces a guide that makes as many partitions as
+models, finds each a GPU by its number, and wraps each model in a pre-processor and a post-processor; all its columns
+come out as strings. Here the steps are ordinary columns before and after `embed()`, and `encoder` brings in any model.
+Spark says which task has which GPU; without GPUs the same script runs on the CPU:
 
     spark-submit --conf spark.executor.resource.gpu.amount=4 --conf spark.task.resource.gpu.amount=0.5 …    (two models on each GPU)
 
@@ -49,7 +51,9 @@ def shelf(vector: list[float]) -> str | None:
 def main() -> None:
     folder = new_folder("seed_model_per_gpu")
     spark = start_spark()
-    spark.sparkContext.addPyFile(str(Path(__file__).with_name("own_encoder.py")))  # to where the tasks are; or --py-files
+    spark.sparkContext.addPyFile(
+        str(Path(__file__).with_name("own_encoder.py"))
+    )  # to where the tasks are; or --py-files
 
     df = spark.createDataFrame(ROWS, SCHEMA).coalesce(2)  # two tasks, so two models
     df = df.withColumn("text", udf(without_markup, useArrow=False)("text")).where("text IS NOT NULL")  # row 3 goes
@@ -60,10 +64,16 @@ def main() -> None:
     made = spark.read.parquet(str(folder / "shelves")).orderBy("id").cache()
     made.drop("vector").show(truncate=False)
     print(", ".join(f"{name} {kind}" for name, kind in made.dtypes))
-    check([(row.id, row.shelf) for row in made.collect()] == [(1, "baking"), (2, "cycling"), (5, "baking")], "two rows of five were dropped")
+    check(
+        [(row.id, row.shelf) for row in made.collect()] == [(1, "baking"), (2, "cycling"), (5, "baking")],
+        "two rows of five were dropped",
+    )
     kept = ["id", "tags", "published", "stars"]
     before = spark.createDataFrame(ROWS, SCHEMA).where("id NOT IN (3, 4)").select(kept)
-    check(made.select(kept).schema == before.schema and made.select(kept).collect() == before.orderBy("id").collect(), "types and values are kept")
+    check(
+        made.select(kept).schema == before.schema and made.select(kept).collect() == before.orderBy("id").collect(),
+        "types and values are kept",
+    )
     spark.stop()
 
 

@@ -1,12 +1,15 @@
-"""Speech: audio files become transcript segments with their times, and those become vectors; a broken file is a reject, not a dead job.
+"""Speech: audio files become transcript segments with their times, and those become vectors; a broken file is a reject,
+not a dead job.
 
-For archives of calls, lectures or broadcasts, to be searched by what is said. `transcribe.py` is the step in Spark's workers, an ordinary `mapInArrow`.
-It needs soundfile, which decodes WAV, FLAC, MP3 and Ogg, and soxr, which resamples a stream (together 2 MB; scipy is 35 MB and filters whole arrays):
+For archives of calls, lectures or broadcasts, to be searched by what is said. `transcribe.py` is the step in Spark's
+workers, an ordinary `mapInArrow`. It needs soundfile, which decodes WAV, FLAC, MP3 and Ogg, and soxr, which resamples a
+stream (together 2 MB; scipy is 35 MB and filters whole arrays):
 
     pip install soundfile soxr
     python examples/seed_speech.py [FOLDER] [--model openai/whisper-tiny] [--audio "/recordings/*.mp3"]        (./demo/speech)
 
-Without --model, a 2 MB Whisper that always says the same shows the path without a network; without --audio, the files are tones.
+Without --model, a 2 MB Whisper that always says the same shows the path without a network; without --audio, the files
+are tones.
 """
 
 from __future__ import annotations
@@ -43,8 +46,12 @@ def main() -> None:
 
     spark = start_spark(spark__sql__execution__arrow__maxRecordsPerBatch=str(FILES_AT_ONCE))
     spark.sparkContext.addPyFile(transcribe.__file__)
-    files = spark.read.format("binaryFile").load(audio).select("path", "content")  # a row for each file, so 2 GB of each at most
-    said = files.mapInArrow(lambda batches: transcribe.segments(batches, whisper, WINDOWS_AT_ONCE), transcribe.SPARK_SCHEMA)
+    files = (
+        spark.read.format("binaryFile").load(audio).select("path", "content")
+    )  # a row for each file, so 2 GB of each at most
+    said = files.mapInArrow(
+        lambda batches: transcribe.segments(batches, whisper, WINDOWS_AT_ONCE), transcribe.SPARK_SCHEMA
+    )
     report = write(
         said,
         store,
@@ -58,8 +65,13 @@ def main() -> None:
 
     hits = spark_vector_sink.search(store, "What is baked?", limit=1000)
     for hit in hits[:3]:
-        print(f"  {hit.score:.3f}  {Path(hit.key[0]).name}, {hit.payload['start']:.2f} to {hit.payload['end']:.2f} s: {hit.payload['text']}")
-    broken = [(Path(row.file).name, row.error) for row in spark.read.parquet(rejects).collect()] if report.rejected else []
+        print(
+            f"  {hit.score:.3f}  {Path(hit.key[0]).name}, {hit.payload['start']:.2f} to {hit.payload['end']:.2f} s: "
+            f"{hit.payload['text']}"
+        )
+    broken = (
+        [(Path(row.file).name, row.error) for row in spark.read.parquet(rejects).collect()] if report.rejected else []
+    )
     print("".join(f"  {name}: {error}\n" for name, error in broken), end="")
     check(all(hit.payload["start"] < hit.payload["end"] for hit in hits), f"{len(hits)} segments end after they begin")
     if not (asked.model or asked.audio):
@@ -68,7 +80,8 @@ def main() -> None:
 
 
 def check_times(hits: list[spark_vector_sink.Answer], broken: list[str]) -> None:
-    """Each segment is where the tiny model said it in its window, as far as the file goes, and the windows are cut in the pauses."""
+    """Each segment is where the tiny model said it in its window, as far as the file goes, and the windows are cut in
+    the pauses."""
     times = {
         name: sorted((h.key[1], h.payload["start"], h.payload["end"]) for h in hits if h.key[0].endswith(name))
         for name in ("bell.wav", "call.flac", "lecture.flac")
@@ -78,13 +91,20 @@ def check_times(hits: list[spark_vector_sink.Answer], broken: list[str]) -> None
     check(times["call.flac"] == [(0, 0, 4), (1, 4, 9.5), (2, 9.5, 12)], "12 seconds are three segments")
     starts = [start for number, start, _ in times["lecture.flac"] if number % 3 == 0]
     cut = all(pause <= start <= pause + 0.5 for pause, start in zip(PAUSES, starts[1:], strict=True))
-    check(starts[0] == 0 and cut, f"70 seconds are three windows, which begin in the pauses, at {starts[1]} and {starts[2]} s")
+    check(
+        starts[0] == 0 and cut,
+        f"70 seconds are three windows, which begin in the pauses, at {starts[1]} and {starts[2]} s",
+    )
 
 
 def record(folder: Path) -> str:
     """Files of tones, of several lengths, rates and kinds, and one that is none; where they are."""
     folder.mkdir()
-    for name, seconds, rate, channels in (("bell.wav", 3, 8_000, 1), ("call.flac", 12, 44_100, 2), ("lecture.flac", 70, 16_000, 1)):
+    for name, seconds, rate, channels in (
+        ("bell.wav", 3, 8_000, 1),
+        ("call.flac", 12, 44_100, 2),
+        ("lecture.flac", 70, 16_000, 1),
+    ):
         time = np.arange(seconds * rate) / rate
         silent = np.any([(pause <= time) & (time < pause + 0.5) for pause in PAUSES], axis=0)
         tone = np.where(silent, 0, 0.3 * np.sin(2 * np.pi * 440 * time))

@@ -1,7 +1,9 @@
-"""Files that arrive in a folder become documents, each file once: with `foreachBatch`, and with Spark's own `writeStream.format("vectorsink")`.
+"""Files that arrive in a folder become documents, each file once: with `foreachBatch`, and with Spark's own
+`writeStream.format("vectorsink")`.
 
-For folders that somebody else fills. Each start writes what has arrived since the last one and ends, like a scheduled job; a stream that keeps running
-has another trigger. If a start is killed before Spark has noted that a batch is done, the next one writes that batch again, and nothing is doubled.
+For folders that somebody else fills. Each start writes what has arrived since the last one and ends, like a scheduled
+job; a stream that keeps running has another trigger. If a start is killed before Spark has noted that a batch is done,
+the next one writes that batch again, and nothing is doubled.
 
     python examples/stream_files.py [FOLDER]        (./demo/stream_files)
 """
@@ -32,7 +34,9 @@ def by_foreach_batch(df: DataFrame, folder: Path) -> DataStreamWriter:
 
 def natively(df: DataFrame, folder: Path) -> DataStreamWriter:
     """On Spark 4.1 and newer."""
-    return df.writeStream.format("vectorsink").options(path=f"{folder}/store", report_path=f"{folder}/report.json", **OPTIONS)
+    return df.writeStream.format("vectorsink").options(
+        path=f"{folder}/store", report_path=f"{folder}/report.json", **OPTIONS
+    )
 
 
 def main() -> None:
@@ -42,7 +46,10 @@ def main() -> None:
     if tuple(int(part) for part in pyspark.__version__.split(".")[:2]) >= (4, 1):
         three_starts(spark, folder / "native", natively)
     else:
-        print(f"\nSpark {pyspark.__version__} has no streams of its own into a Python data source, Spark 4.1 has: foreachBatch it is")
+        print(
+            f"\nSpark {pyspark.__version__} has no streams of its own into a Python data source, Spark 4.1 has: "
+            "foreachBatch it is"
+        )
     spark.stop()
 
 
@@ -54,9 +61,14 @@ def three_starts(spark: SparkSession, folder: Path, door: Door) -> None:
     arrive(folder / "in", "monday-2", rows[30:60])
     check(start(spark, folder, door) == (60, 60), "the first start wrote the 60 rows of two files")
     arrive(folder / "in", "tuesday", rows[50:])  # ten of its documents are there already
-    check(start(spark, folder, door) == (40, 90), "the second start read the 40 rows of the new file only, and 90 documents are there")
+    check(
+        start(spark, folder, door) == (40, 90),
+        "the second start read the 40 rows of the new file only, and 90 documents are there",
+    )
     forget_the_end(folder / "checkpoint")
-    check(start(spark, folder, door) == (40, 90), "the third start wrote the last batch again, and 90 documents are there")
+    check(
+        start(spark, folder, door) == (40, 90), "the third start wrote the last batch again, and 90 documents are there"
+    )
 
 
 def start(spark: SparkSession, folder: Path, door: Door) -> tuple[int, int]:
@@ -78,7 +90,9 @@ def arrive(folder: Path, name: str, rows: list[dict[str, str]]) -> None:
 
 def forget_the_end(checkpoint: Path) -> None:
     """As if the last start had been killed after its last point, and before Spark's note that the batch is done."""
-    last = max((path for path in (checkpoint / "commits").iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    last = max(
+        (path for path in (checkpoint / "commits").iterdir() if path.name.isdigit()), key=lambda path: int(path.name)
+    )
     last.unlink()
     last.with_name(f".{last.name}.crc").unlink(missing_ok=True)
 

@@ -1,11 +1,14 @@
 """Write a Spark DataFrame's text to Qdrant as vectors: `df.write.format("vectorsink")`.
 
-Importing this package imports neither pyspark nor torch, and of itself only what is asked for. `spark_vector_sink.spark` holds `write()` and `check()`.
+Importing this package imports neither pyspark nor torch, and of itself only what is asked for.
+`spark_vector_sink.spark` holds `write()` and `check()`.
 """
 
 import importlib
 
-TYPE_CHECKING = False  # type checkers take it for true; the module `typing` takes longer to import than all that is here
+TYPE_CHECKING = (
+    False  # type checkers take it for true; the module `typing` takes longer to import than all that is here
+)
 if TYPE_CHECKING:
     from spark_vector_sink.admin import Answer, inspect, reembed, rollback, search
     from spark_vector_sink.errors import (
@@ -57,7 +60,8 @@ __all__ = [
 ]
 
 _LIGHTEST_FIRST = ("errors", "report", "options", "store.inspection", "admin")
-"""The modules that have these names. They are imported when a name of theirs is first asked for: numpy and pyarrow alone take longer than all else."""
+"""The modules that have these names. They are imported when a name of theirs is first asked for: numpy and pyarrow
+alone take longer than all else."""
 
 
 def __getattr__(name: str) -> object:

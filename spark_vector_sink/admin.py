@@ -33,8 +33,9 @@ log = logging.getLogger("spark_vector_sink")
 
 @dataclass(frozen=True)
 class Answer:
-    """A document that was found. key: its key, a tuple for several key columns; the point's id where the payload has no key.
-    score: as the collection's distance has it. text: of a chunk its own; None where the payload has none (`store_text=false`)."""
+    """A document that was found. key: its key, a tuple for several key columns; the point's id where the payload has no
+    key. score: as the collection's distance has it. text: of a chunk its own; None where the payload has none
+    (`store_text=false`)."""
 
     key: Any
     score: float
@@ -44,17 +45,23 @@ class Answer:
 
 
 def search(
-    where: str, question: str | None = None, limit: int = 5, filter: Mapping[str, Any] | None = None, *, vector: Sequence[float] | None = None,
+    where: str,
+    question: str | None = None,
+    limit: int = 5,
+    filter: Mapping[str, Any] | None = None,
+    *,
+    vector: Sequence[float] | None = None,
     **options: Any,
-) -> list[Answer]:  # fmt: skip
+) -> list[Answer]:
     """The documents nearest to a question, best first: a check for people, not a search framework.
 
-    where: a directory (`./articles_store`), a collection's address (`http://localhost:6333/articles`), or a collection's name
-    together with `url=`. The question is encoded with the model that the collection remembers; `model=` says where that model
-    is now, when it has moved. `vector_name=` asks one of several vectors, with its own model; else it is the first one.
-    vector: asks with these numbers in place of a question in words, as a store of ready-made vectors must be asked; any list or array of numbers.
-    filter: Qdrant's own JSON, such as `{"must": [{"key": "city", "match": {"value": "Oslo"}}]}`: only documents that match are looked at.
-    Other options are those of a job: `api_key_env`, `grpc_port`, `device`, …
+    where: a directory (`./articles_store`), a collection's address (`http://localhost:6333/articles`), or a
+    collection's name together with `url=`. The question is encoded with the model that the collection remembers;
+    `model=` says where that model is now, when it has moved. `vector_name=` asks one of several vectors, with its own
+    model; else it is the first one. vector: asks with these numbers in place of a question in words, as a store of
+    ready-made vectors must be asked; any list or array of numbers. filter: Qdrant's own JSON, such as `{"must":
+    [{"key": "city", "match": {"value": "Oslo"}}]}`: only documents that match are looked at. Other options are those of
+    a job: `api_key_env`, `grpc_port`, `device`, …
     """
     if not isinstance(limit, int) or not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit!r}")
@@ -63,7 +70,8 @@ def search(
         remembered = collections.metadata(name)
         if remembered is None:
             raise CollectionError(
-                f"'{name}' does not exist, or was not written by this sink: it does not say which vectors it was filled with; write to it first, or name another one"
+                f"'{name}' does not exist, or was not written by this sink: it does not say which vectors it was "
+                "filled with; write to it first, or name another one"
             )
         vector_name, sparse = parsed.vector_name if "vector_name" in parsed.given else None, None
         asked_vectors = of_vector(name, remembered, vector_name)
@@ -73,20 +81,31 @@ def search(
             sparse = None if asked.sparse is None else (asked.sparse.indices.tolist(), asked.sparse.values.tolist())
             numbers = asked.vectors
         elif dense is None:
-            raise CollectionError(f"'{name}' has sparse vectors only, which no list of numbers can be compared with; ask in words")
+            raise CollectionError(
+                f"'{name}' has sparse vectors only, which no list of numbers can be compared with; ask in words"
+            )
         elif dense.distance == "cosine":
             numbers = vectors.comparable(numbers)
         hits = collections.search(name, numbers[0].tolist(), limit, sparse=sparse, vector_name=vector_name, among=among)
     key, text = remembered.key or (), remembered.text
-    return [Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, at(hit.payload, text) if text else None) for hit in hits]
+    return [
+        Answer(_key(hit.payload, key, hit.id), hit.score, hit.payload, hit.id, at(hit.payload, text) if text else None)
+        for hit in hits
+    ]
 
 
 def _numbers(question: str | None, vector: Sequence[float] | None) -> npt.NDArray[np.float32] | None:
-    """The vector to ask with, as one row; None where a question is asked in words. Raises OptionError where it is neither, or both."""
+    """The vector to ask with, as one row; None where a question is asked in words. Raises OptionError where it is
+    neither, or both."""
     if (question is None) == (vector is None):
-        raise OptionError("search() asks in words or with a vector: give " + ("one of the two" if vector is None else "only one of the two"))
+        raise OptionError(
+            "search() asks in words or with a vector: give "
+            + ("one of the two" if vector is None else "only one of the two")
+        )
     if question is not None and not isinstance(question, str):
-        raise OptionError(f"the question of search() is a text, got {type(question).__name__}; give numbers as vector=[…]")
+        raise OptionError(
+            f"the question of search() is a text, got {type(question).__name__}; give numbers as vector=[…]"
+        )
     if vector is None:
         return None
     try:
@@ -98,15 +117,19 @@ def _numbers(question: str | None, vector: Sequence[float] | None) -> npt.NDArra
     if given.dtype.kind not in "iuf" or given.ndim != 1 or not len(given):
         raise OptionError("the vector of search() must be a list of numbers, such as [0.1, -0.2, 0.3]")
     if not np.isfinite(numbers).all():
-        raise OptionError(f"the vector of search() has {given[~np.isfinite(numbers)][0]:g} in it, and a vector is made of finite float32 numbers")
+        raise OptionError(
+            f"the vector of search() has {given[~np.isfinite(numbers)][0]:g} in it, and a vector is made of finite "
+            "float32 numbers"
+        )
     return numbers[np.newaxis]
 
 
 def inspect(where: str, **options: Any) -> Inspection:
-    """What a collection is: its vectors with their models, how many points and documents, its versions, its payload indexes. `print` it.
+    """What a collection is: its vectors with their models, how many points and documents, its versions, its payload
+    indexes. `print` it.
 
-    where, options: as for `search`. Changes nothing, so what a killed job has left pending in an embedded store is said, and not counted. Raises
-    CollectionError where there is nothing of that name.
+    where, options: as for `search`. Changes nothing, so what a killed job has left pending in an embedded store is
+    said, and not counted. Raises CollectionError where there is nothing of that name.
     """
     with _opened(where, options) as (collections, name, _):
         return collections.inspect(name)
@@ -115,25 +138,28 @@ def inspect(where: str, **options: Any) -> Inspection:
 def rollback(where: str, **options: Any) -> str:
     """Let a collection stand for the version that served before the last overwrite, in one step; that version's name.
 
-    where, options: as for `search`. The version it went away from is dropped by the next overwrite. A second rollback goes one version further back,
-    as far as `keep_versions` has kept them. Raises CollectionError where there is none.
+    where, options: as for `search`. The version it went away from is dropped by the next overwrite. A second rollback
+    goes one version further back, as far as `keep_versions` has kept them. Raises CollectionError where there is none.
     """
     return go_back(where, **options)[1]
 
 
 def go_back(where: str, **options: Any) -> tuple[str | None, str]:
-    """See `rollback`; the version that it went away from, None where the name stood for nothing, and the one that serves now."""
+    """See `rollback`; the version that it went away from, None where the name stood for nothing, and the one that
+    serves now."""
     with _opened(where, options) as (collections, name, _):
         return collections.rollback(name)
 
 
 def reembed(where: str, model: str | None = None, *, spark: Any = None, **options: Any) -> WriteReport:
-    """Encode the stored text of every point with another model, into a fresh version of the collection, and let the name stand for that one.
+    """Encode the stored text of every point with another model, into a fresh version of the collection, and let the
+    name stand for that one.
 
-    where: as for `search`. model, options: those of a job that say how texts are encoded and points are sent. No table is needed: ids, payloads and
-    what the sink keeps in each point are as they were. Readers see the old version until everything is there, and `rollback` goes back to it;
-    what others write to it meanwhile is not in the new one. spark: a SparkSession, whose tasks do the work; without one this process does it.
-    Raises RefusedError before anything is written.
+    where: as for `search`. model, options: those of a job that say how texts are encoded and points are sent. No table
+    is needed: ids, payloads and what the sink keeps in each point are as they were. Readers see the old version until
+    everything is there, and `rollback` goes back to it; what others write to it meanwhile is not in the new one. spark:
+    a SparkSession, whose tasks do the work; without one this process does it. Raises RefusedError before anything is
+    written.
     """
     from spark_vector_sink.driver import reembed as job
 
@@ -161,7 +187,9 @@ def _opened(where: str, options: Mapping[str, Any]) -> Iterator[tuple[Collection
 def place_of(where: str) -> dict[str, str]:
     """Options `url` and `collection` of a place in one text."""
     if re.match(r"[\w.-]+:[0-9]+/", where):
-        raise OptionError("the address of a collection begins with http:// or https://, as in http://localhost:6333/articles")
+        raise OptionError(
+            "the address of a collection begins with http:// or https://, as in http://localhost:6333/articles"
+        )
     if "://" not in where or where.startswith("file:"):
         return {"collection": where}
     try:
@@ -169,11 +197,14 @@ def place_of(where: str) -> dict[str, str]:
     except ValueError:
         raise OptionError("the address of the collection is no URL; write http://host:6333/collection") from None
     if "," in url.netloc or "," in url.path:
-        raise OptionError("the address of a collection is one node's; give several as option 'url' and the collection's name alone")
+        raise OptionError(
+            "the address of a collection is one node's; give several as option 'url' and the collection's name alone"
+        )
     server, _, collection = url.path.strip("/").rpartition("/")
     if not collection:
         raise OptionError(
-            f"{url.scheme}://{url.netloc.rpartition('@')[2]} names no collection; end the address with it, as in http://localhost:6333/articles"
+            f"{url.scheme}://{url.netloc.rpartition('@')[2]} names no collection; end the address with it, as in "
+            "http://localhost:6333/articles"
         )
     return {"url": f"{url.scheme}://{url.netloc}/{server}".rstrip("/"), "collection": collection}
 

@@ -43,7 +43,9 @@ class RefusedError(VectorSinkError):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         given = (problems,) if isinstance(problems, str) else problems
-        self.problems: tuple[str, ...] = tuple(" ".join(problem.splitlines()) for problem in given)  # a column's name may have line breaks
+        self.problems: tuple[str, ...] = tuple(
+            " ".join(problem.splitlines()) for problem in given
+        )  # a column's name may have line breaks
         super().__init__(_one_line(self.problems))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -67,20 +69,27 @@ class MissingPackageError(VectorSinkError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         self.package, self.extra = package, extra
-        super().__init__(f"{package} is not installed: pip install 'spark-vector-sink[{extra}]' (on the driver and on every executor)")
+        super().__init__(
+            f"{package} is not installed: pip install 'spark-vector-sink[{extra}]' (on the driver and on "
+            "every executor)"
+        )
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return type(self), (self.package, self.extra)
 
 
 class BadRowError(VectorSinkError):
-    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing. `column` is "" where the reason is
-    no matter of one column. `way_out`: what else than mending the row would help, or ""."""
+    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing. `column` is
+    "" where the reason is no matter of one column. `way_out`: what else than mending the row would help, or ""."""
 
     def __init__(self, key: str | None, column: str, reason: str, way_out: str = "") -> None:
         self.key, self.column, self.reason, self.way_out = key, column, reason, way_out
         row = "a row" if key is None else f"the row with key {shorten(key)!r}"
-        super().__init__(f"{row} cannot be written: " + (f"column '{column}' {reason}" if column else reason) + (way_out and f"; {way_out}"))
+        super().__init__(
+            f"{row} cannot be written: "
+            + (f"column '{column}' {reason}" if column else reason)
+            + (way_out and f"; {way_out}")
+        )
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return type(self), (self.key, self.column, self.reason, self.way_out)
@@ -140,4 +149,6 @@ def said(error: BaseException) -> str:
 def _one_line(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
-    return f"{len(problems)} problems: " + " ".join(f"({n}) {problem}" + ("" if n == len(problems) else ";") for n, problem in enumerate(problems, 1))
+    return f"{len(problems)} problems: " + " ".join(
+        f"({n}) {problem}" + ("" if n == len(problems) else ";") for n, problem in enumerate(problems, 1)
+    )

@@ -27,7 +27,8 @@ def is_folder(path: Path) -> bool:
 
 
 def located(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """The filesystem, and the path in it. Raises OSError or ArrowException where Arrow knows none, or it does not answer."""
+    """The filesystem, and the path in it. Raises OSError or ArrowException where Arrow knows none, or it does not
+    answer."""
     if _is_url(place):
         filesystem, path = pyarrow.fs.FileSystem.from_uri(place)
         return filesystem, path
@@ -35,7 +36,8 @@ def located(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
 
 
 def write_whole(place: str, content: bytes) -> None:
-    """Write a file so that a reader finds what was there before, or all of the new. Raises OSError or ArrowException."""
+    """Write a file so that a reader finds what was there before, or all of the new. Raises OSError or
+    ArrowException."""
     filesystem, path = located(place)
     beside = path
     if filesystem.type_name == "local":  # elsewhere a file is there when it is closed

@@ -41,12 +41,14 @@ class Plan:
 
     @property
     def has_chunks(self) -> bool:
-        """Whether documents may have several points: those of this job, or those that earlier ones have left in the collection."""
+        """Whether documents may have several points: those of this job, or those that earlier ones have left in the
+        collection."""
         return self.options.long_text == "chunk" or (self.target is not None and self.target.has_chunks)
 
     @property
     def ready_made(self) -> Wanted | None:
-        """What vectors of the table must be; None where a model makes them. The length is known: `check` refuses a job where it is not."""
+        """What vectors of the table must be; None where a model makes them. The length is known: `check` refuses a job
+        where it is not."""
         if self.columns.vector is None:
             return None
         datatype = self.datatypes.get(self.spec.vector_name, FLOAT32)
@@ -63,7 +65,8 @@ class Plan:
         return self.spec.distance == "cosine" and self.datatypes.get(self.spec.vector_name) != UINT8
 
     def accepted(self) -> Plan:
-        """The plan itself where nothing is wrong; else raises RefusedError, or the subclass that fits, with every problem."""
+        """The plan itself where nothing is wrong; else raises RefusedError, or the subclass that fits, with every
+        problem."""
         if self.problems:
             raise self.refusal(self.problems)
         return self
@@ -82,10 +85,11 @@ class Plan:
             else ", ".join((*columns.key, *(["the text"] if columns.content_key else [])))
         )
         source = f"vectors of column {columns.vector}" if columns.vector else f"text of {', '.join(columns.text)}"
+        payload = ", ".join(new if old == new else f"{old} as {new}" for old, new in columns.payload)
         lines = [
             f"reads    {source}",
             f"key      {key}",
-            f"payload  {', '.join(new if old == new else f'{old} as {new}' for old, new in columns.payload) or 'nothing'}",
+            f"payload  {payload or 'nothing'}",
             f"model    {self._model()}, {self.spec.dimension or 'unknown'} dimensions",
         ]
         lines += [f"will     {step}" for step in (self.target.plan if self.target else ())]

@@ -69,7 +69,8 @@ class Check:
 
 
 class Mark(Enum):
-    """Where an option counts, and for what. Whoever treats some options alike asks for a mark; names of options stand nowhere in lists."""
+    """Where an option counts, and for what. Whoever treats some options alike asks for a mark; names of options stand
+    nowhere in lists."""
 
     ON_SERVER = "of a server alone: an embedded store has nothing like it"
     ENCODING = "of texts that are encoded: ready-made vectors have none"
@@ -78,14 +79,29 @@ class Mark(Enum):
     CHUNKS = "of long_text=chunk alone"
     FILLED = "never an empty text"
     IN_IDENTITY = "changes the model's vectors: a part of the identity that the model guard compares"
-    IN_FINGERPRINT = "decides the vector besides the text and the model's identity: a part of each document's fingerprint"
+    IN_FINGERPRINT = (
+        "decides the vector besides the text and the model's identity: a part of each document's fingerprint"
+    )
     IN_METADATA = "says how texts became vectors: kept in the collection where it is given"
     OF_TABLE = "of a table and its rows: re-embedding reads none"
     OF_COLLECTION = "where re-embedding is not given it, it is as the collection has it"
     OF_DOCUMENTS = "decides about a document as a whole: one job of all that merge may"
 
 
-ON_SERVER, ENCODING, OWN_MODEL, DENSE, CHUNKS, FILLED, IN_IDENTITY, IN_FINGERPRINT, IN_METADATA, OF_TABLE, OF_COLLECTION, OF_DOCUMENTS = Mark
+(
+    ON_SERVER,
+    ENCODING,
+    OWN_MODEL,
+    DENSE,
+    CHUNKS,
+    FILLED,
+    IN_IDENTITY,
+    IN_FINGERPRINT,
+    IN_METADATA,
+    OF_TABLE,
+    OF_COLLECTION,
+    OF_DOCUMENTS,
+) = Mark
 
 
 @dataclass(frozen=True)
@@ -113,11 +129,13 @@ def between(least: float, most: float) -> Check:
 
 
 DEVICE = Check(
-    "like auto, cpu, cuda, cuda:1 or mps", lambda value: re.fullmatch(r"auto|cpu|mps|(cuda|xpu|hpu|npu)(:[0-9]{1,4})?", value) is not None
+    "like auto, cpu, cuda, cuda:1 or mps",
+    lambda value: re.fullmatch(r"auto|cpu|mps|(cuda|xpu|hpu|npu)(:[0-9]{1,4})?", value) is not None,
 )  # the last three are torch's too, and may be what an encoder of one's own is for
 
 COUNT_OR_SHARE = Check(
-    "like 100 (rows) or 1% (of the rows read)", lambda value: re.fullmatch(r"[0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,9})?|100)%", value.strip()) is not None
+    "like 100 (rows) or 1% (of the rows read)",
+    lambda value: re.fullmatch(r"[0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,9})?|100)%", value.strip()) is not None,
 )
 
 UNUSABLE_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
@@ -235,19 +253,31 @@ class SinkOptions:
 
     @classmethod
     def of_model(cls, options: Mapping[str, Any]) -> SinkOptions:
-        """The options of `embed()`, which has no columns, no store and no collection. Raises `OptionError` with every problem at once."""
+        """The options of `embed()`, which has no columns, no store and no collection. Raises `OptionError` with every
+        problem at once."""
         table = option_table()
-        foreign = [name for name in options if name.lower() in table and table[name.lower()].doc.group not in (MODEL, LONG_TEXT)]
-        parsed, problems = cls.parse({name: value for name, value in options.items() if name not in foreign}, place=False)
-        problems += [f"option '{name}' has no effect in embed(), which writes nothing; leave it out" for name in foreign]
+        foreign = [
+            name
+            for name in options
+            if name.lower() in table and table[name.lower()].doc.group not in (MODEL, LONG_TEXT)
+        ]
+        parsed, problems = cls.parse(
+            {name: value for name, value in options.items() if name not in foreign}, place=False
+        )
+        problems += [
+            f"option '{name}' has no effect in embed(), which writes nothing; leave it out" for name in foreign
+        ]
         if problems:
             raise OptionError(problems)
         return parsed
 
     @classmethod
-    def parse(cls, options: Mapping[str, Any], place: bool = True, columns: Collection[str] = ()) -> tuple[SinkOptions, list[str]]:
-        """The options, with the default in place of each wrong value, and every problem as one sentence. place: whether they must say
-        where to write. columns: those of the table, whose names are taken with the blanks at their ends, where these are given."""
+    def parse(
+        cls, options: Mapping[str, Any], place: bool = True, columns: Collection[str] = ()
+    ) -> tuple[SinkOptions, list[str]]:
+        """The options, with the default in place of each wrong value, and every problem as one sentence. place: whether
+        they must say where to write. columns: those of the table, whose names are taken with the blanks at their ends,
+        where these are given."""
         values: dict[str, Any] = {}
         problems: list[str] = []
         for key, text in options.items():
@@ -269,10 +299,15 @@ class SinkOptions:
         path = next((_as_text(text) for key, text in options.items() if str(key).lower() == "path"), None)
         if path is not None:
             if values.get("collection", path) != path:
-                problems.append(f"save({_shown(path)}) and option 'collection' = {_shown(values['collection'])} name two places; give one of them")
+                problems.append(
+                    f"save({_shown(path)}) and option 'collection' = {_shown(values['collection'])} name two places; "
+                    "give one of them"
+                )
             values.setdefault("collection", path)
         parsed = cls(**values, given=frozenset(values))
-        return parsed, problems + (place_problems(parsed) + _rejects_problems(parsed) if place else []) + _problems_together(parsed)
+        return parsed, problems + (
+            place_problems(parsed) + _rejects_problems(parsed) if place else []
+        ) + _problems_together(parsed)
 
     @property
     def is_embedded(self) -> bool:
@@ -293,7 +328,8 @@ class SinkOptions:
         return self.rejects_path is not None
 
     def most_rejects(self, rows: int | None = None) -> int | None:
-        """How many of so many rows may be rejected; None: any number. rows: None where it is not known yet, then a share allows any number."""
+        """How many of so many rows may be rejected; None: any number. rows: None where it is not known yet, then a
+        share allows any number."""
         most = self.max_rejects.strip() if self.max_rejects else ""
         if most.endswith("%"):
             return None if rows is None else int(Decimal(most[:-1]) * rows / 100)
@@ -319,10 +355,13 @@ class Option:
     not_in_stream: tuple[NotInStream, ...]
 
     def parse(self, text: str, columns: Collection[str] = ()) -> Any:
-        """The value that `text` stands for; columns: as for `SinkOptions.parse`. Raises ValueError with a whole sentence."""
+        """The value that `text` stands for; columns: as for `SinkOptions.parse`. Raises ValueError with a whole
+        sentence."""
         shown = "***" if self.type == Secret | None else repr(shorten(text))
         if HALF_CHARACTER.search(text):
-            raise ValueError(f"option '{self.name}' must be {self.words}, got {shown} (half a character of UTF-16, which is no text)")
+            raise ValueError(
+                f"option '{self.name}' must be {self.words}, got {shown} (half a character of UTF-16, which is no text)"
+            )
         try:
             value = _parse(self.type, text, columns)
         except ValueError as error:
@@ -357,7 +396,14 @@ def option_table() -> dict[str, Option]:
             continue
         declared, doc, *more = typing.get_args(hints[f.name])
         table[f.name] = Option(
-            f.name, declared, _default(f), doc, _of(Check, more), _of(Mark, more), _of(NotInOverwrite, more), _of(NotInStream, more)
+            f.name,
+            declared,
+            _default(f),
+            doc,
+            _of(Check, more),
+            _of(Mark, more),
+            _of(NotInOverwrite, more),
+            _of(NotInStream, more),
         )
     return table
 
@@ -483,7 +529,14 @@ def _type_words(declared: Any) -> str:
         return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
     if arguments:
         return " or ".join(_type_words(a) for a in arguments[::-1])
-    return {bool: "true or false", int: "an integer", float: "a number", str: "a text", Secret: "a text", uuid.UUID: "a UUID"}[declared]
+    return {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        str: "a text",
+        Secret: "a text",
+        uuid.UUID: "a UUID",
+    }[declared]
 
 
 def marked(mark: Mark) -> list[str]:
@@ -496,7 +549,9 @@ def _problems_together(options: SinkOptions) -> list[str]:
     problems: list[str] = []
 
     def without_effect(names: Iterable[str], reason: str) -> None:
-        problems.extend(f"option '{name}' has no effect {reason}; leave it out" for name in names if name in options.given)
+        problems.extend(
+            f"option '{name}' has no effect {reason}; leave it out" for name in names if name in options.given
+        )
 
     if options.is_embedded:
         without_effect(marked(ON_SERVER), "on an embedded store (no 'url')")
@@ -505,13 +560,19 @@ def _problems_together(options: SinkOptions) -> list[str]:
     elif options.encoder is not None:
         without_effect(marked(OWN_MODEL), "together with 'encoder'")
         if options.long_text == "chunk":
-            problems.append("option 'long_text' = 'chunk' needs the tokenizer of a Sentence Transformers model, and 'encoder' shows none")
+            problems.append(
+                "option 'long_text' = 'chunk' needs the tokenizer of a Sentence Transformers model, and "
+                "'encoder' shows none"
+            )
     if options.sparse_model is None:
         without_effect(("sparse_vector_name",), "without 'sparse_model'")
         if options.model == NO_MODEL:
             problems.append("option 'model' = 'none' leaves nothing to encode with; give option 'sparse_model' too")
     elif options.sparse_vector_name == options.vector_name and options.model != NO_MODEL:
-        problems.append(f"options 'vector_name' and 'sparse_vector_name' are both {options.vector_name!r}; give the sparse vector another name")
+        problems.append(
+            f"options 'vector_name' and 'sparse_vector_name' are both {options.vector_name!r}; give the sparse vector "
+            "another name"
+        )
     if options.model == NO_MODEL:
         without_effect(marked(DENSE), "with model=none")
         if options.long_text == "chunk":
@@ -519,17 +580,26 @@ def _problems_together(options: SinkOptions) -> list[str]:
     if options.long_text != "chunk":
         without_effect(marked(CHUNKS), "without long_text=chunk")
     elif options.chunk_tokens is not None and options.chunk_overlap_tokens >= options.chunk_tokens:
-        problems.append(f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = {options.chunk_tokens}")
+        problems.append(
+            f"option 'chunk_overlap_tokens' = {options.chunk_overlap_tokens} must be less than 'chunk_tokens' = "
+            f"{options.chunk_tokens}"
+        )
     if options.existing == "merge" and options.long_text == "chunk":
         problems.append(
-            "options 'existing' = 'merge' and 'long_text' = 'chunk' exclude each other: every job cuts chunks elsewhere, so their points are not the same; "
+            "options 'existing' = 'merge' and 'long_text' = 'chunk' exclude each other: every job cuts chunks "
+            "elsewhere, so their points are not the same; "
             "leave one of them out"
         )
     if options.delete_missing:
         if options.source is None:
-            problems.append("option 'delete_missing' needs option 'source', the name of the table whose documents this job may delete")
+            problems.append(
+                "option 'delete_missing' needs option 'source', the name of the table whose documents this "
+                "job may delete"
+            )
         if options.op_column is not None:
-            problems.append("options 'delete_missing' and 'op_column' exclude each other: a change feed is no full load")
+            problems.append(
+                "options 'delete_missing' and 'op_column' exclude each other: a change feed is no full load"
+            )
     else:
         without_effect(("max_delete_share",), "without delete_missing=true")
     if options.version_column is None or options.op_column is None:
@@ -541,15 +611,22 @@ def _problems_together(options: SinkOptions) -> list[str]:
     if not options.create_collection:
         without_effect(("collection_config", "versioned"), "with create_collection=false")
     key = [*options.id_column, *([options.tenant_column] if options.tenant_column else [])]
-    problems.extend(f"options 'id_column' and 'tenant_column' name '{name}' twice" for name in dict.fromkeys(key) if key.count(name) > 1)
-    problems.extend(f"option 'payload_rename' gives '{old}' an empty name" for old, new in options.payload_rename.items() if not new)
+    problems.extend(
+        f"options 'id_column' and 'tenant_column' name '{name}' twice"
+        for name in dict.fromkeys(key)
+        if key.count(name) > 1
+    )
+    problems.extend(
+        f"option 'payload_rename' gives '{old}' an empty name" for old, new in options.payload_rename.items() if not new
+    )
     for option in ("vector_name", "sparse_vector_name"):
         name = getattr(options, option)
         if UNUSABLE_IN_NAMES.search(name) or name == "..":
             problems.append(f"option '{option}' cannot be {shorten(name)!r}: one of its characters is not allowed")
         if len(name.encode()) > LONGEST_VECTOR_NAME:
             problems.append(
-                f"option '{option}' = {shorten(name)!r} has {len(name.encode())} bytes, and the name of a vector at most {LONGEST_VECTOR_NAME}"
+                f"option '{option}' = {shorten(name)!r} has {len(name.encode())} bytes, and the name of a vector at "
+                f"most {LONGEST_VECTOR_NAME}"
             )
     for one, other in (("prompt", "prompt_name"), ("payload_columns", "payload_exclude")):
         if {one, other} <= options.given:
@@ -557,19 +634,24 @@ def _problems_together(options: SinkOptions) -> list[str]:
     asked = options.payload_columns or ()
     if options.vector_column in asked:
         problems.append(
-            f"option 'payload_columns' names the column '{options.vector_column}' of option 'vector_column', which is stored as the vector; leave it out there, "
+            f"option 'payload_columns' names the column '{options.vector_column}' of option 'vector_column', which is "
+            "stored as the vector; leave it out there, "
             "or give a copy of the column another name"
         )
     if not options.store_text and options.vector_column is None:
         left_out = [name for name in options.text_column if name in asked and name not in key]
         problems.extend(
-            f"option 'payload_columns' names the text column '{name}', and store_text=false leaves it out; give one of them" for name in left_out
+            f"option 'payload_columns' names the text column '{name}', and store_text=false leaves it out; "
+            "give one of them"
+            for name in left_out
         )
     if options.vector_column is None:
         without_effect(("dimension",), "without 'vector_column': the model tells it")
     if options.encoder is not None and not re.fullmatch(r"[\w.]+:[\w.]+", options.encoder):
         problems.append(f"option 'encoder' must be package.module:factory, got {options.encoder!r}")
-    problems.extend(f"option '{name}' must not be empty" for name in marked(FILLED) if getattr(options, name) in ("", ()))
+    problems.extend(
+        f"option '{name}' must not be empty" for name in marked(FILLED) if getattr(options, name) in ("", ())
+    )
     return problems
 
 
@@ -584,21 +666,27 @@ def place_problems(options: SinkOptions) -> list[str]:
     where = options.collection
     if not where:
         return [
-            "no collection is named: end with .save(\"articles\"), or give option 'collection'; Spark does not hand on the options of a catalog's table, "
+            "no collection is named: end with .save(\"articles\"), or give option 'collection'; Spark does not hand "
+            "on the options of a catalog's table, "
             "but those of CREATE TEMPORARY VIEW … USING vectorsink OPTIONS (…)"
         ]
     if HALF_CHARACTER.search(where):
-        return [f"half a character of UTF-16 is no text, and cannot be in the name of a collection or directory: {_shown(where)}"]
+        return [
+            "half a character of UTF-16 is no text, and cannot be in the name of a collection or directory: "
+            f"{_shown(where)}"
+        ]
     looks_like_path = "/" in where or where.lower().startswith("file:") or where in (".", "..")
     if options.url is None:
         scheme = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*):", where)
         if scheme and scheme[1].lower() != "file":
             return [
-                f"an embedded store is a local directory, got {_shown(where)}; for a server give its address as option 'url' and a collection's name to save()"
+                f"an embedded store is a local directory, got {_shown(where)}; for a server give its address as "
+                "option 'url' and a collection's name to save()"
             ]
         if not looks_like_path:
             return [
-                f"{_shown(where)} is a bare name: for a collection on a server give option 'url' (e.g. http://localhost:6333); "
+                f"{_shown(where)} is a bare name: for a collection on a server give option 'url' (e.g. "
+                "http://localhost:6333); "
                 f'for an embedded store in a directory of this machine write "./{where}"'
             ]
         return list(_directory_problems(options))
@@ -614,14 +702,19 @@ def place_problems(options: SinkOptions) -> list[str]:
 def _directory_problems(options: SinkOptions) -> Iterator[str]:
     where = options.collection or ""
     if where.lower().startswith("file:") and urlsplit(where).netloc not in ("", "localhost"):
-        yield f"an embedded store is a directory of this machine, got {_shown(where)}; write file:///path, or the path alone"
+        yield (
+            f"an embedded store is a directory of this machine, got {_shown(where)}; write file:///path, or "
+            "the path alone"
+        )
         return
     try:
         options.directory.stat()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return  # the store itself looks at what is there
     except (OSError, ValueError, RuntimeError) as error:
-        yield f"{_shown(where)} cannot be the directory of an embedded store: {getattr(error, 'strerror', None) or error}"
+        yield (
+            f"{_shown(where)} cannot be the directory of an embedded store: {getattr(error, 'strerror', None) or error}"
+        )
 
 
 def _shown(place: str) -> str:

@@ -1,7 +1,9 @@
-"""The plain types: what payload columns are made of between the rows and a store, sparse vectors between encoder and store, and the words for indexes.
+"""The plain types: what payload columns are made of between the rows and a store, sparse vectors between encoder and
+store, and the words for indexes.
 
-They are Arrow's null, bool, int64, float64, string (or large_string), list, struct, and map with string keys; a string field
-that carries `JSON_MARK` holds JSON text, to be stored as the value that it stands for. List, struct and map fields nest.
+They are Arrow's null, bool, int64, float64, string (or large_string), list, struct, and map with string keys; a string
+field that carries `JSON_MARK` holds JSON text, to be stored as the value that it stands for. List, struct and map
+fields nest.
 """
 
 from __future__ import annotations
@@ -22,24 +24,28 @@ import pyarrow.types as pat
 from spark_vector_sink.errors import shorten
 
 RESERVED = "_sink"
-"""The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run, deleted`."""
+"""The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run,
+deleted`."""
 
 JSON_MARK = {b"vectorsink": b"json"}
 """Metadata of a string field whose text is JSON."""
 
 SPREAD_MARK = {b"vectorsink": b"spread"}
-"""Metadata of a string field whose text is a JSON object with the names beside it: `{"a": 1}` is as good as a column `a`, in rows that have it."""
+"""Metadata of a string field whose text is a JSON object with the names beside it: `{"a": 1}` is as good as a column
+`a`, in rows that have it."""
 
 INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
 """Types of a payload index, in Qdrant's words."""
 
 TENANT_INDEXES = {"tenant": "keyword", "integer_tenant": "integer"}
-"""Types of ours for the index of a tenant's field, which keeps each tenant's points together, and Qdrant's words for them (with `is_tenant`, `is_principal`)."""
+"""Types of ours for the index of a tenant's field, which keeps each tenant's points together, and Qdrant's words for
+them (with `is_tenant`, `is_principal`)."""
 
 
 VARIANT = pa.struct([("vectorsink.json", pa.string()), ("vectorsink.kind", pa.string())])
-"""A variant among rows, in a field that carries `JSON_MARK`: its JSON text, and what its value is, where JSON has no word for it (`date`,
-`timestamp`, `timestamp_ntz`, `decimal`, `double`, `binary`, `unknown`), else null. A column of JSON text alone, a string, is as good."""
+"""A variant among rows, in a field that carries `JSON_MARK`: its JSON text, and what its value is, where JSON has no
+word for it (`date`, `timestamp`, `timestamp_ntz`, `decimal`, `double`, `binary`, `unknown`), else null. A column of
+JSON text alone, a string, is as good."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +65,8 @@ class SparseVectors:
             raise ValueError("the offsets of sparse vectors must begin with 0 and never fall")
         if not self.offsets[-1] == len(self.indices) == len(self.values):
             raise ValueError(
-                f"sparse vectors of {self.offsets[-1]} entries need as many indices and values, got {len(self.indices)} and {len(self.values)}"
+                f"sparse vectors of {self.offsets[-1]} entries need as many indices and values, got "
+                f"{len(self.indices)} and {len(self.values)}"
             )
 
     def __len__(self) -> int:
@@ -93,8 +100,11 @@ def json_texts(array: pa.Array) -> pa.Array:
     return array.flatten()[0] if pat.is_struct(array.type) else array
 
 
-def mapped(array: pa.Array, field: pa.Field, is_meant: Callable[[pa.Field], bool], made: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """A column with others in place of those that are meant, within structs, lists and maps too. field: what `is_meant` is asked about."""
+def mapped(
+    array: pa.Array, field: pa.Field, is_meant: Callable[[pa.Field], bool], made: Callable[[pa.Array], pa.Array]
+) -> pa.Array:
+    """A column with others in place of those that are meant, within structs, lists and maps too. field: what `is_meant`
+    is asked about."""
     if is_meant(field):
         return made(array)
     kind, inner = field.type, _inner(field.type)
@@ -109,7 +119,9 @@ def mapped(array: pa.Array, field: pa.Field, is_meant: Callable[[pa.Field], bool
     if pat.is_map(kind):
         items = mapped(array.items.slice(start, length), inner[0], is_meant, made)
         return pa.MapArray.from_arrays(offsets, array.keys.slice(start, length), items, mask=mask)
-    return pa.ListArray.from_arrays(offsets, mapped(array.values.slice(start, length), inner[0], is_meant, made), mask=mask)
+    return pa.ListArray.from_arrays(
+        offsets, mapped(array.values.slice(start, length), inner[0], is_meant, made), mask=mask
+    )
 
 
 def holds(field: pa.Field, is_meant: Callable[[pa.Field], bool]) -> bool:
@@ -124,11 +136,16 @@ def _inner(kind: pa.DataType) -> list[pa.Field]:
 
 
 def at(payload: Mapping[str, Any], name: str) -> Any:
-    """A value of a payload by the name of its column, or by its path into objects (`after.id`); None where nothing is there."""
+    """A value of a payload by the name of its column, or by its path into objects (`after.id`); None where nothing is
+    there."""
     if name in payload:
         return payload[name]
     for root, inner in payload.items():
-        if isinstance(inner, Mapping) and name.startswith(f"{root}.") and (found := at(inner, name[len(root) + 1 :])) is not None:
+        if (
+            isinstance(inner, Mapping)
+            and name.startswith(f"{root}.")
+            and (found := at(inner, name[len(root) + 1 :])) is not None
+        ):
             return found
     return None
 
@@ -156,7 +173,8 @@ def is_spread(field: pa.Field) -> bool:
 def check_json(text: str, levels: int, careful: bool = True) -> Any:
     """The value that JSON text stands for. Raises ValueError, with the reason, for what no payload can hold.
 
-    levels: how deep it may be nested. careful: False where the text is known not to match `SUSPICIOUS`, which takes half the time.
+    levels: how deep it may be nested. careful: False where the text is known not to match `SUSPICIOUS`, which takes
+    half the time.
     """
     try:
         value = (_CAREFUL if careful else _QUICK).decode(text)
@@ -183,13 +201,18 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"holds JSON with the number {text}, which is not finite; make it null")
     if len(text) > EXACT_DIGITS and Decimal(text) != Decimal(repr(number)):
-        raise ValueError(f"holds JSON with the number {shorten(text)}, of which a payload keeps {number!r}; round it, or cast it to string")
+        raise ValueError(
+            f"holds JSON with the number {shorten(text)}, of which a payload keeps {number!r}; round it, or cast "
+            "it to string"
+        )
     return number
 
 
 def _int64(digits: str) -> int:
     if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
-        raise ValueError(f"holds JSON with the integer {shorten(digits)}, which has more than 64 bits; cast it to string")
+        raise ValueError(
+            f"holds JSON with the integer {shorten(digits)}, which has more than 64 bits; cast it to string"
+        )
     return int(digits)
 
 

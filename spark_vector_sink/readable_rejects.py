@@ -1,4 +1,5 @@
-"""Rows in the form in which a Spark with default settings reads them back from Parquet, and writes them to the same payload.
+"""Rows in the form in which a Spark with default settings reads them back from Parquet, and writes them to the same
+payload.
 
 | what comes | as what it is kept |
 |---|---|
@@ -29,8 +30,18 @@ METADATA = {b"org.apache.spark.version": b"4.0.0"}
 MOST_DIGITS = 38
 """of a decimal of Spark"""
 
-_OUTSIDE = ("RUN_END_ENCODED", "SPARSE_UNION", "DENSE_UNION", "STRING_VIEW", "BINARY_VIEW", "LIST_VIEW", "LARGE_LIST_VIEW", "INTERVAL_MONTH_DAY_NANO")
-"""Types that Spark never hands over, and that Arrow cannot take rows of, or Parquet not hold; not every version of Arrow has them."""
+_OUTSIDE = (
+    "RUN_END_ENCODED",
+    "SPARSE_UNION",
+    "DENSE_UNION",
+    "STRING_VIEW",
+    "BINARY_VIEW",
+    "LIST_VIEW",
+    "LARGE_LIST_VIEW",
+    "INTERVAL_MONTH_DAY_NANO",
+)
+"""Types that Spark never hands over, and that Arrow cannot take rows of, or Parquet not hold; not every version of
+Arrow has them."""
 
 
 def readable(rows: pa.RecordBatch, places: pa.Array, reserved: Iterable[str]) -> tuple[list[str], list[pa.Array]]:
@@ -96,7 +107,13 @@ def _readable(array: pa.Array) -> pa.Array:
     if pat.is_map(kind):
         keys, items = _readable(array.keys), _readable(array.items)
         whole = pa.map_(keys.type, items.type)
-        return _around(array, whole, pa.StructArray.from_arrays([keys, items], fields=[pa.field("key", keys.type, nullable=False), whole.item_field]))
+        return _around(
+            array,
+            whole,
+            pa.StructArray.from_arrays(
+                [keys, items], fields=[pa.field("key", keys.type, nullable=False), whole.item_field]
+            ),
+        )
     if pat.is_fixed_size_list(kind):
         inner = _readable(array.values)
         return _around(array, pa.list_(inner.type, kind.list_size), inner)
@@ -118,7 +135,9 @@ def _struct(array: pa.Array) -> pa.Array:
         return pa.array([None if is_null else {} for is_null in mask.to_pylist()], pa.map_(pa.string(), pa.string()))
     names = _distinct([field.name for field in kind])
     children = [_readable(child) for child in array.flatten()]  # what nulls hide is null in them, too
-    return pa.StructArray.from_arrays(children, fields=[pa.field(name, of.type) for name, of in zip(names, children, strict=True)], mask=mask)
+    return pa.StructArray.from_arrays(
+        children, fields=[pa.field(name, of.type) for name, of in zip(names, children, strict=True)], mask=mask
+    )
 
 
 def _decimal(array: pa.Array) -> pa.Array:
@@ -129,12 +148,15 @@ def _decimal(array: pa.Array) -> pa.Array:
     if digits > MOST_DIGITS:
         return pa.array([None if value is None else format(value, "f") for value in array.to_pylist()], pa.string())
     return (
-        array if (digits, scale) == (kind.precision, kind.scale) else array.cast(pa.decimal128(digits, scale), safe=False)
+        array
+        if (digits, scale) == (kind.precision, kind.scale)
+        else array.cast(pa.decimal128(digits, scale), safe=False)
     )  # of what nulls hide it need not be true
 
 
 def _text(array: pa.Array) -> pa.Array:
-    """Times and timestamps as a payload has them; those that it refuses as their ticks, which says what is wrong with them."""
+    """Times and timestamps as a payload has them; those that it refuses as their ticks, which says what is wrong with
+    them."""
     try:
         return times.written(array)
     except ValueError:

@@ -1,10 +1,12 @@
-"""Rejects: the rows that cannot become points, as a Parquet dataset that Spark reads, so that they can be mended and written again.
+"""Rejects: the rows that cannot become points, as a Parquet dataset that Spark reads, so that they can be mended and
+written again.
 
 rejects_path/<run>-<partition>-<attempt>-<random>.parquet   the rows of a task, of a job that ended well
-rejects_path/_staging-<run>/                                those of running tasks; Spark does not read folders that begin with _
-rejects_path/_failed/<run>/                                 those of a job that failed because there were more than `max_rejects`
+rejects_path/_staging-<run>/                                of running tasks; Spark reads no folder that begins with _
+rejects_path/_failed/<run>/                                 of a job that failed by more than `max_rejects`
 
-Only the files that tasks have reported become visible, at the end of the job: those of attempts that lost or failed never do.
+Only the files that tasks have reported become visible, at the end of the job: those of attempts that lost or failed
+never do.
 """
 
 from __future__ import annotations
@@ -38,11 +40,13 @@ def refuse(options: SinkOptions, found: Sequence[BadRow]) -> None:
 
 
 class Rejects:
-    """The rejected rows of one attempt of one task. Makes nothing before the first of them. Used by one thread at a time."""
+    """The rejected rows of one attempt of one task. Makes nothing before the first of them. Used by one thread at a
+    time."""
 
     def __init__(self, options: SinkOptions, run: str, partition: int, attempt: int) -> None:
         self._options, self._run = options, run
-        self._name = f"{run}-{partition}-{attempt}-{uuid.uuid4().hex[:8]}.parquet"  # a stage that runs again counts its attempts anew
+        # a stage that runs again counts its attempts anew
+        self._name = f"{run}-{partition}-{attempt}-{uuid.uuid4().hex[:8]}.parquet"
         self._count = 0
         self._stream: pa.NativeFile | None = None
         self._writer: pq.ParquetWriter | None = None
@@ -55,7 +59,8 @@ class Rejects:
         most = self._options.most_rejects()
         if most is not None and self._count > most:
             raise RejectsError(
-                f"{self._count:,} rows of one partition are rejected, and option 'max_rejects' = {self._options.max_rejects!r} allows {most:,} in all; "
+                f"{self._count:,} rows of one partition are rejected, and option 'max_rejects' = "
+                f"{self._options.max_rejects!r} allows {most:,} in all; "
                 f"the last: {bad[max(bad)].error()}; {_AGAIN}"
             )
         made = _batch(rows, [bad[row] for row in sorted(bad)])
@@ -77,7 +82,9 @@ class Rejects:
 
     def close(self) -> None:
         """Let go of a file that was not flushed."""
-        with suppress(OSError, pa.ArrowException):  # nobody reports the file, and the error that ended the task is the one to hear of
+        with suppress(
+            OSError, pa.ArrowException
+        ):  # nobody reports the file, and the error that ended the task is the one to hear of
             self._end()
 
     def _end(self) -> None:
@@ -100,7 +107,10 @@ def problems(options: SinkOptions) -> Iterator[str]:
         if filesystem.get_file_info(root).type == pyarrow.fs.FileType.File:
             yield f"{option} is a file; rejected rows go to a directory"
         elif (
-            filesystem.type_name == "local" and options.is_embedded and options.collection and options.directory in (Path(root), *Path(root).parents)
+            filesystem.type_name == "local"
+            and options.is_embedded
+            and options.collection
+            and options.directory in (Path(root), *Path(root).parents)
         ):
             yield f"{option} is within the embedded store itself; name a directory beside it"
         elif filesystem.type_name == "local":
@@ -108,18 +118,23 @@ def problems(options: SinkOptions) -> Iterator[str]:
             if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
                 yield f"{option} cannot be written; name a directory that you may write to"
     except (OSError, pa.ArrowException) as error:
-        yield f"{option} is no place that Arrow can write to ({_reason(error)}); name a directory, or a URL such as s3://bucket/folder"
+        yield (
+            f"{option} is no place that Arrow can write to ({_reason(error)}); name a directory, or a URL such as "
+            "s3://bucket/folder"
+        )
 
 
 def check(options: SinkOptions, run: str, reports: Sequence[PartitionReport]) -> None:
-    """Raise RejectsError where more rows were rejected than `max_rejects` allows; they are put aside, for people to look at."""
+    """Raise RejectsError where more rows were rejected than `max_rejects` allows; they are put aside, for people to
+    look at."""
     rows, rejected = (sum(getattr(report, name) for report in reports) for name in ("rows", "rejected"))
     most = options.most_rejects(rows)
     if most is None or rejected <= most:
         return
     _move(options, run, reports, f"_failed/{run}")
     raise RejectsError(
-        f"{rejected:,} of {rows:,} rows are rejected, and option 'max_rejects' = {options.max_rejects!r} allows {most:,}; "
+        f"{rejected:,} of {rows:,} rows are rejected, and option 'max_rejects' = {options.max_rejects!r} "
+        f"allows {most:,}; "
         f"they are in {shown(f'{options.rejects_path}/_failed/{run}')}, each with its reason; {_AGAIN}"
     )
 
@@ -163,8 +178,10 @@ def _move(options: SinkOptions, run: str, reports: Sequence[PartitionReport], fo
         missing = sum(info.type != pyarrow.fs.FileType.File for info in filesystem.get_file_info(staged))
         if missing:
             raise RejectsError(
-                f"{missing} of {len(names)} files with rejected rows are not visible to the driver; option 'rejects_path' = "
-                f"{shown(options.rejects_path or '')} must be a place that all machines see: name another, and run the job again"
+                f"{missing} of {len(names)} files with rejected rows are not visible to the driver; option "
+                "'rejects_path' = "
+                f"{shown(options.rejects_path or '')} must be a place that all machines see: name another, and run "
+                "the job again"
             )
         target = f"{root}/{folder}".rstrip("/")
         filesystem.create_dir(target, recursive=True)
@@ -197,7 +214,8 @@ def _errors(options: SinkOptions) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise RejectsError(
-            f"rejected rows cannot be kept at option 'rejects_path' = {shown(options.rejects_path or '')} ({_reason(error)}); "
+            f"rejected rows cannot be kept at option 'rejects_path' = {shown(options.rejects_path or '')} "
+            f"({_reason(error)}); "
             "name a place that every task may write to, and run the job again"
         ) from error
 

@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 ROW_COUNTS = ("written", "unchanged", "older", "superseded", "deleted", "ignored", "rejected")
-"""The ends a row can have: upserted · already there as it is · a newer one is there · another row of the same key came later
-in the same window · deleted · a preimage, nothing to do · could not become a point."""
+"""The ends a row can have: upserted · already there as it is · a newer one is there · another row of the same key came
+later in the same window · deleted · a preimage, nothing to do · could not become a point."""
 
 
 @dataclass
 class Counts:
-    """Numbers that add up over windows, tasks and jobs. A task reads and tokenises in one thread, encodes in its own, and hands over to
-    the store in a third, so those seconds overlap; `task_seconds` is the wall time of all tasks, `waiting_seconds` what of it was
-    spent waiting for rows."""
+    """Numbers that add up over windows, tasks and jobs. A task reads and tokenises in one thread, encodes in its own,
+    and hands over to the store in a third, so those seconds overlap; `task_seconds` is the wall time of all tasks,
+    `waiting_seconds` what of it was spent waiting for rows."""
 
     rows: int = 0
     """rows read"""
@@ -80,7 +80,8 @@ class PartitionReport(Counts):
     peak_bytes: int = 0
     """most memory the task's process has had resident, in bytes; 0 where the system does not tell"""
     unindexed: dict[str, int] = field(default_factory=dict)
-    """payload index, `path:type` → points written with a value that it does not take; only indexes where there are any"""
+    """payload index, `path:type` → points written with a value that it does not take; only indexes where there are
+    any"""
 
     def add_unindexed(self, more: Mapping[str, int]) -> None:
         _add(self.unindexed, more)
@@ -153,7 +154,11 @@ class WriteReport(Counts):
         if self.tokens:
             parts.append(f"{rate(self.tokens, self.seconds)} tokens/s")
         parts.append(f"{self.rejected:,} rejected")
-        parts += [f"{getattr(self, name):,} {name}" for name in ("unchanged", "older", "superseded", "deleted", "ignored") if getattr(self, name)]
+        parts += [
+            f"{getattr(self, name):,} {name}"
+            for name in ("unchanged", "older", "superseded", "deleted", "ignored")
+            if getattr(self, name)
+        ]
         if self.missing_deleted:
             parts.append(f"{self.missing_deleted:,} deleted that the table no longer has")
         parts.append(f"{self.truncated:,} truncated" + (f" ({self.tokens_cut:,} tokens)" if self.truncated else ""))
@@ -165,9 +170,17 @@ class WriteReport(Counts):
         if self.device:
             parts.append(f"{self.dtype} on {self.device}")
         if self.error is not None:
-            done = f", with {counted(self.points, 'point')} of {counted(self.rows, 'row')} written by tasks that ended well" if self.rows else ""
+            done = (
+                f", with {counted(self.points, 'point')} of {counted(self.rows, 'row')} written by tasks "
+                "that ended well"
+                if self.rows
+                else ""
+            )
             return f"failed after {duration(self.seconds)} on {self.collection}{done}: {self.error}"
-        return f"wrote {counted(self.points, 'point')} from {counted(self.rows, 'row')} to {self.collection} in {duration(self.seconds)}: {', '.join(parts)}"
+        return (
+            f"wrote {counted(self.points, 'point')} from {counted(self.rows, 'row')} to {self.collection} in "
+            f"{duration(self.seconds)}: {', '.join(parts)}"
+        )
 
 
 def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
@@ -176,7 +189,8 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
 
 
 def say(*lines: str) -> None:
-    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well, nor has a stream, nor a task."""
+    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well, nor has
+    a stream, nor a task."""
     for line in lines:
         print(f"vectorsink: {line}", file=sys.stderr, flush=True)
 

@@ -1,4 +1,5 @@
-"""Fixtures for all tests: a fake Qdrant for each test that wants one, a fake and a real one for all of them, and no key in the environment."""
+"""Fixtures for all tests: a fake Qdrant for each test that wants one, a fake and a real one for all of them, and no key
+in the environment."""
 
 from __future__ import annotations
 
@@ -34,7 +35,10 @@ def pytest_report_header() -> list[str]:
         except importlib.metadata.PackageNotFoundError:
             found.append(f"{name} absent")
     real = os.environ.get("QDRANT_URL") or find_binary() or "no QDRANT_URL and no binary; Docker is tried"
-    return [f"versions: python {platform.python_version()}, java {_java_version()}, {', '.join(found)}", f"real Qdrant: {real}"]
+    return [
+        f"versions: python {platform.python_version()}, java {_java_version()}, {', '.join(found)}",
+        f"real Qdrant: {real}",
+    ]
 
 
 def _java_version() -> str:
@@ -47,20 +51,25 @@ def _java_version() -> str:
         lines = (Path(home) / "release").read_text(encoding="utf-8").splitlines()
     except OSError:
         return f"of unknown version in {home}"
-    return next((line.split("=", 1)[1].strip('"') for line in lines if line.startswith("JAVA_VERSION=")), "of unknown version")
+    return next(
+        (line.split("=", 1)[1].strip('"') for line in lines if line.startswith("JAVA_VERSION=")), "of unknown version"
+    )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Spark's tests first: a single one may take minutes, and where several processes share the tests the last to begin should be a short one.
+    """Spark's tests first: a single one may take minutes, and where several processes share the tests the last to begin
+    should be a short one.
 
-    Where a real Qdrant is at hand, a test that asks it is not run on the fake one too: that both answer alike is what `test_servers_agree` is for.
-    `-k fake` runs those.
+    Where a real Qdrant is at hand, a test that asks it is not run on the fake one too: that both answer alike is what
+    `test_servers_agree` is for. `-k fake` runs those.
     """
     items.sort(key=lambda item: item.get_closest_marker("spark") is None)
     if os.environ.get("QDRANT_URL") or find_binary():
         known = {item.nodeid for item in items}
-        said_by_the_real_one = [item for item in items if "servers_agree" not in item.nodeid and _twin(item.nodeid) in known - {item.nodeid}]
+        said_by_the_real_one = [
+            item for item in items if "servers_agree" not in item.nodeid and _twin(item.nodeid) in known - {item.nodeid}
+        ]
         config.hook.pytest_deselected(items=said_by_the_real_one)
         items[:] = [item for item in items if item not in said_by_the_real_one]
 
@@ -72,7 +81,8 @@ def _twin(test: str) -> str:
 
 @pytest.fixture(scope="session")
 def qdrant_server() -> Iterator[FoundServer | RealServer]:
-    """A real Qdrant, shared by all tests, so collections need names of their own. Without one the test is skipped, and the summary says why."""
+    """A real Qdrant, shared by all tests, so collections need names of their own. Without one the test is skipped, and
+    the summary says why."""
     try:
         server = find_server(KEY_AT_START)
     except NoServerError as error:
@@ -85,7 +95,8 @@ def qdrant_server() -> Iterator[FoundServer | RealServer]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _patient() -> Iterator[None]:
-    """On a busy machine a server may not answer for longer than a job asks it before it begins; tests of just that say how long."""
+    """On a busy machine a server may not answer for longer than a job asks it before it begins; tests of just that say
+    how long."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(address, "PROBE_SECONDS", HANGS_AFTER_SECONDS)
         patched.setattr(collections, "PATIENCE_SECONDS", HANGS_AFTER_SECONDS)
@@ -102,14 +113,16 @@ def fake_server() -> Iterator[FakeServer]:
 
 @pytest.fixture(scope="session")
 def shared_fake() -> Iterator[FakeServer]:
-    """One fake server for all tests that script no faults, as there is one real server: collections need names of their own."""
+    """One fake server for all tests that script no faults, as there is one real server: collections need names of their
+    own."""
     with FakeServer() as server:
         yield server
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _frozen() -> Iterator[None]:
-    """What is there already is no garbage: the sink collects some after each model that it lets go, and a process that tests holds a million objects."""
+    """What is there already is no garbage: the sink collects some after each model that it lets go, and a process that
+    tests holds a million objects."""
     gc.collect()
     gc.freeze()
     yield

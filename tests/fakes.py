@@ -17,7 +17,9 @@ class Four:
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         digests = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
-        return np.array([np.frombuffer(digest, np.uint32) / 2**32 + 0.01 for digest in digests], np.float32).reshape(-1, 4)
+        return np.array([np.frombuffer(digest, np.uint32) / 2**32 + 0.01 for digest in digests], np.float32).reshape(
+            -1, 4
+        )
 
 
 class OtherFour(Four):

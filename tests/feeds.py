@@ -2,9 +2,9 @@
 
     python -m tests.feeds --store real --events 100000 --writers 4 --kill
 
-Writers are processes of their own, each with jobs of several tasks, all at the same time on one collection. `--kill`: in the middle, one writer and
-the server end by SIGKILL; the server starts again, and the writer begins the job anew in which it was. The end state is compared with the feed sorted
-by version, which a dict does.
+Writers are processes of their own, each with jobs of several tasks, all at the same time on one collection. `--kill`:
+in the middle, one writer and the server end by SIGKILL; the server starts again, and the writer begins the job anew in
+which it was. The end state is compared with the feed sorted by version, which a dict does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ OPTIONS: dict[str, Any] = {
     "distance": "dot",
     "wait_for_index": False,
 }
-SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string()), ("note", pa.int64()), ("op", pa.string()), ("version", pa.int64())])
+SCHEMA = pa.schema(
+    [("id", pa.int64()), ("text", pa.string()), ("note", pa.int64()), ("op", pa.string()), ("version", pa.int64())]
+)
 PARTITIONS = 3
 RESTARTS = 8
 UPSERTS = ("insert", "update_postimage")
@@ -50,8 +52,8 @@ State = Mapping[int, tuple[str, int, int]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many documents are not as they should be. resurrected: deleted, and found all the same. wrong: of another version, text or payload.
-    misplaced: with the vector of another text than their own."""
+    """How many documents are not as they should be. resurrected: deleted, and found all the same. wrong: of another
+    version, text or payload. misplaced: with the vector of another text than their own."""
 
     documents: int
     missing: int
@@ -65,9 +67,11 @@ class Verdict:
 
 
 def feed(events: int, keys: int, seed: int = 0) -> pa.Table:
-    """About so many events in their order: inserts, updates with their preimage, deletes, keys that come back, in the same commit or later.
+    """About so many events in their order: inserts, updates with their preimage, deletes, keys that come back, in the
+    same commit or later.
 
-    Several keys share a version. Of a key's updates only every other changes the text, so that with `unchanged=skip` the payload alone is written.
+    Several keys share a version. Of a key's updates only every other changes the text, so that with `unchanged=skip`
+    the payload alone is written.
     """
     random = np.random.default_rng(seed)
     rows: list[tuple[int, str | None, int, str, int]] = []
@@ -104,8 +108,8 @@ def sorted_by_version(table: pa.Table) -> State:
 
 
 def deliveries(table: pa.Table, writers: int, jobs: int, seed: int = 0) -> list[list[list[pa.Table]]]:
-    """For each writer its jobs, for each job its partitions. Every event comes once at least; half of the ranges come again as a whole, some rows twice
-    in a job, and nothing in its order."""
+    """For each writer its jobs, for each job its partitions. Every event comes once at least; half of the ranges come
+    again as a whole, some rows twice in a job, and nothing in its order."""
     random = np.random.default_rng(seed)
     ranges = np.array_split(np.arange(table.num_rows), writers * jobs)
     again = random.permutation(len(ranges))[: len(ranges) // 2]
@@ -129,7 +133,9 @@ def judge(place: Place, wanted: State, ever: int) -> Verdict:
         missing=len(wanted) - len(both),
         resurrected=len(found.keys() - wanted.keys()),
         wrong=sum(found[key][0] != wanted[key] for key in both),
-        misplaced=sum(abs(found[key][1] - float(vector @ QUESTION)) > 1e-4 for key, vector in zip(both, vectors, strict=True)),
+        misplaced=sum(
+            abs(found[key][1] - float(vector @ QUESTION)) > 1e-4 for key, vector in zip(both, vectors, strict=True)
+        ),
     )
 
 
@@ -153,7 +159,9 @@ def _found(place: Place, most: int) -> dict[int, tuple[tuple[str, int, int], flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.feeds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.feeds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", choices=("embedded", "fake", "real"), default="real")
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--keys", type=int, default=20_000)
@@ -198,7 +206,10 @@ class Course:
         for number, jobs in enumerate(shares):
             for job, parts in enumerate(jobs):
                 for part, content in enumerate(parts):
-                    with pa.OSFile(str(self.folder / f"{number}-{job}-{part}.arrow"), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+                    with (
+                        pa.OSFile(str(self.folder / f"{number}-{job}-{part}.arrow"), "wb") as file,
+                        pa.ipc.new_file(file, SCHEMA) as writer,
+                    ):
                         writer.write_table(content)
         self.place.write(table.slice(0, 0), **self.options)  # the collection is there
         begun = time.monotonic()
@@ -206,22 +217,43 @@ class Course:
         killed = self._kill(writers, [len(jobs) for jobs in shares]) if arguments.kill else "nothing"
         again = 0
         for number, jobs in enumerate(shares):
-            while writers[number].wait() and again < RESTARTS:  # a job that is planned just when the server is away is refused
+            while (
+                writers[number].wait() and again < RESTARTS
+            ):  # a job that is planned just when the server is away is refused
                 again, writers[number] = again + 1, self._writer(number, len(jobs))
         codes = [writer.wait() for writer in writers]
         seconds = time.monotonic() - begun
         wanted = sorted_by_version(table)
         verdict = judge(self.place, wanted, arguments.keys)
-        reports = [json.loads(line) for path in sorted(self.folder.glob("*.reports")) for line in path.read_text().splitlines()]
-        ends = {name: sum(one[name] for one in reports) for name in ("written", "unchanged", "older", "superseded", "deleted", "ignored", "retries")}
-        print(f"{table.num_rows:,} events of {arguments.keys:,} keys came as {rows:,} rows in {sum(map(len, shares))} jobs of {len(writers)} writers")
-        print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s; killed: {killed}; restarted after an error: {again}; exit codes {codes}")
+        reports = [
+            json.loads(line) for path in sorted(self.folder.glob("*.reports")) for line in path.read_text().splitlines()
+        ]
+        ends = {
+            name: sum(one[name] for one in reports)
+            for name in ("written", "unchanged", "older", "superseded", "deleted", "ignored", "retries")
+        }
+        print(
+            f"{table.num_rows:,} events of {arguments.keys:,} keys came as {rows:,} rows in {sum(map(len, shares))} "
+            f"jobs of {len(writers)} writers"
+        )
+        print(
+            f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s; killed: {killed}; restarted after an error: {again}; "
+            f"exit codes {codes}"
+        )
         print(", ".join(f"{name} {count:,}" for name, count in ends.items()))
         print(verdict, f"of {len(wanted):,}", flush=True)
         return verdict.is_right and not any(codes)
 
     def _writer(self, number: int, jobs: int) -> subprocess.Popen[bytes]:
-        said = json.dumps({"place": self.place.options, "options": self.options, "folder": str(self.folder), "number": number, "jobs": jobs})
+        said = json.dumps(
+            {
+                "place": self.place.options,
+                "options": self.options,
+                "folder": str(self.folder),
+                "number": number,
+                "jobs": jobs,
+            }
+        )
         return subprocess.Popen([sys.executable, "-c", "from tests.feeds import write_share; write_share()", said])
 
     def _kill(self, writers: list[subprocess.Popen[bytes]], jobs: Sequence[int]) -> str:

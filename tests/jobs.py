@@ -37,22 +37,34 @@ class Place:
         """A job with one task for each table."""
         plan = committer.prepare(planning.plan({**self.options, **options}, partitions[0].schema, mode))
         return committer.commit(
-            plan, [partition_writer.write_partition(plan, table.to_batches(), TaskContext(partition=i)) for i, table in enumerate(partitions)]
+            plan,
+            [
+                partition_writer.write_partition(plan, table.to_batches(), TaskContext(partition=i))
+                for i, table in enumerate(partitions)
+            ],
         )
 
     def check(self, table: pa.Table, **options: Any) -> job.Plan:
         return planning.check({**self.options, **options}, table.schema)
 
-    def nearest(self, vector: list[float], limit: int = 1000, vector_name: str | None = None, among: Mapping[str, Any] | None = None) -> list[Hit]:
+    def nearest(
+        self,
+        vector: list[float],
+        limit: int = 1000,
+        vector_name: str | None = None,
+        among: Mapping[str, Any] | None = None,
+    ) -> list[Hit]:
         """Points by distance, with payload. among: only those that match this filter, in Qdrant's JSON."""
         options = SinkOptions.from_mapping(self.options)
         place, _ = registry.find(options)
         with registry.collections(options, place) as collections:
-            return collections.search(place.name(options), vector, limit, vector_name=vector_name, among=registry.checked_filter(among))
+            return collections.search(
+                place.name(options), vector, limit, vector_name=vector_name, among=registry.checked_filter(among)
+            )
 
     def apart(self, wanted: Mapping[Any, npt.NDArray[np.float32]], *, sparse: bool = False) -> float:
-        """How far the vectors of all points are from those wanted, by the scores of some random questions of length 1: a difference in any number
-        shows. The distance is "dot", or all vectors have length 1; at most 1000 points."""
+        """How far the vectors of all points are from those wanted, by the scores of some random questions of length 1:
+        a difference in any number shows. The distance is "dot", or all vectors have length 1; at most 1000 points."""
         options = SinkOptions.from_mapping(self.options)
         place, _ = registry.find(options)
         size = len(next(iter(wanted.values())))
@@ -61,7 +73,11 @@ class Place:
             for question in np.random.default_rng(7).uniform(0.1, 1.0, (4, size)).astype(np.float32):
                 question /= np.linalg.norm(question)
                 name, numbers = place.name(options), question.tolist()
-                hits = collections.search(name, None, 1000, sparse=(range(size), numbers)) if sparse else collections.search(name, numbers, 1000)
+                hits = (
+                    collections.search(name, None, 1000, sparse=(range(size), numbers))
+                    if sparse
+                    else collections.search(name, numbers, 1000)
+                )
                 assert {hit.id for hit in hits} == wanted.keys()
                 most = max(most, *(abs(hit.score - float(wanted[hit.id] @ question)) for hit in hits))
         return most
@@ -74,12 +90,16 @@ class Place:
 def metadata(name: str = "", sparse: str | None = None, *, dense: bool = True, **changes: Any) -> CollectionMetadata:
     """What is remembered of one job's vectors; changes: what is remembered of each of them."""
     names = [(name, DENSE)] * dense + ([] if sparse is None else [(sparse, SPARSE)])
-    return CollectionMetadata(tuple(VectorMetadata(one, kind, names[0][0], **changes) for one, kind in names), "spark-vector-sink 0", ("id",))
+    return CollectionMetadata(
+        tuple(VectorMetadata(one, kind, names[0][0], **changes) for one, kind in names), "spark-vector-sink 0", ("id",)
+    )
 
 
 def server_place(server: Any, name: str | None = None, **options: Any) -> Place:
     """A collection of its own on a server of the fixtures."""
-    return Place({"url": server.url, "grpc_port": server.grpc_port, "path": name or f"c_{uuid.uuid4().hex[:12]}", **options})
+    return Place(
+        {"url": server.url, "grpc_port": server.grpc_port, "path": name or f"c_{uuid.uuid4().hex[:12]}", **options}
+    )
 
 
 def vectors(count: int, *, start: int = 0, **columns: Any) -> pa.Table:
@@ -92,16 +112,25 @@ def vectors(count: int, *, start: int = 0, **columns: Any) -> pa.Table:
 
 def points_on(server: Any, collection: str) -> dict[int | str, StoredPoint]:
     """Every point of a collection, read by the server's own messages: payload, vectors, no limit."""
-    with grpc.insecure_channel(f"{server.host}:{server.grpc_port}", [("grpc.max_receive_message_length", -1)]) as channel:
+    with grpc.insecure_channel(
+        f"{server.host}:{server.grpc_port}", [("grpc.max_receive_message_length", -1)]
+    ) as channel:
         return read_points(channel, collection)
 
 
 def numbered(
-    count: int, at: Mapping[int, Callable[[], object]] | None = None, *, batch: int = 250, dimension: int = 4, start: int = 0
+    count: int,
+    at: Mapping[int, Callable[[], object]] | None = None,
+    *,
+    batch: int = 250,
+    dimension: int = 4,
+    start: int = 0,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows with keys from `start`, the same number as payload `n`, and random vectors of that dimension, the same for the same `start`.
+    """Rows with keys from `start`, the same number as payload `n`, and random vectors of that dimension, the same for
+    the same `start`.
 
-    at: what happens just before the batch with the so-manieth row is read, and never before; rows that were read earlier may still be on their way.
+    at: what happens just before the batch with the so-manieth row is read, and never before; rows that were read
+    earlier may still be on their way.
     """
     random, events = np.random.default_rng(start), dict(at or {})
     for first in range(0, count, batch):

@@ -1,4 +1,5 @@
-"""An overwrite in a process of its own, which ends by SIGKILL just before a step: `python -m tests.killed STEP OPTIONS`.
+"""An overwrite in a process of its own, which ends by SIGKILL just before a step: `python -m tests.killed STEP
+OPTIONS`.
 
 A step is `method n`: the n-th call of that function. Nothing of the package knows of it.
 """

@@ -1,7 +1,9 @@
-"""Small Sentence Transformers models of many kinds, built without a network: what is right for one kind may be wrong for another.
+"""Small Sentence Transformers models of many kinds, built without a network: what is right for one kind may be wrong
+for another.
 
-They share the words of `tests.tiny_model` and are made of 1 to 2 layers of width 32, of seeded weights and of vocabularies that are
-written down rather than trained, so every build of a kind gives the same weights. None is larger than 1 MB.
+They share the words of `tests.tiny_model` and are made of 1 to 2 layers of width 32, of seeded weights and of
+vocabularies that are written down rather than trained, so every build of a kind gives the same weights. None is larger
+than 1 MB.
 
     python -m tests.models KIND FOLDER
 """
@@ -41,7 +43,8 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def build(kind: str, folder: Path) -> Path:
-    """Write the model of `kind`, one of KINDS or SPARSE_KINDS, into `folder`, which must not exist yet, and return it."""
+    """Write the model of `kind`, one of KINDS or SPARSE_KINDS, into `folder`, which must not exist yet, and return
+    it."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -50,7 +53,7 @@ def build(kind: str, folder: Path) -> Path:
     return folder
 
 
-# --- kinds ------------------------------------------------------------------------------------------------------------------------------------
+# --- kinds ------------------------------------------------------------------------------------------------------------
 
 
 def _bert_mean(folder: Path) -> None:
@@ -84,7 +87,8 @@ def _prompts(folder: Path) -> None:
 
 
 def _passage_prompt(folder: Path) -> None:
-    """The prompt of documents has another name, as in the E5 models. No "document" in the file: older versions wrote none."""
+    """The prompt of documents has another name, as in the E5 models. No "document" in the file: older versions wrote
+    none."""
     _save(folder, [_transformer(folder), _pooling(), _normalize()])
     _edit(folder / "config_sentence_transformers.json", prompts={"query": "query: ", "passage": DOCUMENT_PROMPT})
 
@@ -133,7 +137,8 @@ def _document_limit(folder: Path) -> None:
 
 
 def _static(folder: Path) -> None:
-    """A mean of word vectors: no special tokens though the tokenizer knows some, no limit, and no vector for no words."""
+    """A mean of word vectors: no special tokens though the tokenizer knows some, no limit, and no vector for no
+    words."""
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     _save(folder, [StaticEmbedding(wordpiece(), embedding_dim=DIMENSION)])
@@ -162,7 +167,11 @@ def _router_static_query(folder: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Router, StaticEmbedding
 
     query = [StaticEmbedding(wordpiece(), embedding_dim=DIMENSION)]
-    _save(folder, [Router.for_query_document(query, [_transformer(folder), _pooling()])], prompts={"document": DOCUMENT_PROMPT})
+    _save(
+        folder,
+        [Router.for_query_document(query, [_transformer(folder), _pooling()])],
+        prompts={"document": DOCUMENT_PROMPT},
+    )
 
 
 def _slow_tokenizer(folder: Path) -> None:
@@ -208,13 +217,16 @@ def _splade_static_query(folder: Path) -> None:
 
 
 def _sparse_static(folder: Path) -> None:
-    """A table of weights for documents too, such as inverse document frequencies: no special tokens, and a limit that its tokenizer tells."""
+    """A table of weights for documents too, such as inverse document frequencies: no special tokens, and a limit that
+    its tokenizer tells."""
     import torch
     from sentence_transformers import SparseEncoder
     from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
 
     words = _words()
-    _save(folder, [SparseStaticEmbedding(words, weight=torch.linspace(0.5, 2.0, len(words)), frozen=True)], SparseEncoder)
+    _save(
+        folder, [SparseStaticEmbedding(words, weight=torch.linspace(0.5, 2.0, len(words)), frozen=True)], SparseEncoder
+    )
 
 
 KINDS: dict[str, Callable[[Path], None]] = {
@@ -249,11 +261,17 @@ SPARSE_KINDS: dict[str, Callable[[Path], None]] = {
 """Models of `SparseEncoder`."""
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------------------------------
+# --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _transformer(folder: Path, config: PretrainedConfig | None = None, tokenizer: PreTrainedTokenizerBase | None = None, **settings: Any) -> Any:
-    """A Transformer module with new weights, BERT unless told otherwise. It is loaded from scratch files beside `folder`."""
+def _transformer(
+    folder: Path,
+    config: PretrainedConfig | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    **settings: Any,
+) -> Any:
+    """A Transformer module with new weights, BERT unless told otherwise. It is loaded from scratch files beside
+    `folder`."""
     from sentence_transformers.base.modules import Transformer
 
     scratch = folder.with_name(f"{folder.name}-scratch")
@@ -298,7 +316,9 @@ def _normalize() -> Any:
 def _save(folder: Path, modules: list[Any], library: Any = None, **settings: Any) -> None:
     from sentence_transformers import SentenceTransformer
 
-    (library or SentenceTransformer)(modules=modules, device="cpu", **settings).save_pretrained(str(folder), create_model_card=False)
+    (library or SentenceTransformer)(modules=modules, device="cpu", **settings).save_pretrained(
+        str(folder), create_model_card=False
+    )
 
 
 def _edit(path: Path, *, only: bool = False, **changes: Any) -> None:
@@ -331,19 +351,34 @@ def _llama_config() -> PretrainedConfig:
 
 
 def _words(
-    special: Sequence[str] = SPECIAL_TOKENS, begin: str = "[CLS]", end: str = "[SEP]", *, decoder: bool = False, lowercase: bool = True,
-    types: bool = True, max_tokens: int | None = MAX_TOKENS,
-) -> PreTrainedTokenizerBase:  # fmt: skip
-    """The tiny model's words with these special tokens. A decoder's texts have no token at their begin, and are padded there."""
+    special: Sequence[str] = SPECIAL_TOKENS,
+    begin: str = "[CLS]",
+    end: str = "[SEP]",
+    *,
+    decoder: bool = False,
+    lowercase: bool = True,
+    types: bool = True,
+    max_tokens: int | None = MAX_TOKENS,
+) -> PreTrainedTokenizerBase:
+    """The tiny model's words with these special tokens. A decoder's texts have no token at their begin, and are padded
+    there."""
     from tokenizers import normalizers, processors
 
     tokenizer = wordpiece(special, begin, end)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     if decoder:
-        tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {end}", special_tokens=[(end, special.index(end))])
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"$A {end}", special_tokens=[(end, special.index(end))]
+        )
     names = {"cls_token": begin, "sep_token": end, "eos_token": end, "unk_token": "[UNK]"}
     names |= {f"{role}_token": next(token for token in special if role in token.lower()) for role in ("pad", "mask")}
-    return _fast(tokenizer, types=types and not decoder, model_max_length=max_tokens, padding_side="left" if decoder else "right", **names)
+    return _fast(
+        tokenizer,
+        types=types and not decoder,
+        model_max_length=max_tokens,
+        padding_side="left" if decoder else "right",
+        **names,
+    )
 
 
 def _roberta_parts(max_tokens: int | None) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
@@ -353,14 +388,39 @@ def _roberta_parts(max_tokens: int | None) -> tuple[PretrainedConfig, PreTrained
 
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("t", "h"), ("th", "e"), ("\u0120", "the"), ("a", "n"), ("an", "d"), ("\u0120", "and"), ("d", "o"), ("do", "g"), ("i", "n"), ("o", "n")]
+    merges = [
+        ("t", "h"),
+        ("th", "e"),
+        ("\u0120", "the"),
+        ("a", "n"),
+        ("an", "d"),
+        ("\u0120", "and"),
+        ("d", "o"),
+        ("do", "g"),
+        ("i", "n"),
+        ("o", "n"),
+    ]
     vocabulary = [*special, *letters, *(left + right for left, right in merges)]
-    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(vocabulary)}, merges, unk_token="<unk>"))
+    tokenizer = Tokenizer(
+        models.BPE({token: number for number, token in enumerate(vocabulary)}, merges, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    config = RobertaConfig(**(_sizes() | {"vocab_size": len(vocabulary)}), max_position_embeddings=MAX_TOKENS + 2, type_vocab_size=1, pad_token_id=1)
-    names = {"cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
+    config = RobertaConfig(
+        **(_sizes() | {"vocab_size": len(vocabulary)}),
+        max_position_embeddings=MAX_TOKENS + 2,
+        type_vocab_size=1,
+        pad_token_id=1,
+    )
+    names = {
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "mask_token": "<mask>",
+    }
     return config, _fast(tokenizer, types=False, model_max_length=max_tokens, **names)
 
 

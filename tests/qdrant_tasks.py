@@ -1,4 +1,5 @@
-"""A task's end of a collection on a server, fake or real, without a job around it: points to write, and what is there afterwards."""
+"""A task's end of a collection on a server, fake or real, without a job around it: points to write, and what is there
+afterwards."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ class Place:
     def task(self, **options: Any) -> Iterator[QdrantStore]:
         """A store as a task has it."""
         store = QdrantStore(
-            [self.address], self.target, SinkOptions.from_mapping({"url": self.server.url, "path": self.name, "vector_column": "v", **options})
+            [self.address],
+            self.target,
+            SinkOptions.from_mapping({"url": self.server.url, "path": self.name, "vector_column": "v", **options}),
         )
         try:
             yield store
@@ -66,7 +69,13 @@ class Place:
     @contextmanager
     def client(self) -> Iterator[QdrantClient]:
         """The official one."""
-        client = QdrantClient(host=self.server.host, grpc_port=self.server.grpc_port, prefer_grpc=True, check_compatibility=False, timeout=60)
+        client = QdrantClient(
+            host=self.server.host,
+            grpc_port=self.server.grpc_port,
+            prefer_grpc=True,
+            check_compatibility=False,
+            timeout=60,
+        )
         try:
             yield client
         finally:
@@ -76,7 +85,8 @@ class Place:
         return points_on(self.server, self.name)
 
     def optimise(self) -> None:
-        """All points that are there are in a segment that the server has built an index for, where an upsert is no full replacement."""
+        """All points that are there are in a segment that the server has built an index for, where an upsert is no full
+        replacement."""
         if isinstance(self.server, FakeServer):
             self.server.optimise(self.name)
             return
@@ -99,7 +109,12 @@ class Place:
         return hits & set(ids)
 
 
-INDEXES_OF_A_FULL_LOAD = {"_sink.source": "keyword", "_sink.run": "keyword", "_sink.deleted": "integer", "_sink.chunk": "integer"}
+INDEXES_OF_A_FULL_LOAD = {
+    "_sink.source": "keyword",
+    "_sink.run": "keyword",
+    "_sink.deleted": "integer",
+    "_sink.chunk": "integer",
+}
 """Those that a job with `delete_missing` asks for."""
 
 
@@ -114,7 +129,10 @@ def place_on(server: Any, kind: str = "unnamed", **config: Any) -> Place:
             place.name,
             vectors_config=params if "" in place.vectors else dense,
             sparse_vectors_config=sparse,
-            **{"optimizers_config": models.OptimizersConfigDiff(indexing_threshold=100, default_segment_number=1), **config},
+            **{
+                "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=100, default_segment_number=1),
+                **config,
+            },
         )
     return place
 
@@ -138,11 +156,17 @@ def batch(
     writes = names if names is not None else () if how in (How.PAYLOAD, How.PATCH, How.TOMBSTONE) else place.vectors
     rows = pa.record_batch(columns) if columns else pa.record_batch([], schema=pa.schema([]))
     return PointBatch(
-        list(ids), {name: _vectors(name, len(ids), value) for name in writes}, rows, None if versions is None else np.array(versions, np.int64), how
+        list(ids),
+        {name: _vectors(name, len(ids), value) for name in writes},
+        rows,
+        None if versions is None else np.array(versions, np.int64),
+        how,
     )
 
 
 def _vectors(name: str, count: int, value: float) -> Any:
     if name == "words":
-        return SparseVectors(np.arange(count + 1, dtype=np.int64), np.zeros(count, np.uint32), np.full(count, value, np.float32))
+        return SparseVectors(
+            np.arange(count + 1, dtype=np.int64), np.zeros(count, np.uint32), np.full(count, value, np.float32)
+        )
     return np.full((count, DIMENSION), value, np.float32)

@@ -1,7 +1,7 @@
 """A real Qdrant for the tests: started from a `qdrant` binary, or found where QDRANT_URL or Docker has one.
 
-`find_server()` is what the fixture `qdrant_server` calls. Tests that kill and restart a server start a `RealServer` of their own, or three of them
-that are one `RealCluster`.
+`find_server()` is what the fixture `qdrant_server` calls. Tests that kill and restart a server start a `RealServer` of
+their own, or three of them that are one `RealCluster`.
 """
 
 from __future__ import annotations
@@ -71,15 +71,22 @@ class FoundServer:
 
 
 class RealServer:
-    """A Qdrant process on 127.0.0.1 with its own directory, which survives `kill9()` and `restart()` and goes with `stop()`.
+    """A Qdrant process on 127.0.0.1 with its own directory, which survives `kill9()` and `restart()` and goes with
+    `stop()`.
 
-    The REST port is `grpc_port - 1`, as in an installation with the usual ports. A context manager; `start()` and `stop()` do the same.
+    The REST port is `grpc_port - 1`, as in an installation with the usual ports. A context manager; `start()` and
+    `stop()` do the same.
     """
 
     host = "127.0.0.1"
 
     def __init__(
-        self, *, api_key: str | None = None, env: Mapping[str, str] | None = None, binary: str | None = None, tls: Path | None = None
+        self,
+        *,
+        api_key: str | None = None,
+        env: Mapping[str, str] | None = None,
+        binary: str | None = None,
+        tls: Path | None = None,
     ) -> None:
         """tls: a directory with `cert.pem` (its own authority) and `key.pem`."""
         found = binary or find_binary()
@@ -92,7 +99,10 @@ class RealServer:
         self.arguments: tuple[str, ...] = ()
         if tls is not None:
             files = {"CERT": "cert.pem", "KEY": "key.pem", "CA_CERT": "cert.pem"}
-            self.env |= {"QDRANT__SERVICE__ENABLE_TLS": "true", **{f"QDRANT__TLS__{name}": str(tls / file) for name, file in files.items()}}
+            self.env |= {
+                "QDRANT__SERVICE__ENABLE_TLS": "true",
+                **{f"QDRANT__TLS__{name}": str(tls / file) for name, file in files.items()},
+            }
         self.directory: Path | None = None
         self.rest_port = self.grpc_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -112,7 +122,8 @@ class RealServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> RealServer:
-        """Start on free ports and return when the server answers; a stopped server gets an empty directory, a killed one finds its own."""
+        """Start on free ports and return when the server answers; a stopped server gets an empty directory, a killed
+        one finds its own."""
         if self.directory is None:
             self.directory = Path(tempfile.mkdtemp(prefix="qdrant-test-"))
             atexit.register(self.stop)  # no server and no directory outlives the tests
@@ -138,7 +149,8 @@ class RealServer:
         return self._launch()
 
     def stop(self) -> None:
-        """End the process; its directory is deleted meanwhile: that of a server for all tests holds some ten thousand files, which took half a minute."""
+        """End the process; its directory is deleted meanwhile: that of a server for all tests holds some ten thousand
+        files, which took half a minute."""
         self.kill9()
         if self.directory is not None:
             subprocess.Popen(["rm", "-rf", str(self.directory)], stdin=subprocess.DEVNULL, start_new_session=True)
@@ -149,12 +161,16 @@ class RealServer:
     def log(self) -> str:
         """The last lines that the server has said."""
         path = self.directory and self.directory / "server.log"
-        return "".join(path.read_text(errors="replace").splitlines(keepends=True)[-20:]) if path and path.exists() else ""
+        return (
+            "".join(path.read_text(errors="replace").splitlines(keepends=True)[-20:]) if path and path.exists() else ""
+        )
 
     def __enter__(self) -> RealServer:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _launch(self) -> RealServer:
@@ -174,7 +190,12 @@ class RealServer:
         }
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.binary, *self.arguments], cwd=self.directory, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [self.binary, *self.arguments],
+                cwd=self.directory,
+                env=env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         try:
             ca = (self.tls / "cert.pem").read_bytes() if self.tls else None
@@ -205,7 +226,10 @@ class RealCluster:
 
     def __init__(self, nodes: int = 3) -> None:
         p2p = [free_port_pair()[0] for _ in range(nodes)]
-        self.nodes = [RealServer(env={"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": str(port)}) for port in p2p]
+        self.nodes = [
+            RealServer(env={"QDRANT__CLUSTER__ENABLED": "true", "QDRANT__CLUSTER__P2P__PORT": str(port)})
+            for port in p2p
+        ]
         for node, port in zip(self.nodes, p2p, strict=True):
             node.arguments = ("--uri", f"http://{node.host}:{port}")
             if port != p2p[0]:
@@ -221,7 +245,8 @@ class RealCluster:
         self.nodes[node].kill9()
 
     def restart(self, node: int) -> None:
-        """Start a node again with its own directory, and return when it answers; its replicas may still be behind, see `wait_until_active`."""
+        """Start a node again with its own directory, and return when it answers; its replicas may still be behind, see
+        `wait_until_active`."""
         self.nodes[node].restart()
 
     def shards(self, node: int, collection: str) -> list[dict[str, Any]]:
@@ -266,7 +291,9 @@ class RealCluster:
             self.stop()
             raise
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 
@@ -278,7 +305,8 @@ def _asked(url: str) -> dict[str, Any]:
 
 
 def _wait_until(holds: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
-    """Return when it holds; NoServerError when it does not in time. A server that does not answer may do so when it is asked again."""
+    """Return when it holds; NoServerError when it does not in time. A server that does not answer may do so when it is
+    asked again."""
     end = time.monotonic() + seconds
     while True:
         silent: OSError | None = None
@@ -298,7 +326,9 @@ def find_server(api_key: str | None = None) -> FoundServer | RealServer:
     if url:
         port = int(os.environ.get("QDRANT_GRPC_PORT") or (urlsplit(url).port or REST_PORT) + 1)
         given = FoundServer(url.rstrip("/"), port, api_key)
-        wait_until_healthy(given.host, port, seconds=60, tls=url.startswith("https"))  # named, so a silent one is an error and no skip
+        wait_until_healthy(
+            given.host, port, seconds=60, tls=url.startswith("https")
+        )  # named, so a silent one is an error and no skip
         return given
     if find_binary() is not None:
         return RealServer().start()
@@ -321,7 +351,11 @@ def _docker_server() -> FoundServer:
         DockerClient(timeout=5).client.ping()
     except Exception as error:  # any failure says the same: no engine answers
         raise NoServerError(f"{nothing} no Docker engine answers ({type(error).__name__})") from None
-    container = DockerContainer(DOCKER_IMAGE).with_exposed_ports(REST_PORT, GRPC_PORT).with_env("QDRANT__TELEMETRY_DISABLED", "true")
+    container = (
+        DockerContainer(DOCKER_IMAGE)
+        .with_exposed_ports(REST_PORT, GRPC_PORT)
+        .with_env("QDRANT__TELEMETRY_DISABLED", "true")
+    )
     container.start()
     try:
         host = container.get_container_host_ip()
@@ -334,12 +368,23 @@ def _docker_server() -> FoundServer:
 
 
 def wait_until_healthy(
-    host: str, port: int, *, seconds: float = HANGS_AFTER_SECONDS, tls: bool = False, ca: bytes | None = None, alive: Callable[[], bool] | None = None
+    host: str,
+    port: int,
+    *,
+    seconds: float = HANGS_AFTER_SECONDS,
+    tls: bool = False,
+    ca: bytes | None = None,
+    alive: Callable[[], bool] | None = None,
 ) -> str:
-    """Return the server's version when HealthCheck answers; NoServerError when it does not, or when `alive()` says that it ended."""
+    """Return the server's version when HealthCheck answers; NoServerError when it does not, or when `alive()` says that
+    it ended."""
     target, end = f"{host}:{port}", time.monotonic() + seconds
     options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
-    channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca), options) if tls else grpc.insecure_channel(target, options)
+    channel = (
+        grpc.secure_channel(target, grpc.ssl_channel_credentials(ca), options)
+        if tls
+        else grpc.insecure_channel(target, options)
+    )
     with closing(channel):
         while True:
             try:
@@ -348,7 +393,9 @@ def wait_until_healthy(
                 if alive is not None and not alive():
                     raise EndedError("the server ended before it answered") from None
                 if time.monotonic() > end:
-                    raise NoServerError(f"the server at {target} did not answer in {seconds:g} s: {error.code().name} {error.details()}") from None
+                    raise NoServerError(
+                        f"the server at {target} did not answer in {seconds:g} s: {error.code().name} {error.details()}"
+                    ) from None
             time.sleep(0.02)
 
 
@@ -358,8 +405,9 @@ def is_before(server: Any, version: tuple[int, int]) -> bool:
 
 
 def free_port_pair() -> tuple[int, int]:
-    """Two free ports in a row, because the gRPC port usually follows the REST port. No process gets the same ones twice, and none that the
-    system gives to connections, so that a server finds its ports free also after a time without it."""
+    """Two free ports in a row, because the gRPC port usually follows the REST port. No process gets the same ones
+    twice, and none that the system gives to connections, so that a server finds its ports free also after a time
+    without it."""
     for _ in range(len(_PORTS)):
         port = next(_NEXT_PORT)
         with socket.socket() as first, socket.socket() as second:

@@ -1,8 +1,8 @@
 """A whole Sentence Transformers model of 240 kB, built without a network in a fraction of a second.
 
-Two BERT layers of width 32, at most 64 tokens, mean pooling, normalised; prompts for "query" and "document". It has a real
-tokeniser and real padding and truncation, so it stands for any model where behaviour is tested. Every build gives the same bytes:
-the vocabulary is counted, because a trained one differs from run to run.
+Two BERT layers of width 32, at most 64 tokens, mean pooling, normalised; prompts for "query" and "document". It has a
+real tokeniser and real padding and truncation, so it stands for any model where behaviour is tested. Every build gives
+the same bytes: the vocabulary is counted, because a trained one differs from run to run.
 
     python -m tests.tiny_model FOLDER
 """
@@ -60,7 +60,9 @@ def build(folder: Path) -> Path:
     scratch = folder.with_name(f"{folder.name}-scratch")
     tokenizer = wordpiece()
     special = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **special).save_pretrained(str(scratch))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **special).save_pretrained(
+        str(scratch)
+    )
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=DIMENSION,
@@ -73,7 +75,9 @@ def build(folder: Path) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(str(scratch))
     modules = [Transformer(str(scratch)), Pooling(DIMENSION, pooling_mode="mean"), Normalize()]
-    SentenceTransformer(modules=modules, device="cpu", prompts=PROMPTS).save_pretrained(str(folder), create_model_card=False)
+    SentenceTransformer(modules=modules, device="cpu", prompts=PROMPTS).save_pretrained(
+        str(folder), create_model_card=False
+    )
     shutil.rmtree(scratch)
     return folder
 
@@ -86,7 +90,9 @@ def wordpiece(special: Sequence[str] = SPECIAL_TOKENS, begin: str = "[CLS]", end
     counted = Counter(re.findall(r"[a-z]{2,}", CORPUS.lower()))
     words = sorted(counted, key=lambda word: (-counted[word], word))
     vocabulary = [*special, *characters, *(f"##{character}" for character in characters), *words]
-    tokenizer = Tokenizer(models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()

@@ -13,14 +13,16 @@ from spark_vector_sink.errors import VectorSinkError, first_line
 
 
 def pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Name and value of each `NAME=VALUE`. What they mean is for the sink to say, but that everybody on a machine sees a command's arguments."""
+    """Name and value of each `NAME=VALUE`. What they mean is for the sink to say, but that everybody on a machine sees
+    a command's arguments."""
     found = []
     for text in given:
         name, equals, value = text.partition("=")
         name = name.strip().lower()
         if name == "api_key":
             raise click.BadParameter(
-                "an API key is no argument: others on this machine can see it; put it into QDRANT_API_KEY, or into a file (--api-key-file)"
+                "an API key is no argument: others on this machine can see it; put it into QDRANT_API_KEY, or into a "
+                "file (--api-key-file)"
             )
         if not equals or not name:
             raise click.BadParameter("write name=value, as in text_column=body")
@@ -31,23 +33,39 @@ def pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tupl
 
 
 def takes_a_place(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the argument and the options that say where: it gets them as `place`, and as `options` of the sink besides the place itself."""
+    """Give a command the argument and the options that say where: it gets them as `place`, and as `options` of the sink
+    besides the place itself."""
 
     @wraps(command)
-    def with_options(place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None, **others: Any) -> None:
+    def with_options(
+        place: str, given: tuple[tuple[str, str], ...], api_key_file: str | None, api_key_env: str | None, **others: Any
+    ) -> None:
         keys = {"api_key_file": api_key_file, "api_key_env": api_key_env}
-        command(place, _together(place, [*given, *((name, value) for name, value in keys.items() if value is not None)]), **others)
+        command(
+            place,
+            _together(place, [*given, *((name, value) for name, value in keys.items() if value is not None)]),
+            **others,
+        )
 
     decorated: Callable[..., None] = with_options
     for decorate in (
-        click.option("--api-key-env", metavar="NAME", help="Environment variable with the server's API key.  [default: QDRANT_API_KEY]"),
+        click.option(
+            "--api-key-env",
+            metavar="NAME",
+            help="Environment variable with the server's API key.  [default: QDRANT_API_KEY]",
+        ),
         click.option("--api-key-file", metavar="FILE", help="File with the server's API key."),
         click.option(
-            "-o", "--option", "given", metavar="NAME=VALUE", multiple=True, callback=pairs,
+            "-o",
+            "--option",
+            "given",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=pairs,
             help="An option of the sink, as in a job: text_column=body, grpc_port=6334, … May be given several times.",
         ),
         click.argument("place"),
-    ):  # fmt: skip
+    ):
         decorated = decorate(decorated)
     return decorated
 
@@ -74,4 +92,6 @@ def reported() -> Iterator[None]:
     except VectorSinkError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:  # a directory that may not be changed, a disk that is full
-        raise click.ClickException(f"{first_line(error)}; look at the path, its permissions and the room on its disk") from None
+        raise click.ClickException(
+            f"{first_line(error)}; look at the path, its permissions and the room on its disk"
+        ) from None

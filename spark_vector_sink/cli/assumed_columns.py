@@ -13,7 +13,8 @@ from spark_vector_sink.payload_types import JSON_MARK
 
 
 def assumed_columns(options: Mapping[str, Any]) -> pa.Schema:
-    """A table that has every column which the options name, of a fitting type: so that all but the columns is checked."""
+    """A table that has every column which the options name, of a fitting type: so that all but the columns is
+    checked."""
     parsed, _ = SinkOptions.parse(options)
     fields: dict[str, Any] = {}
     if parsed.vector_column is not None:
@@ -27,7 +28,12 @@ def assumed_columns(options: Mapping[str, Any]) -> pa.Schema:
     renamed = set(parsed.payload_rename.values())
     roots = {root for path in parsed.payload_indexes if (root := _root(path)) not in renamed}
     others = [name for name in dict.fromkeys((*named, *roots)) if name not in fields]
-    return pa.schema([*fields.items(), *(pa.field(name, pa.string(), metadata=JSON_MARK if name in roots else None) for name in others)])
+    return pa.schema(
+        [
+            *fields.items(),
+            *(pa.field(name, pa.string(), metadata=JSON_MARK if name in roots else None) for name in others),
+        ]
+    )
 
 
 def _root(path: str) -> str:

@@ -17,7 +17,8 @@ PROGRAM = "vectorsink"
 TEXT_SHOWN = 100
 """letters of a document's text that `search` prints"""
 JOINERS = "\u200c\u200d"
-"""Do nothing to a terminal, though Python does not call them printable: Persian, Indian scripts and emoji are wrong without them."""
+"""Do nothing to a terminal, though Python does not call them printable: Persian, Indian scripts and emoji are wrong
+without them."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -31,24 +32,40 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version and end.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and end.",
+)
 def commands() -> None:
     """Look after what spark_vector_sink has written: collections of a Qdrant server, and embedded stores.
 
-    PLACE is a directory (./articles_store), a collection's address (http://localhost:6333/articles), or a collection's name with -o url=ADDRESS.
-    An API key comes from QDRANT_API_KEY, or from where --api-key-env or --api-key-file says; it is never an argument.
+    PLACE is a directory (./articles_store), a collection's address (http://localhost:6333/articles), or a collection's
+    name with -o url=ADDRESS. An API key comes from QDRANT_API_KEY, or from where --api-key-env or --api-key-file says;
+    it is never an argument.
     """
 
 
 @commands.command()
 @takes_a_place
-@click.option("--input", "dataset", metavar="PATH", help="A Parquet file, or a directory of them, that has the table's columns.")
-@click.option("--mode", type=click.Choice(["append", "overwrite"]), default="append", show_default=True, help="How the job will write.")
+@click.option(
+    "--input", "dataset", metavar="PATH", help="A Parquet file, or a directory of them, that has the table's columns."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["append", "overwrite"]),
+    default="append",
+    show_default=True,
+    help="How the job will write.",
+)
 def check(place: str, options: dict[str, Any], dataset: str | None, mode: str) -> None:
     """Say what a job would do, and what is wrong with it.
 
-    Writes nothing. Looks at the options, the model's files, and the server or the directory; with --input also at the columns. The exit status is 1 where
-    there are problems.
+    Writes nothing. Looks at the options, the model's files, and the server or the directory; with --input also at the
+    columns. The exit status is 1 where there are problems.
 
     \b
     Example:
@@ -71,13 +88,17 @@ def check(place: str, options: dict[str, Any], dataset: str | None, mode: str) -
         click.echo(_printable(line))
     if checked.problems:
         count = len(checked.problems)
-        raise click.ClickException(f"a job with these options would not start: {count} {'problem' if count == 1 else 'problems'}")
+        raise click.ClickException(
+            f"a job with these options would not start: {count} {'problem' if count == 1 else 'problems'}"
+        )
 
 
 @commands.command()
 @takes_a_place
 @click.argument("question", required=False)
-@click.option("--vector", metavar="JSON", help="A list of numbers to ask with, in the place of QUESTION: '[0.1, -0.2, 0.3]'.")
+@click.option(
+    "--vector", metavar="JSON", help="A list of numbers to ask with, in the place of QUESTION: '[0.1, -0.2, 0.3]'."
+)
 @click.option("-n", "--limit", type=int, default=5, show_default=True, help="How many documents.")
 @click.option(
     "--filter",
@@ -86,10 +107,20 @@ def check(place: str, options: dict[str, Any], dataset: str | None, mode: str) -
     help='Only documents that match, in Qdrant\'s words: \'{"must": [{"key": "lang", "match": {"value": "en"}}]}\'.',
 )
 @as_json
-def search(place: str, options: dict[str, Any], question: str | None, vector: str | None, limit: int, among: str | None, as_json: bool) -> None:
+def search(
+    place: str,
+    options: dict[str, Any],
+    question: str | None,
+    vector: str | None,
+    limit: int,
+    among: str | None,
+    as_json: bool,
+) -> None:
     """Find the documents nearest to a question, or to a vector.
 
-    Best first, each with its score, its key, and how its text begins. The QUESTION goes through the model that the collection was filled with; -o model=PLACE says where that model is now, if it has moved. A collection of ready-made vectors is asked with --vector.
+    Best first, each with its score, its key, and how its text begins. The QUESTION goes through the model that the
+    collection was filled with; -o model=PLACE says where that model is now, if it has moved. A collection of ready-made
+    vectors is asked with --vector.
 
     \b
     Example:
@@ -99,14 +130,21 @@ def search(place: str, options: dict[str, Any], question: str | None, vector: st
 
     if (question is None) == (vector is None):
         raise click.UsageError("ask with a QUESTION in words or with --vector; give one of them")
-    asked, filter = _json("--vector", vector, list, "list", "[0.1, -0.2, 0.3]"), _json("--filter", among, dict, "object", '{"must": […]}')
+    asked, filter = (
+        _json("--vector", vector, list, "list", "[0.1, -0.2, 0.3]"),
+        _json("--filter", among, dict, "object", '{"must": […]}'),
+    )
     with reported():
         answers = admin.search(place, question, limit, filter, vector=asked, **options)
     if as_json:
-        _print_json([{"score": hit.score, "key": hit.key, "id": hit.id, "payload": dict(hit.payload)} for hit in answers])
+        _print_json(
+            [{"score": hit.score, "key": hit.key, "id": hit.id, "payload": dict(hit.payload)} for hit in answers]
+        )
         return
     for hit in answers:
-        click.echo(_printable(f"{hit.score:6.3f}  {_key(hit.key)}  {shorten(str(hit.text or ''), TEXT_SHOWN)}").rstrip())
+        click.echo(
+            _printable(f"{hit.score:6.3f}  {_key(hit.key)}  {shorten(str(hit.text or ''), TEXT_SHOWN)}").rstrip()
+        )
     if not answers:
         click.echo("nothing is there to be found", err=True)
 
@@ -139,7 +177,8 @@ def inspect(place: str, options: dict[str, Any], as_json: bool) -> None:
 def rollback(place: str, options: dict[str, Any]) -> None:
     """Go back to the version before the last overwrite.
 
-    Asks nothing, and does it at once. Again goes one version further back, as far as the option keep_versions has kept them.
+    Asks nothing, and does it at once. Again goes one version further back, as far as the option keep_versions has kept
+    them.
 
     \b
     Example:
@@ -149,7 +188,10 @@ def rollback(place: str, options: dict[str, Any]) -> None:
 
     with reported():
         left, serves = admin.go_back(place, **options)
-    click.echo(f"{serves} serves now; " + (f"until now it was {left}, which the next overwrite drops" if left else "until now nothing did"))
+    click.echo(
+        f"{serves} serves now; "
+        + (f"until now it was {left}, which the next overwrite drops" if left else "until now nothing did")
+    )
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""A Parquet dataset's columns as Spark reads them, which is not always as Arrow does; and the types that Spark refuses."""
+"""A Parquet dataset's columns as Spark reads them, which is not always as Arrow does; and the types that Spark
+refuses."""
 
 from __future__ import annotations
 
@@ -40,10 +41,21 @@ OTHERS: list[tuple[Callable[[pa.DataType], bool], pa.DataType]] = [
 """Types that Spark reads as others."""
 
 SPARK_TYPES = {
-    "string": pa.string(), "long": pa.int64(), "integer": pa.int32(), "short": pa.int16(), "byte": pa.int8(), "float": pa.float32(),
-    "double": pa.float64(), "boolean": pa.bool_(), "binary": pa.binary(), "date": pa.date32(), "timestamp": pa.timestamp("us", "UTC"),
-    "timestamp_ntz": pa.timestamp("us"), "void": pa.null(), "variant": pa.string(),
-}  # fmt: skip
+    "string": pa.string(),
+    "long": pa.int64(),
+    "integer": pa.int32(),
+    "short": pa.int16(),
+    "byte": pa.int8(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "binary": pa.binary(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "timestamp_ntz": pa.timestamp("us"),
+    "void": pa.null(),
+    "variant": pa.string(),
+}
 """Spark's names of its types in JSON, and the types in which it hands them to Python."""
 PARAMETRISED: list[tuple[str, Callable[..., pa.DataType]]] = [
     (r"decimal\((\d+),(\d+)\)", lambda digits, scale: pa.decimal128(int(digits), int(scale))),
@@ -58,8 +70,8 @@ AS_INT96 = pa.dataset.ParquetReadOptions(coerce_int96_timestamp_unit="us")
 
 @dataclass
 class AsRead:
-    """schema: as Spark hands it to Python. unreadable: the columns that Spark does not read, each with a sentence. otherwise: what it reads as
-    another type than the file has, a sentence for each column."""
+    """schema: as Spark hands it to Python. unreadable: the columns that Spark does not read, each with a sentence.
+    otherwise: what it reads as another type than the file has, a sentence for each column."""
 
     schema: pa.Schema
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -67,15 +79,20 @@ class AsRead:
 
 
 def of_dataset(place: str) -> AsRead:
-    """The columns of a Parquet file, or of a directory of such files; its columns of `name=value` folders too. Raises SchemaError."""
+    """The columns of a Parquet file, or of a directory of such files; its columns of `name=value` folders too. Raises
+    SchemaError."""
     try:
         filesystem, path = files.located(place)
         if filesystem.get_file_info(path).type == pa.fs.FileType.NotFound:
             raise SchemaError(f"{files.shown(place)}: there is no such file or directory")
         form = pa.dataset.ParquetFileFormat(read_options=AS_INT96)
-        schema = pa.dataset.dataset(path, filesystem=filesystem, format=form, partitioning="hive", partition_base_dir=path).schema
+        schema = pa.dataset.dataset(
+            path, filesystem=filesystem, format=form, partitioning="hive", partition_base_dir=path
+        ).schema
     except (OSError, pa.ArrowException) as error:
-        raise SchemaError(f"{files.shown(place)} cannot be read as Parquet; give Parquet files: {shorten(first_line(error), 200)}") from None
+        raise SchemaError(
+            f"{files.shown(place)} cannot be read as Parquet; give Parquet files: {shorten(first_line(error), 200)}"
+        ) from None
     return as_read(schema)
 
 
@@ -90,7 +107,9 @@ def as_read(schema: pa.Schema) -> AsRead:
             continue
         if (found := _refused(column.type)) is not None:
             kind, way_out = found
-            read.unreadable[column.name] = f"column '{column.name}' holds {kind}, and Spark refuses a file with such a column; {way_out}"
+            read.unreadable[column.name] = (
+                f"column '{column.name}' holds {kind}, and Spark refuses a file with such a column; {way_out}"
+            )
         made.append(pa.field(column.name, _read(column.type)))
         if _others(column.type):
             read.otherwise.append(f"Spark reads '{column.name}', {column.type}, as {made[-1].type}")
@@ -103,12 +122,15 @@ def _own(name: str, kind: Any, unreadable: dict[str, str]) -> pa.Field:
     try:
         return pa.field(name, _from_json(kind))
     except SchemaError as error:
-        unreadable[name] = f"column '{name}' has the type {error}, which Spark cannot hand to Python; drop it, or cast it to string"
+        unreadable[name] = (
+            f"column '{name}' has the type {error}, which Spark cannot hand to Python; drop it, or cast it to string"
+        )
         return pa.field(name, pa.month_day_nano_interval(), metadata={b"type": str(error).encode()})
 
 
 def _from_json(kind: Any) -> pa.DataType:
-    """Convert a type from the JSON of a Spark schema. Raises SchemaError with the type that Spark does not hand to Python."""
+    """Convert a type from the JSON of a Spark schema. Raises SchemaError with the type that Spark does not hand to
+    Python."""
     if isinstance(kind, dict):
         if kind["type"] == "struct":
             return pa.struct([(each["name"], _from_json(each["type"])) for each in kind["fields"]])
@@ -116,7 +138,9 @@ def _from_json(kind: Any) -> pa.DataType:
             return pa.list_(_from_json(kind["elementType"]))
         if kind["type"] == "map":
             keys = _from_json(kind["keyType"])
-            return pa.map_(pa.string() if keys == pa.null() else keys, _from_json(kind["valueType"]))  # Arrow makes no map without a type of keys
+            return pa.map_(
+                pa.string() if keys == pa.null() else keys, _from_json(kind["valueType"])
+            )  # Arrow makes no map without a type of keys
         return _from_json(kind["sqlType"])  # a user-defined type, such as a vector of Spark ML
     if kind in SPARK_TYPES:
         return SPARK_TYPES[kind]

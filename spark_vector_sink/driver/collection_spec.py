@@ -1,4 +1,5 @@
-"""What a job needs its collection to be: vectors, payload indexes, and what is remembered in it, enough to ask it questions later."""
+"""What a job needs its collection to be: vectors, payload indexes, and what is remembered in it, enough to ask it
+questions later."""
 
 from __future__ import annotations
 
@@ -16,15 +17,29 @@ from spark_vector_sink.rows.column_roles import Part
 from spark_vector_sink.rows.columns import Columns
 from spark_vector_sink.rows.payload_indexes import PATH, in_qdrants_words
 from spark_vector_sink.store.collection import CollectionSpec, Target
-from spark_vector_sink.store.collection_metadata import DENSE, SPARSE, CollectionMetadata, VectorMetadata, Vectors, of_kind
+from spark_vector_sink.store.collection_metadata import (
+    DENSE,
+    SPARSE,
+    CollectionMetadata,
+    VectorMetadata,
+    Vectors,
+    of_kind,
+)
 
 
-def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None) -> CollectionSpec:
+def collection_spec(
+    options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None
+) -> CollectionSpec:
     """What the collection must be, and what is remembered in it: enough to ask it questions later."""
     vectors = _vectors(options, encoder, dimension)
     dense, sparse = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
     metadata = CollectionMetadata(
-        vectors, library(), columns.payload_keys, str(options.id_namespace), columns.text_field, options.long_text == "chunk"
+        vectors,
+        library(),
+        columns.payload_keys,
+        str(options.id_namespace),
+        columns.text_field,
+        options.long_text == "chunk",
     )
     names = dict(columns.payload)
     roots = set(names.values())
@@ -33,14 +48,29 @@ def collection_spec(options: SinkOptions, columns: Columns, encoder: EncoderSpec
         wanted[tenant.name] = payload_indexes.of_tenant(tenant)
     wanted |= _own_indexes(options)
     return CollectionSpec(
-        options.vector_name, dimension if dense else None, options.distance, metadata, wanted, config=options.collection_config,
-        versioned=options.versioned, create=options.create_collection, adopt=options.adopt_collection,
-        sparse_vector_name=sparse.name if sparse else None, dense=dense is not None, reads=_reads(options), sharded=options.shard_key_column is not None,
+        options.vector_name,
+        dimension if dense else None,
+        options.distance,
+        metadata,
+        wanted,
+        config=options.collection_config,
+        versioned=options.versioned,
+        create=options.create_collection,
+        adopt=options.adopt_collection,
+        sparse_vector_name=sparse.name if sparse else None,
+        dense=dense is not None,
+        reads=_reads(options),
+        sharded=options.shard_key_column is not None,
         # without need it would make conditional upserts half as fast
         strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
-        merge=options.existing == "merge", owning=tuple(name for name in marked(OF_DOCUMENTS) if getattr(options, name)),
-        fractions="a model" if encoder is not None and encoder.factory is None else "normalize=true" if options.normalize else "",
-    )  # fmt: skip
+        merge=options.existing == "merge",
+        owning=tuple(name for name in marked(OF_DOCUMENTS) if getattr(options, name)),
+        fractions="a model"
+        if encoder is not None and encoder.factory is None
+        else "normalize=true"
+        if options.normalize
+        else "",
+    )
 
 
 def _vectors(options: SinkOptions, encoder: EncoderSpec | None, dimension: int | None) -> Vectors:
@@ -48,12 +78,22 @@ def _vectors(options: SinkOptions, encoder: EncoderSpec | None, dimension: int |
     settings = {
         name: value
         for name in marked(IN_METADATA)
-        if (value := getattr(options, name)) is not None and (options.long_text == "chunk" or name not in marked(CHUNKS))
+        if (value := getattr(options, name)) is not None
+        and (options.long_text == "chunk" or name not in marked(CHUNKS))
     }
     dense = VectorMetadata(
-        options.vector_name, DENSE, options.vector_name, dimension, options.distance, encoder=options.encoder, settings=settings, library=library()
+        options.vector_name,
+        DENSE,
+        options.vector_name,
+        dimension,
+        options.distance,
+        encoder=options.encoder,
+        settings=settings,
+        library=library(),
     )
-    sparse = VectorMetadata(options.sparse_vector_name, SPARSE, options.vector_name, settings=settings, library=library())
+    sparse = VectorMetadata(
+        options.sparse_vector_name, SPARSE, options.vector_name, settings=settings, library=library()
+    )
     if encoder is None:
         return (dense,)
     if encoder.is_sparse:
@@ -68,7 +108,12 @@ def _filled(vector: VectorMetadata, encoder: EncoderSpec) -> VectorMetadata:
 
 def _reads(options: SinkOptions) -> bool:
     """Whether tasks ask what is there of their documents."""
-    return options.unchanged == "skip" or options.long_text == "chunk" or options.delete_missing or options.version_column is not None
+    return (
+        options.unchanged == "skip"
+        or options.long_text == "chunk"
+        or options.delete_missing
+        or options.version_column is not None
+    )
 
 
 def _own_indexes(options: SinkOptions) -> dict[str, str]:
@@ -95,7 +140,9 @@ def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
     for name, kind in options.payload_indexes.items():
         asked = f"option 'payload_indexes' asks for {name}:{kind}"
         if kind not in INDEX_TYPES:
-            yield f"option 'payload_indexes' gives '{name}' the type {kind!r}; it must be one of {', '.join(INDEX_TYPES)}"
+            yield (
+                f"option 'payload_indexes' gives '{name}' the type {kind!r}; it must be one of {', '.join(INDEX_TYPES)}"
+            )
         path = in_qdrants_words(name, roots)
         if PATH.fullmatch(path) is None:
             yield f"option 'payload_indexes' names '{name}', which is no path of Qdrant's; {_PATHS}"
@@ -103,23 +150,37 @@ def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
             yield f"option 'payload_indexes' names '{name}', which is not in the payload"
         elif kind in INDEX_TYPES and (reason := _never(path, kind, roots)):
             yield f"{asked}, an index that would hold nothing: {reason}"
-        elif kind in INDEX_TYPES and tenant and path == tenant.name and kind != TENANT_INDEXES.get(of := payload_indexes.of_tenant(tenant), of):
-            yield f"{asked}, but that is the tenant, whose index is of type {TENANT_INDEXES.get(of, of)}; leave '{name}' out of that option"
+        elif (
+            kind in INDEX_TYPES
+            and tenant
+            and path == tenant.name
+            and kind != TENANT_INDEXES.get(of := payload_indexes.of_tenant(tenant), of)
+        ):
+            yield (
+                f"{asked}, but that is the tenant, whose index is of type {TENANT_INDEXES.get(of, of)}; leave "
+                f"'{name}' out of that option"
+            )
     if tenant and PATH.fullmatch(tenant.name) is None:
         yield f"the tenant column '{options.tenant_column}' cannot be indexed under the name '{tenant.name}'; {_PATHS}"
 
 
 def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) -> Iterator[str]:
-    """Payload indexes that others have made in the collection, and that can hold nothing of what this job will store there."""
+    """Payload indexes that others have made in the collection, and that can hold nothing of what this job will store
+    there."""
     roots = _roots(columns)
     for path, kind in target.indexes.items():
         if path not in wanted and payload_indexes.steps(path)[0] in roots and (reason := _never(path, kind, roots)):
-            yield f"'{target.name}' has the payload index {path}:{kind}, which will hold nothing of what this job writes: {reason}"
+            yield (
+                f"'{target.name}' has the payload index {path}:{kind}, which will hold nothing of what this job "
+                f"writes: {reason}"
+            )
 
 
 def _roots(columns: Columns) -> dict[str, pa.Field]:
     """The payload's fields by name."""
-    return {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}  # a job that reads points has no fields
+    return {
+        name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)
+    }  # a job that reads points has no fields
 
 
 def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:
@@ -127,7 +188,9 @@ def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:
     source = columns.source(Part.KEY, options.tenant_column) if options.tenant_column is not None else None
     if source is None or payload.unmappable(source.field):
         return None
-    return source.field.with_name(".".join(in_qdrants_words(step, (step,)) for step in columns.payload_path(Part.KEY, source.name)))
+    return source.field.with_name(
+        ".".join(in_qdrants_words(step, (step,)) for step in columns.payload_path(Part.KEY, source.name))
+    )
 
 
 def _never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
@@ -136,4 +199,7 @@ def _never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
     return payload_indexes.never(path, kind, roots) if payload.unmappable(root) is None else None
 
 
-_PATHS = "in one, names of other signs than letters, digits, - and _ stand in double quotes, and hold neither quotes nor backslashes: see option 'payload_rename'"
+_PATHS = (
+    "in one, names of other signs than letters, digits, - and _ stand in double quotes, and hold neither quotes "
+    "nor backslashes: see option 'payload_rename'"
+)

@@ -68,16 +68,21 @@ def prepare(plan: Plan) -> Plan:
 def commit(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None = None) -> WriteReport:
     """Bring in what tasks have staged, check that nothing is missing, and report.
 
-    partitions: how many there were, where Spark tells.
-    Raises IncompleteError where a partition did not report, or a row is in none of the counts; RejectsError where too many were rejected.
+    partitions: how many there were, where Spark tells. Raises IncompleteError where a partition did not report, or a
+    row is in none of the counts; RejectsError where too many were rejected.
     """
     reported = sorted(report.partition for report in reports)
     expected = max(reported, default=-1) + 1 if partitions is None else partitions
     if reported != list(range(expected)):
-        raise IncompleteError(f"not each of {expected} partitions reported once, but {shorten(str(reported))}; run the job again")
+        raise IncompleteError(
+            f"not each of {expected} partitions reported once, but {shorten(str(reported))}; run the job again"
+        )
     missing = sum(abs(report.missing_rows()) for report in reports)
     if missing:
-        raise IncompleteError(f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, please report it")
+        raise IncompleteError(
+            f"{missing} rows were read and are in none of the report's counts; this is a defect of the sink, "
+            "please report it"
+        )
     rejects.check(plan.options, plan.run, reports)
     with registry.collections(plan.options, plan.place, patient=True) as collections:
         ended = _replace(plan, collections, reports) if plan.spec.overwrite else _append(plan, collections, reports)
@@ -87,9 +92,16 @@ def commit(plan: Plan, reports: Sequence[PartitionReport], partitions: int | Non
     total.older += ended.finished.older + ended.finished.older_deletions
     total.points -= ended.finished.older_points
     total.missing_deleted = ended.missing_deleted
-    total.warnings += [*ended.warnings, *(unindexed_values.said(name, left, total.points) for name, left in total.unindexed.items())]
+    total.warnings += [
+        *ended.warnings,
+        *(unindexed_values.said(name, left, total.points) for name, left in total.unindexed.items()),
+    ]
     if total.rejected:
-        what, each = ("1 row was rejected; it is", "") if total.rejected == 1 else (f"{total.rejected:,} rows were rejected; they are", "each ")
+        what, each = (
+            ("1 row was rejected; it is", "")
+            if total.rejected == 1
+            else (f"{total.rejected:,} rows were rejected; they are", "each ")
+        )
         gone = f"; the new version of '{total.collection}' has no points of such rows" if plan.spec.overwrite else ""
         total.warnings.append(f"{what} in {shown(plan.options.rejects_path or '')}, {each}with its reason{gone}")
     _discard_rejects(plan, total)
@@ -118,7 +130,9 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
 
 def _replace(plan: Plan, collections: Collections, reports: Sequence[PartitionReport]) -> Ended:
     visible = rejects.published(plan.options, plan.run, reports)
-    return replacing.replace(collections, target_of(plan), plan.spec, plan.run, reports, plan.options.keep_versions, visible)
+    return replacing.replace(
+        collections, target_of(plan), plan.spec, plan.run, reports, plan.options.keep_versions, visible
+    )
 
 
 def abort(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None, error: str = "") -> WriteReport:
@@ -156,7 +170,8 @@ def _failed(plan: Plan, reports: Sequence[PartitionReport], error: str, none_wri
 
 
 def _metadata_name(plan: Plan) -> str:
-    """What the collection is called where its metadata is: the directory, or the collection that the alias stood for."""
+    """What the collection is called where its metadata is: the directory, or the collection that the alias stood
+    for."""
     target = target_of(plan)
     return target.name if plan.options.is_embedded else target.physical
 
@@ -168,7 +183,8 @@ def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
 
 
 def _discard_rejects(plan: Plan, report: WriteReport) -> None:
-    """Remove what is left of other attempts' rejects; Spark does not read it, so it is no reason to fail where it cannot be removed."""
+    """Remove what is left of other attempts' rejects; Spark does not read it, so it is no reason to fail where it
+    cannot be removed."""
     try:
         rejects.discard(plan.options, plan.run)
     except RejectsError as error:
@@ -176,12 +192,14 @@ def _discard_rejects(plan: Plan, report: WriteReport) -> None:
 
 
 def _save(report: WriteReport, path: str | None) -> None:
-    """Write the report as JSON. A report that cannot be written is no reason to lose a job that is done: it is said instead."""
+    """Write the report as JSON. A report that cannot be written is no reason to lose a job that is done: it is said
+    instead."""
     if path is None:
         return
     try:
         write_whole(path, report.to_json().encode())
     except (OSError, pa.ArrowException) as error:
         report.warnings.append(
-            f"the report could not be written to option 'report_path' = {shorten(path.rpartition('@')[2])!r}: {type(error).__name__}"
+            f"the report could not be written to option 'report_path' = {shorten(path.rpartition('@')[2])!r}: "
+            f"{type(error).__name__}"
         )

@@ -15,35 +15,51 @@ from spark_vector_sink.store.collection_metadata import SPARSE, VectorMetadata, 
 def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec, int | None]:
     """How to load the model, or both, and the length of its vectors where its files tell; 0 where all are sparse."""
     if options.encoder is not None:
-        return EncoderSpec(identity=f"encoder {options.encoder}", model="", factory=options.encoder, device=options.device), None
+        return EncoderSpec(
+            identity=f"encoder {options.encoder}", model="", factory=options.encoder, device=options.device
+        ), None
     sparse = None if options.sparse_model is None else _sparse_encoder(options, shipped)
     if options.model == NO_MODEL and sparse is not None:
         return sparse, 0
     files = model_files.read(options.model, options.model_revision, shipped)
     if options.prompt_name is not None and options.prompt_name not in files.prompts:
         raise EncodingError(
-            f"option 'prompt_name' = {options.prompt_name!r} is no prompt of the model; it has: {', '.join(sorted(files.prompts)) or 'none'}"
+            f"option 'prompt_name' = {options.prompt_name!r} is no prompt of the model; it has: "
+            f"{', '.join(sorted(files.prompts)) or 'none'}"
         )
     if options.truncate_dim is not None and files.dimension is not None and options.truncate_dim > files.dimension:
-        raise EncodingError(f"option 'truncate_dim' = {options.truncate_dim} is more than the model's {files.dimension} dimensions")
+        raise EncodingError(
+            f"option 'truncate_dim' = {options.truncate_dim} is more than the model's {files.dimension} dimensions"
+        )
     if files.sparse:
         raise EncodingError(
-            f"option 'model' = {options.model!r} is a sparse encoder; give it as option 'sparse_model', with model=none if it is the only one"
+            f"option 'model' = {options.model!r} is a sparse encoder; give it as option 'sparse_model', with "
+            "model=none if it is the only one"
         )
     prompt = files.prompts[options.prompt_name] if options.prompt_name is not None else options.prompt
     changes = {name: getattr(replace(options, prompt=prompt), name) for name in marked(IN_IDENTITY)}
     identity = " ".join([files.name, *(f"{name}={value!r}" for name, value in changes.items() if value is not None)])
     chosen = EncoderSpec(
-        identity=identity, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,
-        token_budget=options.token_budget, prompt=prompt, normalize=options.normalize, truncate_dim=options.truncate_dim,
-        max_tokens=options.max_tokens, trust_remote_code=options.trust_remote_code, shipped=files.shipped, sparse=sparse,
-    )  # fmt: skip
+        identity=identity,
+        model=files.place,
+        revision=files.revision,
+        device=options.device,
+        dtype=options.dtype,
+        token_budget=options.token_budget,
+        prompt=prompt,
+        normalize=options.normalize,
+        truncate_dim=options.truncate_dim,
+        max_tokens=options.max_tokens,
+        trust_remote_code=options.trust_remote_code,
+        shipped=files.shipped,
+        sparse=sparse,
+    )
     return chosen, options.truncate_dim or files.dimension
 
 
 def measured(encoder: EncoderSpec, shipped: Path | None = None) -> tuple[EncoderSpec, int]:
-    """What the model says of itself where its files tell no dimension; it is loaded for that, on the CPU: the driver may have no GPU, or one that is
-    the tasks'."""
+    """What the model says of itself where its files tell no dimension; it is loaded for that, on the CPU: the driver
+    may have no GPU, or one that is the tasks'."""
     loaded = loader.load(replace(encoder, device="cpu"), files=str(shipped) if shipped else None)
     loader.unload()
     return replace(encoder, identity=loaded.identity), loaded.dimension
@@ -53,7 +69,9 @@ def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:
     """The sparse model. Options of the dense one (prompts, max_tokens, token_budget) are not its own."""
     files = model_files.read(str(options.sparse_model), None, shipped)
     if not files.sparse:
-        raise EncodingError(f"option 'sparse_model' = {options.sparse_model!r} is no sparse encoder of Sentence Transformers")
+        raise EncodingError(
+            f"option 'sparse_model' = {options.sparse_model!r} is no sparse encoder of Sentence Transformers"
+        )
     return EncoderSpec(
         identity=files.name, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,
         trust_remote_code=options.trust_remote_code, shipped=files.shipped, is_sparse=True,
@@ -63,12 +81,14 @@ def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:
 def remembered(vectors: Vectors, options: SinkOptions, name: str) -> EncoderSpec:
     """The model, or both, that a collection was filled with; refused where today's model of that name is another one.
 
-    vectors: those of one job in the collection `name`. options: `model` and `sparse_model` say where the models are now.
+    vectors: those of one job in the collection `name`. options: `model` and `sparse_model` say where the models are
+    now.
     """
     first, sparse = vectors[0], of_kind(SPARSE, vectors)
     if not first.place and not first.encoder:
         raise CollectionError(
-            f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no question can be asked in words; ask with a vector: search(…, vector=[…])"
+            f"'{name}' was filled with ready-made vectors (option 'vector_column'); its model is not known, so no "
+            "question can be asked in words; ask with a vector: search(…, vector=[…])"
         )
     if first.encoder:
         if "model" in options.given:
@@ -90,19 +110,31 @@ def remembered(vectors: Vectors, options: SinkOptions, name: str) -> EncoderSpec
             return beside
     files, settings = _found(first, "model", options, name), first.settings
     return EncoderSpec(
-        str(first.model), files.place, files.revision, device=options.device, dtype=options.dtype, normalize=settings.get("normalize"),
-        truncate_dim=settings.get("truncate_dim"), max_tokens=settings.get("max_tokens"), trust_remote_code=options.trust_remote_code, sparse=beside,
-    )  # fmt: skip
+        str(first.model),
+        files.place,
+        files.revision,
+        device=options.device,
+        dtype=options.dtype,
+        normalize=settings.get("normalize"),
+        truncate_dim=settings.get("truncate_dim"),
+        max_tokens=settings.get("max_tokens"),
+        trust_remote_code=options.trust_remote_code,
+        sparse=beside,
+    )
 
 
 def _found(vector: VectorMetadata, option: str, options: SinkOptions, name: str) -> model_files.ModelFiles:
     """The files of one model, wherever they are today."""
     moved, identity = option in options.given, str(vector.model)
     if moved and vector.revision:
-        raise OptionError(f"'{name}' was filled with the hub model {identity}, and is asked with the same; leave option '{option}' out")
+        raise OptionError(
+            f"'{name}' was filled with the hub model {identity}, and is asked with the same; leave option "
+            f"'{option}' out"
+        )
     files = model_files.read(getattr(options, option) if moved else str(vector.place), vector.revision)
     if files.name != identity.split(" ", 1)[0]:
         raise CollectionError(
-            f"'{name}' was filled with the model {identity}, but {files.place!r} is {files.name} today; give its place as option '{option}'"
+            f"'{name}' was filled with the model {identity}, but {files.place!r} is {files.name} today; give its "
+            f"place as option '{option}'"
         )
     return files

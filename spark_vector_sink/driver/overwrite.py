@@ -1,4 +1,5 @@
-"""The end of an overwrite: is the fresh version whole? Then the name moves to it. The steps, in their order, whatever the store is.
+"""The end of an overwrite: is the fresh version whole? Then the name moves to it. The steps, in their order, whatever
+the store is.
 
 bring in → count → look at some points → wait for the index → rejects → move the name → drop what nobody needs
 
@@ -23,7 +24,8 @@ PROBES = 20
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended at the store. waited: seconds, for the index. missing_deleted: documents that the table no longer had."""
+    """How a job ended at the store. waited: seconds, for the index. missing_deleted: documents that the table no longer
+    had."""
 
     finished: Finished
     waited: float
@@ -40,10 +42,11 @@ def replace(
     keep: int,
     meanwhile: AbstractContextManager[None],
 ) -> Ended:
-    """Verify the version that the tasks have filled, and let the name stand for it. meanwhile: what is done right before, and undone where the name
-    does not move.
+    """Verify the version that the tasks have filled, and let the name stand for it. meanwhile: what is done right
+    before, and undone where the name does not move.
 
-    Raises IncompleteError where something is missing, CollectionError where the name stands for something else by now. Then the old one serves.
+    Raises IncompleteError where something is missing, CollectionError where the name stands for something else by now.
+    Then the old one serves.
     """
     finished = collections.finish(target, run, [receipt for report in reports for receipt in report.receipts])
     written = sum(report.points for report in reports) - finished.older_points
@@ -57,43 +60,56 @@ def replace(
 
 
 def _count(target: Target, points: int | None, rows: int, written: int) -> Sequence[str]:
-    """Compare what is there with what the tasks have written; warnings. Ids are distinct within a window only, so there may be fewer."""
+    """Compare what is there with what the tasks have written; warnings. Ids are distinct within a window only, so there
+    may be fewer."""
     old = f"; '{target.name}' is as it was: run the job again"
     if points is None:
         raise IncompleteError(f"the points of '{target.physical}' could not be counted{old}")
     if rows and not written:
-        raise IncompleteError(f"none of {rows:,} rows became a point, so '{target.name}' would be empty{old}, when its input is put right")
+        raise IncompleteError(
+            f"none of {rows:,} rows became a point, so '{target.name}' would be empty{old}, when its input is put right"
+        )
     if written and not points:
         raise IncompleteError(f"{written:,} points were written to '{target.physical}', and it holds none{old}")
     if points > written:
         raise IncompleteError(
-            f"'{target.physical}' holds {points:,} points, and the tasks that counted have written {written:,}: another attempt of a task has read other rows{old}, "
+            f"'{target.physical}' holds {points:,} points, and the tasks that counted have written {written:,}: "
+            f"another attempt of a task has read other rows{old}, "
             "with an input that is the same each time it is read"
         )
     if not rows:
         return [f"there were no rows, so '{target.name}' is empty now; rollback() brings the version before back"]
     if points < written:
         return [
-            f"{written:,} points were written and {points:,} are there: {written - points:,} times a key came again, in another window or partition"
+            f"{written:,} points were written and {points:,} are there: {written - points:,} times a key came again, "
+            "in another window or partition"
         ]
     return []
 
 
 def _look(collections: Collections, target: Target, spec: CollectionSpec, points: int) -> None:
-    """Read some points back: each must have its vector and its key, some the sparse one, and the version must answer searches."""
+    """Read some points back: each must have its vector and its key, some the sparse one, and the version must answer
+    searches."""
     seen = collections.probe(target, PROBES)
     documents = [point for point in seen if not point.deleted]
     if len(seen) < min(points, PROBES):
         wrong = f"of {points:,} points {len(seen)} come back where {min(points, PROBES)} should"
-    elif spec.sparse_vector_name and documents and not any(spec.sparse_vector_name in point.vectors for point in documents):
+    elif (
+        spec.sparse_vector_name
+        and documents
+        and not any(spec.sparse_vector_name in point.vectors for point in documents)
+    ):
         wrong = f"none of {len(documents)} points has its vector '{spec.sparse_vector_name}'"
     else:
         length = spec.dimension or target.dimension
         key = set(spec.metadata.key or ())
-        wrong = next((f"point {point.id} {what}" for point in documents if (what := _fault(point, spec, length, key))), "")
+        wrong = next(
+            (f"point {point.id} {what}" for point in documents if (what := _fault(point, spec, length, key))), ""
+        )
     if wrong:
         raise IncompleteError(
-            f"what was written to '{target.physical}' does not come back as it should: {wrong}; '{target.name}' is as it was: "
+            f"what was written to '{target.physical}' does not come back as it should: {wrong}; '{target.name}' "
+            "is as it was: "
             "see whether the server is well, and run the job again"
         )
 

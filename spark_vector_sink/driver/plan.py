@@ -24,15 +24,21 @@ from spark_vector_sink.store import registry
 
 
 def plan(options: Mapping[str, Any], schema: pa.Schema, mode: str = APPEND) -> Plan:
-    """The plan of a job that can run. Raises RefusedError, or the subclass that fits, with every problem in one line."""
+    """The plan of a job that can run. Raises RefusedError, or the subclass that fits, with every problem in one
+    line."""
     return check(options, schema, mode=mode).accepted()
 
 
 def check(
-    options: Mapping[str, Any], schema: pa.Schema, unreadable: Mapping[str, str] | None = None, shipped: Path | None = None, mode: str = APPEND
+    options: Mapping[str, Any],
+    schema: pa.Schema,
+    unreadable: Mapping[str, str] | None = None,
+    shipped: Path | None = None,
+    mode: str = APPEND,
 ) -> Plan:
-    """The plan of a job, with its problems instead of an error. unreadable: columns that never reach a task, each with a sentence.
-    shipped: the folder, here on the driver, of the files that Spark ships to tasks. mode: `append` or `overwrite`.
+    """The plan of a job, with its problems instead of an error. unreadable: columns that never reach a task, each with
+    a sentence. shipped: the folder, here on the driver, of the files that Spark ships to tasks. mode: `append` or
+    `overwrite`.
 
     Looks at the server or the directory, and changes nothing there.
     """
@@ -53,7 +59,12 @@ def check(
     )
     found.add(SchemaError, (unreadable or {}).values())
     found.add(
-        SchemaError, (text for text in misfits if not any(text.startswith(f"column '{name}' cannot become payload") for name in unreadable or ()))
+        SchemaError,
+        (
+            text
+            for text in misfits
+            if not any(text.startswith(f"column '{name}' cannot become payload") for name in unreadable or ())
+        ),
     )
 
     place, target = registry.Place(), None
@@ -71,7 +82,9 @@ def check(
             if dimension is None and not found:
                 encoder, dimension = model_spec.measured(encoder, shipped)
     spec = replace(
-        collection_spec.collection_spec(parsed, columns, encoder, dimension), overwrite=mode == OVERWRITE, replace_plain=parsed.replace_collection
+        collection_spec.collection_spec(parsed, columns, encoder, dimension),
+        overwrite=mode == OVERWRITE,
+        replace_plain=parsed.replace_collection,
     )
 
     if reachable:
@@ -85,7 +98,8 @@ def check(
                 found.add(
                     OptionError,
                     [
-                        f"'{target.name}' does not exist, and the length of the vectors in '{parsed.vector_column}' is not known before they are read; "
+                        f"'{target.name}' does not exist, and the length of the vectors in '{parsed.vector_column}' "
+                        "is not known before they are read; "
                         "give option 'dimension'"
                     ],
                 )
@@ -105,9 +119,15 @@ def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
         for refused in option.not_in_overwrite:
             if getattr(options, option.name) == refused.value:
                 shown = str(refused.value).lower()
-                yield f"option '{option.name}' = '{shown}' has no effect with mode('overwrite'): {refused.why}; leave it out, or use mode('append')"
+                yield (
+                    f"option '{option.name}' = '{shown}' has no effect with mode('overwrite'): {refused.why}; leave "
+                    "it out, or use mode('append')"
+                )
     if options.op_column is not None:
-        yield "option 'op_column' and mode('overwrite') exclude each other: a change feed is no full table; use mode('append')"
+        yield (
+            "option 'op_column' and mode('overwrite') exclude each other: a change feed is no full table; use "
+            "mode('append')"
+        )
 
 
 class _Found:
@@ -143,7 +163,9 @@ class _Found:
 def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
     """The length that the type of a column of ready-made vectors tells; Spark's arrays tell none."""
     index = schema.get_field_index(column) if column is not None else -1  # -1 also where two columns have the name
-    return schema.field(index).type.list_size if index >= 0 and pat.is_fixed_size_list(schema.field(index).type) else None
+    return (
+        schema.field(index).type.list_size if index >= 0 and pat.is_fixed_size_list(schema.field(index).type) else None
+    )
 
 
 def report_problems(options: SinkOptions) -> Iterator[str]:
@@ -155,12 +177,20 @@ def report_problems(options: SinkOptions) -> Iterator[str]:
     try:
         filesystem, name = files.located(path)
     except (OSError, pa.ArrowException) as error:
-        yield f"{option} is no place that Arrow can write to ({type(error).__name__}); name a file, or a URL such as s3://bucket/report.json"
+        yield (
+            f"{option} is no place that Arrow can write to ({type(error).__name__}); name a file, or a URL such as "
+            "s3://bucket/report.json"
+        )
         return
     if filesystem.type_name != "local":
         return
     file = Path(name)
     if not files.is_folder(file.parent):
         yield f"{option}: the directory does not exist, or cannot be seen"
-    elif "\0" in path or path.endswith("/") or files.is_folder(file) or not os.access(file if files.is_file(file) else file.parent, os.W_OK):
+    elif (
+        "\0" in path
+        or path.endswith("/")
+        or files.is_folder(file)
+        or not os.access(file if files.is_file(file) else file.parent, os.W_OK)
+    ):
         yield f"{option} is no file that can be written; name one in a directory that you may write to"

@@ -18,15 +18,18 @@ class Missing:
 
 
 def delete(options: SinkOptions, collections: Collections, target: Target, run: str) -> Missing:
-    """Delete the documents of the source that this run has not seen; only at the end of a job whose every row was read."""
+    """Delete the documents of the source that this run has not seen; only at the end of a job whose every row was
+    read."""
     if not options.delete_missing or options.source is None:
         return Missing()
     count, total = collections.missing(target, options.source, run)
     if count > options.max_delete_share * total:
         return Missing(
             warnings=(
-                f"{count:,} of {total:,} documents of source {options.source!r} are no longer in the table, which is more than option 'max_delete_share' = "
-                f"{options.max_delete_share:g} allows: none was deleted; see whether the table is complete, or allow more and run the job again",
+                f"{count:,} of {total:,} documents of source {options.source!r} are no longer in the table, which is "
+                "more than option 'max_delete_share' = "
+                f"{options.max_delete_share:g} allows: none was deleted; see whether the table is complete, or allow "
+                "more and run the job again",
             )
         )
     if count:

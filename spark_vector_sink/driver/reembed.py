@@ -1,4 +1,5 @@
-"""A collection through another model: the stored text of every point is encoded again, into a fresh version, which then takes the name.
+"""A collection through another model: the stored text of every point is encoded again, into a fresh version, which then
+takes the name.
 
 plan() → sink.prepare → pages → write_pages, in this process or in tasks of Spark → sink.finish, as an overwrite is.
 """
@@ -44,7 +45,8 @@ def run(checked: Plan, write: Write) -> WriteReport:
 
 
 def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
-    """The plan of a run that can be done; looks, and changes nothing. shipped: as for `plan.check`. Raises RefusedError, with every problem of a kind."""
+    """The plan of a run that can be done; looks, and changes nothing. shipped: as for `plan.check`. Raises
+    RefusedError, with every problem of a kind."""
     parsed, wrong = SinkOptions.parse(options)
     if problems := [*wrong, *_without_effect(parsed)]:
         raise OptionError(problems)
@@ -57,7 +59,10 @@ def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
     with registry.collections(parsed, place) as collections:
         remembered = collections.metadata(name)
         if remembered is None:
-            raise CollectionError(f"'{name}' does not exist, or was not written by this sink: it does not say where the text of its points is")
+            raise CollectionError(
+                f"'{name}' does not exist, or was not written by this sink: it does not say where the text of "
+                "its points is"
+            )
         text = _text_field(name, remembered)
         _alone(name, remembered)
         parsed = _as_it_was(parsed, remembered, text)
@@ -70,33 +75,52 @@ def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
         columns = Columns((text,), parsed.text_template, (), False, None, ((text, text),), ())
         made = collection_spec.collection_spec(parsed, columns, encoder, dimension)
         if (sparse := of_kind(SPARSE, remembered.first)) and not made.sparse_vector_name:
-            raise OptionError(f"the points of '{name}' have the sparse vector '{sparse.name}'; give option 'sparse_model', too")
+            raise OptionError(
+                f"the points of '{name}' have the sparse vector '{sparse.name}'; give option 'sparse_model', too"
+            )
         cut = _settings_of_chunks(remembered)
         vectors = tuple(replace(vector, settings={**vector.settings, **cut}) for vector in made.metadata.vectors)
         metadata = replace(remembered, library=made.metadata.library, vectors=vectors)
-        spec = replace(made, metadata=metadata, overwrite=True, inherits=True, replace_plain=parsed.replace_collection, reads=False)
+        spec = replace(
+            made, metadata=metadata, overwrite=True, inherits=True, replace_plain=parsed.replace_collection, reads=False
+        )
         target = collections.resolve(name, spec)
     if target.problems:
         raise CollectionError(target.problems)
     return Plan(
-        parsed, columns, encoder, spec, place, target, run=uuid.uuid4().hex, started=time.time(), warnings=(*warnings, *target.warnings)
-    )  # fmt: skip
+        parsed,
+        columns,
+        encoder,
+        spec,
+        place,
+        target,
+        run=uuid.uuid4().hex,
+        started=time.time(),
+        warnings=(*warnings, *target.warnings),
+    )
 
 
 def _without_effect(options: SinkOptions) -> Iterator[str]:
     if not options.given & {"model", "sparse_model", "encoder"}:
         yield "reembed() needs the new model: give it as 'model', 'sparse_model' or 'encoder'"
     for name in sorted(options.given & set(marked(OF_TABLE))):
-        yield f"option '{name}' has no effect in reembed(), which reads no table and leaves ids and payloads as they are; leave it out"
+        yield (
+            f"option '{name}' has no effect in reembed(), which reads no table and leaves ids and payloads as they "
+            "are; leave it out"
+        )
     if options.long_text == "chunk":
-        yield "option 'long_text' = 'chunk' has no effect in reembed(), where chunks stay as they are; to cut texts anew, write the table with mode('overwrite')"
+        yield (
+            "option 'long_text' = 'chunk' has no effect in reembed(), where chunks stay as they are; to cut texts "
+            "anew, write the table with mode('overwrite')"
+        )
 
 
 def _text_field(name: str, remembered: CollectionMetadata) -> str:
     """Where the text of each point is. Raises CollectionError where it is not kept."""
     if remembered.text is None:
         raise CollectionError(
-            f"'{name}' does not hold the text of its points: it was written with store_text=false, from several text columns, or from ready-made vectors; "
+            f"'{name}' does not hold the text of its points: it was written with store_text=false, from several text "
+            "columns, or from ready-made vectors; "
             "write the table again, with the new model and mode('overwrite')"
         )
     return remembered.text
@@ -106,7 +130,8 @@ def _alone(name: str, remembered: CollectionMetadata) -> None:
     """CollectionError where the collection has vectors of several models: the fresh version would have one."""
     if guests := [job[0].job for job in remembered.jobs[1:]]:
         raise CollectionError(
-            f"'{name}' has vectors of several models ({', '.join(map(repr, guests))} too), and the fresh version would have one; "
+            f"'{name}' has vectors of several models ({', '.join(map(repr, guests))} too), and the fresh version "
+            "would have one; "
             "let the new model's move in beside them, with existing=merge and a 'vector_name' of its own"
         )
 
@@ -114,14 +139,18 @@ def _alone(name: str, remembered: CollectionMetadata) -> None:
 def _as_it_was(options: SinkOptions, remembered: CollectionMetadata, text: str) -> SinkOptions:
     """The options, with what is not given as the collection has it."""
     was = _as_options(remembered)
-    kept = {name: was[name] for name in marked(OF_COLLECTION) if was.get(name) is not None and name not in options.given}
+    kept = {
+        name: was[name] for name in marked(OF_COLLECTION) if was.get(name) is not None and name not in options.given
+    }
     if "id_namespace" in kept:
         kept["id_namespace"] = uuid.UUID(kept["id_namespace"])
     template = options.text_template or was.get("text_template")
     if template is not None and "text_template" in options.given:
         named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
         if len(named) != 1:
-            raise OptionError(f"option 'text_template' = {template!r} must name one column, whose text is stored as '{text}'")
+            raise OptionError(
+                f"option 'text_template' = {template!r} must name one column, whose text is stored as '{text}'"
+            )
     return replace(options, **kept, text_template=template)
 
 

@@ -1,4 +1,5 @@
-"""Where a text may be cut, by its characters alone: the end of a paragraph, a line, a sentence, a word; at worst between two characters."""
+"""Where a text may be cut, by its characters alone: the end of a paragraph, a line, a sentence, a word; at worst
+between two characters."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from collections.abc import Iterable
 
 _BREAK = r"(?:\r(?!\n)|\r?\n|[\v\f\x85\u2028\u2029])"
 _BLANK = r"[^\S\n\r\v\f\x85\u2028\u2029]*"
-_ENDS = (  # each finds the last place of its kind, right behind a character that is not blank; the best kind comes first
+# each finds the last place of its kind, right behind a character that is not blank; the best kind comes first
+_ENDS = (
     re.compile(rf"(?s:.*)\S(?={_BLANK}{_BREAK}{_BLANK}{_BREAK})"),
     re.compile(rf"(?s:.*)\S(?={_BLANK}{_BREAK})"),
     re.compile(r"(?s:.*)(?:[.!?…؟۔।॥։።။។‼⁇⁈⁉][\"'”’»)\]]*(?=\s)|[。！？．｡][」』”’）】〉》]*)"),
@@ -30,9 +32,11 @@ def nonblank(text: str, start: int) -> int:
 
 
 def best_end(text: str, begin: int, half: int, late: int, most: int) -> int:
-    """Where a chunk ends best: from `late` to `most`, else behind a word from `half` on, else between any two characters there.
+    """Where a chunk ends best: from `late` to `most`, else behind a word from `half` on, else between any two
+    characters there.
 
-    Never behind a blank, and always after `begin`, which is the place of a character that is not blank; begin < half <= late <= most.
+    Never behind a blank, and always after `begin`, which is the place of a character that is not blank; begin < half <=
+    late <= most.
     """
     behind = nonblank(text, most)
     for pattern in _ENDS:
@@ -45,8 +49,9 @@ def best_end(text: str, begin: int, half: int, late: int, most: int) -> int:
 
 
 def overlapping_start(text: str, before: int, earliest: int, wanted: int, stop: int) -> int:
-    """Where a chunk begins that repeats the text from about `wanted` to `stop`: at a word from `wanted` on, else from `earliest` on,
-    else, in a huge word, at any character; always after `before`, the start of the chunk that ends at `stop`."""
+    """Where a chunk begins that repeats the text from about `wanted` to `stop`: at a word from `wanted` on, else from
+    `earliest` on, else, in a huge word, at any character; always after `before`, the start of the chunk that ends at
+    `stop`."""
     earliest, wanted = max(earliest, before + 1), max(wanted, before + 1)
     if wanted >= stop:
         return nonblank(text, stop)
@@ -55,12 +60,14 @@ def overlapping_start(text: str, before: int, earliest: int, wanted: int, stop: 
 
 
 def unjoined(text: str, begin: int, places: Iterable[int], otherwise: int) -> int:
-    """The first of these places that does not part what a reader takes for one character. begin: where such a one begins."""
+    """The first of these places that does not part what a reader takes for one character. begin: where such a one
+    begins."""
     return next((at for at in places if not _joined(text, begin, at)), otherwise)
 
 
 def _joined(text: str, begin: int, at: int) -> bool:
-    """Whether the characters before and after `at` are read as one: a letter and its accent, an emoji sequence, a flag's two letters."""
+    """Whether the characters before and after `at` are read as one: a letter and its accent, an emoji sequence, a
+    flag's two letters."""
     before, after = text[at - 1], text[at]
     if after.isspace():
         return False

@@ -1,13 +1,14 @@
 """Long texts → chunks that the model reads whole: tokenised once, cut by the tokens already made, then counted again.
 
-A text is cut at the best place in the last quarter of the room: the end of a paragraph, of a line, of a sentence, of a word; and
-only where there is none of them between any two tokens. Where a chunk ends depends on the text before and little behind it, so a
-document that grows at its end keeps all its chunks but the last one or two.
+A text is cut at the best place in the last quarter of the room: the end of a paragraph, of a line, of a sentence, of a
+word; and only where there is none of them between any two tokens. Where a chunk ends depends on the text before and
+little behind it, so a document that grows at its end keeps all its chunks but the last one or two.
 
-Why not semantic-text-splitter (0.33.1, Rust)? It does not keep what tests/unit/test_chunks.py asks: its overlap is whole sentences
-or lines, so with 32 tokens asked half of the chunks repeat nothing; text of no more bytes than the room has tokens is not counted, so
-a chunk can be too long; it counts without the prompt. On package descriptions of more than 256 MiniLM tokens it took 2.5 times as
-long as this (2.9 times with overlap, 2.4 times on one text of 2 MB), and filled chunks to 202 tokens where this fills them to 242.
+Why not semantic-text-splitter (0.33.1, Rust)? It does not keep what tests/unit/test_chunks.py asks: its overlap is
+whole sentences or lines, so with 32 tokens asked half of the chunks repeat nothing; text of no more bytes than the room
+has tokens is not counted, so a chunk can be too long; it counts without the prompt. On package descriptions of more
+than 256 MiniLM tokens it took 2.5 times as long as this (2.9 times with overlap, 2.4 times on one text of 2 MB), and
+filled chunks to 202 tokens where this fills them to 242.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ import numpy.typing as npt
 from spark_vector_sink.encode.chunk_ends import best_end, nonblank, overlapping_start, unjoined
 
 GROUP = 2_000_000
-"""Characters that are tokenised in one call: each of their tokens takes about 100 bytes for as long as the call's result lives."""
+"""Characters that are tokenised in one call: each of their tokens takes about 100 bytes for as long as the call's
+result lives."""
 HUGE = 1_000_000
 """A text of more characters is never tokenised whole, so it is never taken to fit."""
 PIECE = 250_000
-"""Characters of a huge text's pieces; the tokenizer has its tables for one piece at a time, and is a fifth faster than on larger ones."""
+"""Characters of a huge text's pieces; the tokenizer has its tables for one piece at a time, and is a fifth faster than
+on larger ones."""
 LONG_WORD = 16
 """An overlap reaches this many tokens further back to begin with a word; longer words are begun in their middle."""
 
@@ -36,8 +39,9 @@ LONG_WORD = 16
 class Chunks:
     """The chunks of several texts, in order.
 
-    texts: exact slices of the originals. document: int64, shape (n,), index of the text each came from. number: int64, shape (n,),
-    0, 1, … within its text. start, stop: int64, shape (n,), its span in characters of the original, as Python counts them.
+    texts: exact slices of the originals. document: int64, shape (n,), index of the text each came from. number: int64,
+    shape (n,), 0, 1, … within its text. start, stop: int64, shape (n,), its span in characters of the original, as
+    Python counts them.
     """
 
     texts: list[str]
@@ -48,23 +52,33 @@ class Chunks:
 
 
 def chunk(texts: Sequence[str], tokenizer: Any, tokens: int, overlap: int, prompt: str = "") -> Chunks:
-    """Cut texts into chunks of at most `tokens` tokens, special tokens and `prompt` included, as the model will count them.
+    """Cut texts into chunks of at most `tokens` tokens, special tokens and `prompt` included, as the model will count
+    them.
 
-    A text that fits is one chunk, blanks around it included; chunks of a longer one begin and end without blanks. Only a single
-    character may have more tokens. overlap: about how many tokens of a chunk's end come again at the beginning of the next.
-    tokenizer: a `tokenizers.Tokenizer` that neither truncates nor pads. Raises ValueError where no text fits beside the prompt.
+    A text that fits is one chunk, blanks around it included; chunks of a longer one begin and end without blanks. Only
+    a single character may have more tokens. overlap: about how many tokens of a chunk's end come again at the beginning
+    of the next. tokenizer: a `tokenizers.Tokenizer` that neither truncates nor pads. Raises ValueError where no text
+    fits beside the prompt.
     """
     if not 0 <= overlap < tokens:
-        raise ValueError(f"an overlap of {overlap} tokens does not fit into chunks of {tokens}; it must be at least 0 and less than a chunk")
+        raise ValueError(
+            f"an overlap of {overlap} tokens does not fit into chunks of {tokens}; it must be at least 0 and less "
+            "than a chunk"
+        )
     taken = len(tokenizer.encode(prompt))
     if taken >= tokens:
-        raise ValueError(f"chunks of {tokens} tokens have no room for text: special tokens and the prompt take {taken}; allow more tokens")
+        raise ValueError(
+            f"chunks of {tokens} tokens have no room for text: special tokens and the prompt take {taken}; "
+            "allow more tokens"
+        )
     cutter = _Cutter(tokenizer, prompt, tokens, tokens - taken, min(overlap, tokens - taken - 1))
     spans = [span for rows in _groups([len(prompt) + len(text) for text in texts]) for span in cutter.cut(texts, rows)]
     spans.sort(key=lambda span: (span.row, span.start, -span.stop))
     kept: list[_Span] = []
     for span in spans:
-        if not kept or span.row != kept[-1].row or span.stop > kept[-1].stop:  # else it lies within the one before: a half of a chunk can
+        if (
+            not kept or span.row != kept[-1].row or span.stop > kept[-1].stop
+        ):  # else it lies within the one before: a half of a chunk can
             kept.append(span)
     table = np.array(kept, np.int64).reshape(-1, 3)
     number = np.arange(len(kept), dtype=np.int64) - np.searchsorted(table[:, 0], table[:, 0])
@@ -101,14 +115,16 @@ class _Cutter:
         return done + self._counted(texts, cut)
 
     def _counted(self, texts: Sequence[str], spans: list[_Span]) -> list[_Span]:
-        """Each span tokenised as the model will, since a slice may have some tokens more than it had within its text. Those that are
-        too long are halved until they fit; that ends at single characters."""
+        """Each span tokenised as the model will, since a slice may have some tokens more than it had within its text.
+        Those that are too long are halved until they fit; that ends at single characters."""
         done: list[_Span] = []
         while spans:
             halves: list[_Span] = []
             for group in _groups([len(self.prompt) + span.stop - span.start for span in spans]):
                 members = spans[group.start : group.stop]
-                counted = self.tokenizer.encode_batch_fast([self.prompt + texts[row][start:stop] for row, start, stop in members])
+                counted = self.tokenizer.encode_batch_fast(
+                    [self.prompt + texts[row][start:stop] for row, start, stop in members]
+                )
                 for span, encoding in zip(members, counted, strict=True):
                     fits = len(encoding) <= self.tokens or span.stop - span.start == 1
                     (done if fits else halves).extend([span] if fits else self._halves(texts[span.row], span))
@@ -116,10 +132,15 @@ class _Cutter:
         return done
 
     def _encode(self, texts: list[str]) -> Any:
-        return self.tokenizer.encode_batch([self.prompt + text for text in texts], add_special_tokens=False) if texts else []
+        return (
+            self.tokenizer.encode_batch([self.prompt + text for text in texts], add_special_tokens=False)
+            if texts
+            else []
+        )
 
     def _in_pieces(self, row: int, text: str) -> Iterator[_Span]:
-        """The spans of a huge text. A piece's last chunk ends only because the piece does, so the next piece begins with it again."""
+        """The spans of a huge text. A piece's last chunk ends only because the piece does, so the next piece begins
+        with it again."""
         begin = fresh = nonblank(text, 0)
         while begin < len(text):
             end = begin + PIECE
@@ -134,7 +155,8 @@ class _Cutter:
             begin = fresh if again is None else shift + again
 
     def _spans(self, text: str, encoding: Any, start: int, fresh: int) -> list[tuple[int, int]]:
-        """Cut one text, its tokens known. start: of the first chunk; fresh: the first character that it must reach; neither is blank."""
+        """Cut one text, its tokens known. start: of the first chunk; fresh: the first character that it must reach;
+        neither is blank."""
         count, shift, end = len(encoding), len(self.prompt), len(text.rstrip())
 
         def begins(token: int) -> int:
@@ -148,7 +170,8 @@ class _Cutter:
             first = bisect_right(range(count), start, key=ends)
             within = start > 0 and not text[start - 1].isspace()
             if first and (within or text[max(0, begins(first - 1)) : max(0, ends(first - 1))].isspace()):
-                first -= 1  # some tokenizers put a blank before every text, which is a token where it was none or one of its own
+                # some tokenizers put a blank before every text, which is a token where it was none or one of its own
+                first -= 1
             half, late, most = (max(begins(first + self.room * part // 4), fresh + 1) for part in (2, 3, 4))
             stop = end if most >= end else best_end(text, fresh, min(half, most), min(late, most), most)
             spans.append((start, stop))

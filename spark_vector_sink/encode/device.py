@@ -18,14 +18,15 @@ GPU_TOKEN_BUDGET = 32768
 """Tokens in one forward pass on a GPU: enough to fill one."""
 LEAST_GPU_TOKEN_BUDGET = 2048
 GPU_BYTES_PER_TOKEN = 64
-"""Bytes of activations of one token for each unit of a model's width, a generous guess (a base-size model: 48 KiB a token); where
-attention is not fused it is more, and the budget is halved when memory runs out."""
+"""Bytes of activations of one token for each unit of a model's width, a generous guess (a base-size model: 48 KiB a
+token); where attention is not fused it is more, and the budget is halved when memory runs out."""
 GPU_SHARE = 0.5
 """Of a GPU's free memory when the model is loaded: another process may load its own right after."""
 
 
 def choose(asked: str, gpus: Sequence[str]) -> str:
-    """The torch device: what was asked for, else the GPU that Spark gave to the task, else the least used one, else Apple's, else the CPU.
+    """The torch device: what was asked for, else the GPU that Spark gave to the task, else the least used one, else
+    Apple's, else the CPU.
 
     gpus: addresses from Spark, each a number, or what stands in CUDA_VISIBLE_DEVICES.
     """
@@ -45,10 +46,12 @@ def choose(asked: str, gpus: Sequence[str]) -> str:
 
 
 def assigned(address: str, visible: Sequence[str]) -> int:
-    """The index of a GPU that Spark has assigned, among those that this process sees, named as in CUDA_VISIBLE_DEVICES."""
+    """The index of a GPU that Spark has assigned, among those that this process sees, named as in
+    CUDA_VISIBLE_DEVICES."""
     if not visible:
         raise EncodingError(
-            f"Spark gave GPU {address} to this task, but torch finds no CUDA device; install a torch with CUDA on the executors, or set option 'device' = 'cpu'"
+            f"Spark gave GPU {address} to this task, but torch finds no CUDA device; install a torch with CUDA on the "
+            "executors, or set option 'device' = 'cpu'"
         )
     if address in visible:
         return list(visible).index(address)
@@ -56,12 +59,15 @@ def assigned(address: str, visible: Sequence[str]) -> int:
         return 0
     if address.isdecimal() and int(address) < len(visible):
         return int(address)
-    raise EncodingError(f"Spark gave GPU {address} to this task, which sees only {', '.join(visible)}; give option 'device', such as cuda:0")
+    raise EncodingError(
+        f"Spark gave GPU {address} to this task, which sees only {', '.join(visible)}; give option 'device', "
+        "such as cuda:0"
+    )
 
 
 def dtype(asked: str, device: str) -> str:
-    """The model's arithmetic: `float32`, `bfloat16` or `float16`. Auto is bfloat16 where it is native, which is two to three times as fast
-    as float32; emulated, as on CPUs without the flags, it would be three times slower."""
+    """The model's arithmetic: `float32`, `bfloat16` or `float16`. Auto is bfloat16 where it is native, which is two to
+    three times as fast as float32; emulated, as on CPUs without the flags, it would be three times slower."""
     if asked != AUTO:
         return asked
     if device.startswith("cuda"):
@@ -86,7 +92,8 @@ def token_budget(asked: int | str, device: str, width: int) -> int:
 
 
 def use_threads(threads: int) -> None:
-    """Give torch and the tokenizer as many threads as the task has cpus: torch's own default, all cores in every worker, is three times slower."""
+    """Give torch and the tokenizer as many threads as the task has cpus: torch's own default, all cores in every
+    worker, is three times slower."""
     import_torch()
     import torch
 
@@ -98,7 +105,8 @@ def use_threads(threads: int) -> None:
 
 
 def import_torch(*packages: str) -> None:
-    """Raise MissingPackageError where one of these is not installed: torch and Sentence Transformers, unless others are named."""
+    """Raise MissingPackageError where one of these is not installed: torch and Sentence Transformers, unless others are
+    named."""
     for package in packages or ("torch", "sentence_transformers"):
         if not _installed(package):
             raise MissingPackageError(package.replace("_", "-"), "encode")
@@ -130,7 +138,8 @@ _kept: dict[tuple[int, tuple[str, ...]], tuple[int, IO[bytes]]] = {}
 
 
 def least_used(names: Sequence[str], folder: Path | None = None) -> int:
-    """Index of the GPU that the fewest processes on this machine have taken; the same one for as long as this process lives.
+    """Index of the GPU that the fewest processes on this machine have taken; the same one for as long as this process
+    lives.
 
     names: what identifies each GPU on this machine, since processes may see different ones (CUDA_VISIBLE_DEVICES).
     """
@@ -155,7 +164,9 @@ def visible_names(count: int) -> list[str]:
 def _take(names: Sequence[str], folder: Path) -> tuple[int, IO[bytes]]:
     folder.mkdir(mode=0o700, exist_ok=True)
     files = [(folder / f"{name.replace(os.sep, '_')}.lock").open("ab") for name in names]
-    chosen = next(((user, gpu) for user in range(MOST_USERS) for gpu in range(len(files)) if _locked(files[gpu], user)), (0, 0))[1]
+    chosen = next(
+        ((user, gpu) for user in range(MOST_USERS) for gpu in range(len(files)) if _locked(files[gpu], user)), (0, 0)
+    )[1]
     for gpu, file in enumerate(files):
         if gpu != chosen:
             file.close()

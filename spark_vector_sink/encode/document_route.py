@@ -1,4 +1,5 @@
-"""How a loaded model of Sentence Transformers reads a document: through which modules, how many tokens of it, after which prompt."""
+"""How a loaded model of Sentence Transformers reads a document: through which modules, how many tokens of it, after
+which prompt."""
 
 from __future__ import annotations
 
@@ -10,14 +11,17 @@ from spark_vector_sink.encode.tokenizer import NO_LIMIT, Estimate, RustTokenizer
 class DocumentWay:
     """What is to be known of a model before a text is given to it; sets its limit to `max_tokens` where that is less.
 
-    limit: tokens that it reads of a text, NO_LIMIT where it reads all. prompt: put before each document. width: numbers of a token inside the model.
+    limit: tokens that it reads of a text, NO_LIMIT where it reads all. prompt: put before each document. width: numbers
+    of a token inside the model.
     """
 
     def __init__(self, model: Any, max_tokens: int | None, prompt: str | None) -> None:
         self.modules = documents_way(model)
         first = self.modules[0]
         own = getattr(first, "tokenizer", None)
-        is_bag = not hasattr(first, "auto_model")  # StaticEmbedding: no special tokens, and a limit only in the tokenizer itself
+        is_bag = not hasattr(
+            first, "auto_model"
+        )  # StaticEmbedding: no special tokens, and a limit only in the tokenizer itself
         self.limit = _limit_of_bag(own, max_tokens) if is_bag else _limit(first, max_tokens)
         self.prompt = _document_prompt(model) if prompt is None else prompt
         self.tokenizer = _tokenizer(own, self.limit, self.prompt, special=not is_bag)
@@ -39,7 +43,10 @@ def documents_way(model: Any) -> list[Any]:
 
 def without_normalize(model: Any) -> None:
     """Take the Normalize module from the end of a model, and of every way through it."""
-    for module in [model, *(way for router in model if hasattr(router, "sub_modules") for way in router.sub_modules.values())]:
+    for module in [
+        model,
+        *(way for router in model if hasattr(router, "sub_modules") for way in router.sub_modules.values()),
+    ]:
         if type(module[-1]).__name__ == "Normalize":
             del module[-1]
 
@@ -57,7 +64,8 @@ def _limit(transformer: Any, asked: int | None) -> int:
 
 
 def _limit_of_bag(tokenizer: Any, asked: int | None) -> int:
-    """The tokenizer is one of the library tokenizers, or one of transformers (SparseStaticEmbedding), which is told its limit in another way."""
+    """The tokenizer is one of the library tokenizers, or one of transformers (SparseStaticEmbedding), which is told its
+    limit in another way."""
     truncation = getattr(tokenizer, "truncation", None)
     own = truncation["max_length"] if truncation else getattr(tokenizer, "model_max_length", None)
     limit = int(own) if own is not None and own < NO_LIMIT else NO_LIMIT

@@ -17,7 +17,8 @@ from spark_vector_sink.payload_types import SparseVectors
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Texts of a window, read by the tokenizer, and by the second model's where there are two. seconds: wall time of it."""
+    """Texts of a window, read by the tokenizer, and by the second model's where there are two. seconds: wall time of
+    it."""
 
     texts: Sequence[str]
     tokens: Tokens
@@ -29,10 +30,10 @@ class Tokenised:
 class Encoded:
     """Vectors of a window, in the order of its texts.
 
-    vectors: float32, shape (n, dimension). tokens, cut: int64, shape (n,), tokens the model has read of each text and tokens
-    it has not; zeros where the encoder does not tell. sparse: n sparse vectors, where a sparse model made some.
-    failed: texts that the model could not take, by index, with the reason; their vectors mean nothing.
-    seconds: wall time in the model. halvings: how often memory ran out and the token budget was halved.
+    vectors: float32, shape (n, dimension). tokens, cut: int64, shape (n,), tokens the model has read of each text and
+    tokens it has not; zeros where the encoder does not tell. sparse: n sparse vectors, where a sparse model made some.
+    failed: texts that the model could not take, by index, with the reason; their vectors mean nothing. seconds: wall
+    time in the model. halvings: how often memory ran out and the token budget was halved.
     """
 
     vectors: npt.NDArray[np.float32]

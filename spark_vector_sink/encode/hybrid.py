@@ -12,8 +12,8 @@ from spark_vector_sink.encode.encoder import Encoded, Encoder, Tokenised
 
 
 class HybridEncoder:
-    """Two encoders as one. A text's tokens, those read and those cut, are the numbers of the model that cuts more of it: of the dense one
-    where neither does."""
+    """Two encoders as one. A text's tokens, those read and those cut, are the numbers of the model that cuts more of
+    it: of the dense one where neither does."""
 
     def __init__(self, dense: Encoder, sparse: Encoder) -> None:
         self._dense, self._sparse = dense, sparse

@@ -1,4 +1,5 @@
-"""What every loaded model of Sentence Transformers does in the same way: it is loaded, it reads a window, it goes through it in batches."""
+"""What every loaded model of Sentence Transformers does in the same way: it is loaded, it reads a window, it goes
+through it in batches."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ Vectors = tuple[npt.NDArray[np.float32], SparseVectors | None]
 
 
 class LoadedModel(ABC):
-    """A model on its device, in its arithmetic, with a copy of its tokenizer; its batches are as large as memory allows."""
+    """A model on its device, in its arithmetic, with a copy of its tokenizer; its batches are as large as memory
+    allows."""
 
     def __init__(self, kind: Any, spec: EncoderSpec, device: str) -> None:
         """kind: the class of Sentence Transformers. Raises EncodingError in one line."""
@@ -64,7 +66,9 @@ class LoadedModel(ABC):
     def _documents(self, tokenised: Tokenised, rows: Rows, **how: Any) -> Any:
         """What the model's own way makes of some of the texts. how: as which kind of tensor."""
         texts = [tokenised.texts[row] for row in rows]
-        return self._model.encode_document(texts, batch_size=len(texts), show_progress_bar=False, prompt=self._asked_prompt, **how)
+        return self._model.encode_document(
+            texts, batch_size=len(texts), show_progress_bar=False, prompt=self._asked_prompt, **how
+        )
 
     @abstractmethod
     def _vectors(self, tokenised: Tokenised, failed: dict[int, str]) -> Vectors:
@@ -74,9 +78,14 @@ class LoadedModel(ABC):
 def _loaded(kind: Any, spec: EncoderSpec, device: str) -> Any:
     from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # else every worker draws one in the log
+    # else every worker draws one in the log
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
-        return model.float()  # as some are stored in half precision: what computes in which is decided here, not by a file
+        return (
+            model.float()
+        )  # as some are stored in half precision: what computes in which is decided here, not by a file
     except Exception as error:
-        raise EncodingError(f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line(error)}") from error
+        raise EncodingError(
+            f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line(error)}"
+        ) from error

@@ -19,12 +19,14 @@ _lock = threading.RLock()
 _loaded: tuple[tuple[EncoderSpec, str], Encoder] | None = None
 
 
-def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = None, files: str | None = None) -> Encoder:
+def load(
+    spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = None, files: str | None = None
+) -> Encoder:
     """The encoder for `spec`, loaded once in this process; another one that was loaded before is let go.
 
-    gpus: addresses of the GPUs that Spark has given to the task. threads: CPU threads the task may use; None leaves them alone.
-    files: the folder in which Spark puts the files that it ships.
-    Raises EncodingError in one line where the model cannot be loaded.
+    gpus: addresses of the GPUs that Spark has given to the task. threads: CPU threads the task may use; None leaves
+    them alone. files: the folder in which Spark puts the files that it ships. Raises EncodingError in one line where
+    the model cannot be loaded.
     """
     global _loaded
     with _lock, memory.without_collections():
@@ -41,7 +43,11 @@ def load(spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = N
         if _loaded is not None and _loaded[0] == key:
             return _loaded[1]
         unload()  # before the next model takes its memory
-        encoder = user_encoder.made(spec.factory, factory, chosen) if spec.factory is not None else _model(spec, chosen, files)
+        encoder = (
+            user_encoder.made(spec.factory, factory, chosen)
+            if spec.factory is not None
+            else _model(spec, chosen, files)
+        )
         _loaded = (key, encoder)
         return encoder
 
@@ -71,20 +77,23 @@ def _model(spec: EncoderSpec, chosen: str, files: str | None) -> Encoder:
 
 
 def _placed(spec: EncoderSpec, files: str | None) -> EncoderSpec:
-    """The spec with the model's folder on this machine, which must hold what the driver's holds: else vectors of two models would get
-    under one name."""
+    """The spec with the model's folder on this machine, which must hold what the driver's holds: else vectors of two
+    models would get under one name."""
     if not spec.shipped and not Path(spec.model).is_absolute():
         return spec
     folder = Path(files or "", spec.model) if spec.shipped else Path(spec.model)
     host = socket.gethostname()
     if not folder.is_dir():
         way_out = (
-            "ship it again" if spec.shipped else "put it at the same path on every executor, ship it with Spark (see 'model'), or give a hub name"
+            "ship it again"
+            if spec.shipped
+            else "put it at the same path on every executor, ship it with Spark (see 'model'), or give a hub name"
         )
         raise EncodingError(f"the model folder {spec.model!r} is not on host {host}; {way_out}")
     here = model_files.read(str(folder), None).name
     if here != spec.identity.split(" ", 1)[0]:
         raise EncodingError(
-            f"the model folder {spec.model!r} on host {host} holds {here}, the driver's is {spec.identity}; put the same model on every machine"
+            f"the model folder {spec.model!r} on host {host} holds {here}, the driver's is {spec.identity}; put the "
+            "same model on every machine"
         )
     return replace(spec, model=str(folder))

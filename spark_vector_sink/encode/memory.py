@@ -25,8 +25,8 @@ def is_lack_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """For imports and models: as their half a million objects come, Python looks through them again and again for cycles that are none, a
-    fifth of the time that torch and Sentence Transformers take to import."""
+    """For imports and models: as their half a million objects come, Python looks through them again and again for
+    cycles that are none, a fifth of the time that torch and Sentence Transformers take to import."""
     is_on = gc.isenabled()
     gc.disable()
     try:
@@ -37,7 +37,8 @@ def without_collections() -> Iterator[None]:
 
 
 def give_back(device: str) -> None:
-    """Return what is free to the system, and to other processes on the same GPU. Call it outside of `except`: a traceback holds tensors."""
+    """Return what is free to the system, and to other processes on the same GPU. Call it outside of `except`: a
+    traceback holds tensors."""
     gc.collect()
     if device.startswith("cuda") and "torch" in sys.modules:
         import torch
@@ -47,8 +48,9 @@ def give_back(device: str) -> None:
 
 
 def trim() -> None:
-    """Have the C library return free pages. It keeps those of freed activations else: a worker would grow from window to window
-    up to twice its size. Costs milliseconds, once for each window; a lower mmap threshold instead costs a fifth of the speed."""
+    """Have the C library return free pages. It keeps those of freed activations else: a worker would grow from window
+    to window up to twice its size. Costs milliseconds, once for each window; a lower mmap threshold instead costs a
+    fifth of the speed."""
     release = _malloc_trim()
     if release is not None:
         release(0)

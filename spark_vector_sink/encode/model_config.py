@@ -1,4 +1,5 @@
-"""What a model's small files say of it: how long its vectors are, whether they are sparse, and its prompts. Nothing is loaded."""
+"""What a model's small files say of it: how long its vectors are, whether they are sparse, and its prompts. Nothing is
+loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class ModelSettings:
 
 
 def read(folder: Path) -> ModelSettings:
-    """What the files in `folder` say. Raises EncodingError in one line that names the file where one is damaged or missing."""
+    """What the files in `folder` say. Raises EncodingError in one line that names the file where one is damaged or
+    missing."""
     own = mapping(folder, "config_sentence_transformers.json") or {}
     prompts = own.get("prompts") or {}
     if not isinstance(prompts, dict):
@@ -58,11 +60,20 @@ def _dimension(folder: Path, steps: list[Module]) -> int | None:
         return positive(last.config.get("embedding_dimension")) or positive(steps[0].config.get("vocab_size"))
     if last.kind in TRANSFORMERS:
         return hidden_size(last)
-    weights = {"StaticEmbedding": ("embedding.weight", "embeddings"), "WordEmbeddings": ("emb_layer.weight",), "SparseStaticEmbedding": ("weight",)}
+    weights = {
+        "StaticEmbedding": ("embedding.weight", "embeddings"),
+        "WordEmbeddings": ("emb_layer.weight",),
+        "SparseStaticEmbedding": ("weight",),
+    }
     if last.kind in weights:
         sizes = shape(folder, within(last.path, "model.safetensors"), weights[last.kind])
         return sizes[-1] if sizes else None
-    names = {"CLIPModel": "projection_dim", "Dense": "out_features", "LayerNorm": "dimension", "SparseAutoEncoder": "hidden_dim"}
+    names = {
+        "CLIPModel": "projection_dim",
+        "Dense": "out_features",
+        "LayerNorm": "dimension",
+        "SparseAutoEncoder": "hidden_dim",
+    }
     return positive(last.config.get(names[last.kind])) if last.kind in names else None
 
 

@@ -32,14 +32,22 @@ class ModelFiles(ModelSettings):
 
 
 def read(model: str, revision: str | None, shipped: Path | None = None) -> ModelFiles:
-    """Look the model up: a folder, else the name of one in `shipped`, where Spark puts what it ships to tasks, else a name on the hub.
-    Raises EncodingError in one line where it is none of them, or is damaged."""
+    """Look the model up: a folder, else the name of one in `shipped`, where Spark puts what it ships to tasks, else a
+    name on the hub. Raises EncodingError in one line where it is none of them, or is damaged."""
     folder = files.local(model)
-    is_shipped = shipped is not None and not folder.is_absolute() and not files.is_folder(folder) and files.is_folder(shipped / model)
+    is_shipped = (
+        shipped is not None
+        and not folder.is_absolute()
+        and not files.is_folder(folder)
+        and files.is_folder(shipped / model)
+    )
     folder = shipped / model if shipped is not None and is_shipped else folder
     if files.is_folder(folder):
         if not files.is_file(folder / "modules.json") and not files.is_file(folder / "config.json"):
-            raise EncodingError(f"the folder {model!r} holds no model: neither modules.json nor config.json is in it, as far as it can be read")
+            raise EncodingError(
+                f"the folder {model!r} holds no model: neither modules.json nor config.json is in it, as far as "
+                "it can be read"
+            )
         if revision is not None:
             raise EncodingError(f"option 'model_revision' has no effect with the folder {model!r}; leave it out")
         commit, place = None, model if is_shipped else str(folder.absolute())
@@ -66,8 +74,10 @@ def _hub_folder(model: str, revision: str | None) -> tuple[Path, str]:
     except Exception as error:
         at = f" at revision {revision!r}" if revision else ""
         raise EncodingError(
-            f"the model {model!r}{at} cannot be had: no folder of that name is here, it is not in this machine's cache, "
-            f"and the hub does not give it ({type(error).__name__}); give a folder as option 'model', or check name and network"
+            f"the model {model!r}{at} cannot be had: no folder of that name is here, it is not in this "
+            "machine's cache, "
+            f"and the hub does not give it ({type(error).__name__}); give a folder as option 'model', or check "
+            "name and network"
         ) from error
     return snapshot, snapshot.name
 
@@ -80,12 +90,15 @@ def _content(folder: Path) -> str:
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    return tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(folder))
+    return tuple(
+        (str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(folder)
+    )
 
 
 @cache
 def _digest(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
-    """SHA-256 over names and bytes of the files that make the vectors; `stamp` lets an unchanged folder be read once."""
+    """SHA-256 over names and bytes of the files that make the vectors; `stamp` lets an unchanged folder be read
+    once."""
     total = hashlib.sha256()
     for path in _files(folder):
         content = hashlib.sha256()
@@ -100,5 +113,10 @@ def _files(folder: Path) -> Iterator[Path]:
     """The files of a model, without its description, hidden files and exports to other runtimes."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.is_file() and parts[0] not in ("onnx", "openvino") and path.suffix != ".md" and not any(part.startswith(".") for part in parts):
+        if (
+            path.is_file()
+            and parts[0] not in ("onnx", "openvino")
+            and path.suffix != ".md"
+            and not any(part.startswith(".") for part in parts)
+        ):
             yield path

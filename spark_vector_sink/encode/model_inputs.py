@@ -1,7 +1,7 @@
 """Token ids → what a model's forward pass takes, without tokenising again; only where that is provably the same.
 
-A model is taken this way when all its modules are of the known kinds, and when for some probing texts its own preprocessing
-gives exactly what is built here. Any other model gets its texts by `encode_document`.
+A model is taken this way when all its modules are of the known kinds, and when for some probing texts its own
+preprocessing gives exactly what is built here. Any other model gets its texts by `encode_document`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ PROBES = (
 
 
 class Features:
-    """Builds batches of padded token ids. `constants`: what the model wants beside its tensors, the same for each batch."""
+    """Builds batches of padded token ids. `constants`: what the model wants beside its tensors, the same for each
+    batch."""
 
     def __init__(self, names: Sequence[str], constants: Mapping[str, Any], pad: int, left: bool) -> None:
         self._names, self._constants, self._pad, self._left = tuple(names), dict(constants), pad, left
@@ -51,7 +52,11 @@ def provable(model: Any, tokenizer: Any, prompt: str) -> Features | None:
     import torch
 
     first, *others = list(model)
-    if not isinstance(tokenizer, RustTokenizer) or not _is_own(first, ("Transformer",)) or not all(_is_own(m, PLAIN_MODULES) for m in others):
+    if (
+        not isinstance(tokenizer, RustTokenizer)
+        or not _is_own(first, ("Transformer",))
+        or not all(_is_own(m, PLAIN_MODULES) for m in others)
+    ):
         return None
     if prompt and any(not getattr(module, "include_prompt", True) for module in others):
         return None

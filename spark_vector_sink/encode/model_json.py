@@ -1,4 +1,5 @@
-"""A model's small files: JSON, and the header of its weights. Whatever is wrong with one becomes a line that names it."""
+"""A model's small files: JSON, and the header of its weights. Whatever is wrong with one becomes a line that names
+it."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def needed(folder: Path, name: str) -> dict[str, Any]:
 
 
 def shape(folder: Path, name: str, tensors: tuple[str, ...]) -> list[int] | None:
-    """The shape of the first of these tensors that a safetensors file has; None without the file, or without the tensors."""
+    """The shape of the first of these tensors that a safetensors file has; None without the file, or without the
+    tensors."""
     try:
         with (folder / name).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,5 @@
-"""The modules that a document goes through, one after the other, and the settings of each, as a model's files list them.
+"""The modules that a document goes through, one after the other, and the settings of each, as a model's files list
+them.
 
 Where documents and questions go different ways (a Router), it is the way of the documents.
 """
@@ -15,7 +16,8 @@ WITH_SETTINGS = {"CLIPModel", "Dense", "LayerNorm", "Pooling", "SparseAutoEncode
 """Kinds that cannot be without a config.json."""
 TRANSFORMERS = {"MLMTransformer", "Transformer"}
 TRANSFORMER_SETTINGS = tuple(
-    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 """Where the settings of the module around a transformer are; a model has one of them."""
 HIDDEN_SIZES = ("hidden_size", "d_model", "dim", "n_embd", "hidden_dim", "embed_dim", "emb_dim")
@@ -23,8 +25,9 @@ HIDDEN_SIZES = ("hidden_size", "d_model", "dim", "n_embd", "hidden_dim", "embed_
 
 
 class Module(NamedTuple):
-    """kind: the class; its whole name where it is not one of Sentence Transformers. path: its folder within the model's.
-    config: what config.json in it holds, for a transformer the architecture. settings: of a transformer, what is told beside it."""
+    """kind: the class; its whole name where it is not one of Sentence Transformers. path: its folder within the
+    model's. config: what config.json in it holds, for a transformer the architecture. settings: of a transformer, what
+    is told beside it."""
 
     kind: str
     path: str
@@ -33,7 +36,8 @@ class Module(NamedTuple):
 
 
 def modules(folder: Path) -> list[Module]:
-    """What a document goes through; empty where it is sent nowhere. Raises EncodingError where a file is damaged or missing."""
+    """What a document goes through; empty where it is sent nowhere. Raises EncodingError where a file is damaged or
+    missing."""
     listed = sequence(folder, "modules.json")
     if listed is None:
         return _of_bare_transformer(folder)
@@ -50,7 +54,8 @@ def modules(folder: Path) -> list[Module]:
 
 
 def hidden_size(module: Module) -> int | None:
-    """The length of the vectors that a transformer gives: a token's, or the text's where it makes one of them itself."""
+    """The length of the vectors that a transformer gives: a token's, or the text's where it makes one of them
+    itself."""
     inner = module.config.get("text_config")
     configs = [module.config, *([inner] if isinstance(inner, dict) else [])]
     whole = module.settings.get("module_output_name") == "sentence_embedding"
@@ -67,7 +72,9 @@ def _module(folder: Path, class_name: str, path: str) -> Module:
     kind, config = _kind(class_name), within(path, "config.json")
     if kind in TRANSFORMERS:
         settings = next((found for name in TRANSFORMER_SETTINGS if (found := mapping(folder, within(path, name)))), {})
-        adapted = mapping(folder, within(path, "adapter_config.json")) is not None  # the architecture is that of another model
+        adapted = (
+            mapping(folder, within(path, "adapter_config.json")) is not None
+        )  # the architecture is that of another model
         return Module(kind, path, mapping(folder, config) or {} if adapted else needed(folder, config), settings)
     if kind in WITH_SETTINGS:
         return Module(kind, path, needed(folder, config), {})
@@ -79,7 +86,8 @@ def _kind(class_name: str) -> str:
 
 
 def _of_bare_transformer(folder: Path) -> list[Module]:
-    """What Sentence Transformers adds to a model that is none of its own: a mean, or for a language model the last token, which is as long."""
+    """What Sentence Transformers adds to a model that is none of its own: a mean, or for a language model the last
+    token, which is as long."""
     config = needed(folder, "config.json")
     if "projection_dim" in config and "text_config" in config:  # as CLIP, which makes one vector by itself
         return [Module("Transformer", "", config, {"module_output_name": "sentence_embedding"})]
@@ -100,7 +108,9 @@ def _documents_way(folder: Path, path: str) -> list[Module]:
         raise damaged(name, "types, structure and parameters are no JSON objects")
     mapped = parameters.get("route_mappings")
     asked = [str(key) for key in (("document", "text"), ("document", None), (None, "text"), (None, None))]
-    routes = [*(mapped[key] for key in asked if key in mapped), "document"] if isinstance(mapped, dict) else ["document"]
+    routes = (
+        [*(mapped[key] for key in asked if key in mapped), "document"] if isinstance(mapped, dict) else ["document"]
+    )
     way = ways.get(str(routes[0]), [])
     if not isinstance(way, list) or not all(isinstance(types.get(str(one)), str) for one in way):
         raise damaged(name, "a way in it leads to a module that it does not list")

@@ -1,4 +1,5 @@
-"""Half precision where it is quick, and float32 where it counts: the Transformer's matrix products in the one, all else in the other."""
+"""Half precision where it is quick, and float32 where it counts: the Transformer's matrix products in the one, all else
+in the other."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from typing import Any
 def lower(transformer: Any, dtype: str, device: str) -> None:
     """Have a Transformer module compute in `dtype`, and give float32 to the modules behind it.
 
-    The weights of its linear layers are converted once; sums between layers, normalisations and embeddings stay in float32. Converting
-    the whole model instead would round them too: 3 % faster, and twice the loss (recall@10 on package descriptions 0.989 instead of 0.995).
+    The weights of its linear layers are converted once; sums between layers, normalisations and embeddings stay in
+    float32. Converting the whole model instead would round them too: 3 % faster, and twice the loss (recall@10 on
+    package descriptions 0.989 instead of 0.995).
     """
     import torch
 

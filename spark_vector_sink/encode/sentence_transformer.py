@@ -19,8 +19,8 @@ from spark_vector_sink.errors import EncodingError, first_line
 
 
 class SentenceTransformerEncoder(LoadedModel):
-    """Encodes windows as `encode_document` would encode their texts one by one, in batches of equal token counts: float32, of length 1
-    where the model normalises."""
+    """Encodes windows as `encode_document` would encode their texts one by one, in batches of equal token counts:
+    float32, of length 1 where the model normalises."""
 
     def __init__(self, spec: EncoderSpec, device: str) -> None:
         from sentence_transformers import SentenceTransformer
@@ -32,7 +32,9 @@ class SentenceTransformerEncoder(LoadedModel):
             without_normalize(self._model)
         full = int(_full_dimension(self._model))
         if spec.truncate_dim and spec.truncate_dim > full:
-            raise EncodingError(f"option 'truncate_dim' = {spec.truncate_dim} is more than the model's {full} dimensions")
+            raise EncodingError(
+                f"option 'truncate_dim' = {spec.truncate_dim} is more than the model's {full} dimensions"
+            )
         self.dimension = spec.truncate_dim or full
         self._features = model_inputs.provable(self._model, self._reading.tokenizer, self._reading.prompt)
 
@@ -60,16 +62,24 @@ class SentenceTransformerEncoder(LoadedModel):
     def chunk(self, texts: Sequence[str], tokens: int | None, overlap: int) -> Chunks:
         tokenizer, limit = self._reading.tokenizer, self._reading.limit
         if not isinstance(tokenizer, RustTokenizer):
-            raise EncodingError("option 'long_text' = 'chunk' needs a model with a fast tokenizer, and this model's is written in Python")
+            raise EncodingError(
+                "option 'long_text' = 'chunk' needs a model with a fast tokenizer, and this model's is "
+                "written in Python"
+            )
         if tokens is None and limit == NO_LIMIT:
             raise EncodingError("the model reads texts of any length; say how long a chunk is by option 'chunk_tokens'")
         most = min(tokens or limit, limit)
         if overlap >= most:
-            raise EncodingError(f"option 'chunk_overlap_tokens' = {overlap} leaves nothing new in a chunk of {most} tokens; give a smaller one")
+            raise EncodingError(
+                f"option 'chunk_overlap_tokens' = {overlap} leaves nothing new in a chunk of {most} tokens; give "
+                "a smaller one"
+            )
         try:
             return chunk(texts, tokenizer.whole, most, overlap, self._reading.prompt)
         except ValueError as error:  # a prompt that leaves no room
-            raise EncodingError(f"options 'long_text' = 'chunk' and 'chunk_tokens' = {most} do not fit the model: {error}") from error
+            raise EncodingError(
+                f"options 'long_text' = 'chunk' and 'chunk_tokens' = {most} do not fit the model: {error}"
+            ) from error
 
     def _forward(self, tokenised: Tokenised) -> Callable[[Rows], Any]:
         """What turns rows of this window into vectors on the device."""
@@ -79,13 +89,15 @@ class SentenceTransformerEncoder(LoadedModel):
         return lambda rows: self._model(_moved(build([ids[row] for row in rows]), self.device))["sentence_embedding"]
 
     def _fetch(self, kept: list[tuple[Rows, Any]], vectors: npt.NDArray[np.float32]) -> None:
-        """Copy a window's vectors from the device, all at once or, where memory for that is lacking, batch by batch. Here errors of a GPU show
-        that happened on the way."""
+        """Copy a window's vectors from the device, all at once or, where memory for that is lacking, batch by batch.
+        Here errors of a GPU show that happened on the way."""
         import torch
 
         try:
             try:
-                vectors[np.concatenate([rows for rows, _ in kept])] = _on_host(self._finished(torch.cat([made for _, made in kept])))
+                vectors[np.concatenate([rows for rows, _ in kept])] = _on_host(
+                    self._finished(torch.cat([made for _, made in kept]))
+                )
                 return
             except Exception as error:
                 if not memory.is_lack_of_memory(error):
@@ -94,10 +106,13 @@ class SentenceTransformerEncoder(LoadedModel):
             for rows, made in kept:
                 vectors[rows] = self._finished(made.cpu()).numpy()
         except Exception as error:
-            raise EncodingError(f"the vectors cannot be had from {self.device}: {type(error).__name__}: {first_line(error)}") from error
+            raise EncodingError(
+                f"the vectors cannot be had from {self.device}: {type(error).__name__}: {first_line(error)}"
+            ) from error
 
     def _finished(self, made: Any) -> Any:
-        """Cut, and normalised again in float32: in bfloat16 lengths come out up to 0.4 % off, and a cut vector is shorter."""
+        """Cut, and normalised again in float32: in bfloat16 lengths come out up to 0.4 % off, and a cut vector is
+        shorter."""
         import torch
 
         vectors = made[:, : self.dimension].float()

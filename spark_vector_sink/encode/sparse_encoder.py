@@ -1,4 +1,5 @@
-"""A sparse model of Sentence Transformers (SPLADE and its kin): a window of texts → weights of words, most of them zero."""
+"""A sparse model of Sentence Transformers (SPLADE and its kin): a window of texts → weights of words, most of them
+zero."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from spark_vector_sink.options import AUTO
 from spark_vector_sink.payload_types import SparseVectors
 
 TOKEN_BUDGET = 2048
-"""Tokens in one forward pass, on any device: each gives a number for every word of the vocabulary, 120 kB in float32."""
+"""Tokens in one forward pass, on any device: each gives a number for every word of the vocabulary, 120 kB in
+float32."""
 
 
 class SparseSentenceEncoder(LoadedModel):
@@ -31,7 +33,9 @@ class SparseSentenceEncoder(LoadedModel):
             from sentence_transformers import SparseEncoder
         except ImportError as error:
             raise EncodingError("sparse models need sentence-transformers 5 or newer") from error
-        super().__init__(SparseEncoder, replace(spec, token_budget=TOKEN_BUDGET) if spec.token_budget == AUTO else spec, device)
+        super().__init__(
+            SparseEncoder, replace(spec, token_budget=TOKEN_BUDGET) if spec.token_budget == AUTO else spec, device
+        )
 
     def _vectors(self, tokenised: Tokenised, failed: dict[int, str]) -> Vectors:
         def forward(rows: Rows) -> Any:
@@ -44,7 +48,9 @@ class SparseSentenceEncoder(LoadedModel):
         return np.zeros((len(found), 0), np.float32), _joined(found)
 
     def encode_query(self, text: str) -> Encoded:
-        made = self._model.encode_query([text], show_progress_bar=False, convert_to_sparse_tensor=False, save_to_cpu=True)
+        made = self._model.encode_query(
+            [text], show_progress_bar=False, convert_to_sparse_tensor=False, save_to_cpu=True
+        )
         zero = np.zeros(1, np.int64)
         return Encoded(np.zeros((1, 0), np.float32), zero, zero, _joined([_sparse(made[0].float().numpy())]))
 
@@ -63,5 +69,9 @@ def _sparse(weights: npt.NDArray[np.float32]) -> SparseRow:
 
 
 def _joined(rows: Sequence[SparseRow]) -> SparseVectors:
-    places, weights = zip(_EMPTY, *rows, strict=True)  # so that there is something to join, and the offsets begin with 0
-    return SparseVectors(np.cumsum([len(of_row) for of_row in places], dtype=np.int64), np.concatenate(places), np.concatenate(weights))
+    places, weights = zip(
+        _EMPTY, *rows, strict=True
+    )  # so that there is something to join, and the offsets begin with 0
+    return SparseVectors(
+        np.cumsum([len(of_row) for of_row in places], dtype=np.int64), np.concatenate(places), np.concatenate(weights)
+    )

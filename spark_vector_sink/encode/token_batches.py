@@ -1,7 +1,8 @@
 """A window's texts, sorted by their true token count → batches of at most so many tokens, padding included.
 
-Sorting by characters leaves a quarter of padding however large the window, since characters per token vary; a count of rows
-bounds memory only for one length of text. Tokens do both: less than 2 % of padding, and the same memory for every batch.
+Sorting by characters leaves a quarter of padding however large the window, since characters per token vary; a count of
+rows bounds memory only for one length of text. Tokens do both: less than 2 % of padding, and the same memory for every
+batch.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ T = TypeVar("T")
 
 
 class TokenBatches:
-    """Cuts windows into batches, and remembers how much memory is enough for: `budget`, in tokens, is halved when it runs out;
-    `halvings` says how often it was, and `done` how many tokens have gone through the model."""
+    """Cuts windows into batches, and remembers how much memory is enough for: `budget`, in tokens, is halved when it
+    runs out; `halvings` says how often it was, and `done` how many tokens have gone through the model."""
 
     def __init__(self, budget: int, device: str) -> None:
         self.budget = budget
@@ -30,11 +31,14 @@ class TokenBatches:
         self.done = 0
         self._device = device
 
-    def run(self, tokens: npt.NDArray[np.int64], forward: Callable[[Rows], T], failed: dict[int, str]) -> Iterator[tuple[Rows, T]]:
-        """Call `forward` on each batch, longest texts first, so that a lack of memory shows at once; yield what it gives.
+    def run(
+        self, tokens: npt.NDArray[np.int64], forward: Callable[[Rows], T], failed: dict[int, str]
+    ) -> Iterator[tuple[Rows, T]]:
+        """Call `forward` on each batch, longest texts first, so that a lack of memory shows at once; yield what it
+        gives.
 
-        tokens: int64, shape (n,), tokens that the model will read of each text. failed: gets each text that fits in no batch
-        of its own, with the reason.
+        tokens: int64, shape (n,), tokens that the model will read of each text. failed: gets each text that fits in no
+        batch of its own, with the reason.
         """
         order = np.argsort(-tokens, kind="stable")
         start = 0
@@ -47,7 +51,9 @@ class TokenBatches:
             except Exception as error:
                 line = first_line(error)
                 if not memory.is_lack_of_memory(error):
-                    raise EncodingError(f"the model failed on {len(rows)} texts on {self._device}: {type(error).__name__}: {line}") from error
+                    raise EncodingError(
+                        f"the model failed on {len(rows)} texts on {self._device}: {type(error).__name__}: {line}"
+                    ) from error
                 lacking = line or type(error).__name__
             if lacking is None:
                 self.done += int(tokens[rows].sum())
@@ -56,8 +62,12 @@ class TokenBatches:
                 continue
             memory.give_back(self._device)  # here, where the traceback is gone, which has held the batch's tensors
             if len(rows) == 1:
-                failed[int(rows[0])] = f"has {longest:,} tokens, for which the memory of {self._device} is not enough ({lacking})"
+                failed[int(rows[0])] = (
+                    f"has {longest:,} tokens, for which the memory of {self._device} is not enough ({lacking})"
+                )
                 start += 1
             else:
                 self.halvings += 1
-                self.budget = max(1, longest * len(rows) // 2)  # this batch is cut in two, and the next ones are no larger
+                self.budget = max(
+                    1, longest * len(rows) // 2
+                )  # this batch is cut in two, and the next ones are no larger

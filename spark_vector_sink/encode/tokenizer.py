@@ -1,6 +1,8 @@
-"""Texts → the token ids that a model reads, and how many it does not: one pass over a window, by the model's Rust tokenizer.
+"""Texts → the token ids that a model reads, and how many it does not: one pass over a window, by the model's Rust
+tokenizer.
 
-The tokenizer is a copy, so that it may work in one thread while the model, whose own tokenizer keeps its state, works in another.
+The tokenizer is a copy, so that it may work in one thread while the model, whose own tokenizer keeps its state, works
+in another.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import numpy.typing as npt
 from spark_vector_sink.errors import EncodingError
 
 GROUP_CHARACTERS = 2_000_000
-"""Texts are tokenised in groups of about this size: the tokenizer takes 100 bytes and more for each token, for as long as a group lives."""
+"""Texts are tokenised in groups of about this size: the tokenizer takes 100 bytes and more for each token, for as long
+as a group lives."""
 LONGEST_PIECE = 1_000_000
 """A text longer than this is counted piece by piece, for the same reason."""
 CHARACTERS_PER_TOKEN = 4
@@ -30,8 +33,9 @@ _BLANK = re.compile(r"\s")
 
 @dataclass(frozen=True)
 class Tokens:
-    """Of each text, in order. ids: int32, what the model reads, special tokens and prompt included; None where it must tokenise itself.
-    read, cut: int64, shape (n,), tokens that it reads, and those beyond its limit. exact: False where lengths are only estimates."""
+    """Of each text, in order. ids: int32, what the model reads, special tokens and prompt included; None where it must
+    tokenise itself. read, cut: int64, shape (n,), tokens that it reads, and those beyond its limit. exact: False where
+    lengths are only estimates."""
 
     ids: list[npt.NDArray[np.int32]] | None
     read: npt.NDArray[np.int64]
@@ -45,7 +49,8 @@ class Tokens:
 
 
 class RustTokenizer:
-    """A copy of a fast tokenizer, from its JSON: cuts at `limit` tokens as the model does, and counts what it has cut."""
+    """A copy of a fast tokenizer, from its JSON: cuts at `limit` tokens as the model does, and counts what it has
+    cut."""
 
     def __init__(self, json: str, limit: int, prompt: str, side: str, special: bool = True) -> None:
         self._prompt, self._limit, self._adds_special, self._keeps_end = prompt, limit, special, side == "left"
@@ -53,7 +58,8 @@ class RustTokenizer:
         self._special = self.whole.num_special_tokens_to_add(False) if special else 0
         if limit <= self._special:
             raise EncodingError(
-                f"option 'max_tokens' = {limit} leaves no room for text beside the {self._special} special tokens of the model's tokenizer"
+                f"option 'max_tokens' = {limit} leaves no room for text beside the {self._special} special tokens of "
+                "the model's tokenizer"
             )
         self._cutting = _plain(json)
         if limit < NO_LIMIT:
@@ -63,14 +69,22 @@ class RustTokenizer:
         ids: list[npt.NDArray[np.int32]] = []
         cut = np.zeros(len(texts), np.int64)
         for group in groups(texts):
-            made = self._cutting.encode_batch_fast([self._shortened(texts[row]) for row in group], add_special_tokens=self._adds_special)
+            made = self._cutting.encode_batch_fast(
+                [self._shortened(texts[row]) for row in group], add_special_tokens=self._adds_special
+            )
             for row, encoding in zip(group, made, strict=True):
                 ids.append(np.array(encoding.ids, np.int32))
-                cut[row] = sum(len(rest) - self._special for rest in encoding.overflowing) if len(encoding) >= self._limit else 0
+                cut[row] = (
+                    sum(len(rest) - self._special for rest in encoding.overflowing)
+                    if len(encoding) >= self._limit
+                    else 0
+                )
         for row, text in enumerate(texts):
             if len(text) > LONGEST_PIECE:
                 if len(ids[row]) < self._limit < NO_LIMIT:  # its first piece is not enough
-                    ids[row] = np.array(self._cutting.encode(self._prompt + text, add_special_tokens=self._adds_special).ids, np.int32)
+                    ids[row] = np.array(
+                        self._cutting.encode(self._prompt + text, add_special_tokens=self._adds_special).ids, np.int32
+                    )
                 cut[row] = max(0, self._count(self._prompt + text) - self._limit)
         return Tokens(ids, np.fromiter(map(len, ids), np.int64, len(ids)), cut)
 

@@ -30,7 +30,8 @@ def factory(path: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         way_out = "install it, or ship it to the executors: spark.sparkContext.addPyFile(…), or --py-files"
         raise EncodingError(
-            f"option 'encoder' = {path!r} failed: there is no module {error.name!r} on host {socket.gethostname()}; {way_out}"
+            f"option 'encoder' = {path!r} failed: there is no module {error.name!r} on host "
+            f"{socket.gethostname()}; {way_out}"
         ) from error
     except Exception as error:
         raise EncodingError(f"option 'encoder' = {path!r} failed: {type(error).__name__}: {error}") from error
@@ -53,12 +54,15 @@ def made(path: str, found: Callable[..., Any], device: str) -> CustomEncoder:
         raise EncodingError(f"option 'encoder' = {path!r} failed: {type(error).__name__}: {error}") from error
     missing = [attribute for attribute in ("dimension", "encode") if not hasattr(wrapped, attribute)]
     if missing:
-        raise EncodingError(f"option 'encoder' = {path!r} returned a {type(wrapped).__name__} without {' and '.join(missing)}")
+        raise EncodingError(
+            f"option 'encoder' = {path!r} returned a {type(wrapped).__name__} without {' and '.join(missing)}"
+        )
     return CustomEncoder(wrapped, path, device)
 
 
 class CustomEncoder:
-    """An object of the user's with `dimension` and `encode(texts) -> array (n, dimension)`, and if it likes `encode_query(text)`."""
+    """An object of the user's with `dimension` and `encode(texts) -> array (n, dimension)`, and if it likes
+    `encode_query(text)`."""
 
     token_budget = 0
     tokens_done = 0
@@ -68,7 +72,8 @@ class CustomEncoder:
         dimension = int(wrapped.dimension) if isinstance(wrapped.dimension, int | np.integer) else 0
         if dimension < 1:
             raise EncodingError(
-                f"option 'encoder' = {name!r} returned a {type(wrapped).__name__} whose dimension is {wrapped.dimension!r}, no positive integer"
+                f"option 'encoder' = {name!r} returned a {type(wrapped).__name__} whose dimension is "
+                f"{wrapped.dimension!r}, no positive integer"
             )
         self.dimension = dimension
         self.identity = str(getattr(wrapped, "identity", f"encoder {name}"))
@@ -89,16 +94,20 @@ class CustomEncoder:
             answer = self._wrapped.encode(list(texts))
             vectors = np.ascontiguousarray(answer.vectors if isinstance(answer, Encoded) else answer, dtype=np.float32)
         except Exception as error:
-            raise EncodingError(f"the encoder {self._name!r} failed on {len(texts)} texts: {type(error).__name__}: {error}") from error
+            raise EncodingError(
+                f"the encoder {self._name!r} failed on {len(texts)} texts: {type(error).__name__}: {error}"
+            ) from error
         if vectors.shape != (len(texts), self.dimension):
             raise EncodingError(
-                f"the encoder {self._name!r} returned an array of shape {vectors.shape} for {len(texts)} texts, it must be ({len(texts)}, {self.dimension})"
+                f"the encoder {self._name!r} returned an array of shape {vectors.shape} for {len(texts)} texts, it "
+                f"must be ({len(texts)}, {self.dimension})"
             )
         seconds = time.perf_counter() - begun
         if isinstance(answer, Encoded):
             if not len(answer.tokens) == len(answer.cut) == len(texts):
                 raise EncodingError(
-                    f"the encoder {self._name!r} returned {len(answer.tokens)} and {len(answer.cut)} counts of tokens for {len(texts)} texts"
+                    f"the encoder {self._name!r} returned {len(answer.tokens)} and {len(answer.cut)} counts of tokens "
+                    f"for {len(texts)} texts"
                 )
             return replace(answer, vectors=vectors, seconds=seconds)
         return Encoded(vectors, tokenised.tokens.read, tokenised.tokens.cut, seconds=seconds)
@@ -111,4 +120,6 @@ class CustomEncoder:
         return Encoded(vector.reshape(1, -1), zero, zero)
 
     def chunk(self, texts: Sequence[str], tokens: int | None, overlap: int) -> Chunks:
-        raise EncodingError(f"option 'long_text' = 'chunk' needs a model with a tokenizer, and the encoder {self._name!r} shows none")
+        raise EncodingError(
+            f"option 'long_text' = 'chunk' needs a model with a tokenizer, and the encoder {self._name!r} shows none"
+        )

@@ -29,7 +29,12 @@ FEEDS: dict[str, dict[int, str]] = {
     "MongoDB, Cosmos DB": {UPSERT: "create insert update replace", DELETE: "delete", EMPTIED: "drop dropdatabase"},
     "DynamoDB": {UPSERT: "insert modify", DELETE: "remove"},
     "Salesforce": {UPSERT: "create update undelete", DELETE: "delete"},
-    "Maxwell": {UPSERT: "bootstrap-insert insert update", DELETE: "delete", IGNORE: "bootstrap-start bootstrap-complete", EMPTIED: "table-drop"},
+    "Maxwell": {
+        UPSERT: "bootstrap-insert insert update",
+        DELETE: "delete",
+        IGNORE: "bootstrap-start bootstrap-complete",
+        EMPTIED: "table-drop",
+    },
 }
 """What each word does, by the feeds that say it; capitals do not matter. A word means the same in each of them."""
 
@@ -43,14 +48,20 @@ def operations(column: pa.Array) -> npt.NDArray[np.int8]:
     emptied = sorted(word for word, what in known.items() if what == EMPTIED)
     if emptied:
         raise BadRowError(
-            None, "", f"the feed says {emptied[0]!r}: its table was emptied; write the table anew with mode('overwrite'), and the feed after it"
+            None,
+            "",
+            f"the feed says {emptied[0]!r}: its table was emptied; write the table anew with mode('overwrite'), and "
+            "the feed after it",
         )
     return np.array([known[word] for word in words], np.int8)
 
 
 def unknown(word: str | None) -> str:
     """What is wrong with a word that is none."""
-    return f"is {'null' if word is None else repr(shorten(word))}, no word of a change feed: those are insert, update, delete and the like"
+    return (
+        f"is {'null' if word is None else repr(shorten(word))}, no word of a change feed: those are insert, "
+        "update, delete and the like"
+    )
 
 
 def _meaning(word: str | None) -> int:

@@ -1,4 +1,5 @@
-"""Documents → their chunks: one point for each, which knows its document, its number and where in the text it stands."""
+"""Documents → their chunks: one point for each, which knows its document, its number and where in the text it
+stands."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from spark_vector_sink.rows.projection import with_leaf
 Integers = npt.NDArray[np.int64]
 
 FIELDS = ("document", "chunk", "chunks", "span")
-"""What a chunk's payload says of itself: the document's point id as text, the chunk's number from 0, how many there are, and the first
-character and the one after the last, counted as Unicode code points of the document's text."""
+"""What a chunk's payload says of itself: the document's point id as text, the chunk's number from 0, how many there
+are, and the first character and the one after the last, counted as Unicode code points of the document's text."""
 
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -26,17 +27,31 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 def at_once(found: Documents, text_path: Sequence[str] | None, most: int) -> int:
-    """How many chunks to make at once, at most `most`: each has a copy of its document's columns, of all but the text."""
+    """How many chunks to make at once, at most `most`: each has a copy of its document's columns, of all but the
+    text."""
     text = None if text_path is None else text_path[0]
-    others: int = sum(column.nbytes for field, column in zip(found.payload.schema, found.payload.columns, strict=True) if field.name != text)
+    others: int = sum(
+        column.nbytes
+        for field, column in zip(found.payload.schema, found.payload.columns, strict=True)
+        if field.name != text
+    )
     return max(1, min(most, MOST_BYTES * len(found) // max(1, others)))
 
 
 def chunked(
-    found: Documents, texts: Sequence[str], document: Integers, number: Integers, count: Integers, start: Integers, stop: Integers,
-    *, namespace: uuid.UUID, text_path: Sequence[str] | None,
-) -> Documents:  # fmt: skip
-    """A document for each chunk. All arrays have the length of `texts`; `document` is a row of `found`, `count` how many chunks it has.
+    found: Documents,
+    texts: Sequence[str],
+    document: Integers,
+    number: Integers,
+    count: Integers,
+    start: Integers,
+    stop: Integers,
+    *,
+    namespace: uuid.UUID,
+    text_path: Sequence[str] | None,
+) -> Documents:
+    """A document for each chunk. All arrays have the length of `texts`; `document` is a row of `found`, `count` how
+    many chunks it has.
 
     text_path: where in the payload the text is, in whose place a chunk has its own piece; None where no text is kept.
     """
@@ -50,11 +65,26 @@ def chunked(
         of_text = leaf(field, text_path[1:])
         pieces = pa.array(texts, pa.string() if of_text is None else of_text.type)
         taken.append(pieces if len(text_path) == 1 else with_leaf(column.take(places), text_path[1:], pieces))
-    spans = pa.ListArray.from_arrays(pa.array(np.arange(len(rows) + 1) * 2, pa.int32()), pa.array(np.column_stack([start, stop]).ravel()))
+    spans = pa.ListArray.from_arrays(
+        pa.array(np.arange(len(rows) + 1) * 2, pa.int32()), pa.array(np.column_stack([start, stop]).ravel())
+    )
     heads = [found.ids[row] for row in rows]
     ours = {name: values.take(places) for name, values in found.ours.items()}
-    ours |= dict(zip(FIELDS, (pa.array(map(str, heads), pa.string()), pa.array(number), pa.array(count), spans), strict=True))
+    ours |= dict(
+        zip(FIELDS, (pa.array(map(str, heads), pa.string()), pa.array(number), pa.array(count), spans), strict=True)
+    )
     payload = pa.RecordBatch.from_arrays(taken, schema=found.payload.schema) if taken else no_columns(len(rows))
     versions = None if found.versions is None else found.versions[document]
     shard_keys = None if found.shard_keys is None else [found.shard_keys[row] for row in rows]
-    return Documents([found.keys[row] for row in rows], ids, list(texts), payload, None, found.rows[document], versions, ours, heads, shard_keys)
+    return Documents(
+        [found.keys[row] for row in rows],
+        ids,
+        list(texts),
+        payload,
+        None,
+        found.rows[document],
+        versions,
+        ours,
+        heads,
+        shard_keys,
+    )

@@ -1,4 +1,5 @@
-"""Where a value is read from: a column, or a path into structs (`after.id`). A column of exactly that name comes first."""
+"""Where a value is read from: a column, or a path into structs (`after.id`). A column of exactly that name comes
+first."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ MOST_CANDIDATES = 5_000
 
 @dataclass(frozen=True)
 class Source:
-    """steps: the column, then fields of structs. field: what is there, a variant marked as such. before: the steps of a row that deletes, where
-    the feed tells what was there in a struct of its own (see `before`); else None."""
+    """steps: the column, then fields of structs. field: what is there, a variant marked as such. before: the steps of a
+    row that deletes, where the feed tells what was there in a struct of its own (see `before`); else None."""
 
     name: str
     part: Part
@@ -71,7 +72,8 @@ def leaf(field: pa.Field, steps: Sequence[str]) -> pa.Field | None:
 
 
 def before(steps: tuple[str, ...], schema: pa.Schema) -> tuple[str, ...] | None:
-    """The path beside this one that a row which deletes tells its key by: in Debezium's envelope, `after` is null then, and `before` has it."""
+    """The path beside this one that a row which deletes tells its key by: in Debezium's envelope, `after` is null then,
+    and `before` has it."""
     for place in range(len(steps) - 1):
         if steps[place] == "after":
             other = (*steps[:place], "before", *steps[place + 1 :])
@@ -158,14 +160,19 @@ def _unseen(one: str, other: str) -> str:
 
 
 def _is_unseen(sign: str) -> bool:
-    return (unicodedata.category(sign) in ("Cc", "Cf", "Co", "Cn", "Zl", "Zp", "Zs") or unicodedata.combining(sign) > 0) and sign != " "
+    return (
+        unicodedata.category(sign) in ("Cc", "Cf", "Co", "Cn", "Zl", "Zp", "Zs") or unicodedata.combining(sign) > 0
+    ) and sign != " "
 
 
-_ALIKE = str.maketrans("асеіјорѕхуһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧΑВЕКМНОРСТУХІЈЅοανı", "aceijopsxyhdqwABEZHIKMNOPTYXABEKMHOPCTYXIJSoavi")
+_ALIKE = str.maketrans(
+    "асеіјорѕхуһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧΑВЕКМНОРСТУХІЈЅοανı", "aceijopsxyhdqwABEZHIKMNOPTYXABEKMHOPCTYXIJSoavi"
+)
 """Letters of the Cyrillic and Greek alphabets that look like Latin ones."""
 
 
 def _skeleton(name: str) -> str:
-    """What a reader sees of a name: without blanks, marks and what has no width, capitals as small letters, look-alikes as Latin letters."""
+    """What a reader sees of a name: without blanks, marks and what has no width, capitals as small letters, look-alikes
+    as Latin letters."""
     plain = unicodedata.normalize("NFKD", name).translate(_ALIKE)
     return "".join(sign for sign in plain if not _is_unseen(sign) and not sign.isspace()).casefold()

@@ -26,32 +26,60 @@ class Part(Enum):
 
 
 def unfit(part: Part, name: str, field: pa.Field) -> str | None:
-    """Explain why a column cannot play a part, in a whole sentence with the way out; None where it can. A variant can play any: its values decide."""
+    """Explain why a column cannot play a part, in a whole sentence with the way out; None where it can. A variant can
+    play any: its values decide."""
     kind = field.type
     if is_json(field):
         return None
     if part is Part.TEXT:
-        return None if is_string(kind) else f"text column '{name}' must hold strings, it holds {kind}; {_way_out(part, name, kind)}"
+        return (
+            None
+            if is_string(kind)
+            else f"text column '{name}' must hold strings, it holds {kind}; {_way_out(part, name, kind)}"
+        )
     if part is Part.KEY:
         return _unfit_key(name, kind)
     if part is Part.VERSION:
         reason = row_version.unusable_type(kind)
         return f"version column '{name}' {reason}{_field_of(part, name, kind)}" if reason else None
     if part is Part.OPERATION:
-        return None if is_string(kind) else f"op column '{name}' must hold the words of a change feed, it holds {kind}{_field_of(part, name, kind)}"
+        return (
+            None
+            if is_string(kind)
+            else f"op column '{name}' must hold the words of a change feed, it holds "
+            f"{kind}{_field_of(part, name, kind)}"
+        )
     if part is Part.SHARD_KEY:
         fits = is_string(kind) or pat.is_integer(kind)
-        return None if fits else f"shard key column '{name}' must hold strings or integers, it holds {kind}; {_way_out(part, name, kind)}"
+        return (
+            None
+            if fits
+            else f"shard key column '{name}' must hold strings or integers, it holds {kind}; "
+            f"{_way_out(part, name, kind)}"
+        )
     reason = _no_vectors(name, kind)
     return f"vector column '{name}' {reason}{'' if ';' in reason else _field_of(part, name, kind)}" if reason else None
 
 
 def _unfit_key(name: str, kind: pa.DataType) -> str | None:
     if pat.is_floating(kind):
-        return f"key column '{name}' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer"
-    if is_string(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind):
+        return (
+            f"key column '{name}' holds {kind}, and floating-point numbers are no keys; cast it to string or "
+            "to an integer"
+        )
+    if (
+        is_string(kind)
+        or pat.is_integer(kind)
+        or pat.is_boolean(kind)
+        or pat.is_decimal(kind)
+        or pat.is_date(kind)
+        or pat.is_timestamp(kind)
+    ):
         return None
-    return f"key column '{name}' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps; {_way_out(Part.KEY, name, kind)}"
+    return (
+        f"key column '{name}' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or "
+        f"timestamps; {_way_out(Part.KEY, name, kind)}"
+    )
 
 
 def _way_out(part: Part, name: str, kind: pa.DataType) -> str:
@@ -59,7 +87,9 @@ def _way_out(part: Part, name: str, kind: pa.DataType) -> str:
     if field := _fitting_field(part, name, kind):
         return f"name the field, as in '{field}'"
     if is_list(kind):
-        return f"take an item of it, as in element_at({name}, 1)" + (f", or join them: concat_ws(' ', {name})" if part is Part.TEXT else "")
+        return f"take an item of it, as in element_at({name}, 1)" + (
+            f", or join them: concat_ws(' ', {name})" if part is Part.TEXT else ""
+        )
     if pat.is_map(kind):
         return f"take a value of it, as in {name}['…']"
     if pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind):
@@ -80,7 +110,8 @@ def _fitting_field(part: Part, name: str, kind: pa.DataType) -> str | None:
 
 
 def _no_vectors(name: str, kind: pa.DataType) -> str | None:
-    """Why a column of this type holds no ready-made vectors, with what makes some of it; None where it does hold them."""
+    """Why a column of this type holds no ready-made vectors, with what makes some of it; None where it does hold
+    them."""
     if is_list(kind) and _is_number(kind.value_type):
         return None
     way_out = _way_to_vectors(name, kind)
@@ -99,7 +130,9 @@ def _way_to_vectors(name: str, kind: pa.DataType) -> str:
     if is_list(kind) and (pat.is_decimal(kind.value_type) or is_string(kind.value_type)):
         return "cast it to array<float>"
     if is_list(kind) and is_list(kind.value_type):
-        return "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"
+        return (
+            "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"
+        )
     return ""
 
 
@@ -109,7 +142,10 @@ def _is_sparse(kind: pa.DataType) -> bool:
         return pat.is_integer(kind.key_type) and _is_number(kind.item_type)
     if is_list(kind) and pat.is_struct(kind.value_type):
         return [_is_number(field.type) for field in kind.value_type] == [True, True]
-    return pat.is_struct(kind) and [is_list(field.type) and _is_number(field.type.value_type) for field in kind] == [True, True]
+    return pat.is_struct(kind) and [is_list(field.type) and _is_number(field.type.value_type) for field in kind] == [
+        True,
+        True,
+    ]
 
 
 def _is_number(kind: pa.DataType) -> bool:

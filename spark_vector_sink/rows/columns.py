@@ -16,7 +16,8 @@ from spark_vector_sink.rows.column_paths import Source, children, listed
 from spark_vector_sink.rows.column_roles import Part, unfit
 
 REJECT_COLUMNS = ("_reject_key", "_reject_reason", "_reject_message")
-"""What rejects say of themselves. They are no payload unless asked for by name, so that mended rejects are written as they are."""
+"""What rejects say of themselves. They are no payload unless asked for by name, so that mended rejects are written as
+they are."""
 
 Steps = tuple[str, ...]
 
@@ -68,7 +69,9 @@ class Columns:
             return None
         name, *below = self.payload_path(Part.TEXT, self.text[0])
         field = next((field for field, (_, new) in zip(self.fields, self.payload, strict=False) if new == name), None)
-        if name not in dict(self.payload).values() or (below and (field is None or column_paths.leaf(field, below) is None)):
+        if name not in dict(self.payload).values() or (
+            below and (field is None or column_paths.leaf(field, below) is None)
+        ):
             return None
         return (name, *below)
 
@@ -79,21 +82,30 @@ class Columns:
 
     @property
     def payload_keys(self) -> tuple[str, ...]:
-        """Names of the key columns in the payload, in the order of the key; none where a part of the key, the text, is no column of it."""
+        """Names of the key columns in the payload, in the order of the key; none where a part of the key, the text, is
+        no column of it."""
         return () if self.content_key else tuple(".".join(self.payload_path(Part.KEY, name)) for name in self.key)
 
 
 def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]:
     """The part of each column, and one sentence for everything that does not fit."""
     names = list(schema.names)
-    problems = [f"two columns are called {column_paths.shown(name)}; rename one of them" for name, n in Counter(names).items() if n > 1]
+    problems = [
+        f"two columns are called {column_paths.shown(name)}; rename one of them"
+        for name, n in Counter(names).items()
+        if n > 1
+    ]
     text = () if options.vector_column else options.text_column
     tenant = _one(options.tenant_column)
     content = options.content_key and (CONTENT_KEY not in names or text == (CONTENT_KEY,))
     if options.content_key and not content:
-        problems.append("id_column=content means the text itself, but there is also a column called 'content'; rename that column")
+        problems.append(
+            "id_column=content means the text itself, but there is also a column called 'content'; rename that column"
+        )
     if options.content_key and options.vector_column:
-        problems.append("id_column=content needs a text, and with 'vector_column' none is read; give option 'id_column'")
+        problems.append(
+            "id_column=content needs a text, and with 'vector_column' none is read; give option 'id_column'"
+        )
     ids = () if options.content_key else options.id_column
     asked = {
         "text_column": (Part.TEXT, text),
@@ -112,10 +124,16 @@ def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]
                 problems.append(column_paths.missing(option, name, part, schema))
                 continue
             steps, field = place
-            before = column_paths.before(steps, schema) if options.op_column and part in (Part.KEY, Part.SHARD_KEY) else None
+            before = (
+                column_paths.before(steps, schema) if options.op_column and part in (Part.KEY, Part.SHARD_KEY) else None
+            )
             found.append(Source(name, part, steps, field, before))
             misfits += [reason] if (reason := unfit(part, name, field)) else []
-    others = {"payload_columns": options.payload_columns or (), "payload_exclude": options.payload_exclude, "payload_rename": options.payload_rename}
+    others = {
+        "payload_columns": options.payload_columns or (),
+        "payload_exclude": options.payload_exclude,
+        "payload_rename": options.payload_rename,
+    }
     for option, columns in others.items():
         problems.extend(column_paths.missing(option, name, None, schema) for name in columns if name not in names)
     problems.extend(misfits)
@@ -134,23 +152,39 @@ def _one(column: str | None) -> tuple[str, ...]:
 
 
 def _text_problems(options: SinkOptions, text: Sequence[str]) -> Iterable[str]:
-    if options.long_text == "chunk" and options.store_text and len(options.text_column) > 1 and not options.vector_column:
-        yield "long_text=chunk keeps each chunk's text in its text column, and there are several; join them into one column first (concat_ws), or set store_text=false"
+    if (
+        options.long_text == "chunk"
+        and options.store_text
+        and len(options.text_column) > 1
+        and not options.vector_column
+    ):
+        yield (
+            "long_text=chunk keeps each chunk's text in its text column, and there are several; join them into one "
+            "column first (concat_ws), or set store_text=false"
+        )
     if options.text_template is not None:
         yield from _template_problems(options.text_template, set(text))
     if options.op_column and options.content_key:
-        yield "id_column=content takes the text as the key, and rows of a change feed that delete have none; give option 'id_column'"
+        yield (
+            "id_column=content takes the text as the key, and rows of a change feed that delete have none; give "
+            "option 'id_column'"
+        )
 
 
 def _template_problems(template: str, text: set[str]) -> Iterable[str]:
     try:
-        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]
+        fields = [
+            (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None
+        ]
     except ValueError as error:
         yield f"option 'text_template' = {template!r} is no template: {error}; write a brace that is text twice"
         return
     named = {name for name, _, _ in fields}
     if named != text:
-        yield f"option 'text_template' names {listed(sorted(named)) or 'no column'}, option 'text_column' {listed(sorted(text))}; they must name the same columns"
+        yield (
+            f"option 'text_template' names {listed(sorted(named)) or 'no column'}, option 'text_column' "
+            f"{listed(sorted(text))}; they must name the same columns"
+        )
     if any(spec or conversion for _, spec, conversion in fields):
         yield f"option 'text_template' = {template!r} may hold only names in braces, without ':' and '!'"
 
@@ -163,7 +197,9 @@ def _payload(
     text = {source.steps for source in found if source.part is Part.TEXT}
     left_out = _left_out(options, found, keys)
     problems = [
-        f"option 'payload_exclude' names the key column '{column}', which is always kept" for column in options.payload_exclude if (column,) in keys
+        f"option 'payload_exclude' names the key column '{column}', which is always kept"
+        for column in options.payload_exclude
+        if (column,) in keys
     ]
     problems += [
         f"option 'payload_exclude' names the text column '{column}'; leave the text out with store_text=false"
@@ -185,27 +221,39 @@ def _payload(
         if n > 1:
             problems.append(f"two columns would be called '{name}' in the payload; change option 'payload_rename'")
         if name == RESERVED:
-            problems.append(f"the payload name '{RESERVED}' is the sink's own; leave that column out with option 'payload_exclude', or rename it")
+            problems.append(
+                f"the payload name '{RESERVED}' is the sink's own; leave that column out with option "
+                "'payload_exclude', or rename it"
+            )
     for old in options.payload_rename:
         if old in schema.names and old not in dict(kept):
             problems.append(f"option 'payload_rename' names '{old}', which is not in the payload")
     for field in fields:
         if reason := payload.unmappable(field):
-            problems.append(f"column '{field.name}' cannot become payload: {reason}; cast it, or leave it out with option 'payload_exclude'")
+            problems.append(
+                f"column '{field.name}' cannot become payload: {reason}; cast it, or leave it out with option "
+                "'payload_exclude'"
+            )
     return tuple(kept), tuple(fields), problems
 
 
 def _left_out(options: SinkOptions, found: Collection[Source], keys: Collection[Steps]) -> set[Steps]:
-    """Columns and fields that no payload has: vectors, texts that are not stored, and, unless they are asked for by name, what happened to a
-    document, and how it was before."""
-    steps = {source.steps for source in found if source.part is Part.VECTOR or (source.part is Part.TEXT and not options.store_text)}
+    """Columns and fields that no payload has: vectors, texts that are not stored, and, unless they are asked for by
+    name, what happened to a document, and how it was before."""
+    steps = {
+        source.steps
+        for source in found
+        if source.part is Part.VECTOR or (source.part is Part.TEXT and not options.store_text)
+    }
     if options.payload_columns is None:
         steps |= {source.steps for source in found if source.part is Part.OPERATION}
         steps |= {source.before[: source.before.index("before") + 1] for source in found if source.before is not None}
     return steps - set(keys)
 
 
-def _pruned(field: pa.Field, steps: Steps, left_out: Collection[Steps], only: Collection[Steps] | None) -> pa.Field | None:
+def _pruned(
+    field: pa.Field, steps: Steps, left_out: Collection[Steps], only: Collection[Steps] | None
+) -> pa.Field | None:
     """The field without what is left out; None where nothing remains. only: the paths that are kept; None: all."""
     if steps in left_out:
         return None
@@ -214,12 +262,15 @@ def _pruned(field: pa.Field, steps: Steps, left_out: Collection[Steps], only: Co
     deeper = [path for path in (*left_out, *(only or ())) if len(path) > len(steps) and path[: len(steps)] == steps]
     if not deeper:
         return field if only is None else None
-    inner = [made for child in children(field) if (made := _pruned(child, (*steps, child.name), left_out, only)) is not None]
+    inner = [
+        made for child in children(field) if (made := _pruned(child, (*steps, child.name), left_out, only)) is not None
+    ]
     return pa.field(field.name, pa.struct(inner), metadata=field.metadata) if inner else None
 
 
 def _with_texts(field: pa.Field, steps: Steps, text: Collection[Steps]) -> pa.Field:
-    """The field with strings in place of the variants that are the document's text, so that a chunk can have its own piece there."""
+    """The field with strings in place of the variants that are the document's text, so that a chunk can have its own
+    piece there."""
     if steps in text and is_json(field):
         return pa.field(field.name, pa.string())
     if not any(len(path) > len(steps) and path[: len(steps)] == steps for path in text):

@@ -1,4 +1,5 @@
-"""A window of Arrow rows → documents: key, id, text and payload of each, checked, each key once; and the rows that cannot be documents."""
+"""A window of Arrow rows → documents: key, id, text and payload of each, checked, each key once; and the rows that
+cannot be documents."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from spark_vector_sink.rows.vectors import Wanted
 
 
 def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, wanted: Wanted | None = None) -> Sifted:
-    """What the rows of a window are. Raises BadRowError for the first that cannot become a point. wanted: as for `sift`."""
+    """What the rows of a window are. Raises BadRowError for the first that cannot become a point. wanted: as for
+    `sift`."""
     left, ignored, refused = _begin(rows, columns)
     made = _sifted(left, namespace, wanted)
     if isinstance(made, Sifted) and not refused:
@@ -49,7 +51,9 @@ def known_ids(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> d
     if not len(rows):
         return {}
     projected = project(rows, columns)
-    left = Left(projected.parts, projected.payload, columns, np.arange(len(rows)), len(rows), np.zeros(len(rows), np.int8))
+    left = Left(
+        projected.parts, projected.payload, columns, np.arange(len(rows)), len(rows), np.zeros(len(rows), np.int8)
+    )
     found, shard_keys = [], list[int | str | None]()
     for row in range(len(rows)):
         try:
@@ -57,7 +61,9 @@ def known_ids(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> d
             if columns.content_key:
                 one = left.take(np.array([row]))
                 key += [text if text and text.strip() else None for text in texts_of(one)]
-            shard_key = left.key_values(columns.shard_key, row, Part.SHARD_KEY)[0] if columns.shard_key is not None else None
+            shard_key = (
+                left.key_values(columns.shard_key, row, Part.SHARD_KEY)[0] if columns.shard_key is not None else None
+            )
         except (ValueError, UnicodeDecodeError):
             continue
         if key and None not in key and not (columns.shard_key is not None and not _is_shard_key(shard_key)):
@@ -71,12 +77,15 @@ def _is_shard_key(value: int | str | None) -> bool:
 
 
 def _begin(rows: pa.RecordBatch, columns: Columns) -> tuple[Left, Integers, list[BadRow]]:
-    """The rows that say something; the places of those that say nothing; and those of which a variant holds what cannot play its part."""
+    """The rows that say something; the places of those that say nothing; and those of which a variant holds what cannot
+    play its part."""
     every = np.arange(len(rows))
     projected = project(rows, columns)
     left = Left(projected.parts, projected.payload, columns, every, len(rows), np.zeros(len(rows), np.int8))
     first = {one.row: one for one in reversed(projected.misplaced)}
-    refused = [replace(one, key=None if columns.content_key else row_checks.key_of(left, one.row)) for one in first.values()]
+    refused = [
+        replace(one, key=None if columns.content_key else row_checks.key_of(left, one.row)) for one in first.values()
+    ]
     if columns.operation is None:
         return left.where(~np.isin(every, [one.row for one in refused])), every[:0], refused
     what = change_feed.operations(left.of(Part.OPERATION, columns.operation))
@@ -98,7 +107,9 @@ def _sifted(left: Left, namespace: uuid.UUID, wanted: Wanted | None) -> Sifted |
     if found := row_checks.null_keys(left, key_columns):
         return found
     writes = left.where(left.operations == change_feed.UPSERT)
-    if found := row_checks.bad_bytes(writes, [*_read_as(writes, Part.TEXT), *zip(writes.payload.schema.names, writes.payload.columns, strict=True)]):
+    if found := row_checks.bad_bytes(
+        writes, [*_read_as(writes, Part.TEXT), *zip(writes.payload.schema.names, writes.payload.columns, strict=True)]
+    ):
         return found
     texts = texts_of(writes)
     if columns.content_key:  # then there are no deletions
@@ -133,7 +144,9 @@ def _sifted(left: Left, namespace: uuid.UUID, wanted: Wanted | None) -> Sifted |
         texts = [text_of[i] for i in chosen.tolist()] if text_of and with_payload else []
         shard_keys = part.key_values(columns.shard_key, part=Part.SHARD_KEY) if columns.shard_key is not None else None
         versions = None if order is None else order[chosen]
-        return Documents(mine, [ids[i] for i in chosen], texts, made, vectors, part.places, versions, shard_keys=shard_keys)
+        return Documents(
+            mine, [ids[i] for i in chosen], texts, made, vectors, part.places, versions, shard_keys=shard_keys
+        )
 
     is_write = left.operations[kept] == change_feed.UPSERT
     written, deleted = documents(kept[is_write], True), documents(kept[~is_write], False)
@@ -144,8 +157,9 @@ def _sifted(left: Left, namespace: uuid.UUID, wanted: Wanted | None) -> Sifted |
 
 
 def _kept(ids: list[int | str], order: Integers | None, what: npt.NDArray[np.int8]) -> Integers:
-    """The places of the rows that win, each id once, in order: the one of the greatest version, else the last. At one version an upsert wins over
-    a delete, whichever comes first: a document that was deleted and inserted again in one commit is there."""
+    """The places of the rows that win, each id once, in order: the one of the greatest version, else the last. At one
+    version an upsert wins over a delete, whichever comes first: a document that was deleted and inserted again in one
+    commit is there."""
     last: dict[int | str, int] = {}
     for row, point in enumerate(ids):
         before = last.get(point)
@@ -160,8 +174,8 @@ def _read_as(left: Left, *parts: Part) -> list[tuple[str, pa.Array]]:
 
 
 def _payload(left: Left, shown: list[str], all_of_it: bool) -> pa.RecordBatch | list[BadRow]:
-    """The payload of each row, as plain types under the payload's names; or the rows that have a value without a plain form.
-    all_of_it: else the key columns alone."""
+    """The payload of each row, as plain types under the payload's names; or the rows that have a value without a plain
+    form. all_of_it: else the key columns alone."""
     names = dict(left.columns.payload)
     source = list(zip(left.columns.fields, left.payload.columns, strict=True)) if all_of_it else list(_keys_alone(left))
     arrays, fields = [], []
@@ -179,7 +193,8 @@ def _payload(left: Left, shown: list[str], all_of_it: bool) -> pa.RecordBatch | 
 
 
 def _keys_alone(left: Left) -> Iterator[tuple[pa.Field, pa.Array]]:
-    """The key columns as the payload has them, of rows that have nothing else: a key may come from what was there before."""
+    """The key columns as the payload has them, of rows that have nothing else: a key may come from what was there
+    before."""
     leaves = {}
     for source in left.columns.sources:
         if source.part is Part.KEY:

@@ -1,4 +1,5 @@
-"""What a window of rows is made into: documents to be written, and documents to be removed; everything column by column."""
+"""What a window of rows is made into: documents to be written, and documents to be removed; everything column by
+column."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ Integers = npt.NDArray[np.int64]
 class Documents:
     """Documents of one window; everything has the same length.
 
-    keys: the key's text, for messages. ids: see `keys`. texts: empty where vectors exist already, then `vectors` is the column.
-    rows: the place of each in its window. versions: None where rows have none. ours: the fields of `_sink`, by name.
-    heads: where these are chunks, the id of each one's document; else None. shard_keys: None where rows have none.
+    keys: the key's text, for messages. ids: see `keys`. texts: empty where vectors exist already, then `vectors` is the
+    column. rows: the place of each in its window. versions: None where rows have none. ours: the fields of `_sink`, by
+    name. heads: where these are chunks, the id of each one's document; else None. shard_keys: None where rows have
+    none.
     """
 
     keys: list[str]
@@ -100,9 +102,9 @@ class Documents:
 class Sifted:
     """What became of the rows of a window; each is in one of these.
 
-    documents: to be written. deletions: to be removed; their payload is the key alone, and there is neither text nor vector.
-    superseded, ignored: places of rows that another row of the same key takes the place of, and of rows that say nothing (preimages).
-    bad: rows that cannot be documents.
+    documents: to be written. deletions: to be removed; their payload is the key alone, and there is neither text nor
+    vector. superseded, ignored: places of rows that another row of the same key takes the place of, and of rows that
+    say nothing (preimages). bad: rows that cannot be documents.
     """
 
     documents: Documents

@@ -1,10 +1,11 @@
 """Document key → point id. The id is a function of the key alone, so that every retry writes the same point again.
 
-An unsigned 64-bit integer, also as a decimal without a scale, and a canonical lower-case UUID are ids already. Anything else becomes `uuid5(namespace, text)`
-of RFC 4122, which every language can compute again. `text` is the string itself, an integer in decimal, a date or a
-timestamp in ISO 8601 (UTC), a decimal in plain notation, a boolean as `true` or `false`; of several key columns it is the
-compact JSON array of their values, dates and decimals as strings. A job's column types are fixed, so no two keys share a text.
-Chunk 0 of a document has its id, chunk n the `uuid5(namespace, "<document's id>#<n>")`.
+An unsigned 64-bit integer, also as a decimal without a scale, and a canonical lower-case UUID are ids already. Anything
+else becomes `uuid5(namespace, text)` of RFC 4122, which every language can compute again. `text` is the string itself,
+an integer in decimal, a date or a timestamp in ISO 8601 (UTC), a decimal in plain notation, a boolean as `true` or
+`false`; of several key columns it is the compact JSON array of their values, dates and decimals as strings. A job's
+column types are fixed, so no two keys share a text. Chunk 0 of a document has its id, chunk n the `uuid5(namespace,
+"<document's id>#<n>")`.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ LARGEST_ID = 2**64 - 1
 
 
 class Whole(str):
-    """A whole decimal in plain notation. Alone it is an integer, such as those of Parquet's UINT_64, which Spark reads as `decimal(20,0)`; among
-    several key columns it is text, as every decimal."""
+    """A whole decimal in plain notation. Alone it is an integer, such as those of Parquet's UINT_64, which Spark reads
+    as `decimal(20,0)`; among several key columns it is text, as every decimal."""
 
     __slots__ = ()
 
 
 def key_values(column: pa.Array, is_json: bool = False) -> list[Any]:
-    """A key column as what its text is made of: str, int, bool, or None for a null. Raises ValueError for a value that has no text.
-    is_json: whether the column has each of these as its JSON text, as keys that come from variants do."""
+    """A key column as what its text is made of: str, int, bool, or None for a null. Raises ValueError for a value that
+    has no text. is_json: whether the column has each of these as its JSON text, as keys that come from variants do."""
     if is_json:
         return [None if text is None else json.loads(text) for text in column.to_pylist()]
     kind = column.type

@@ -38,8 +38,8 @@ from spark_vector_sink.payload_types import JSON_MARK, check_json, is_json, is_l
 from spark_vector_sink.rows import times
 
 MOST_LEVELS = 30
-"""Deepest nesting of a value. A server takes deeper objects, but from 33 levels on it can no longer answer with them over gRPC;
-an embedded store cannot replay its log from 124 levels on."""
+"""Deepest nesting of a value. A server takes deeper objects, but from 33 levels on it can no longer answer with them
+over gRPC; an embedded store cannot replay its log from 124 levels on."""
 
 INTEGER_DIGITS = 18
 """Most digits that every int64 can hold."""
@@ -60,7 +60,8 @@ def plain_field(field: pa.Field) -> pa.Field:
 
 
 def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
-    """The column's values as plain types; a view where they are plain already. Raises ValueError for a value that has none."""
+    """The column's values as plain types; a view where they are plain already. Raises ValueError for a value that has
+    none."""
     kind = array.type
     if is_json(field):
         return _checked_json(json_texts(array))
@@ -72,7 +73,9 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     if pat.is_decimal(kind) and pat.is_string(plain):
         return pa.array([None if v is None else format(v, "f") for v in array.to_pylist()], plain)
     if pat.is_decimal(kind):
-        return array.cast(pa.decimal128(INTEGER_DIGITS, 0)).cast(plain)  # by way of 128 bits: Arrow takes 32 for out of bounds
+        return array.cast(pa.decimal128(INTEGER_DIGITS, 0)).cast(
+            plain
+        )  # by way of 128 bits: Arrow takes 32 for out of bounds
     if pat.is_date(kind) or pat.is_timestamp(kind) or pat.is_time(kind):
         return times.written(array).cast(plain)
     if pat.is_duration(kind):
@@ -80,7 +83,9 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     if _is_binary(kind):
         return pa.array([None if v is None else base64.b64encode(v).decode("ascii") for v in array.to_pylist()], plain)
     if is_list(kind):
-        return _list(array, field.type.value_field, plain)  # without a cast: Arrow makes of a slice of fixed-size lists what ends the process
+        return _list(
+            array, field.type.value_field, plain
+        )  # without a cast: Arrow makes of a slice of fixed-size lists what ends the process
     if pat.is_map(kind):
         return _map(array, field.type, plain)
     if pat.is_unsigned_integer(kind):
@@ -93,7 +98,8 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
 
 
 def is_text(array: pa.Array) -> bool:
-    """Whether all strings in a column are UTF-8, as deep as they lie. What a null hides, or another slice holds, is not looked at."""
+    """Whether all strings in a column are UTF-8, as deep as they lie. What a null hides, or another slice holds, is not
+    looked at."""
     kind = array.type
     if pat.is_string(kind) or pat.is_large_string(kind):
         try:
@@ -139,7 +145,9 @@ def _plain_type(field: pa.Field) -> pa.DataType:
         if not (pat.is_string(kind.key_type) or pat.is_large_string(kind.key_type) or pat.is_integer(kind.key_type)):
             raise TypeError(f"it is a map with keys of type {kind.key_type}, and an object's keys are strings")
         return pa.map_(pa.string(), plain_field(kind.item_field))
-    named = (field.metadata or {}).get(b"type", str(kind).encode()).decode()  # Spark's name, where Arrow has no such type
+    named = (
+        (field.metadata or {}).get(b"type", str(kind).encode()).decode()
+    )  # Spark's name, where Arrow has no such type
     raise TypeError(f"its type {named} has no mapping")
 
 
@@ -165,7 +173,9 @@ def _signed(array: pa.Array) -> pa.Array:
     try:
         return array.cast(pa.int64())
     except pa.ArrowInvalid:
-        raise ValueError(f"holds {pc.max(array)}, and a payload's integers end at {2**63 - 1}; cast it to string") from None
+        raise ValueError(
+            f"holds {pc.max(array)}, and a payload's integers end at {2**63 - 1}; cast it to string"
+        ) from None
 
 
 def _checked_json(array: pa.Array) -> pa.Array:
@@ -192,7 +202,9 @@ def _map(array: pa.Array, declared: pa.DataType, plain: pa.DataType) -> pa.Array
 def _pairs(array: pa.Array) -> pa.Array:
     """The entries of a map as a list of structs, which Arrow knows how to look into without what lies under nulls."""
     entries = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
-    return pa.Array.from_buffers(pa.list_(entries.type), len(array), array.buffers()[:2], offset=array.offset, children=[entries])
+    return pa.Array.from_buffers(
+        pa.list_(entries.type), len(array), array.buffers()[:2], offset=array.offset, children=[entries]
+    )
 
 
 def _check_keys(keys: pa.Array, lengths: pa.Array) -> None:
@@ -203,7 +215,9 @@ def _check_keys(keys: pa.Array, lengths: pa.Array) -> None:
     found, first = np.unique(places, return_index=True)
     if len(found) < len(places):
         twice = np.setdiff1d(np.arange(len(places)), first)[0]
-        raise ValueError(f"holds a map with the key {shorten(keys[int(twice)].as_py())!r} twice, and an object has each key once")
+        raise ValueError(
+            f"holds a map with the key {shorten(keys[int(twice)].as_py())!r} twice, and an object has each key once"
+        )
 
 
 def _offsets(array: pa.Array, lengths: pa.Array) -> pa.Array:

@@ -1,7 +1,8 @@
-"""Which payload index can hold what a column is stored as: the table of both, and the paths that lead into a column. The table lives here and nowhere else.
+"""Which payload index can hold what a column is stored as: the table of both, and the paths that lead into a column.
+The table lives here and nowhere else.
 
-It says what Qdrant's index takes of the stored values (`tests/contract/test_index_types.py` counts them on each store): a keyword index takes
-nothing but text, and is empty over a column of integers. Of a list each item is taken for itself.
+It says what Qdrant's index takes of the stored values (`tests/contract/test_index_types.py` counts them on each store):
+a keyword index takes nothing but text, and is empty over a column of integers. Of a list each item is taken for itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from spark_vector_sink.payload_types import INDEX_TYPES, TENANT_INDEXES, is_json
 from spark_vector_sink.rows import payload
 
 ALWAYS, VALUES = "always", "by value"
-"""An index takes each value of the column, or those that it can read as its own; of what the table does not name it takes none."""
+"""An index takes each value of the column, or those that it can read as its own; of what the table does not name it
+takes none."""
 
 _AS_TEXT = {"keyword": ALWAYS, "text": ALWAYS}
 
@@ -37,7 +39,8 @@ TABLE: Mapping[str, Mapping[str, str]] = {
     "a variant": dict.fromkeys(INDEX_TYPES, VALUES),
     "void": dict.fromkeys(INDEX_TYPES, ALWAYS),
 }
-"""What a column is stored as → the index types that hold it. A map is an object, a duration an integer; an array is one within an array."""
+"""What a column is stored as → the index types that hold it. A map is an object, a duration an integer; an array is one
+within an array."""
 
 _CASTS = {
     "keyword": ("string", {"a boolean", "an integer", "a floating-point number"}),
@@ -50,7 +53,8 @@ _CASTS = {
 """Of an index type, the type of Spark's that it holds, and what can be cast to it."""
 
 PATH = re.compile(r"""([\w-]+|"[^"\\]*")(?:\.(?:[\w-]+|"[^"\\]*")|\[[0-9]*\])*""")
-"""Qdrant's way to name a field of the payload: `a.b` is b in the object a, `a[].b` that of each item, `"a.b"` the field of that name."""
+"""Qdrant's way to name a field of the payload: `a.b` is b in the object a, `a[].b` that of each item, `"a.b"` the field
+of that name."""
 
 _STEP = re.compile(r'\[([0-9]*)\]|\.?(?:"([^"\\]*)"|([\w-]+))')
 
@@ -68,7 +72,8 @@ def steps(path: str) -> tuple[Step, ...]:
 
 
 def in_qdrants_words(name: str, roots: Iterable[str]) -> str:
-    """The path of a payload index: a field of the payload by its own name, in quotes where it needs them; else a path already."""
+    """The path of a payload index: a field of the payload by its own name, in quotes where it needs them; else a path
+    already."""
     return f'"{name}"' if name in roots and re.fullmatch(r"[\w-]+", name) is None else name
 
 
@@ -79,7 +84,8 @@ def of_tenant(field: pa.Field) -> str:
 
 
 def holding(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
-    """Whether the index holds its column: `ALWAYS`, `VALUES`, or None for never, and for what is in no column. roots: the payload's fields by name."""
+    """Whether the index holds its column: `ALWAYS`, `VALUES`, or None for never, and for what is in no column. roots:
+    the payload's fields by name."""
     try:
         return TABLE[_stored(_item(_reached(path, roots)))].get(TENANT_INDEXES.get(kind, kind))
     except LookupError:
@@ -87,7 +93,8 @@ def holding(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
 
 
 def never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
-    """Why an index can hold nothing of its column, and what makes it work; None where it can. path: one of Qdrant's, below one of `roots`."""
+    """Why an index can hold nothing of its column, and what makes it work; None where it can. path: one of Qdrant's,
+    below one of `roots`."""
     wanted = TENANT_INDEXES.get(kind, kind)
     try:
         field = _reached(path, roots)
@@ -98,12 +105,18 @@ def never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
     takes = TABLE[stored]
     if wanted in takes:
         return None
-    return f"{f'each item of {path}' if item is not field else path} is {stored}; {'; or '.join(_ways(path, wanted, field, item))}"
+    return (
+        f"{f'each item of {path}' if item is not field else path} is {stored}; "
+        f"{'; or '.join(_ways(path, wanted, field, item))}"
+    )
 
 
 def _ways(path: str, wanted: str, field: pa.Field, item: pa.Field) -> Iterable[str]:
     """What makes the index work."""
-    stored, column = _stored(item), (field.name if re.fullmatch(r"\w+", field.name) else f"`{field.name}`") if len(steps(path)) == 1 else ""
+    stored, column = (
+        _stored(item),
+        (field.name if re.fullmatch(r"\w+", field.name) else f"`{field.name}`") if len(steps(path)) == 1 else "",
+    )
     to, of = _CASTS.get(wanted, ("", set()))
     if stored in of:
         whole = f"array<{to}>" if item is not field else to
@@ -115,7 +128,10 @@ def _ways(path: str, wanted: str, field: pa.Field, item: pa.Field) -> Iterable[s
     if (others := next(iter(TABLE[stored]), None)) and not pat.is_nested(item.type):
         yield f"name another index, {path}:{others}"
     elif wanted != "geo":
-        yield f"name {'its items' if stored == 'an array' else 'a field of it'}, {_inner(path, wanted, item, '[]' if item is not field else '')}"
+        yield (
+            f"name {'its items' if stored == 'an array' else 'a field of it'}, "
+            f"{_inner(path, wanted, item, '[]' if item is not field else '')}"
+        )
 
 
 def _inner(path: str, wanted: str, item: pa.Field, brackets: str) -> str:
@@ -152,7 +168,9 @@ def _reached(path: str, roots: Mapping[str, pa.Field]) -> pa.Field:
                     raise LookupError(f"{walked} has no field '{step}'; it has {shorten(', '.join(names)) or 'none'}")
                 field = kind.field(names.index(step))
             elif is_list(kind):
-                raise LookupError(f"{walked} is an array; its items are {walked}[], and their {shown} is {walked}[].{shown}")
+                raise LookupError(
+                    f"{walked} is an array; its items are {walked}[], and their {shown} is {walked}[].{shown}"
+                )
             else:
                 raise LookupError(f"{walked} is {_stored(field)}, and has no fields; name {walked} alone")
             walked = f"{walked}.{shown}"

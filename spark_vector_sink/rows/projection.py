@@ -1,4 +1,5 @@
-"""A window's rows → the values of each part, and the columns of the payload: read from where they lie, taken out of what they are wrapped in."""
+"""A window's rows → the values of each part, and the columns of the payload: read from where they lie, taken out of
+what they are wrapped in."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from spark_vector_sink.rows.columns import Columns
 
 @dataclass(frozen=True)
 class Projected:
-    """parts: a column for each source, by its label. payload: those of the payload, under their names in the table. misplaced: rows of
-    which a variant holds what cannot play its part."""
+    """parts: a column for each source, by its label. payload: those of the payload, under their names in the table.
+    misplaced: rows of which a variant holds what cannot play its part."""
 
     parts: pa.RecordBatch
     payload: pa.RecordBatch
@@ -49,7 +50,9 @@ def project(rows: pa.RecordBatch, columns: Columns) -> Projected:
         fields.append(pa.field(source.label, array.type, metadata=mark))
     parts = pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
     payload = [_payload(rows, field, columns.sources, arrays) for field in columns.fields]
-    return Projected(parts, pa.RecordBatch.from_arrays(payload, names=[field.name for field in columns.fields]), misplaced)
+    return Projected(
+        parts, pa.RecordBatch.from_arrays(payload, names=[field.name for field in columns.fields]), misplaced
+    )
 
 
 def _deletes(rows: pa.RecordBatch, columns: Columns) -> pa.Array | None:
@@ -65,11 +68,15 @@ def _deletes(rows: pa.RecordBatch, columns: Columns) -> pa.Array | None:
 
 def _either(mask: pa.Array, one: pa.Array, other: pa.Array) -> pa.Array:
     """`one` where the mask is true, else `other`."""
-    places = pc.if_else(mask, pa.array(range(len(mask)), pa.int64()), pa.array(range(len(mask), 2 * len(mask)), pa.int64()))
+    places = pc.if_else(
+        mask, pa.array(range(len(mask)), pa.int64()), pa.array(range(len(mask), 2 * len(mask)), pa.int64())
+    )
     return pa.concat_arrays([one, other.cast(one.type)] if one.type != other.type else [one, other]).take(places)
 
 
-def _payload(rows: pa.RecordBatch, field: pa.Field, sources: Sequence[Source], parts: Mapping[str, pa.Array]) -> pa.Array:
+def _payload(
+    rows: pa.RecordBatch, field: pa.Field, sources: Sequence[Source], parts: Mapping[str, pa.Array]
+) -> pa.Array:
     """A column of the payload, with only the fields that it is to have, and with the texts of variants as texts."""
     array = rows.column(field.name)
     if is_json(field) or not pat.is_struct(field.type):
@@ -77,7 +84,12 @@ def _payload(rows: pa.RecordBatch, field: pa.Field, sources: Sequence[Source], p
         return array if text is None else parts[text.label]
     array = _fitted(array, field.type)
     for source in sources:
-        if source.part is Part.TEXT and source.steps[0] == field.name and is_json(source.field) and leaf(field, source.steps[1:]) is not None:
+        if (
+            source.part is Part.TEXT
+            and source.steps[0] == field.name
+            and is_json(source.field)
+            and leaf(field, source.steps[1:]) is not None
+        ):
             array = with_leaf(array, source.steps[1:], parts[source.label])
     return array
 
@@ -89,7 +101,10 @@ def _fitted(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array
     inner = array.flatten()
     found = [inner[place] for place in named.values()]
-    found = [_fitted(one, field.type) if pat.is_struct(field.type) and not is_json(field) else one for one, field in zip(found, kind, strict=True)]
+    found = [
+        _fitted(one, field.type) if pat.is_struct(field.type) and not is_json(field) else one
+        for one, field in zip(found, kind, strict=True)
+    ]
     return struct(found, list(named), array)
 
 
@@ -107,12 +122,16 @@ def with_leaf(array: pa.Array, steps: Sequence[str], values: pa.Array) -> pa.Arr
     inner, names = array.flatten(), [field.name for field in array.type]
     place = names.index(steps[0])
     inner[place] = with_leaf(inner[place], steps[1:], values)
-    fields = [pa.field(name, one.type, metadata=field.metadata) for name, one, field in zip(names, inner, array.type, strict=True)]
+    fields = [
+        pa.field(name, one.type, metadata=field.metadata)
+        for name, one, field in zip(names, inner, array.type, strict=True)
+    ]
     return pa.StructArray.from_arrays(inner, fields=fields, mask=array.is_null() if array.null_count else None)
 
 
 def nested(leaves: Mapping[tuple[str, ...], tuple[pa.Field, pa.Array]]) -> Iterator[tuple[pa.Field, pa.Array]]:
-    """Columns that have these leaves and nothing else. leaves: field and values at each path, the column's name first."""
+    """Columns that have these leaves and nothing else. leaves: field and values at each path, the column's name
+    first."""
     for root in dict.fromkeys(steps[0] for steps in leaves):
         inner = {steps[1:]: leaf for steps, leaf in leaves.items() if steps[0] == root}
         if () in inner:

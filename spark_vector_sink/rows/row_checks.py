@@ -1,4 +1,5 @@
-"""What is looked at in the rows of a window before they are documents: each check finds all rows that do not pass it."""
+"""What is looked at in the rows of a window before they are documents: each check finds all rows that do not pass
+it."""
 
 from __future__ import annotations
 
@@ -23,8 +24,9 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Left:
-    """The rows of a window that nothing was found against so far: `rows` has the values of the parts by their labels, `payload` the columns of the
-    payload. places: where each was in the window. total: rows of the window. operations: what each does (see `change_feed`)."""
+    """The rows of a window that nothing was found against so far: `rows` has the values of the parts by their labels,
+    `payload` the columns of the payload. places: where each was in the window. total: rows of the window. operations:
+    what each does (see `change_feed`)."""
 
     rows: pa.RecordBatch
     payload: pa.RecordBatch
@@ -39,7 +41,9 @@ class Left:
     def take(self, chosen: Integers) -> Left:
         rows = pa.array(chosen, pa.int64())
         payload = self.payload.take(rows) if self.payload.num_columns else self.payload
-        return Left(self.rows.take(rows), payload, self.columns, self.places[chosen], self.total, self.operations[chosen])
+        return Left(
+            self.rows.take(rows), payload, self.columns, self.places[chosen], self.total, self.operations[chosen]
+        )
 
     def of(self, part: Part, name: str) -> pa.Array:
         """The values of a part."""
@@ -62,7 +66,9 @@ def unknown_words(left: Left) -> list[BadRow]:
     if column is None or not rows:
         return []
     words = left.of(Part.OPERATION, column).to_pylist()
-    return [left.bad(row, key_of(left, row), column, bad_rows.OPERATION, change_feed.unknown(words[row])) for row in rows]
+    return [
+        left.bad(row, key_of(left, row), column, bad_rows.OPERATION, change_feed.unknown(words[row])) for row in rows
+    ]
 
 
 def unversioned(left: Left, shown: list[str]) -> list[BadRow]:
@@ -88,7 +94,12 @@ def unsharded(left: Left, shown: list[str]) -> list[BadRow]:
     if name is None:
         return []
     reasons = (
-        (row, "is null; a point of this collection needs a shard key" if key is None else f"is {key}; a shard key is a text or an integer from 0 on")
+        (
+            row,
+            "is null; a point of this collection needs a shard key"
+            if key is None
+            else f"is {key}; a shard key is a text or an integer from 0 on",
+        )
         for row, key in enumerate(left.key_values(name, part=Part.SHARD_KEY))
         if key is None or (isinstance(key, int) and key < 0)
     )
@@ -96,7 +107,8 @@ def unsharded(left: Left, shown: list[str]) -> list[BadRow]:
 
 
 def bad_bytes(left: Left, columns: Iterable[tuple[str, pa.Array]]) -> list[BadRow]:
-    """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store. columns: each with its name."""
+    """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store. columns: each with its
+    name."""
     found = dict[int, BadRow]()
     for name, column in columns:
         if payload.is_text(column):
@@ -162,7 +174,9 @@ def misfits(left: Left, shown: list[str], wanted: vectors.Wanted | None) -> list
     return [left.bad(row, shown[row], name, bad_rows.VECTOR, reason) for row, reason in reasons.items()]
 
 
-def one_id_of_two_keys(left: Left, tuples: list[tuple[Any, ...]], ids: list[int | str], shown: list[str]) -> list[BadRow]:
+def one_id_of_two_keys(
+    left: Left, tuples: list[tuple[Any, ...]], ids: list[int | str], shown: list[str]
+) -> list[BadRow]:
     """Rows whose key has the text, and so the id, of another key: variants may hold `-5` and `"-5"` in one column."""
     if not any(source.part is Part.KEY and is_json(source.field) for source in left.columns.sources):
         return []
@@ -171,7 +185,10 @@ def one_id_of_two_keys(left: Left, tuples: list[tuple[Any, ...]], ids: list[int 
     for row, (point, key) in enumerate(zip(ids, tuples, strict=True)):
         other = first.setdefault(point, key)
         if [*map(type, other)] != [*map(type, key)]:
-            reason = f"holds {json.dumps(key[-1])}, and another row {json.dumps(other[-1])}: both would be one point; cast the column to one type"
+            reason = (
+                f"holds {json.dumps(key[-1])}, and another row {json.dumps(other[-1])}: both would be one point; "
+                "cast the column to one type"
+            )
             found.append(left.bad(row, shown[row], ", ".join(left.columns.key), bad_rows.VARIANT, reason))
     return found
 

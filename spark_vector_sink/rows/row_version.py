@@ -22,7 +22,8 @@ def unusable_type(kind: pa.DataType) -> str | None:
 
 
 def versions(column: pa.Array) -> npt.NDArray[np.int64]:
-    """Integers as they are, dates and timestamps as microseconds since 1970 (UTC). Raises ValueError for a null, and for what is beyond 2^53."""
+    """Integers as they are, dates and timestamps as microseconds since 1970 (UTC). Raises ValueError for a null, and
+    for what is beyond 2^53."""
     if column.null_count:
         raise ValueError("is null; a row without a version cannot be ordered")
     kind = column.type
@@ -40,4 +41,7 @@ def versions(column: pa.Array) -> npt.NDArray[np.int64]:
     return found
 
 
-_BEYOND = "is a version beyond 2^53, which a store cannot compare exactly; take a smaller number, or a timestamp of the years 1684 to 2255"
+_BEYOND = (
+    "is a version beyond 2^53, which a store cannot compare exactly; take a smaller number, or a timestamp of "
+    "the years 1684 to 2255"
+)

@@ -23,14 +23,16 @@ def texts_of(left: Left) -> list[Any]:
 
 
 def _pieces(columns: Columns) -> list[tuple[str, str | None]]:
-    """The template as literal texts, each with the column that follows it. Without one, line breaks part the columns."""
+    """The template as literal texts, each with the column that follows it. Without one, line breaks part the
+    columns."""
     if columns.text_template is None:
         return [("\n" if i else "", name) for i, name in enumerate(columns.text)]
     return [(literal, name) for literal, name, _, _ in Formatter().parse(columns.text_template)]
 
 
 def _joined(row: dict[str, str | None], pieces: list[tuple[str, str | None]]) -> str | None:
-    """One text of several columns; a null counts as empty, and None comes out where nothing but blanks would be left of them."""
+    """One text of several columns; a null counts as empty, and None comes out where nothing but blanks would be left of
+    them."""
     if all(not (part or "").strip() for part in row.values()):
         return None
     return "".join(literal + ((row[name] or "") if name is not None else "") for literal, name in pieces)

@@ -17,8 +17,8 @@ TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def written(array: pa.Array) -> pa.Array:
-    """Dates as `2024-02-29`; timestamps as `2024-02-29T12:30:00.000000`, in UTC with a Z where they have a zone, with as many digits as their
-    unit has; times as `12:30:00.000000`. Raises ValueError."""
+    """Dates as `2024-02-29`; timestamps as `2024-02-29T12:30:00.000000`, in UTC with a Z where they have a zone, with
+    as many digits as their unit has; times as `12:30:00.000000`. Raises ValueError."""
     kind = array.type
     if pat.is_date(kind):
         unit = 1 if pat.is_date32(kind) else DAY * TICKS["ms"]
@@ -38,7 +38,9 @@ def microseconds(array: pa.Array) -> pa.Array:
     return _exactly(array, pa.duration("us")).cast(pa.int64())
 
 
-_OUTSIDE = "holds a {what} outside of the years 1 to 9999, for which ISO 8601 has no text; make it null, or cast it to string"
+_OUTSIDE = (
+    "holds a {what} outside of the years 1 to 9999, for which ISO 8601 has no text; make it null, or cast it to string"
+)
 
 
 def _check(array: pa.Array, least: int, most: int, reason: str) -> None:
@@ -53,4 +55,6 @@ def _exactly(array: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return array.cast(kind)
     except pa.ArrowInvalid:
-        raise ValueError(f"holds a {array.type} that is no 64-bit number of whole microseconds; round it, or cast it to string") from None
+        raise ValueError(
+            f"holds a {array.type} that is no 64-bit number of whole microseconds; round it, or cast it to string"
+        ) from None

@@ -1,8 +1,10 @@
-"""Values that a payload index leaves out: a text that is no date under a datetime index, say. Qdrant stores such a value and says nothing.
+"""Values that a payload index leaves out: a text that is no date under a datetime index, say. Qdrant stores such a
+value and says nothing.
 
-A store cannot be asked for them: what it says of an index are sums over its segments, in which a point may count twice while they are optimised, in which
-nulls are missing rightly, and which hold what other jobs have written. So each task looks at the values of the points that it writes, and only
-where the column's type does not tell. `takes` is what Qdrant's index does with a value; `tests/contract/test_index_types.py` compares both.
+A store cannot be asked for them: what it says of an index are sums over its segments, in which a point may count twice
+while they are optimised, in which nulls are missing rightly, and which hold what other jobs have written. So each task
+looks at the values of the points that it writes, and only where the column's type does not tell. `takes` is what
+Qdrant's index does with a value; `tests/contract/test_index_types.py` compares both.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ _DATETIMES = [
         rf"{_date('')}(?:T?{_time('', '?')})?",
     )
 ]
-"""The forms of a date that Qdrant reads, by way of the Rust library chrono: RFC 3339 with blanks, with a short zone, and without one."""
+"""The forms of a date that Qdrant reads, by way of the Rust library chrono: RFC 3339 with blanks, with a short zone,
+and without one."""
 
 _USUAL = re.compile(
     "[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
@@ -86,15 +89,22 @@ def takes(kind: str, value: Any) -> bool:
     if kind == "datetime":
         if isinstance(value, str) and _USUAL.fullmatch(value):
             return True
-        return isinstance(value, str) and any(_is_date(match) for form in _DATETIMES if (match := form.fullmatch(value)))
-    return isinstance(value, dict) and all(_is_number(value.get(name)) and abs(value[name]) <= most for name, most in (("lon", 180), ("lat", 90)))
+        return isinstance(value, str) and any(
+            _is_date(match) for form in _DATETIMES if (match := form.fullmatch(value))
+        )
+    return isinstance(value, dict) and all(
+        _is_number(value.get(name)) and abs(value[name]) <= most for name, most in (("lon", 180), ("lat", 90))
+    )
 
 
 class Unindexed:
-    """Looks at the payload of points for values that the collection's indexes leave out. indexes: path → type, as a store has them."""
+    """Looks at the payload of points for values that the collection's indexes leave out. indexes: path → type, as a
+    store has them."""
 
     def __init__(self, columns: Columns, wanted: Mapping[str, str]) -> None:
-        roots = {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}  # a job that reads points has no fields
+        roots = {
+            name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)
+        }  # a job that reads points has no fields
         named = [(path, TENANT_INDEXES.get(kind, kind), payload_indexes.steps(path)) for path, kind in wanted.items()]
         self._looked_at = [
             (f"{path}:{kind}", kind, steps)
@@ -119,7 +129,8 @@ def said(name: str, left: int, points: int) -> str:
     """The sentence for people. name: `path:type`."""
     path, _, kind = name.rpartition(":")
     return (
-        f"the payload index {name} lacks values of {left:,} of the {points:,} points written: it takes {TAKES[kind]}, and what they have at {path} is not; "
+        f"the payload index {name} lacks values of {left:,} of the {points:,} points written: it takes {TAKES[kind]}, "
+        f"and what they have at {path} is not; "
         "they are stored, and filters on it do not find them"
     )
 

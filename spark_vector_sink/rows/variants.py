@@ -32,12 +32,19 @@ _WANTED = {
     Part.VECTOR: ("an array of numbers", ("array",)),
 }
 
-TYPES = {Part.TEXT: pa.string(), Part.OPERATION: pa.string(), Part.VERSION: pa.int64(), Part.VECTOR: pa.list_(pa.float64())}
-"""What a column of variants is read as; keys and shard keys, each of which may have its own type, as JSON text (see `keys.key_values`)."""
+TYPES = {
+    Part.TEXT: pa.string(),
+    Part.OPERATION: pa.string(),
+    Part.VERSION: pa.int64(),
+    Part.VECTOR: pa.list_(pa.float64()),
+}
+"""What a column of variants is read as; keys and shard keys, each of which may have its own type, as JSON text (see
+`keys.key_values`)."""
 
 
 def read(array: pa.Array, part: Part) -> tuple[pa.Array, dict[int, str]]:
-    """Take the values out of their variants, and a reason for each row whose value cannot play the part, which is null then."""
+    """Take the values out of their variants, and a reason for each row whose value cannot play the part, which is null
+    then."""
     wanted, kinds = _WANTED[part]
     values, misplaced = list[Any](), dict[int, str]()
     for row, (text, kind) in enumerate(_pairs(array)):
@@ -69,7 +76,11 @@ def _kind(text: str) -> str:
 def _shown(text: str, kind: str) -> str:
     if kind in ("object", "array", "string"):
         return f"an {kind}" if kind != "string" else "a string"
-    return f"the {kind} {shorten(text, 40)}" if kind != "unknown" else "a value of a type that Spark does not hand to Python"
+    return (
+        f"the {kind} {shorten(text, 40)}"
+        if kind != "unknown"
+        else "a value of a type that Spark does not hand to Python"
+    )
 
 
 def _scalar(text: str, kind: str) -> Any:
@@ -94,7 +105,9 @@ def _string(text: str, kind: str) -> str:
 def _column(text: str, kind: str) -> pa.Array:
     """One scalar as a column of its own type."""
     value = _scalar(text, kind)
-    zoned = pa.timestamp("us", "UTC") if kind == "timestamp" else pa.timestamp("us") if kind == "timestamp_ntz" else None
+    zoned = (
+        pa.timestamp("us", "UTC") if kind == "timestamp" else pa.timestamp("us") if kind == "timestamp_ntz" else None
+    )
     try:
         return pa.array([value], zoned)
     except (pa.ArrowException, OverflowError):
@@ -102,7 +115,13 @@ def _column(text: str, kind: str) -> pa.Array:
 
 
 def _key(text: str, kind: str) -> str:
-    value = _string(text, kind) if kind == "string" else int(text) if kind == "integer" else keys.key_values(_column(text, kind))[0]
+    value = (
+        _string(text, kind)
+        if kind == "string"
+        else int(text)
+        if kind == "integer"
+        else keys.key_values(_column(text, kind))[0]
+    )
     if isinstance(value, keys.Whole) and 0 <= int(value) <= keys.LARGEST_ID:
         value = int(value)  # as the integer that the JSON of a variant shows
     return json.dumps(value, ensure_ascii=False)
@@ -121,7 +140,9 @@ def _version(text: str, kind: str) -> int:
 
 def _vector(text: str, kind: str) -> list[float | None]:
     numbers = json.loads(text)
-    if not all(number is None or (isinstance(number, (int, float)) and not isinstance(number, bool)) for number in numbers):
+    if not all(
+        number is None or (isinstance(number, (int, float)) and not isinstance(number, bool)) for number in numbers
+    ):
         raise ValueError("is a variant that holds an array of other things than numbers")
     try:
         return [None if number is None else float(number) for number in numbers]

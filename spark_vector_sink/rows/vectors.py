@@ -16,7 +16,8 @@ FLOAT32, FLOAT16, UINT8 = "float32", "float16", "uint8"
 
 
 def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
-    """A list column without nulls and of equal lengths (see `misfit`) as float32, shape (rows, dimension); a view where it can be."""
+    """A list column without nulls and of equal lengths (see `misfit`) as float32, shape (rows, dimension); a view where
+    it can be."""
     numbers = column.flatten().to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):  # a double that is no float32 becomes infinite, and is refused as such
         return np.ascontiguousarray(numbers, dtype=np.float32).reshape(len(column), dimension)
@@ -24,8 +25,9 @@ def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What ready-made vectors must be, and what becomes of them before they are sent: normalize gives them length 1, and is_scaled those that Qdrant would
-    not scale well (see `comparable`). datatype: what they are stored as (see `unlike`)."""
+    """What ready-made vectors must be, and what becomes of them before they are sent: normalize gives them length 1,
+    and is_scaled those that Qdrant would not scale well (see `comparable`). datatype: what they are stored as (see
+    `unlike`)."""
 
     dimension: int
     normalize: bool = False
@@ -40,13 +42,16 @@ class Wanted:
 
 
 def misfit(column: pa.Array, wanted: Wanted) -> tuple[int, str] | None:
-    """The first row whose list is no vector of this length that can be compared with others, and stored, with the reason."""
+    """The first row whose list is no vector of this length that can be compared with others, and stored, with the
+    reason."""
     dimension = wanted.dimension
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(lengths != dimension)
     if len(wrong):
         row = int(wrong[0])
-        return row, "is null" if lengths[row] < 0 else f"holds a vector of length {lengths[row]}, the collection's vectors have {dimension}"
+        return row, "is null" if lengths[
+            row
+        ] < 0 else f"holds a vector of length {lengths[row]}, the collection's vectors have {dimension}"
     if column.flatten().null_count:
         row = next(i for i, vector in enumerate(column.to_pylist()) if None in vector)
         return row, "holds a vector with a null in it"
@@ -66,16 +71,20 @@ def unusable(vectors: npt.NDArray[np.float32]) -> tuple[int, str] | None:
 
 
 def unusable_sparse(vectors: SparseVectors) -> tuple[int, str] | None:
-    """The first row with a weight that is no number; a vector without weights is found by no question, and does no harm."""
+    """The first row with a weight that is no number; a vector without weights is found by no question, and does no
+    harm."""
     wrong = np.flatnonzero(~np.isfinite(vectors.values))
     if not len(wrong):
         return None
-    return int(np.searchsorted(vectors.offsets, wrong[0], side="right")) - 1, "gives a sparse vector with NaN or an infinite number"
+    return int(
+        np.searchsorted(vectors.offsets, wrong[0], side="right")
+    ) - 1, "gives a sparse vector with NaN or an infinite number"
 
 
 def unlike(vectors: npt.NDArray[np.float32], datatype: str) -> tuple[int, str] | None:
-    """The first row whose vector, of finite numbers and not of zeros only, would be stored as something else than it is, with the reason. Fewer digits are
-    no other number: who asks for them gets them. Datatypes besides `uint8` and `float16` keep a vector's length as a float32, and few bits of each number."""
+    """The first row whose vector, of finite numbers and not of zeros only, would be stored as something else than it
+    is, with the reason. Fewer digits are no other number: who asks for them gets them. Datatypes besides `uint8` and
+    `float16` keep a vector's length as a float32, and few bits of each number."""
     if datatype == FLOAT32:
         return None
     lost: npt.NDArray[np.bool_] = np.zeros(len(vectors), np.bool_)
@@ -97,8 +106,14 @@ def unlike(vectors: npt.NDArray[np.float32], datatype: str) -> tuple[int, str] |
         return None
     row = int(np.argmin(good))
     if lost[row]:
-        return row, f"gives a vector of numbers next to 0, and the collection stores {datatype}, where each of them is 0"
-    return row, f"gives a vector with {vectors[row][~fits[row]][0]:g} in it, and the collection stores {datatype}: {kept}"
+        return (
+            row,
+            f"gives a vector of numbers next to 0, and the collection stores {datatype}, where each of them is 0",
+        )
+    return (
+        row,
+        f"gives a vector with {vectors[row][~fits[row]][0]:g} in it, and the collection stores {datatype}: {kept}",
+    )
 
 
 def unlike_sparse(vectors: SparseVectors, datatype: str) -> tuple[int, str] | None:
@@ -110,7 +125,11 @@ def unlike_sparse(vectors: SparseVectors, datatype: str) -> tuple[int, str] | No
     if not len(wrong):
         return None
     row = int(np.searchsorted(vectors.offsets, wrong[0], side="right")) - 1
-    return row, f"gives a sparse vector with {vectors.values[wrong[0]]:g} in it, and the collection's index stores {datatype}: numbers up to 65,504"
+    return (
+        row,
+        f"gives a sparse vector with {vectors.values[wrong[0]]:g} in it, and the collection's index stores "
+        f"{datatype}: numbers up to 65,504",
+    )
 
 
 def normalized(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -126,8 +145,10 @@ LEAST_SQUARE, MOST_SQUARE = 1e-6, 1e37
 
 
 def comparable(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Vectors for a collection that compares by cosine: Qdrant scales them to length 1, but leaves those as they are whose squared length is below
-    1.2e-7, so that their scores are next to nothing, and makes zeros of those whose squared length is no float32. These come scaled."""
+    """Vectors for a collection that compares by cosine: Qdrant scales them to length 1, but leaves those as they are
+    whose squared length is below
+    1.2e-7, so that their scores are next to nothing, and makes zeros of those whose squared length is no float32. These
+    come scaled."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", vectors, vectors)
     odd = ~((squares > LEAST_SQUARE) & (squares < MOST_SQUARE)) & np.isfinite(vectors).all(axis=1)

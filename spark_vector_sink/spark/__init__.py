@@ -1,4 +1,5 @@
-"""Spark: `write()`, `check()`, `embed()` and `vector_sink()`, and the data source "vectorsink" (`data_source`, Spark 4.0 or newer)."""
+"""Spark: `write()`, `check()`, `embed()` and `vector_sink()`, and the data source "vectorsink" (`data_source`, Spark
+4.0 or newer)."""
 
 import importlib.util
 

@@ -1,4 +1,5 @@
-"""Spark's types → Arrow's, and the one adaptation of Spark's Arrow batches: a variant becomes its JSON text, with what its value is."""
+"""Spark's types → Arrow's, and the one adaptation of Spark's Arrow batches: a variant becomes its JSON text, with what
+its value is."""
 
 from __future__ import annotations
 
@@ -39,14 +40,16 @@ SIMPLE: dict[str, pa.DataType] = {
 
 
 def schema(struct: StructType) -> pa.Schema:
-    """The DataFrame's schema in Arrow. A type without a mapping keeps Spark's name in the field's metadata, for the message."""
+    """The DataFrame's schema in Arrow. A type without a mapping keeps Spark's name in the field's metadata, for the
+    message."""
     return pa.schema([_field(field.name, field.dataType) for field in struct.fields])
 
 
 def unreadable(struct: StructType) -> dict[str, str]:
     """The columns that Spark cannot hand to Python, each with a sentence."""
     return {
-        field.name: f"column '{field.name}' has the type {field.dataType.simpleString()}, which Spark cannot hand to Python; drop it, or cast it to string"
+        field.name: f"column '{field.name}' has the type {field.dataType.simpleString()}, which Spark cannot hand to "
+        "Python; drop it, or cast it to string"
         for field in struct.fields
         if _contains(field.dataType, UNREADABLE)
     }
@@ -57,7 +60,9 @@ def without_variants(batches: Iterable[pa.RecordBatch], declared: pa.Schema) -> 
     variants = [i for i, field in enumerate(declared) if holds(field, is_json)]
     for batch in batches:
         for i in variants:
-            batch = batch.set_column(i, batch.schema.names[i], mapped(batch.column(i), declared.field(i), is_json, _json))
+            batch = batch.set_column(
+                i, batch.schema.names[i], mapped(batch.column(i), declared.field(i), is_json, _json)
+            )
         yield batch
 
 
@@ -79,7 +84,8 @@ def _arrow_type(kind: DataType) -> pa.DataType:
     if isinstance(kind, ArrayType):
         return pa.list_(_known_field("element", kind.elementType))
     if isinstance(kind, MapType):
-        # a map of nothing has keys without a type, which Arrow's Python cannot declare; it is empty whatever they are called
+        # a map of nothing has keys without a type, which Arrow's Python cannot declare; it is empty whatever they are
+        # called
         keys = pa.string() if _is(kind.keyType, ("NullType",)) else _arrow_type(kind.keyType)
         return pa.map_(keys, _known_field("value", kind.valueType))
     if isinstance(kind, StructType):
@@ -126,9 +132,16 @@ def _json(column: pa.Array) -> pa.Array:
         variant = VariantVal(item["value"], item["metadata"])
         try:
             made.append((variant.toJson(), _kind(item["value"], variant)))
-        except (PySparkException, ValueError, ArithmeticError):  # of a type that Spark's Python does not know, or a date that Python has not
+        except (
+            PySparkException,
+            ValueError,
+            ArithmeticError,
+        ):  # of a type that Spark's Python does not know, or a date that Python has not
             made.append(("a value that Python has not", "unknown"))
-    return pa.array([None if one is None else dict(zip((field.name for field in VARIANT), one, strict=True)) for one in made], VARIANT)
+    return pa.array(
+        [None if one is None else dict(zip((field.name for field in VARIANT), one, strict=True)) for one in made],
+        VARIANT,
+    )
 
 
 def _kind(value: bytes, variant: Any) -> str | None:

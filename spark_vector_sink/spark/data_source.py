@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyspark
 from pyspark.sql import datasource
-from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader, DataSourceStreamReader, WriterCommitMessage
+from pyspark.sql.datasource import (
+    DataSource,
+    DataSourceArrowWriter,
+    DataSourceReader,
+    DataSourceStreamReader,
+    WriterCommitMessage,
+)
 from pyspark.sql.types import StructType
 
 from spark_vector_sink import job
@@ -45,9 +51,11 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return NAME
 
     def schema(self) -> StructType:
-        """Spark asks this of who reads, and of who makes a view or table without columns, and does not say which of them it is."""
+        """Spark asks this of who reads, and of who makes a view or table without columns, and does not say which of
+        them it is."""
         raise OptionError(
-            f"{ONLY_WRITES}, and a view or table to write to must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING vectorsink OPTIONS (…)"
+            f"{ONLY_WRITES}, and a view or table to write to must name its columns: CREATE TEMPORARY VIEW v (id "
+            "BIGINT, text STRING) USING vectorsink OPTIONS (…)"
         )
 
     def reader(self, schema: StructType) -> DataSourceReader:
@@ -70,11 +78,13 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         _must_have_options(self.options)
         if not hasattr(datasource, "DataSourceStreamArrowWriter"):
             raise OptionError(
-                f"a stream to format('vectorsink') needs Spark 4.1 or newer, and this is Spark {pyspark.__version__}; {_foreach_batch()}"
+                f"a stream to format('vectorsink') needs Spark 4.1 or newer, and this is Spark {pyspark.__version__}; "
+                f"{_foreach_batch()}"
             )
         if overwrite:
             raise OptionError(
-                "outputMode('complete') would replace the whole collection with each micro-batch; use outputMode('append'), or for an aggregation "
+                "outputMode('complete') would replace the whole collection with each micro-batch; use "
+                "outputMode('append'), or for an aggregation "
                 f"outputMode('update'), which hands over the rows that have changed: {_foreach_batch('update')}"
             )
         from spark_vector_sink.spark.stream import StreamWriter
@@ -87,7 +97,8 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return StreamWriter(committer.prepare(checked), declared)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Where Spark plans a write, it makes the data source from its class. The one that travels, Spark keeps to commit micro-batches with."""
+        """Where Spark plans a write, it makes the data source from its class. The one that travels, Spark keeps to
+        commit micro-batches with."""
         return CommittingDataSource, (self.options,)
 
 
@@ -101,19 +112,26 @@ class CommittingDataSource(VectorSinkDataSource):
 
 
 def _must_have_options(options: Mapping[str, str]) -> None:
-    """Refuse a write that came without any option of ours, as those into a table of a catalog do: no default can be meant then."""
+    """Refuse a write that came without any option of ours, as those into a table of a catalog do: no default can be
+    meant then."""
     if options.keys() <= SPARK_KEYS - {"path"}:
         raise OptionError(
-            "no collection is named, and no option has come with this write: Spark does not hand on the options of a catalog's table (CREATE TABLE, "
-            "saveAsTable, insertInto, toTable); write with .format('vectorsink').option('url', …).save('articles') or, in SQL, CREATE TEMPORARY VIEW v "
-            "(id BIGINT, text STRING) USING vectorsink OPTIONS (url '…', collection 'articles') and INSERT INTO v SELECT …"
+            "no collection is named, and no option has come with this write: Spark does not hand on the options of a "
+            "catalog's table (CREATE TABLE, "
+            "saveAsTable, insertInto, toTable); write with .format('vectorsink').option('url', …).save('articles') "
+            "or, in SQL, CREATE TEMPORARY VIEW v "
+            "(id BIGINT, text STRING) USING vectorsink OPTIONS (url '…', collection 'articles') and INSERT "
+            "INTO v SELECT …"
         )
 
 
 def _foreach_batch(mode: str = "append") -> str:
     """The line that writes a stream on every Spark, and in update mode."""
     how = "" if mode == "append" else f".outputMode('{mode}')"
-    return f"from spark_vector_sink.spark import vector_sink; df.writeStream{how}.foreachBatch(vector_sink(url=…, collection=…)).start()"
+    return (
+        f"from spark_vector_sink.spark import vector_sink; df.writeStream{how}.foreachBatch(vector_sink(url=…, "
+        "collection=…)).start()"
+    )
 
 
 @dataclass
@@ -131,7 +149,9 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
         self.schema = schema
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        return Written(partition_writer.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()))
+        return Written(
+            partition_writer.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task())
+        )
 
     def commit(self, messages: Sequence[Written | None]) -> None:
         reports = [message.report for message in messages if message is not None]

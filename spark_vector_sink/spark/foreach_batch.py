@@ -17,16 +17,21 @@ from spark_vector_sink.spark.write import write
 HOW = "df.writeStream.foreachBatch(vector_sink('articles', url=…)).start()"
 
 
-def vector_sink(name: str | None = None, *batch: Any, profile: Any = None, **options: Any) -> Callable[[DataFrame, int], None]:
-    """The function to give to `foreachBatch`, as in `foreachBatch(vector_sink("articles", url=…))`: writes each micro-batch with `write()`, and says its report with the batch's number.
+def vector_sink(
+    name: str | None = None, *batch: Any, profile: Any = None, **options: Any
+) -> Callable[[DataFrame, int], None]:
+    """The function to give to `foreachBatch`, as in `foreachBatch(vector_sink("articles", url=…))`: writes each
+    micro-batch with `write()`, and says its report with the batch's number.
 
-    name, profile, options: as for `write()`; of `report_path`, each batch has a file of its own (`report.json` → `report-17.json`).
-    Output modes append and update. What it returns pickles, for Spark Connect.
-    Raises OptionError here, before the stream starts, where the options themselves are wrong; what only the rows or the server can show ends
-    the first batch.
+    name, profile, options: as for `write()`; of `report_path`, each batch has a file of its own (`report.json` →
+    `report-17.json`). Output modes append and update. What it returns pickles, for Spark Connect. Raises OptionError
+    here, before the stream starts, where the options themselves are wrong; what only the rows or the server can show
+    ends the first batch.
     """
     if batch:  # `foreachBatch(vector_sink)`: Spark calls it with a batch and its number
-        raise OptionError(f"vector_sink(…) is called once, with where to write, and makes what writes each micro-batch: {HOW}")
+        raise OptionError(
+            f"vector_sink(…) is called once, with where to write, and makes what writes each micro-batch: {HOW}"
+        )
     named = {**options, "path": name} if name is not None else dict(options)
     must_fit_a_stream(SinkOptions.from_mapping(named))
     return _EachBatch(named, profile)
@@ -41,6 +46,11 @@ class _EachBatch:
 
     def __call__(self, df: DataFrame, batch_id: int | None = None) -> None:
         if batch_id is None:  # `foreach` and `foreachPartition` have one argument, which is no DataFrame
-            raise OptionError(f"vector_sink(…) writes whole micro-batches, so it goes to foreachBatch, not to foreach: {HOW}")
-        options = {name: numbered(str(value), batch_id) if name.lower() == "report_path" else value for name, value in self.options.items()}
+            raise OptionError(
+                f"vector_sink(…) writes whole micro-batches, so it goes to foreachBatch, not to foreach: {HOW}"
+            )
+        options = {
+            name: numbered(str(value), batch_id) if name.lower() == "report_path" else value
+            for name, value in self.options.items()
+        }
         say(f"batch {batch_id}: {write(df, profile=self.profile, **options)}")

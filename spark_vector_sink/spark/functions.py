@@ -22,20 +22,28 @@ VECTORS = "array<float>"
 def embed(column: Column | str, model: str | None = None, **options: Any) -> Column:
     """The vector of each text, `array<float>`; null where the text is null or blank.
 
-    column: texts. model, options: those of `write()` that say how to encode: `model`, `encoder`, `device`, `dtype`, `max_tokens`,
-    `long_text` (truncate or fail), … Rows are read ahead into windows, so Spark's Arrow batch size does not matter, and one model is
-    loaded for each Python worker. No text is encoded twice, also where rows are chosen by their vectors; filters that stand behind it are
-    therefore not moved before it, so filter first. The column can be written with `vector_column` later.
-    Raises OptionError or EncodingError here where the options or the model are wrong.
+    column: texts. model, options: those of `write()` that say how to encode: `model`, `encoder`, `device`, `dtype`,
+    `max_tokens`, `long_text` (truncate or fail), … Rows are read ahead into windows, so Spark's Arrow batch size does
+    not matter, and one model is loaded for each Python worker. No text is encoded twice, also where rows are chosen by
+    their vectors; filters that stand behind it are therefore not moved before it, so filter first. The column can be
+    written with `vector_column` later. Raises OptionError or EncodingError here where the options or the model are
+    wrong.
     """
     parsed = SinkOptions.of_model({**options, **({} if model is None else {"model": model})})
     if parsed.long_text == "chunk" or parsed.sparse_model is not None:
-        raise OptionError("embed() makes one dense vector for each row; long_text=chunk and 'sparse_model' are for write()")
+        raise OptionError(
+            "embed() makes one dense vector for each row; long_text=chunk and 'sparse_model' are for write()"
+        )
     if parsed.long_text == "reject":
-        raise OptionError("embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()")
+        raise OptionError(
+            "embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()"
+        )
     spec, _ = model_spec.spec(parsed, shipped_files())
-    work = partial(embed_column.embed_column, spec, window_rows=parsed.window_rows, fail_on_long=parsed.long_text == "fail")
-    # Spark computes a deterministic function once more for each filter on its result, and nearly all of a job's time would be doubled
+    work = partial(
+        embed_column.embed_column, spec, window_rows=parsed.window_rows, fail_on_long=parsed.long_text == "fail"
+    )
+    # Spark computes a deterministic function once more for each filter on its result, and nearly all of a job's time
+    # would be doubled
     once = _function(work).asNondeterministic()
     return once(F.col(column) if isinstance(column, str) else column)
 

@@ -19,7 +19,8 @@ def say_once(line: str) -> None:
 
 
 def numbered(path: str, batch: int) -> str:
-    """The report's file of one micro-batch: `out/report.json` → `out/report-17.json`. The query of a URL stays at its end."""
+    """The report's file of one micro-batch: `out/report.json` → `out/report-17.json`. The query of a URL stays at its
+    end."""
     place, mark, query = path.partition("?") if "://" in path else (path, "", "")
     folder, slash, name = place.rpartition("/")
     stem, dot, ending = name.rpartition(".")

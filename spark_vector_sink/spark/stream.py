@@ -1,7 +1,8 @@
 """`df.writeStream.format("vectorsink")` (Spark 4.1 or newer): one run of the engine for each micro-batch.
 
-Spark makes a writer twice for each batch: where the batch is planned, and once more, from a data source that has travelled, where it is committed
-or aborted. So there are two classes. The plan of the batch goes to tasks inside the first, and on to the second in the messages of tasks.
+Spark makes a writer twice for each batch: where the batch is planned, and once more, from a data source that has
+travelled, where it is committed or aborted. So there are two classes. The plan of the batch goes to tasks inside the
+first, and on to the second in the messages of tasks.
 """
 
 from __future__ import annotations
@@ -39,14 +40,21 @@ class StreamWriter(DataSourceStreamArrowWriter):  # type: ignore[misc]
         self.schema = schema
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WrittenOfBatch:
-        return WrittenOfBatch(partition_writer.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()), self.plan)
+        return WrittenOfBatch(
+            partition_writer.write_partition(self.plan, arrow.without_variants(iterator, self.schema), current_task()),
+            self.plan,
+        )
 
 
 class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
-    """The writer where a micro-batch is committed: prepares nothing, since its batch was prepared where it was planned."""
+    """The writer where a micro-batch is committed: prepares nothing, since its batch was prepared where it was
+    planned."""
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> NoReturn:
-        raise TypeError("this version of Spark plans a micro-batch with a data source that has travelled; write the stream with foreachBatch instead")
+        raise TypeError(
+            "this version of Spark plans a micro-batch with a data source that has travelled; write the stream with "
+            "foreachBatch instead"
+        )
 
     def commit(self, messages: Sequence[WrittenOfBatch | None], batchId: int) -> None:  # noqa: N803 - Spark's name
         reports, plan = _told(messages, batchId)
@@ -63,7 +71,10 @@ class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
     def abort(self, messages: Sequence[WrittenOfBatch | None], batchId: int) -> None:  # noqa: N803 - Spark's name
         reports, plan = _told(messages, batchId)
         if plan is None:  # what the batch has staged, nobody here can name; it is swept by a later one
-            say(f"batch {batchId}: failed before any of its tasks had ended; start the query again, it writes the same points")
+            say(
+                f"batch {batchId}: failed before any of its tasks had ended; start the query again, it writes "
+                "the same points"
+            )
         elif len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
             say(f"batch {batchId}: {committer.abort(plan, reports, len(messages), SPARK_KNOWS)}")
 

@@ -18,11 +18,18 @@ def current_task() -> TaskContext:
     gpus = context.resources().get("gpu")
     addresses = tuple(gpus.addresses) if gpus is not None else ()
     shipped = shipped_files()
-    return TaskContext(context.partitionId(), context.attemptNumber(), context.cpus(), addresses, None if shipped is None else str(shipped))
+    return TaskContext(
+        context.partitionId(),
+        context.attemptNumber(),
+        context.cpus(),
+        addresses,
+        None if shipped is None else str(shipped),
+    )
 
 
 def shipped_files() -> Path | None:
-    """The folder with what `addFile`, `addArchive` and `--archives` have brought to this process; None where Spark has none (Connect)."""
+    """The folder with what `addFile`, `addArchive` and `--archives` have brought to this process; None where Spark has
+    none (Connect)."""
     if not SparkFiles._is_running_on_worker and SparkFiles._sc is None:
         return None
     folder = SparkFiles.getRootDirectory()

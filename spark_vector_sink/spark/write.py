@@ -36,36 +36,44 @@ def check(df: DataFrame, name: str | None = None, *, mode: str = job.APPEND, **o
     return planning.check(_named(name, options), arrow.schema(df.schema), shipped=shipped_files(), mode=mode)
 
 
-def write(df: DataFrame, name: str | None = None, *, mode: str = job.APPEND, profile: Any = None, **options: Any) -> WriteReport:
+def write(
+    df: DataFrame, name: str | None = None, *, mode: str = job.APPEND, profile: Any = None, **options: Any
+) -> WriteReport:
     """Write a DataFrame and return the report.
 
-    name: the collection, or the directory of an embedded store. mode: `append` updates documents by their key, `overwrite` replaces all of them at
-    once. options: as for `format("vectorsink")`, as Python values or text.
-    profile: a `pyspark.resource.ResourceProfile` for the tasks that encode, e.g. one GPU each (Spark 4.0 or newer).
-    Raises RefusedError before anything is written, else what Spark raises for a failed job.
+    name: the collection, or the directory of an embedded store. mode: `append` updates documents by their key,
+    `overwrite` replaces all of them at once. options: as for `format("vectorsink")`, as Python values or text. profile:
+    a `pyspark.resource.ResourceProfile` for the tasks that encode, e.g. one GPU each (Spark 4.0 or newer). Raises
+    RefusedError before anything is written, else what Spark raises for a failed job.
     """
     _must_be_spark(df)
     if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
         raise OptionError("a resource profile needs Spark 4.0 or newer")
     if df.isStreaming:
         raise OptionError(
-            "write() is for one table, and this DataFrame is a stream; df.writeStream.foreachBatch(vector_sink('articles', url=…)).start() writes it"
+            "write() is for one table, and this DataFrame is a stream; "
+            "df.writeStream.foreachBatch(vector_sink('articles', url=…)).start() writes it"
         )
     checked = check(df, name, mode=mode, **options).accepted()
     rows, declared = _columns_in_use(checked, df)
 
     def tasks(plan: Plan) -> list[PartitionReport]:
-        told = rows.mapInArrow(_writer(plan, declared), "report string", **({} if profile is None else {"profile": profile})).collect()
+        told = rows.mapInArrow(
+            _writer(plan, declared), "report string", **({} if profile is None else {"profile": profile})
+        ).collect()
         return [PartitionReport.from_json(row.report) for row in told]
 
     return committer.run(checked, tasks)
 
 
 def _must_be_spark(df: Any) -> None:
-    """Raise OptionError for another kind of table; Connect's DataFrame is no subclass of the classic one in each Spark."""
+    """Raise OptionError for another kind of table; Connect's DataFrame is no subclass of the classic one in each
+    Spark."""
     if not hasattr(df, "mapInArrow"):
         kind = f"{type(df).__module__}.{type(df).__qualname__}"
-        way_out = next((words for start, words in MAKES_A_DATAFRAME.items() if kind.startswith(start)), "spark.createDataFrame(…)")
+        way_out = next(
+            (words for start, words in MAKES_A_DATAFRAME.items() if kind.startswith(start)), "spark.createDataFrame(…)"
+        )
         raise OptionError(f"the rows must be a Spark DataFrame, not a {kind}; {way_out} makes one")
 
 
@@ -76,8 +84,8 @@ def _named(name: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
 def _columns_in_use(plan: Plan, df: DataFrame) -> tuple[DataFrame, pa.Schema]:
     """The columns that are read, and their schema; the others need not travel to Python.
 
-    Their names become numbers until the task, because Spark looks columns up by name for `mapInArrow`, and fails at a dot, a backtick, or
-    two names that differ in case.
+    Their names become numbers until the task, because Spark looks columns up by name for `mapInArrow`, and fails at a
+    dot, a backtick, or two names that differ in case.
     """
     places = [i for i, name in enumerate(df.columns) if name in plan.columns.read]
     numbered = df.toDF(*(f"c{i}" for i in range(len(df.columns))))

@@ -19,7 +19,8 @@ FINGERPRINT = "fingerprint"
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What the job needs the collection to be. `metadata` is what the sink will remember in it of the job; searches go by its vectors."""
+    """What the job needs the collection to be. `metadata` is what the sink will remember in it of the job; searches go
+    by its vectors."""
 
     vector_name: str
     dimension: int | None
@@ -54,7 +55,8 @@ class CollectionSpec:
     replace_plain: bool = False
     """an overwrite may put a version in the place of a collection that has no versions"""
     fractions: str = ""
-    """what makes the dense vectors fractions around zero, in words; empty where their numbers are only known row by row"""
+    """what makes the dense vectors fractions around zero, in words; empty where their numbers are only known row by
+    row"""
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,20 @@ class Target:
     remembered: CollectionMetadata | None = None
     """what the sink remembers in it, as of now; None where there is nothing yet"""
     made_by: str | None = None
-    """the run that made the collection, where it is known; another one at the end means that it was made anew meanwhile"""
+    """the run that made the collection, where it is known; another one at the end means that it was made anew
+    meanwhile"""
     overwrites: bool = False
     """`physical` is a version of this run alone, and no search sees it before `publish`"""
     replaces: str | None = None
-    """of an overwrite: what the name stood for when it was planned (its own name: a plain collection); None: there was nothing"""
+    """of an overwrite: what the name stood for when it was planned (its own name: a plain collection); None: there was
+    nothing"""
     warnings: tuple[str, ...] = ()
     """what the user should know before the job runs"""
     fingerprint: str = FINGERPRINT
     """the field of `_sink` with the fingerprints of this job's vectors"""
     datatypes: Mapping[str, str] = field(default_factory=dict)
-    """of the job's vectors those that store some float32 numbers as others, as `prepare` has found them: name → `uint8`, `float16`, …"""
+    """of the job's vectors those that store some float32 numbers as others, as `prepare` has found them: name →
+    `uint8`, `float16`, …"""
     indexes: Mapping[str, str] = field(default_factory=dict)
     """payload indexes that are there already, as `CollectionSpec` has them"""
 
@@ -104,8 +109,8 @@ class Target:
 class Finished:
     """What a store knows at the end of a run. points: how many the collection holds, where known.
 
-    older, older_deletions: staged documents, and staged deletions, that were left out because what is there has a greater version; older_points: the
-    points of those documents. A server tells that to the tasks themselves.
+    older, older_deletions: staged documents, and staged deletions, that were left out because what is there has a
+    greater version; older_points: the points of those documents. A server tells that to the tasks themselves.
     """
 
     points: int | None
@@ -116,8 +121,8 @@ class Finished:
 
 @dataclass(frozen=True)
 class Left:
-    """How a failed run leaves things. stands: a sentence about that, "" where nothing is to be said beside the usual. none_written: whether it is known
-    that what its tasks have counted as written is not there."""
+    """How a failed run leaves things. stands: a sentence about that, "" where nothing is to be said beside the usual.
+    none_written: whether it is known that what its tasks have counted as written is not there."""
 
     stands: str = ""
     none_written: bool = False
@@ -125,8 +130,9 @@ class Left:
 
 @dataclass(frozen=True)
 class Probe:
-    """A point as the store gives it back. vectors: the length of each, by name; 0 where it holds none, or something else than finite numbers.
-    fields: the keys of its payload. found: whether a search by its own vector answers. deleted: whether it is a tombstone."""
+    """A point as the store gives it back. vectors: the length of each, by name; 0 where it holds none, or something
+    else than finite numbers. fields: the keys of its payload. found: whether a search by its own vector answers.
+    deleted: whether it is a tombstone."""
 
     id: PointId
     vectors: Mapping[str, int]

@@ -9,7 +9,8 @@ from typing import Any
 from spark_vector_sink.errors import CollectionError
 
 FORMAT = 1
-"""Of the JSON. One that this version would misread, or lose something of when it writes it again, has a greater number."""
+"""Of the JSON. One that this version would misread, or lose something of when it writes it again, has a greater
+number."""
 
 DENSE, SPARSE = "dense", "sparse"
 
@@ -22,7 +23,8 @@ class VectorMetadata:
     """empty: the unnamed one"""
     kind: str = DENSE
     job: str = ""
-    """the name of the first vector that its job writes: those of one job are made in one pass, share a fingerprint, and are filled by nobody else"""
+    """the name of the first vector that its job writes: those of one job are made in one pass, share a fingerprint, and
+    are filled by nobody else"""
     dimension: int | None = None
     """None of a sparse one, and of ready-made ones whose length only the collection knows"""
     distance: str | None = None
@@ -44,7 +46,8 @@ Vectors = tuple[VectorMetadata, ...]
 
 @dataclass(frozen=True)
 class CollectionMetadata:
-    """What is remembered of a collection. The vectors of the job that filled it first come first; those of others have moved in later."""
+    """What is remembered of a collection. The vectors of the job that filled it first come first; those of others have
+    moved in later."""
 
     vectors: Vectors
     """at least one"""
@@ -66,7 +69,10 @@ class CollectionMetadata:
     @property
     def jobs(self) -> list[Vectors]:
         """The vectors of each job."""
-        return [tuple(vector for vector in self.vectors if vector.job == job) for job in dict.fromkeys(vector.job for vector in self.vectors)]
+        return [
+            tuple(vector for vector in self.vectors if vector.job == job)
+            for job in dict.fromkeys(vector.job for vector in self.vectors)
+        ]
 
     @property
     def first(self) -> Vectors:
@@ -91,20 +97,23 @@ class CollectionMetadata:
 
     @classmethod
     def from_json(cls, name: str, found: Any) -> CollectionMetadata | None:
-        """What stands in the collection `name`; None where nothing is remembered. Raises CollectionError where this version cannot read it."""
+        """What stands in the collection `name`; None where nothing is remembered. Raises CollectionError where this
+        version cannot read it."""
         if not isinstance(found, Mapping) or not found:
             return None
         given = found.get("format")
         if isinstance(given, int) and given > FORMAT:
             raise CollectionError(
-                f"what this sink remembers in '{name}' has the format {given}, of a newer version of it, and this version reads formats up to {FORMAT}; "
+                f"what this sink remembers in '{name}' has the format {given}, of a newer version of it, and this "
+                f"version reads formats up to {FORMAT}; "
                 "update spark-vector-sink here, too"
             )
         try:
             return _former(found) if given is None else _current(found)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise CollectionError(
-                f"what this sink remembers in '{name}' was damaged: it does not hold what the sink writes there; restore it, or write to another collection"
+                f"what this sink remembers in '{name}' was damaged: it does not hold what the sink writes there; "
+                "restore it, or write to another collection"
             ) from None
 
 
@@ -125,8 +134,8 @@ def models_of(vectors: Vectors) -> str | None:
 
 
 def of_vector(name: str, theirs: CollectionMetadata | None, vector_name: str | None) -> Vectors:
-    """The vectors of the job that writes this one; None: the first job's, and the unnamed one where nothing is remembered. Raises CollectionError where no
-    job has written it."""
+    """The vectors of the job that writes this one; None: the first job's, and the unnamed one where nothing is
+    remembered. Raises CollectionError where no job has written it."""
     jobs = [] if theirs is None else theirs.jobs
     if vector_name is None:
         return jobs[0] if jobs else (VectorMetadata(""),)
@@ -135,7 +144,8 @@ def of_vector(name: str, theirs: CollectionMetadata | None, vector_name: str | N
             return job
     known = ", ".join(repr(one) if one else "the unnamed one" for job in jobs for one in sorted(vector_names(job)))
     raise CollectionError(
-        f"'{name}' has no vector '{vector_name}' that this sink has written; it has {known or 'none'}: set vector_name to one of them"
+        f"'{name}' has no vector '{vector_name}' that this sink has written; it has {known or 'none'}: set "
+        "vector_name to one of them"
     )
 
 
@@ -146,26 +156,52 @@ def _current(found: Mapping[str, Any]) -> CollectionMetadata:
 
 
 def _former(found: Mapping[str, Any]) -> CollectionMetadata:
-    """What versions before the first format wrote: the first job's vectors at the top, and under `vectors` an entry like it for each job that came later."""
+    """What versions before the first format wrote: the first job's vectors at the top, and under `vectors` an entry
+    like it for each job that came later."""
     entries = (found, *(found.get("vectors") or {}).values())
     vectors, key = tuple(vector for entry in entries for vector in _former_vectors(entry)), found.get("key")
     return CollectionMetadata(
-        vectors, found.get("library"), None if key is None else tuple(key), found.get("id_namespace"), found.get("text"),
-        bool(found.get("chunked")), found.get("run"),
-    )  # fmt: skip
+        vectors,
+        found.get("library"),
+        None if key is None else tuple(key),
+        found.get("id_namespace"),
+        found.get("text"),
+        bool(found.get("chunked")),
+        found.get("run"),
+    )
 
 
 def _former_vectors(entry: Mapping[str, Any]) -> Iterator[VectorMetadata]:
     """A dense vector, a sparse one, or both, whose models are one text then."""
     dense = (entry.get("vector_name") or "") if entry.get("dense", True) else None
     sparse, source = entry.get("sparse_vector_name") or None, entry.get("source") or {}
-    job, settings, library = dense if dense is not None else str(sparse), entry.get("settings") or {}, entry.get("library")
+    job, settings, library = (
+        dense if dense is not None else str(sparse),
+        entry.get("settings") or {},
+        entry.get("library"),
+    )
     of_dense = of_sparse = entry.get("model")
     if dense is not None and sparse is not None and " + " in str(of_dense):
-        of_dense, _, of_sparse = str(of_dense).rpartition(" + ")  # the last one: a prompt of the dense model may hold another
+        of_dense, _, of_sparse = str(of_dense).rpartition(
+            " + "
+        )  # the last one: a prompt of the dense model may hold another
     if dense is not None:
         place, revision, encoder = source.get("model") or None, source.get("model_revision"), source.get("encoder")
-        yield VectorMetadata(dense, DENSE, job, entry.get("dimension"), entry.get("distance"), of_dense, place, revision, encoder, settings, library)
+        yield VectorMetadata(
+            dense,
+            DENSE,
+            job,
+            entry.get("dimension"),
+            entry.get("distance"),
+            of_dense,
+            place,
+            revision,
+            encoder,
+            settings,
+            library,
+        )
     if sparse is not None:
         place, revision = source.get("sparse_model"), source.get("sparse_model_revision")
-        yield VectorMetadata(sparse, SPARSE, job, model=of_sparse, place=place, revision=revision, settings=settings, library=library)
+        yield VectorMetadata(
+            sparse, SPARSE, job, model=of_sparse, place=place, revision=revision, settings=settings, library=library
+        )

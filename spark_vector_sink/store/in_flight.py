@@ -23,8 +23,9 @@ class InFlight(Generic[R, T]):
         self._pending: dict[Future[T], tuple[Set[PointId], Callable[[T], None], int]] = {}
 
     def submit(self, request: R, ids: Set[PointId], done: Callable[[T], None]) -> None:
-        """Send soon. Blocks while as many as allowed are on their way, or one that touches the same points, so that the last row of a key is
-        the last one written. Raises the first failure of an earlier request. done: gets what `send` returned, in this or a later call."""
+        """Send soon. Blocks while as many as allowed are on their way, or one that touches the same points, so that the
+        last row of a key is the last one written. Raises the first failure of an earlier request. done: gets what
+        `send` returned, in this or a later call."""
         self._take([future for future in self._pending if future.done()], has_waited=False)
         while len(self._pending) >= self._limit.now:
             self._wait(has_waited=True)
@@ -44,7 +45,9 @@ class InFlight(Generic[R, T]):
 
     def close(self) -> None:
         """Send nothing more; what is on its way comes to its end."""
-        self._threads.shutdown(wait=True)  # without cancelling: a thread in `submit` would wait for a cancelled request for ever
+        self._threads.shutdown(
+            wait=True
+        )  # without cancelling: a thread in `submit` would wait for a cancelled request for ever
 
     def _wait(self, has_waited: bool = False) -> None:
         """Wait until a request has ended."""

@@ -13,8 +13,8 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata
 @dataclass(frozen=True)
 class InspectedVector:
     """One of the vectors that points have. name: "" is the unnamed one. dimension, distance: None of a sparse one.
-    model: which one filled it, as the model guard compares it; None where nothing is remembered, or the vectors were ready-made. place: the hub name or
-    the folder that it was loaded from."""
+    model: which one filled it, as the model guard compares it; None where nothing is remembered, or the vectors were
+    ready-made. place: the hub name or the folder that it was loaded from."""
 
     name: str
     dimension: int | None
@@ -35,7 +35,8 @@ class InspectedVector:
 
 @dataclass(frozen=True)
 class InspectedVersion:
-    """One version of a collection. state: see `collection_versions`. serves: whether searches see it. points: None where the store does not tell."""
+    """One version of a collection. state: see `collection_versions`. serves: whether searches see it. points: None
+    where the store does not tell."""
 
     name: str
     state: str
@@ -63,10 +64,12 @@ class Inspection:
     metadata: CollectionMetadata | None
     """what the sink remembers in it; None where it has written nothing"""
     pending_runs: int = 0
-    """of an embedded store: runs whose rows are safe in the directory, and are brought in, and counted, when the next job or search opens it"""
+    """of an embedded store: runs whose rows are safe in the directory, and are brought in, and counted, when the next
+    job or search opens it"""
 
     failed_runs: int = 0
-    """of an embedded store: runs whose rows could not be brought in, and are set aside in its folder `failed`, each with its REASON"""
+    """of an embedded store: runs whose rows could not be brought in, and are set aside in its folder `failed`, each
+    with its REASON"""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
@@ -80,15 +83,28 @@ class Inspection:
         yield "name", self.name + (f", now {self.physical}" if self.physical != self.name else ", a plain collection")
         yield (
             "written",
-            f"by {self.metadata.library}" if self.metadata is not None and self.metadata.library else "not by this sink: nothing is remembered in it",
+            f"by {self.metadata.library}"
+            if self.metadata is not None and self.metadata.library
+            else "not by this sink: nothing is remembered in it",
         )
         yield "points", f"{self.points:,}"
-        yield "documents", "unknown: the server does not count them" if self.documents is None else f"{self.documents:,}"
+        yield (
+            "documents",
+            "unknown: the server does not count them" if self.documents is None else f"{self.documents:,}",
+        )
         if self.pending_runs:
-            yield "pending", f"rows of {self.pending_runs} {'run' if self.pending_runs == 1 else 'runs'}; the next job or search brings them in"
+            yield (
+                "pending",
+                f"rows of {self.pending_runs} {'run' if self.pending_runs == 1 else 'runs'}; the next job or search "
+                "brings them in",
+            )
         if self.failed_runs:
             runs = f"{self.failed_runs} {'run' if self.failed_runs == 1 else 'runs'}"
-            yield "failed", f"rows of {runs}, set aside in {self.name}/failed, each with its REASON; write them again, then remove that folder"
+            yield (
+                "failed",
+                f"rows of {runs}, set aside in {self.name}/failed, each with its REASON; write them again, then "
+                "remove that folder",
+            )
         if self.metadata is not None and self.metadata.key:
             yield "key", ", ".join(self.metadata.key)
         for vector in self.vectors:
@@ -100,11 +116,17 @@ class Inspection:
             yield "version", f"{version.name}: {'serves' if version.serves else version.state}{counted}"
 
 
-def inspected_vectors(there: Mapping[str, tuple[int, str] | None], theirs: CollectionMetadata | None) -> tuple[InspectedVector, ...]:
-    """Every vector of a collection, by name, with the model that filled it. there: dimension and distance of each dense one, None of a sparse one."""
+def inspected_vectors(
+    there: Mapping[str, tuple[int, str] | None], theirs: CollectionMetadata | None
+) -> tuple[InspectedVector, ...]:
+    """Every vector of a collection, by name, with the model that filled it. there: dimension and distance of each dense
+    one, None of a sparse one."""
     filled = {} if theirs is None else {vector.name: (vector.model, vector.place) for vector in theirs.vectors}
     kinds = {name: kind or (None, None) for name, kind in sorted(there.items())}
-    return tuple(InspectedVector(name, dimension, distance, *filled.get(name, (None, None))) for name, (dimension, distance) in kinds.items())
+    return tuple(
+        InspectedVector(name, dimension, distance, *filled.get(name, (None, None)))
+        for name, (dimension, distance) in kinds.items()
+    )
 
 
 def points_are_documents(metadata: CollectionMetadata | None, payload_indexes: Mapping[str, str]) -> bool:

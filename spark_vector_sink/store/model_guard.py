@@ -1,4 +1,5 @@
-"""The model guard: vectors of two models under one name would be compared as if they meant the same; and what jobs that share points must leave alone."""
+"""The model guard: vectors of two models under one name would be compared as if they meant the same; and what jobs that
+share points must leave alone."""
 
 from __future__ import annotations
 
@@ -9,8 +10,11 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata, Vect
 from spark_vector_sink.store.vector_owners import is_guest, names_of, owners
 
 
-def guard_problems(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int, unknown: Collection[str] = ()) -> Iterator[str]:
-    """Why this job may not write beside the `points` that are there; `theirs` is what the sink remembers in the collection.
+def guard_problems(
+    name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int, unknown: Collection[str] = ()
+) -> Iterator[str]:
+    """Why this job may not write beside the `points` that are there; `theirs` is what the sink remembers in the
+    collection.
 
     unknown: vectors of the job that points have already, though nothing is remembered of them.
     """
@@ -22,7 +26,10 @@ def guard_problems(name: str, theirs: CollectionMetadata | None, spec: Collectio
     if spec.adopt or owners(theirs, spec) or (theirs is not None and not spec.merge):
         return
     if not spec.merge or "" in unknown:
-        yield f"'{name}' holds {points:,} points that this sink has not written; set adopt_collection=true if they were made with the same model"
+        yield (
+            f"'{name}' holds {points:,} points that this sink has not written; set adopt_collection=true if they "
+            "were made with the same model"
+        )
     elif unknown:
         yield (
             f"points of '{name}' have the vector {_listed(unknown)}, which this sink has not written; "
@@ -30,27 +37,34 @@ def guard_problems(name: str, theirs: CollectionMetadata | None, spec: Collectio
         )
 
 
-def key_warnings(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int | None) -> Iterator[str]:
+def key_warnings(
+    name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int | None
+) -> Iterator[str]:
     """Keys by other columns make other points: a job that meant the same documents would have each of them twice."""
     old, new = None if theirs is None else theirs.key, spec.metadata.key
     if points != 0 and old is not None and new is not None and old != new:
         yield (
-            f"the key of the documents in '{name}' is {_key(old)}, and this job's is {_key(new)}: a document that both have will be there twice; "
+            f"the key of the documents in '{name}' is {_key(old)}, and this job's is {_key(new)}: a document that "
+            "both have will be there twice; "
             "give the same option 'id_column', unless these are other documents"
         )
 
 
 def left_out(name: str, others: Collection[str], spec: CollectionSpec) -> Iterator[str]:
-    """Vectors that points have and this job does not write: a point that it writes again would lose them, or keep those of its old text."""
+    """Vectors that points have and this job does not write: a point that it writes again would lose them, or keep those
+    of its old text."""
     if others and not spec.merge:
         yield (
-            f"the points of '{name}' have the vector {_listed(others)} too, which this job does not write and would remove with the points that it writes; "
-            "set existing=merge, which keeps what other jobs have written, write all vectors at once, or use another collection"
+            f"the points of '{name}' have the vector {_listed(others)} too, which this job does not write and would "
+            "remove with the points that it writes; "
+            "set existing=merge, which keeps what other jobs have written, write all vectors at once, or use "
+            "another collection"
         )
 
 
 def other_model(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec) -> str | None:
-    """What is wrong when a job ends and the collection remembers another model for its vectors: a job beside it began with that one."""
+    """What is wrong when a job ends and the collection remembers another model for its vectors: a job beside it began
+    with that one."""
     new = models_of(spec.metadata.vectors)
     for job in _compared(theirs, spec):
         old = models_of(job)
@@ -62,40 +76,52 @@ def other_model(name: str, theirs: CollectionMetadata | None, spec: CollectionSp
     others = set() if theirs is None else vector_names(theirs.vectors) - names_of(spec)
     if theirs is not None and theirs.guests and others and not spec.merge:
         return (
-            f"another job has put the vector {_listed(others)} beside those of '{name}' while this one replaced points as a whole; "
+            f"another job has put the vector {_listed(others)} beside those of '{name}' while this one replaced "
+            "points as a whole; "
             "set existing=merge here from now on, and run the other job again"
         )
     return None
 
 
 def _compared(theirs: CollectionMetadata | None, spec: CollectionSpec) -> list[Vectors]:
-    """The jobs whose models must be this one's: a job that replaces points as a whole is compared with the first one, whatever its vectors are called."""
+    """The jobs whose models must be this one's: a job that replaces points as a whole is compared with the first one,
+    whatever its vectors are called."""
     return owners(theirs, spec) or ([] if spec.merge or theirs is None else [theirs.first])
 
 
 def _other_model(whose: str, old: str | None, spec: CollectionSpec) -> Iterator[str]:
     new = models_of(spec.metadata.vectors)
     if old is not None and new is not None and old != new:
-        beside = "another vector_name" if spec.merge else "a vector of its own beside it (existing=merge with another vector_name)"
+        beside = (
+            "another vector_name"
+            if spec.merge
+            else "a vector of its own beside it (existing=merge with another vector_name)"
+        )
         yield (
-            f"{whose} was filled with the model {old}, this job would write vectors of {new}, and no search can compare them; "
+            f"{whose} was filled with the model {old}, this job would write vectors of {new}, and no search can "
+            "compare them; "
             f"use that model, mode('overwrite'), another collection, or {beside}"
         )
     elif old is None and new is not None and not spec.adopt:
-        yield f"{whose} was filled with vectors of unknown origin (option 'vector_column'); set adopt_collection=true if they were made with {new}"
+        yield (
+            f"{whose} was filled with vectors of unknown origin (option 'vector_column'); set adopt_collection=true "
+            f"if they were made with {new}"
+        )
 
 
 def _shared_problems(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec) -> Iterator[str]:
     """What a job that merges cannot do here."""
     if spec.merge and theirs is not None and theirs.chunked:
         yield (
-            f"the documents of '{name}' are in chunks (long_text=chunk), which existing=merge cannot put anything into: every job would cut them elsewhere; "
+            f"the documents of '{name}' are in chunks (long_text=chunk), which existing=merge cannot put anything "
+            "into: every job would cut them elsewhere; "
             "write to another collection"
         )
     if theirs is not None and is_guest(theirs, spec) and spec.owning:
         options = " and ".join(f"'{option}'" for option in spec.owning)
         yield (
-            f"option {options} would decide about whole documents of '{name}', and only a job that writes its first vector "
+            f"option {options} would decide about whole documents of '{name}', and only a job that writes its "
+            "first vector "
             f"({_listed([theirs.vectors[0].job])}) may; leave it out of this job"
         )
 
@@ -103,7 +129,11 @@ def _shared_problems(name: str, theirs: CollectionMetadata | None, spec: Collect
 def _whose(name: str, theirs: CollectionMetadata | None, job: Vectors, spec: CollectionSpec) -> str:
     """The collection, or one of its vectors where there are several to be told apart."""
     one = job[0].job
-    return f"the vector '{one}' of '{name}'" if one and (spec.merge or (theirs is not None and theirs.guests)) else f"'{name}'"
+    return (
+        f"the vector '{one}' of '{name}'"
+        if one and (spec.merge or (theirs is not None and theirs.guests))
+        else f"'{name}'"
+    )
 
 
 def _key(columns: Collection[str]) -> str:

@@ -43,8 +43,8 @@ def find(options: SinkOptions) -> tuple[Place, list[str]]:
 
 @contextmanager
 def collections(options: SinkOptions, place: Place, *, patient: bool = False) -> Iterator[Collections]:
-    """The store's collections, for the driver. patient: whether a server that is away is waited for as long as tasks wait, as is right when
-    everything is written; else it is asked again for some seconds."""
+    """The store's collections, for the driver. patient: whether a server that is away is waited for as long as tasks
+    wait, as is right when everything is written; else it is asked again for some seconds."""
     made: Any
     if not place.addresses:
         from spark_vector_sink.store import edge

@@ -26,7 +26,8 @@ log = logging.getLogger("spark_vector_sink")
 
 
 class Trouble:
-    """What the log says while requests fail: a line when it begins, and one when it is over; never more often than SAY_EVERY. Shared by threads."""
+    """What the log says while requests fail: a line when it begins, and one when it is over; never more often than
+    SAY_EVERY. Shared by threads."""
 
     def __init__(self, most_seconds: float) -> None:
         self._most_seconds = most_seconds
@@ -57,13 +58,17 @@ class Trouble:
 
 
 def retrying(
-    send: Callable[[], T], most_seconds: float, on_retry: Callable[[], None], closing: Event | None = None, trouble: Trouble | None = None
+    send: Callable[[], T],
+    most_seconds: float,
+    on_retry: Callable[[], None],
+    closing: Event | None = None,
+    trouble: Trouble | None = None,
 ) -> T:
     """Call `send` until it succeeds, with growing waits, for at most `most_seconds`.
 
-    Only TransientStoreError is tried again; where it names a wait, that wait is kept, and one that would end too late is not begun. Other waits end in
-    time for a last try.
-    At the end PermanentStoreError says how often and how long it was tried, with the last reason. `closing` ends the waiting at once.
+    Only TransientStoreError is tried again; where it names a wait, that wait is kept, and one that would end too late
+    is not begun. Other waits end in time for a last try. At the end PermanentStoreError says how often and how long it
+    was tried, with the last reason. `closing` ends the waiting at once.
     """
     begun = time.monotonic()
     attempts = 0
@@ -102,14 +107,17 @@ def retrying(
     except TransientStoreError as error:
         seconds = time.monotonic() - begun
         times = "once" if attempts == 1 else f"{attempts} times"
-        raise PermanentStoreError(f"{error} (tried {times} in {seconds:.0f} s; option 'retry_max_seconds' = {most_seconds:g})") from error
+        raise PermanentStoreError(
+            f"{error} (tried {times} in {seconds:.0f} s; option 'retry_max_seconds' = {most_seconds:g})"
+        ) from error
     if attempts > 1 and trouble is not None:
         trouble.over()
     return result
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds: as the server says, and up to a tenth or a second more, since others were told the same; else by BACK_OFF."""
+    """Seconds: as the server says, and up to a tenth or a second more, since others were told the same; else by
+    BACK_OFF."""
     named = _named(state)
     return BACK_OFF(state) if named is None else named + wait_random(0, max(1.0, named / 10))(state)
 

@@ -1,4 +1,5 @@
-"""The points of a collection, to be read again: the driver names pages, and any process reads one, as ids and payloads."""
+"""The points of a collection, to be read again: the driver names pages, and any process reads one, as ids and
+payloads."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ POINTS = pa.schema([("id", pa.string()), ("payload", pa.string()), ("shard_key",
 class Page:
     """Neighbours in the order of ids, in which numbers come before UUIDs.
 
-    place: the collection that holds them, or the file. first: the least id, or the number of the record batch. stop: the first id of the next page;
-    None where there is none.
+    place: the collection that holds them, or the file. first: the least id, or the number of the record batch. stop:
+    the first id of the next page; None where there is none.
     """
 
     place: str

@@ -13,7 +13,9 @@ def job_name(spec: CollectionSpec) -> str:
 
 def names_of(spec: CollectionSpec) -> set[str]:
     """The vectors that a job writes."""
-    return ({spec.vector_name} if spec.dense else set()) | ({spec.sparse_vector_name} if spec.sparse_vector_name else set())
+    return ({spec.vector_name} if spec.dense else set()) | (
+        {spec.sparse_vector_name} if spec.sparse_vector_name else set()
+    )
 
 
 def owners(theirs: CollectionMetadata | None, spec: CollectionSpec) -> list[Vectors]:
@@ -27,5 +29,6 @@ def is_guest(theirs: CollectionMetadata | None, spec: CollectionSpec) -> bool:
 
 
 def fingerprint_field(theirs: CollectionMetadata | None, spec: CollectionSpec) -> str:
-    """The field of `_sink` with the fingerprints of the job's vectors: jobs with vectors of their own do not take each other's for theirs."""
+    """The field of `_sink` with the fingerprints of the job's vectors: jobs with vectors of their own do not take each
+    other's for theirs."""
     return f"{FINGERPRINT}:{job_name(spec)}" if is_guest(theirs, spec) else FINGERPRINT

@@ -1,6 +1,7 @@
 """What goes to a store and comes back from it: points, removals, what is there, and what became of them.
 
-Vectors, ids and payload arrive checked: a store need not look for nulls, for wrong lengths or for numbers that are not finite.
+Vectors, ids and payload arrive checked: a store need not look for nulls, for wrong lengths or for numbers that are not
+finite.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ PointId = int | str
 
 
 ShardKey = int | str
-"""In a collection with custom sharding, the name of the shards that a point is in: a text, or an unsigned 64-bit integer."""
+"""In a collection with custom sharding, the name of the shards that a point is in: a text, or an unsigned 64-bit
+integer."""
 
 
 def plain_id(found: Any) -> PointId:
@@ -35,7 +37,8 @@ def id_of_text(text: str) -> PointId:
 
 
 LARGEST_VERSION = 2**53
-"""No version is greater, or less than its negative: a server compares them as doubles. Microseconds since 1970 get there in the year 2255."""
+"""No version is greater, or less than its negative: a server compares them as doubles. Microseconds since 1970 get
+there in the year 2255."""
 
 
 class How(Enum):
@@ -44,7 +47,8 @@ class How(Enum):
     REPLACE = "replace"
     """nothing of it is left"""
     MERGE = "merge"
-    """its other payload keys, other fields of `_sink` and other named vectors stay; a point that is not there is made"""
+    """its other payload keys, other fields of `_sink` and other named vectors stay; a point that is not there is
+    made"""
     PAYLOAD = "payload"
     """its payload is replaced as a whole, its vectors stay; without a point nothing happens"""
     PATCH = "patch"
@@ -57,14 +61,13 @@ class How(Enum):
 class PointBatch:
     """Points that go out together.
 
-    ids: length n, each at most once.
-    vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n, dimension), C-contiguous, or n sparse vectors; empty where `how` writes none.
-    payload: n rows of plain types only (see `payload_types`); a struct `_sink` holds the fields of ours.
-    versions: of each point; it is written only where the one that is there has no version, or none that is greater: a tombstone only where it has
-    none that is greater or equal. None: written in any case.
-    shard_keys: of each point; None where the server finds the shard by itself.
-    seen: the fingerprint that each point had when it was decided to write its payload alone (`How.PAYLOAD`): nothing is written where it has another
-    one by now, because somebody has written it since.
+    ids: length n, each at most once. vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n,
+    dimension), C-contiguous, or n sparse vectors; empty where `how` writes none. payload: n rows of plain types only
+    (see `payload_types`); a struct `_sink` holds the fields of ours. versions: of each point; it is written only where
+    the one that is there has no version, or none that is greater: a tombstone only where it has none that is greater or
+    equal. None: written in any case. shard_keys: of each point; None where the server finds the shard by itself. seen:
+    the fingerprint that each point had when it was decided to write its payload alone (`How.PAYLOAD`): nothing is
+    written where it has another one by now, because somebody has written it since.
     """
 
     ids: Sequence[PointId]
@@ -80,20 +83,32 @@ class PointBatch:
 
     def slice(self, start: int, stop: int) -> PointBatch:
         """The points start … stop-1; nothing is copied."""
-        vectors = {name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop] for name, rows in self.vectors.items()}
+        vectors = {
+            name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop]
+            for name, rows in self.vectors.items()
+        }
         versions = None if self.versions is None else self.versions[start:stop]
         shard_keys = None if self.shard_keys is None else self.shard_keys[start:stop]
         seen = None if self.seen is None else self.seen[start:stop]
-        return PointBatch(self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how, shard_keys, seen)
+        return PointBatch(
+            self.ids[start:stop], vectors, self.payload.slice(start, stop - start), versions, self.how, shard_keys, seen
+        )
 
     def take(self, places: npt.NDArray[np.int64]) -> PointBatch:
         """The points at these places."""
-        vectors = {name: rows.take(places) if isinstance(rows, SparseVectors) else rows[places] for name, rows in self.vectors.items()}
+        vectors = {
+            name: rows.take(places) if isinstance(rows, SparseVectors) else rows[places]
+            for name, rows in self.vectors.items()
+        }
         versions = None if self.versions is None else self.versions[places]
         shard_keys = None if self.shard_keys is None else [self.shard_keys[place] for place in places.tolist()]
-        payload = self.payload.take(pa.array(places)) if self.payload.num_columns else self.payload.slice(0, len(places))
+        payload = (
+            self.payload.take(pa.array(places)) if self.payload.num_columns else self.payload.slice(0, len(places))
+        )
         seen = None if self.seen is None else [self.seen[place] for place in places.tolist()]
-        return PointBatch([self.ids[place] for place in places.tolist()], vectors, payload, versions, self.how, shard_keys, seen)
+        return PointBatch(
+            [self.ids[place] for place in places.tolist()], vectors, payload, versions, self.how, shard_keys, seen
+        )
 
     def by_shard(self) -> Iterator[PointBatch]:
         """The points of each shard key, in their order; all of them where they have none."""
@@ -130,7 +145,12 @@ class Removal:
                 yield self
                 continue
             before, chosen = None if self.before is None else self.before[places], places.tolist()
-            yield Removal([self.ids[place] for place in chosen], before, self.documents, [self.shard_keys[place] for place in chosen])
+            yield Removal(
+                [self.ids[place] for place in chosen],
+                before,
+                self.documents,
+                [self.shard_keys[place] for place in chosen],
+            )
 
 
 def shard_keys(documents: Mapping[PointId, ShardKey | None], points: Iterable[PointId]) -> list[ShardKey] | None:
@@ -152,7 +172,8 @@ def in_shards(shard_keys: Sequence[ShardKey] | None, points: int) -> Iterator[np
 
 @dataclass(frozen=True)
 class Stored:
-    """What the `_sink` of a point says. chunks: how many points its document has. deleted: whether it is a tombstone."""
+    """What the `_sink` of a point says. chunks: how many points its document has. deleted: whether it is a
+    tombstone."""
 
     fingerprint: str | None = None
     version: int | None = None
@@ -164,7 +185,8 @@ class Stored:
         return self.version is not None and self.version > version
 
     def outlives(self, version: int) -> bool:
-        """Whether a deletion of this version comes too late: at one version the document is there, and a tombstone is the one that was written."""
+        """Whether a deletion of this version comes too late: at one version the document is there, and a tombstone is
+        the one that was written."""
         return self.is_newer(version) or (self.version == version and not self.deleted)
 
 
@@ -178,7 +200,8 @@ def is_tombstone(payload: Mapping[str, Any] | None) -> bool:
 class Outcome:
     """What became of a request that came to its end: every other point of it is applied.
 
-    refused: points that the store does not take, each with its reason. older: points that are as they were, because what is there has a greater version.
+    refused: points that the store does not take, each with its reason. older: points that are as they were, because
+    what is there has a greater version.
     """
 
     refused: Mapping[PointId, str] = field(default_factory=dict)

@@ -18,8 +18,9 @@ WRITE, PAYLOAD, UNCHANGED, OLDER = range(4)
 
 
 class Changed:
-    """Which points this task has sent something for: what was stored of them before is no longer to be trusted. A table of 8 MiB, whatever
-    the length of the partition: with many points it says yes in error now and then, which costs an encoding and nothing else."""
+    """Which points this task has sent something for: what was stored of them before is no longer to be trusted. A table
+    of 8 MiB, whatever the length of the partition: with many points it says yes in error now and then, which costs an
+    encoding and nothing else."""
 
     PLACES = 1 << 23
 
@@ -46,9 +47,16 @@ class Decided:
     older: Documents
 
 
-def decide(found: Documents, stored: Mapping[PointId, Stored], field: str | None, merge: bool = False, payload_alone: bool = True) -> Decided:
-    """What is to be done with each document. field: the one among `ours` with the fingerprints; None: unchanged ones are not left alone.
-    stored: what is known to be there of them. merge: a version that is there stays where the document has none. payload_alone: whether a payload can be written without its vector."""
+def decide(
+    found: Documents,
+    stored: Mapping[PointId, Stored],
+    field: str | None,
+    merge: bool = False,
+    payload_alone: bool = True,
+) -> Decided:
+    """What is to be done with each document. field: the one among `ours` with the fingerprints; None: unchanged ones
+    are not left alone. stored: what is known to be there of them. merge: a version that is there stays where the
+    document has none. payload_alone: whether a payload can be written without its vector."""
     fingerprints = found.ours[field].to_pylist() if field is not None else [None] * len(found)
     versions = [None] * len(found) if found.versions is None else found.versions.tolist()
     what = np.array(
@@ -58,7 +66,9 @@ def decide(found: Documents, stored: Mapping[PointId, Stored], field: str | None
         ],
         np.int8,
     )
-    write, payload, unchanged, older = (found.take(np.flatnonzero(what == one)) for one in (WRITE, PAYLOAD, UNCHANGED, OLDER))
+    write, payload, unchanged, older = (
+        found.take(np.flatnonzero(what == one)) for one in (WRITE, PAYLOAD, UNCHANGED, OLDER)
+    )
     return Decided(write, payload, unchanged, older)
 
 
@@ -67,7 +77,9 @@ def older_deletions(deletions: Documents, stored: Mapping[PointId, Stored]) -> n
     if deletions.versions is None:
         return np.zeros(len(deletions), np.bool_)
     pairs = zip(deletions.ids, deletions.versions.tolist(), strict=True)
-    return np.array([(there := stored.get(point)) is not None and there.outlives(version) for point, version in pairs], np.bool_)
+    return np.array(
+        [(there := stored.get(point)) is not None and there.outlives(version) for point, version in pairs], np.bool_
+    )
 
 
 def constant(value: str | int, rows: int) -> pa.Array:
@@ -84,5 +96,6 @@ def _one(there: Stored | None, fingerprint: str | None, version: int | None, mer
         return WRITE
     if there.fingerprint == fingerprint and (there.version == version or (merge and version is None)):
         return UNCHANGED
-    # Under versions several jobs may write at once: by the time that a payload arrives, the point may have the vector of another text, or be deleted.
+    # Under versions several jobs may write at once: by the time that a payload arrives, the point may have the vector
+    # of another text, or be deleted.
     return PAYLOAD if version is None and payload_alone else WRITE

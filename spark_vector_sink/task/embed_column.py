@@ -25,8 +25,8 @@ log = logging.getLogger("spark_vector_sink")
 def embed_column(
     spec: EncoderSpec, texts: Iterable[pa.Array], task: TaskContext, *, window_rows: int, fail_on_long: bool = False
 ) -> Iterator[pa.Array]:
-    """Columns of texts → columns of vectors: list<float>, in the same order and of the same total length, cut anywhere. A null or blank
-    text has no vector: null. Raises EncodingError."""
+    """Columns of texts → columns of vectors: list<float>, in the same order and of the same total length, cut anywhere.
+    A null or blank text has no vector: null. Raises EncodingError."""
     report = PartitionReport(partition=task.partition)
     encoder = EncoderRunner(spec, task, report)
     with Pipeline(encoder.give_up) as pipeline:
@@ -40,7 +40,10 @@ def embed_column(
             report.tokens_cut += int(encoded.cut.sum())
             yield _column(encoded, there)
     if report.truncated:
-        log.warning(f"embed(): {report.truncated:,} texts are longer than the model reads; {report.tokens_cut:,} tokens of them were cut")
+        log.warning(
+            f"embed(): {report.truncated:,} texts are longer than the model reads; {report.tokens_cut:,} tokens of "
+            "them were cut"
+        )
 
 
 def _tokenised(rows: Iterator[pa.RecordBatch], encoder: EncoderRunner) -> Iterator[tuple[list[bool], Tokenised]]:
@@ -48,7 +51,9 @@ def _tokenised(rows: Iterator[pa.RecordBatch], encoder: EncoderRunner) -> Iterat
     for window in rows:
         column = window.column(0)
         if not (pat.is_string(column.type) or pat.is_large_string(column.type) or pat.is_null(column.type)):
-            raise EncodingError(f"embed() encodes texts, and its column holds values of type {column.type}; cast it to string")
+            raise EncodingError(
+                f"embed() encodes texts, and its column holds values of type {column.type}; cast it to string"
+            )
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
@@ -62,7 +67,9 @@ def _refuse(encoded: Encoded, fail_on_long: bool) -> None:
     for reason in encoded.failed.values():
         raise EncodingError(f"a text cannot be encoded: it {reason}")
     if fail_on_long and encoded.cut.any():
-        raise EncodingError(f"a text {too_long(encoded, int(np.argmax(encoded.cut > 0)))} (option 'long_text' = 'fail')")
+        raise EncodingError(
+            f"a text {too_long(encoded, int(np.argmax(encoded.cut > 0)))} (option 'long_text' = 'fail')"
+        )
     unusable = vectors.unusable(encoded.vectors)
     if unusable is not None:
         raise EncodingError(f"the model {unusable[1]} for a text of {int(encoded.tokens[unusable[0]]):,} tokens")

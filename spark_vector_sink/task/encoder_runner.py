@@ -1,4 +1,5 @@
-"""Run a task's encoder: loaded when the first row is there, while the first window is still being read; one thread tokenises ahead of it."""
+"""Run a task's encoder: loaded when the first row is there, while the first window is still being read; one thread
+tokenises ahead of it."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ log = logging.getLogger("spark_vector_sink")
 
 
 class EncoderRunner:
-    """The encoder of one task, shared by the thread that tokenises and the thread that encodes; counts into `report`."""
+    """The encoder of one task, shared by the thread that tokenises and the thread that encodes; counts into
+    `report`."""
 
     def __init__(self, spec: EncoderSpec, task: TaskContext, report: PartitionReport) -> None:
         self._spec, self._task, self._report = spec, task, report
@@ -41,7 +43,8 @@ class EncoderRunner:
             self._wanted.set()
 
     def load_for_rows(self) -> None:
-        """Load the model in the calling thread, as soon as `watched` has seen a row; without any row nothing is loaded, nor imported."""
+        """Load the model in the calling thread, as soon as `watched` has seen a row; without any row nothing is loaded,
+        nor imported."""
         self._wanted.wait()
         if self._any_rows:
             self.load()
@@ -70,7 +73,8 @@ class EncoderRunner:
         return self._loaded.result()
 
     def tokens_done(self) -> int:
-        """Tokens that have gone through the model for this task, as of now; 0 while it is not loaded, or where it does not tell."""
+        """Tokens that have gone through the model for this task, as of now; 0 while it is not loaded, or where it does
+        not tell."""
         loaded = self._loaded
         is_there = loaded.done() and not loaded.cancelled() and loaded.exception() is None
         return self.model.tokens_done - self._done_before if is_there else 0

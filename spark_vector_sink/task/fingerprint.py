@@ -1,7 +1,8 @@
-"""Fingerprints: what a document was made of, in a few letters that lie in its point, so that the same document is known again.
+"""Fingerprints: what a document was made of, in a few letters that lie in its point, so that the same document is known
+again.
 
-The first half is that of whatever decides the vector: text, model, options. The second is that of the payload. Devices, budgets and threads
-are in neither.
+The first half is that of whatever decides the vector: text, model, options. The second is that of the payload. Devices,
+budgets and threads are in neither.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ LENGTH = BYTES * 4 // 3
 
 
 class Fingerprints:
-    """Fingerprints of one job's documents. vector, payload: what else decides the two halves, the same for all documents."""
+    """Fingerprints of one job's documents. vector, payload: what else decides the two halves, the same for all
+    documents."""
 
     def __init__(self, vector: Any, payload: Any) -> None:
         self._vector, self._payload = _key(vector), _key(payload)
@@ -43,11 +45,13 @@ class Fingerprints:
         if documents.vectors is not None:
             contents = _vector_bytes(documents.vectors)
         return [
-            f"{_digest(content, self._vector)}{_digest(row, payload_key)}" for content, row in zip(contents, _rows(documents.payload), strict=True)
+            f"{_digest(content, self._vector)}{_digest(row, payload_key)}"
+            for content, row in zip(contents, _rows(documents.payload), strict=True)
         ]
 
     def of_new_vector(self, text: str, before: Any) -> str | None:
-        """The fingerprint of a document whose payload is that of the fingerprint `before`, and whose vector is made anew; None where that one is none."""
+        """The fingerprint of a document whose payload is that of the fingerprint `before`, and whose vector is made
+        anew; None where that one is none."""
         if not isinstance(before, str) or len(before) != 2 * LENGTH:
             return None
         return f"{_digest(text.encode(), self._vector)}{before[LENGTH:]}"
@@ -68,7 +72,9 @@ def _digest(content: bytes, key: bytes) -> str:
 
 def _rows(payload: pa.RecordBatch) -> Iterable[bytes]:
     """The payload of each row as bytes: the same for the same values."""
-    columns: Sequence[list[Any]] = [payload_types.values(column, field) for field, column in zip(payload.schema, payload.columns, strict=True)]
+    columns: Sequence[list[Any]] = [
+        payload_types.values(column, field) for field, column in zip(payload.schema, payload.columns, strict=True)
+    ]
     if not columns:
         return (b"" for _ in range(len(payload)))
     encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -91,7 +97,8 @@ def what_decides(plan: Plan) -> tuple[object, object]:
 
 
 def _identity(encoder: EncoderSpec | None) -> str | None:
-    """Two models are one text in here, as they always were: another text would change the fingerprints of all documents that are stored."""
+    """Two models are one text in here, as they always were: another text would change the fingerprints of all documents
+    that are stored."""
     if encoder is None or encoder.sparse is None:
         return None if encoder is None else encoder.identity
     return f"{encoder.identity} + {encoder.sparse.identity}"

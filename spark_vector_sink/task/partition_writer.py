@@ -1,4 +1,5 @@
-"""Write one partition: rows → documents → vectors → points, in bounded windows; three threads work on three windows at once.
+"""Write one partition: rows → documents → vectors → points, in bounded windows; three threads work on three windows at
+once.
 
 Everything works on `Iterator[pyarrow.RecordBatch]`, so it runs, is tested and is profiled without Spark.
 """
@@ -30,12 +31,15 @@ from spark_vector_sink.task.window_builder import WindowBuilder
 log = logging.getLogger("spark_vector_sink")
 
 
-def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: TaskContext, reader: Reader = WindowBuilder) -> PartitionReport:
-    """Write one partition. When it returns, everything was acknowledged and applied, and nothing is in flight. reader: what the batches are.
+def write_partition(
+    plan: Plan, batches: Iterable[pa.RecordBatch], task: TaskContext, reader: Reader = WindowBuilder
+) -> PartitionReport:
+    """Write one partition. When it returns, everything was acknowledged and applied, and nothing is in flight. reader:
+    what the batches are.
 
-    Three threads work on three windows at once: one reads and tokenises, this one encodes, one builds and sends. Memory depends on the
-    options `window_rows`, `token_budget` and `max_in_flight`, never on the partition's length.
-    Raises BadRowError, EncodingError, RejectsError or StoreError.
+    Three threads work on three windows at once: one reads and tokenises, this one encodes, one builds and sends. Memory
+    depends on the options `window_rows`, `token_budget` and `max_in_flight`, never on the partition's length. Raises
+    BadRowError, EncodingError, RejectsError or StoreError.
     """
     begun = time.perf_counter()
     report = PartitionReport(partition=task.partition)
@@ -49,7 +53,11 @@ def write_partition(plan: Plan, batches: Iterable[pa.RecordBatch], task: TaskCon
             encoder.give_up()
         store.close()
 
-    progress = Progress(plan.options.progress_seconds, report, *((encoder.tokens_done, encoder.is_loading) if encoder is not None else ()))
+    progress = Progress(
+        plan.options.progress_seconds,
+        report,
+        *((encoder.tokens_done, encoder.is_loading) if encoder is not None else ()),
+    )
     with progress, closing(store), closing(rejected), Pipeline(stop) as pipeline:
         delivery = PointWriter(plan, store, rejected, report)
         reading = reader(plan, store, encoder, report)

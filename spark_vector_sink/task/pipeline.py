@@ -5,7 +5,8 @@
             made = encode(window)                      # the task's own thread
             pipeline.behind(lambda: deliver(made))     # in another thread, while the next window is encoded
 
-One item waits on each side, no more. torch, the tokenizer and the socket let go of the interpreter's lock, so they run at once.
+One item waits on each side, no more. torch, the tokenizer and the socket let go of the interpreter's lock, so they run
+at once.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ T = TypeVar("T")
 class Pipeline:
     """Two helper threads of the thread that uses it as a context. None of them is left when the context ends.
 
-    stop: ends what the helpers may still wait for, such as a store that is tried again for minutes; called once, in any of the threads: at the
-    first error, so that nobody waits for something that is in vain, or else at the end.
+    stop: ends what the helpers may still wait for, such as a store that is tried again for minutes; called once, in any
+    of the threads: at the first error, so that nobody waits for something that is in vain, or else at the end.
     """
 
     def __init__(self, stop: Callable[[], None] = lambda: None) -> None:
@@ -56,7 +57,8 @@ class Pipeline:
             yield item
 
     def behind(self, work: Callable[[], None]) -> None:
-        """Have `work` done in order, while the caller goes on; waits until the work before it is done. Raises the first error."""
+        """Have `work` done in order, while the caller goes on; waits until the work before it is done. Raises the first
+        error."""
         self.wait()
         self._waiting = self._after.submit(self._watched, work)
 
@@ -69,7 +71,9 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """Wait for the threads. What they still read comes to its end, since Spark's batches can only be waited for."""
         try:
             self._end(error)
@@ -96,6 +100,8 @@ class Pipeline:
 
     def _result(self, future: Future[Any]) -> Any:
         error = future.exception()
-        if self._first is not None or error is not None:  # after the first error, of whichever thread, what was made may be cut short
+        if (
+            self._first is not None or error is not None
+        ):  # after the first error, of whichever thread, what was made may be cut short
             raise self._first or error  # type: ignore[misc]
         return future.result()

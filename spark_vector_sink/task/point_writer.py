@@ -1,4 +1,5 @@
-"""Write the points of a window, in the thread behind the model: check vectors, build points, send them, and count a row when it is known what became of its points."""
+"""Write the points of a window, in the thread behind the model: check vectors, build points, send them, and count a row
+when it is known what became of its points."""
 
 from __future__ import annotations
 
@@ -30,13 +31,14 @@ from spark_vector_sink.task.vector_checks import Vectors, unfit
 from spark_vector_sink.task.window import Beside, Window
 
 MOST_WINDOWS = 8
-"""That are kept because something of the first of them is still on its way: a window may wait for one request that is tried again for minutes, while all
-that comes later goes through."""
+"""That are kept because something of the first of them is still on its way: a window may wait for one request that is
+tried again for minutes, while all that comes later goes through."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Points of a window that were submitted together. counts: whether they are points of documents, and not what is left of deleted ones."""
+    """Points of a window that were submitted together. counts: whether they are points of documents, and not what is
+    left of deleted ones."""
 
     points: Documents
     sent: Sent
@@ -51,7 +53,9 @@ class PointWriter:
         self._sent: deque[tuple[Window, list[Part]]] = deque()
         self._ready_made = plan.ready_made
         self._vanishing = StaleChunks(store, plan.options.id_namespace) if plan.has_chunks else None
-        self._unindexed = Unindexed(plan.columns, {**plan.spec.payload_indexes, **(plan.target.indexes if plan.target else {})})
+        self._unindexed = Unindexed(
+            plan.columns, {**plan.spec.payload_indexes, **(plan.target.indexes if plan.target else {})}
+        )
 
     def deliver(self, window: Window, encoded: Encoded | None) -> None:
         """Send what is to be sent. Of a rejected document no chunk is sent from here on."""
@@ -69,7 +73,9 @@ class PointWriter:
         self._sent.append((window, parts))
         self._settle()
         if len(self._sent) > MOST_WINDOWS:
-            self._store.wait_for({point for part in self._sent[0][1] if not part.sent.is_done for point in part.points.ids})
+            self._store.wait_for(
+                {point for part in self._sent[0][1] if not part.sent.is_done for point in part.points.ids}
+            )
             self._settle()
 
     def finish(self) -> None:
@@ -101,8 +107,8 @@ class PointWriter:
         return made, points
 
     def _written(self, points: Documents, made: Mapping[str, Vectors]) -> list[Part]:
-        """Send points. The first chunk of a document is applied before any other is sent: it says how many there are, so that those of a task that is
-        killed in between are found again. Where it is refused, no other is sent."""
+        """Send points. The first chunk of a document is applied before any other is sent: it says how many there are,
+        so that those of a task that is killed in between are found again. Where it is refused, no other is sent."""
         how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
         if points.heads is None:
             return [self._submitted(points, how, made)]
@@ -110,7 +116,12 @@ class PointWriter:
         first = np.flatnonzero(is_first)
         parts = [self._submitted(points.take(first), how, _taken(made, first))] if len(first) else []
         self._store.wait_for(set(points.heads))
-        refused = {point for sent in (parts, *(parts for _, parts in self._sent)) for part in sent for point in part.sent.refused}
+        refused = {
+            point
+            for sent in (parts, *(parts for _, parts in self._sent))
+            for part in sent
+            for point in part.sent.refused
+        }
         others = np.flatnonzero(~is_first & [head not in refused for head in points.heads])
         return [*parts, *([self._submitted(points.take(others), how, _taken(made, others))] if len(others) else [])]
 
@@ -136,8 +147,14 @@ class PointWriter:
         """Send what needs no vector."""
         self._touch(beside.seen, beside.stored)
         if beside.older and self._vanishing is not None:
-            self._vanishing.sweep(beside.older)  # an attempt that was killed may have written some of their chunks beside the newer document
-        return [*self._payloads(beside.payload, beside.stored), *self._deletions(beside.deletions), *self._tombstones(beside.tombstones)]
+            self._vanishing.sweep(
+                beside.older
+            )  # an attempt that was killed may have written some of their chunks beside the newer document
+        return [
+            *self._payloads(beside.payload, beside.stored),
+            *self._deletions(beside.deletions),
+            *self._tombstones(beside.tombstones),
+        ]
 
     def _tombstones(self, points: Documents | None) -> list[Part]:
         """Write tombstones that were others' before."""
@@ -146,7 +163,8 @@ class PointWriter:
         return [self._submitted(points, How.TOMBSTONE)]
 
     def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
-        """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its own."""
+        """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its
+        own."""
         if not len(documents):
             return []
         plan = self._plan
@@ -156,20 +174,30 @@ class PointWriter:
         counts = [stored[point].chunks for point in documents.ids]
         points = documents.take(np.repeat(np.arange(len(documents)), counts))
         numbers = np.concatenate([np.arange(count) for count in counts]).tolist()
-        ids = [keys.chunk_id(head, number, plan.options.id_namespace) for head, number in zip(points.ids, numbers, strict=True)]
+        ids = [
+            keys.chunk_id(head, number, plan.options.id_namespace)
+            for head, number in zip(points.ids, numbers, strict=True)
+        ]
         text = plan.columns.text_path  # a column: where it is a field of one, no payload is written alone
         payload = points.payload.drop_columns([text[0]]) if text is not None else points.payload
         return [self._submitted(replace(points, ids=ids, heads=points.ids, payload=payload), How.PATCH)]
 
     def _deletions(self, documents: Documents) -> list[Part]:
-        """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring one back."""
+        """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring
+        one back."""
         if not len(documents):
             return []
         if self._vanishing is not None:
             self._vanishing.remove(documents)
         if documents.versions is None:
-            return [Part(documents, self._store.delete(Removal(documents.ids, shard_keys=documents.shard_keys)), counts=False)]
-        left = documents.stamped(version=pa.array(documents.versions, pa.int64()), deleted=constant(int(self._plan.started), len(documents)))
+            return [
+                Part(
+                    documents, self._store.delete(Removal(documents.ids, shard_keys=documents.shard_keys)), counts=False
+                )
+            ]
+        left = documents.stamped(
+            version=pa.array(documents.versions, pa.int64()), deleted=constant(int(self._plan.started), len(documents))
+        )
         return [self._submitted(left, How.TOMBSTONE, counts=False)]
 
     def _touch(self, heads: Mapping[PointId, ShardKey | None], stored: Mapping[PointId, Stored] | None = None) -> None:
@@ -198,11 +226,21 @@ class PointWriter:
 
     def _count(self, window: Window, part: Part) -> None:
         points, sent, read = part.points, part.sent, window.read
-        refused = np.array([point in sent.refused for point in points.ids], np.bool_) if sent.refused else np.zeros(len(points), np.bool_)
-        older = np.array([point in sent.older for point in points.ids], np.bool_) if sent.older else np.zeros(len(points), np.bool_)
+        refused = (
+            np.array([point in sent.refused for point in points.ids], np.bool_)
+            if sent.refused
+            else np.zeros(len(points), np.bool_)
+        )
+        older = (
+            np.array([point in sent.older for point in points.ids], np.bool_)
+            if sent.older
+            else np.zeros(len(points), np.bool_)
+        )
         if refused.any():
             places = np.flatnonzero(refused)
-            found = [BadRow(int(points.rows[n]), points.keys[n], "", REFUSED, sent.refused[points.ids[n]]) for n in places]
+            found = [
+                BadRow(int(points.rows[n]), points.keys[n], "", REFUSED, sent.refused[points.ids[n]]) for n in places
+            ]
             rejects.refuse(self._plan.options, found)
             read.refuse(found)
         read.are_older(points.rows[older])
@@ -218,5 +256,6 @@ class PointWriter:
 def _taken(made: Mapping[str, Vectors], places: npt.NDArray[np.int64]) -> dict[str, Vectors]:
     """The vectors of some of the points."""
     return {
-        name: one if len(places) == len(one) else one.take(places) if isinstance(one, SparseVectors) else one[places] for name, one in made.items()
+        name: one if len(places) == len(one) else one.take(places) if isinstance(one, SparseVectors) else one[places]
+        for name, one in made.items()
     }

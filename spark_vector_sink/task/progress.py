@@ -16,11 +16,12 @@ log = logging.getLogger("spark_vector_sink")
 class Progress:
     """Says a line every so many seconds, as long as it is entered; 0 says nothing.
 
-        vectorsink: partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 2,880,000 tokens encoded (19.2k tokens/s), 3 rejected
+        vectorsink: partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 2,880,000 tokens encoded (19.2k
+        tokens/s), 3 rejected
 
-    report: the task's counts; rows that are read, encoded or sent are not yet among them. tokens: what has gone through the model until now, the
-    window that is being encoded included, so that a slow model is not taken for one that stands still.
-    is_loading: whether the model is just being loaded.
+    report: the task's counts; rows that are read, encoded or sent are not yet among them. tokens: what has gone through
+    the model until now, the window that is being encoded included, so that a slow model is not taken for one that
+    stands still. is_loading: whether the model is just being loaded.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Progress:
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -58,7 +61,9 @@ class Progress:
 
     def _speak(self) -> None:
         while not self._ended.wait(self._every):
-            if log.isEnabledFor(logging.INFO):  # somebody has set up logging; Spark's workers have not, and would say nothing of it
+            if log.isEnabledFor(
+                logging.INFO
+            ):  # somebody has set up logging; Spark's workers have not, and would say nothing of it
                 log.info(self.line())
             else:
                 say(self.line())

@@ -28,17 +28,22 @@ class StaleChunks:
         self._store, self._namespace = store, namespace
 
     def points(self, documents: Shards, stored: Mapping[PointId, Stored] | None = None) -> Shards:
-        """Every point of these documents that is there, by what the first one says. stored: what is known of them, where all are."""
+        """Every point of these documents that is there, by what the first one says. stored: what is known of them,
+        where all are."""
         known = stored if stored is not None and all(head in stored for head in documents) else self._stored(documents)
         counts = {head: known[head].chunks if head in known else 1 for head in documents}
-        return {point: documents[head] for head, count in counts.items() for point in (head, *(self.chunk(head, n) for n in range(1, count)))}
+        return {
+            point: documents[head]
+            for head, count in counts.items()
+            for point in (head, *(self.chunk(head, n) for n in range(1, count)))
+        }
 
     def chunk(self, document: PointId, number: int) -> PointId:
         return keys.chunk_id(document, number, self._namespace)
 
     def shorten(self, points: Documents) -> None:
-        """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says how many there are: so
-        that a task that is killed in between finds them again."""
+        """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says
+        how many there are: so that a task that is killed in between finds them again."""
         first = points if points.heads is None else points.take(np.flatnonzero(points.are_first))
         counts = np.ones(len(first), np.int64) if first.heads is None else first.ours["chunks"].to_numpy()
         self._remove(first.shards, counts, None if first.versions is None else first.versions + 1)
@@ -48,9 +53,11 @@ class StaleChunks:
         self._remove(documents.shards, np.ones(len(documents), np.int64), documents.versions)
 
     def sweep(self, documents: Shards) -> None:
-        """Remove chunks that are older than their document: those that another writer, or a killed one, has put there meanwhile.
+        """Remove chunks that are older than their document: those that another writer, or a killed one, has put there
+        meanwhile.
 
-        Every writer looks once its own points are applied. So of two that meet, the one that was applied last sees what both have left.
+        Every writer looks once its own points are applied. So of two that meet, the one that was applied last sees what
+        both have left.
         """
         stored = {head: there for head, there in self._stored(documents).items() if there.version is not None}
         ends = self._ends({head: documents[head] for head in stored}, stored)
@@ -64,10 +71,13 @@ class StaleChunks:
                 before.append(newest)
         if ids:
             heads = [chunks[chunk] for chunk in ids]
-            self._store.delete(Removal(ids, np.array(before, np.int64), list(dict.fromkeys(heads)), shard_keys(documents, heads)))
+            self._store.delete(
+                Removal(ids, np.array(before, np.int64), list(dict.fromkeys(heads)), shard_keys(documents, heads))
+            )
 
     def _remove(self, heads: Shards, counts: npt.NDArray[np.int64], before: npt.NDArray[np.int64] | None) -> None:
-        """Remove what is there beyond the first `counts` chunks of each document; before: of each, only what has a lesser version."""
+        """Remove what is there beyond the first `counts` chunks of each document; before: of each, only what has a
+        lesser version."""
         if not heads:
             return
         self._store.wait_for(set(heads))
@@ -79,11 +89,14 @@ class StaleChunks:
             owners += [head] * len(mine)
             places += [place] * len(mine)
         if ids:
-            self._store.delete(Removal(ids, None if before is None else before[places], list(heads), shard_keys(heads, owners)))
+            self._store.delete(
+                Removal(ids, None if before is None else before[places], list(heads), shard_keys(heads, owners))
+            )
 
     def _ends(self, heads: Shards, stored: Mapping[PointId, Stored]) -> dict[PointId, int]:
-        """The number after the last chunk of each document that is there. There may be more than its own point says: those that another writer has
-        put there in the meantime, or has left there when it was killed. Each of them says how many it believed in."""
+        """The number after the last chunk of each document that is there. There may be more than its own point says:
+        those that another writer has put there in the meantime, or has left there when it was killed. Each of them says
+        how many it believed in."""
         ends = {head: stored[head].chunks if head in stored else 1 for head in heads}
         asked = {self.chunk(head, end): head for head, end in ends.items()}
         while asked and (there := self._stored({chunk: heads[head] for chunk, head in asked.items()})):

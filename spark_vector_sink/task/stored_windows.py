@@ -63,7 +63,13 @@ class StoredWindows:
                 tombstones.append(place)
             elif reason := self._no_text(payload):
                 found.append(
-                    BadRow(place, self._key(payload, rows.column("id")[place].as_py()), self._plan.columns.text[0], bad_rows.BLANK_TEXT, reason)
+                    BadRow(
+                        place,
+                        self._key(payload, rows.column("id")[place].as_py()),
+                        self._plan.columns.text[0],
+                        bad_rows.BLANK_TEXT,
+                        reason,
+                    )
                 )
             else:
                 texts[place] = self._text(payload)
@@ -77,11 +83,15 @@ class StoredWindows:
         beside = Beside(nothing, nothing, {}, {}, {}, self._documents(rows, payloads, tombstones))
         return Window(read, points, self._encoder.tokenise(points.texts) if len(points) else None, beside)
 
-    def _documents(self, rows: pa.RecordBatch, payloads: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> Documents:
+    def _documents(
+        self, rows: pa.RecordBatch, payloads: Sequence[Mapping[str, Any]], chosen: Sequence[int]
+    ) -> Documents:
         """Points as documents, whose payload is what it was."""
         ids = rows.column("id").to_pylist()
         json_texts = pa.array([json.dumps(payloads[place], ensure_ascii=False) for place in chosen], pa.string())
-        payload = pa.RecordBatch.from_arrays([json_texts], schema=pa.schema([pa.field("payload", pa.string(), metadata=SPREAD_MARK)]))
+        payload = pa.RecordBatch.from_arrays(
+            [json_texts], schema=pa.schema([pa.field("payload", pa.string(), metadata=SPREAD_MARK)])
+        )
         shown = [self._key(payloads[place], ids[place]) for place in chosen]
         points, keys = [id_of_text(ids[place]) for place in chosen], shard_keys(rows)
         mine = None if keys is None else [keys[place] for place in chosen]
@@ -103,7 +113,9 @@ class StoredWindows:
         text, template = str(at(payload, self._plan.columns.text[0])), self._plan.columns.text_template
         if template is None or _is_chunk(payload):
             return text
-        return "".join(literal + (text if name is not None else "") for literal, name, _, _ in Formatter().parse(template))
+        return "".join(
+            literal + (text if name is not None else "") for literal, name, _, _ in Formatter().parse(template)
+        )
 
     def _key(self, payload: Mapping[str, Any], point: str) -> str:
         """The document's key, for messages."""
@@ -114,12 +126,15 @@ class StoredWindows:
 
 
 def _renew_fingerprint(payload: dict[str, Any], text: str, fingerprints: Fingerprints) -> None:
-    """A document's fingerprint says what its vector was made of; that of a chunk is of the whole text, which is not there."""
+    """A document's fingerprint says what its vector was made of; that of a chunk is of the whole text, which is not
+    there."""
     ours = payload.get(RESERVED)
     if not isinstance(ours, dict) or "fingerprint" not in ours:
         return
     made = None if _is_chunk(payload) else fingerprints.of_new_vector(text, ours["fingerprint"])
-    payload[RESERVED] = {name: value for name, value in ours.items() if name != "fingerprint"} | ({} if made is None else {"fingerprint": made})
+    payload[RESERVED] = {name: value for name, value in ours.items() if name != "fingerprint"} | (
+        {} if made is None else {"fingerprint": made}
+    )
 
 
 def _is_chunk(payload: Mapping[str, Any]) -> bool:

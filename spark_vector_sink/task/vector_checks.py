@@ -17,16 +17,24 @@ Vectors = npt.NDArray[np.float32] | SparseVectors
 
 
 def unfit(
-    points: Documents, made: Mapping[str, Vectors], datatypes: Mapping[str, str], encoded: Encoded | None, column: str, long_text: str
+    points: Documents,
+    made: Mapping[str, Vectors],
+    datatypes: Mapping[str, str],
+    encoded: Encoded | None,
+    column: str,
+    long_text: str,
 ) -> list[BadRow]:
-    """What of the points cannot be written, the first reason of each: texts that the model did not take, or that are too long where
-    `long_text` does not take them, and vectors that cannot be compared with others, or that the collection would store as something else.
-    made, datatypes: by the vectors' names. encoded: None where vectors are ready-made."""
+    """What of the points cannot be written, the first reason of each: texts that the model did not take, or that are
+    too long where `long_text` does not take them, and vectors that cannot be compared with others, or that the
+    collection would store as something else. made, datatypes: by the vectors' names. encoded: None where vectors are
+    ready-made."""
     found: dict[int, tuple[str, str]] = {}
     if encoded is not None:
         found |= {point: (bad_rows.MEMORY, reason) for point, reason in encoded.failed.items()}
         for point in np.flatnonzero(encoded.cut).tolist() if long_text in ("fail", "reject") else ():
-            found.setdefault(point, (bad_rows.LONG_TEXT, f"{too_long(encoded, point)} (option 'long_text' = '{long_text}')"))
+            found.setdefault(
+                point, (bad_rows.LONG_TEXT, f"{too_long(encoded, point)} (option 'long_text' = '{long_text}')")
+            )
     for name, vectors_of_one_kind in made.items():
         for point, reason in _unusable(vectors_of_one_kind, datatypes.get(name, vectors.FLOAT32)).items():
             found.setdefault(point, (bad_rows.VECTOR, reason))

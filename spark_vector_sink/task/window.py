@@ -1,4 +1,5 @@
-"""A window of rows on its way through a task: what is known of its rows, what is to be written of them, and what beside."""
+"""A window of rows on its way through a task: what is known of its rows, what is to be written of them, and what
+beside."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ WRITTEN, UNCHANGED, OLDER, SUPERSEDED, DELETED, IGNORED, REJECTED = (
 
 @dataclass
 class Read:
-    """Rows that were read together. ends: what becomes of each (an index of ROW_COUNTS), as far as it is known; -1 would be a row that was
-    forgotten. bad: the rejected ones, by their place."""
+    """Rows that were read together. ends: what becomes of each (an index of ROW_COUNTS), as far as it is known; -1
+    would be a row that was forgotten. bad: the rejected ones, by their place."""
 
     rows: pa.RecordBatch
     ends: npt.NDArray[np.int8]
@@ -40,7 +41,12 @@ class Read:
     @classmethod
     def of(cls, rows: pa.RecordBatch, sifted: Sifted) -> Read:
         read = cls(rows, np.full(len(rows), -1, np.int8))
-        ends = (sifted.superseded, SUPERSEDED), (sifted.ignored, IGNORED), (sifted.documents.rows, WRITTEN), (sifted.deletions.rows, DELETED)
+        ends = (
+            (sifted.superseded, SUPERSEDED),
+            (sifted.ignored, IGNORED),
+            (sifted.documents.rows, WRITTEN),
+            (sifted.deletions.rows, DELETED),
+        )
         for places, end in ends:
             read.ends[places] = end
         read.refuse(sifted.bad)
@@ -59,11 +65,12 @@ class Read:
 
 @dataclass(frozen=True)
 class Beside:
-    """What is to be done beside the model: documents of which the payload alone is written, those to be deleted, and those that are only seen.
+    """What is to be done beside the model: documents of which the payload alone is written, those to be deleted, and
+    those that are only seen.
 
-    stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though nothing of them is written.
-    seen, older: with their shard keys. older: documents that are left as they are, because what is there is newer.
-    tombstones: points to be written as they are, without vectors; they count as points.
+    stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though
+    nothing of them is written. seen, older: with their shard keys. older: documents that are left as they are, because
+    what is there is newer. tombstones: points to be written as they are, without vectors; they count as points.
     """
 
     payload: Documents
@@ -76,8 +83,8 @@ class Beside:
 
 @dataclass(frozen=True)
 class Window:
-    """Texts that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where there is nothing
-    to encode. is_last: whether all points of the rows are on their way with these."""
+    """Texts that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where
+    there is nothing to encode. is_last: whether all points of the rows are on their way with these."""
 
     read: Read
     points: Documents
@@ -98,7 +105,8 @@ class Windows(Protocol):
 
     @property
     def loads_late(self) -> bool:
-        """Whether the model is loaded only when there is something to encode: `ModelWanted` says when. Else with the first row."""
+        """Whether the model is loaded only when there is something to encode: `ModelWanted` says when. Else with the
+        first row."""
 
     def windows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Window | ModelWanted]:
         """What there is to do before the model: documents, chunks, tokens."""

@@ -42,7 +42,8 @@ class WindowBuilder:
 
     @property
     def loads_late(self) -> bool:
-        """Whether the model is loaded only when there is something to encode: `ModelWanted` says when. Else with the first row."""
+        """Whether the model is loaded only when there is something to encode: `ModelWanted` says when. Else with the
+        first row."""
         return self._skip
 
     def windows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Window | ModelWanted]:
@@ -75,7 +76,9 @@ class WindowBuilder:
         if not (self._skip or options.version_column or options.op_column or options.delete_missing):
             return found, None
         stored = self._stored({**found.shards, **deletions.shards}) if self._skip or options.version_column else {}
-        decided = change_detection.decide(found, stored, self._field if self._skip else None, self._merge, self._payload_alone)
+        decided = change_detection.decide(
+            found, stored, self._field if self._skip else None, self._merge, self._payload_alone
+        )
         late = change_detection.older_deletions(deletions, stored)
         read.ends[decided.unchanged.rows] = UNCHANGED
         read.ends[decided.older.rows] = OLDER
@@ -91,19 +94,28 @@ class WindowBuilder:
         return decided.write, Beside(decided.payload, deletions, seen, {**decided.older.shards, **too_late}, stored)
 
     def _stored(self, documents: Mapping[PointId, ShardKey | None]) -> Mapping[PointId, Stored]:
-        """What is there of documents that this task has not changed; of chunked ones the fingerprint only where each chunk has the same, and where
-        there is no chunk too many. documents: with their shard keys."""
+        """What is there of documents that this task has not changed; of chunked ones the fingerprint only where each
+        chunk has the same, and where there is no chunk too many. documents: with their shard keys."""
         ids = list(documents)
-        unchanged = [point for point, changed in zip(ids, self._changed.may_have(ids).tolist(), strict=True) if not changed]
+        unchanged = [
+            point for point, changed in zip(ids, self._changed.may_have(ids).tolist(), strict=True) if not changed
+        ]
         stored = dict(self._store.stored(unchanged, shard_keys(documents, unchanged)))
         if not self._skip:
             return stored
         known = {point: there for point, there in stored.items() if there.fingerprint} if self._plan.has_chunks else {}
         chunks = {point: self._chunks(point, there.chunks + 1) for point, there in known.items()}
         pairs = [(chunk, point) for point, ids_of_one in chunks.items() for chunk in ids_of_one]
-        others = self._store.stored([chunk for chunk, _ in pairs], shard_keys(documents, [point for _, point in pairs])) if pairs else {}
+        others = (
+            self._store.stored([chunk for chunk, _ in pairs], shard_keys(documents, [point for _, point in pairs]))
+            if pairs
+            else {}
+        )
         for point, (*ids_of_one, beyond) in chunks.items():
-            is_whole = all((other := others.get(chunk)) is not None and other.fingerprint == known[point].fingerprint for chunk in ids_of_one)
+            is_whole = all(
+                (other := others.get(chunk)) is not None and other.fingerprint == known[point].fingerprint
+                for chunk in ids_of_one
+            )
             if not is_whole or beyond in others:
                 stored[point] = replace(stored[point], fingerprint=None)
         return stored
@@ -114,7 +126,9 @@ class WindowBuilder:
     def _stamped(self, found: Documents) -> Documents:
         """The documents with what `_sink` says of them, besides their chunks."""
         options, ours = self._plan.options, dict[str, pa.Array]()
-        if self._skip or self._merge:  # a merge leaves the fields of `_sink` that it does not set: one of an earlier text would be believed
+        if (
+            self._skip or self._merge
+        ):  # a merge leaves the fields of `_sink` that it does not set: one of an earlier text would be believed
             ours[self._field] = pa.array(self._fingerprints.of(found), pa.string())
         if found.versions is not None:
             ours["version"] = pa.array(found.versions)
@@ -122,7 +136,9 @@ class WindowBuilder:
             ours |= {"source": constant(options.source, len(found)), "run": constant(self._plan.run, len(found))}
         return found.stamped(**ours) if ours else found
 
-    def _windows_of_chunks(self, read: Read, found: Documents, beside: Beside | None, encoder: EncoderRunner) -> Iterator[Window]:
+    def _windows_of_chunks(
+        self, read: Read, found: Documents, beside: Beside | None, encoder: EncoderRunner
+    ) -> Iterator[Window]:
         """Long documents give more points than a window has rows, so they are spread."""
         plan = self._plan
         chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
@@ -131,7 +147,20 @@ class WindowBuilder:
         for start in range(0, len(chunks.texts), size):
             part = slice(start, start + size)
             points = chunk_points.chunked(
-                found, chunks.texts[part], chunks.document[part], chunks.number[part], counts[part], chunks.start[part], chunks.stop[part],
-                namespace=plan.options.id_namespace, text_path=plan.columns.text_path,
-            )  # fmt: skip
-            yield Window(read, points, encoder.tokenise(points.texts), beside if start == 0 else None, start + size >= len(chunks.texts))
+                found,
+                chunks.texts[part],
+                chunks.document[part],
+                chunks.number[part],
+                counts[part],
+                chunks.start[part],
+                chunks.stop[part],
+                namespace=plan.options.id_namespace,
+                text_path=plan.columns.text_path,
+            )
+            yield Window(
+                read,
+                points,
+                encoder.tokenise(points.texts),
+                beside if start == 0 else None,
+                start + size >= len(chunks.texts),
+            )

@@ -1,4 +1,5 @@
-"""Arrow batches → windows: rows that are read ahead and encoded together. Where Spark cuts its batches does not matter."""
+"""Arrow batches → windows: rows that are read ahead and encoded together. Where Spark cuts its batches does not
+matter."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ WINDOW_BYTES = 64 * 1024 * 1024
 
 
 def windows(batches: Iterable[pa.RecordBatch], rows: int, most_bytes: int = WINDOW_BYTES) -> Iterator[pa.RecordBatch]:
-    """Regroup batches, in order, into batches of `rows` rows; shorter ones at the end and where `most_bytes` is reached."""
+    """Regroup batches, in order, into batches of `rows` rows; shorter ones at the end and where `most_bytes` is
+    reached."""
     waiting: list[pa.RecordBatch] = []
     count = size = 0
     for batch in batches:

@@ -1,1 +1,2 @@
-"""Jobs under faults that come at random, and can be repeated: `python -m tests.chaos --runs 20 --seed 1`, or `make chaos`."""
+"""Jobs under faults that come at random, and can be repeated: `python -m tests.chaos --runs 20 --seed 1`, or `make
+chaos`."""

@@ -3,8 +3,9 @@
     python -m tests.chaos --runs 20 --seed 1            # or: make chaos RUNS=20 SEED=1
     python -m tests.chaos --seed 1 --only 7             # one of them again
 
-A run is good when its job ended with everything acknowledged and applied, or with one clear error and a state that the next run completed,
-and when the store then held exactly the documents: by id, by vector bit by bit, and by payload. Exit status 1 unless all are good.
+A run is good when its job ended with everything acknowledged and applied, or with one clear error and a state that the
+next run completed, and when the store then held exactly the documents: by id, by vector bit by bit, and by payload.
+Exit status 1 unless all are good.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ def main() -> None:
     spark = importlib.metadata.version("pyspark")
     doors = ("write", "data source") if int(spark.split(".")[0]) >= 4 else ("write",)
     numbers = given.only if given.only else list(range(given.runs))
-    servers = "a real Qdrant, and the fake one where statuses are scripted" if real else "the fake Qdrant only, since there is no `qdrant` binary"
+    servers = (
+        "a real Qdrant, and the fake one where statuses are scripted"
+        if real
+        else "the fake Qdrant only, since there is no `qdrant` binary"
+    )
     print(f"{len(numbers)} runs, seed {given.seed}, Spark {spark}, on {servers}", flush=True)
     begun, outcomes = time.monotonic(), []
     with ExitStack() as stack:
@@ -94,12 +99,22 @@ def play(scenario: Scenario, folder: Path, place: Place, sparks: Sparks, seconds
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("--runs", type=int, default=20)
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--only", type=int, nargs="+", metavar="N", help="only these runs of the campaign")
-    made.add_argument("--limit", type=float, default=120, metavar="SECONDS", help="the longest that one job may take; then it counts as hanging")
-    made.add_argument("--fake", action="store_true", help="only the fake server, as on a machine without a `qdrant` binary")
+    made.add_argument(
+        "--limit",
+        type=float,
+        default=120,
+        metavar="SECONDS",
+        help="the longest that one job may take; then it counts as hanging",
+    )
+    made.add_argument(
+        "--fake", action="store_true", help="only the fake server, as on a machine without a `qdrant` binary"
+    )
     return made
 
 
@@ -108,7 +123,10 @@ def line(scenario: Scenario, outcome: Outcome, seconds: float) -> str:
     hits = ", ".join(f"{kind} ×{times}" for kind, times in outcome.hits.items()) or "no fault hit"
     missed = f" (missed: {', '.join(outcome.missed.elements())})" if outcome.missed else ""
     earlier = f" over {scenario.earlier.count:,} earlier" if scenario.earlier else ""
-    what = f"{scenario.documents.count:,} rows{earlier}, keys: {scenario.keys}, {scenario.door}, {scenario.where}, {scenario.place}"
+    what = (
+        f"{scenario.documents.count:,} rows{earlier}, keys: {scenario.keys}, {scenario.door}, {scenario.where}, "
+        f"{scenario.place}"
+    )
     end = outcome.end if outcome.is_good else "FAILED"
     return f"{scenario.seed}/{scenario.number:<4} {end} | {hits}{missed} | {what} | {seconds:.1f} s"
 
@@ -118,7 +136,11 @@ def failure(scenario: Scenario, outcome: Outcome, fake: bool) -> str:
     lines = [*outcome.problems, *([] if outcome.verdict.is_clean else [f"the store has {outcome.verdict}"])]
     again = f"python -m tests.chaos --seed {scenario.seed} --only {scenario.number}{' --fake' if fake else ''}"
     planned = ", ".join(f"{fault.kind} at {fault.at:.2f}" for fault in scenario.faults)
-    told = [f"     ! {one}" for one in lines] + [f"     planned: {planned}", f"     options: {dict(scenario.options)}", f"     again: {again}"]
+    told = [f"     ! {one}" for one in lines] + [
+        f"     planned: {planned}",
+        f"     options: {dict(scenario.options)}",
+        f"     again: {again}",
+    ]
     return "\n".join(told + [f"     | {one}" for one in outcome.logs.splitlines()])
 
 
@@ -130,12 +152,17 @@ def table(outcomes: list[Outcome], seconds: float) -> str:
     lines = ["", *(row for row, _ in rows)]
     for kind, name in DECK_NAMES.items():
         lines.append(f"| {name} | {hits.pop(kind, 0):,} | {missed.pop(kind, 0):,} |")
-    lines += [f"| the fake server's {kind.replace('status ', '`')}` | {times:,} | |" for kind, times in sorted(hits.items())]
+    lines += [
+        f"| the fake server's {kind.replace('status ', '`')}` | {times:,} | |" for kind, times in sorted(hits.items())
+    ]
     ends = Counter(outcome.end or "did not end" for outcome in outcomes)
     lines += ["", f"| {len(outcomes)} runs in {seconds / 60:.1f} min | |", "|---|---|"]
     lines += [f"| {end} | {times:,} |" for end, times in ends.most_common()]
     for name in ("lost", "extra", "stale", "wrong"):
-        lines.append(f"| points {'duplicated' if name == 'extra' else name} | {sum(len(getattr(outcome.verdict, name)) for outcome in outcomes):,} |")
+        lines.append(
+            f"| points {'duplicated' if name == 'extra' else name} | "
+            f"{sum(len(getattr(outcome.verdict, name)) for outcome in outcomes):,} |"
+        )
     lines.append(f"| other broken promises | {sum(len(outcome.problems) for outcome in outcomes):,} |")
     return "\n".join(lines)
 

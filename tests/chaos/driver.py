@@ -1,6 +1,8 @@
-"""The driver of jobs, a process of its own so that it can be killed: `python -m tests.chaos.driver MASTER SETTINGS READY`.
+"""The driver of jobs, a process of its own so that it can be killed: `python -m tests.chaos.driver MASTER SETTINGS
+READY`.
 
-The file READY appears when Spark has started. Each line of standard input is a job; its answer is a file that appears whole. Ends with standard input.
+The file READY appears when Spark has started. Each line of standard input is a job; its answer is a file that appears
+whole. Ends with standard input.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """An encoder without a model, as slow as a run wants it, that notes how far each attempt of each task has come.
 
-`encoder=tests.chaos.encoder:run_17` belongs to run 17, whose folder `$CHAOS_FOLDER/run_17` holds its pace. The notes are the clock by
-which faults fall, and the evidence that they hit: they come from the tasks themselves, in whatever process these run.
+`encoder=tests.chaos.encoder:run_17` belongs to run 17, whose folder `$CHAOS_FOLDER/run_17` holds its pace. The notes
+are the clock by which faults fall, and the evidence that they hit: they come from the tasks themselves, in whatever
+process these run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ DIMENSION = 24
 
 @dataclass(frozen=True)
 class Pace:
-    """How slow, and where to note it. Read again for each window, because Spark keeps its workers and they keep their encoder."""
+    """How slow, and where to note it. Read again for each window, because Spark keeps its workers and they keep their
+    encoder."""
 
     notes: str
     """a file in the run's folder"""
@@ -52,7 +54,8 @@ class Note:
 
 
 def vectors(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Numbers from -1 to 1 made from the text alone, shape (len(texts), DIMENSION): all 24 bits of a float32 are in use."""
+    """Numbers from -1 to 1 made from the text alone, shape (len(texts), DIMENSION): all 24 bits of a float32 are in
+    use."""
     found = [np.frombuffer(hashlib.shake_128(text.encode()).digest(4 * DIMENSION), "<u4") for text in texts]
     return (np.array(found, np.float64).reshape(len(texts), DIMENSION) / 2**31 - 1).astype(np.float32)
 
@@ -80,7 +83,9 @@ class PacedEncoder:
         pace = Pace(**json.loads((self._folder / "pace.json").read_text(encoding="utf-8")))
         task = TaskContext.get()
         partition, attempt = (task.partitionId(), task.attemptNumber()) if task is not None else (0, 0)
-        with (self._folder / pace.notes).open("a", encoding="ascii", buffering=1) as file:  # one line is one write: lines of processes do not mix
+        with (self._folder / pace.notes).open(
+            "a", encoding="ascii", buffering=1
+        ) as file:  # one line is one write: lines of processes do not mix
             file.write(f"{os.getpid()} {partition} {attempt} {len(texts)}\n")
         is_slow = partition == pace.slow_partition and attempt == 0
         time.sleep(pace.seconds * len(texts) * (pace.times if is_slow else 1))

@@ -50,7 +50,9 @@ class Verdict:
 
     def __str__(self) -> str:
         parts = {"lost": self.lost, "extra": self.extra, "stale": self.stale, "wrong": self.wrong}
-        return ", ".join(f"{len(ids):,} {name} (e.g. {ids[0]!r})" for name, ids in parts.items() if ids) or "as it must be"
+        return (
+            ", ".join(f"{len(ids):,} {name} (e.g. {ids[0]!r})" for name, ids in parts.items() if ids) or "as it must be"
+        )
 
 
 def compare(stored: Points, wanted: Points, earlier: Points | None = None) -> Verdict:
@@ -60,13 +62,23 @@ def compare(stored: Points, wanted: Points, earlier: Points | None = None) -> Ve
         here, right = stored[key], wanted[key]
         if here != right:
             before = (earlier or {}).get(key)
-            is_stale = before is not None and here.vector in (before.vector, right.vector) and here.payload in (before.payload, right.payload)
+            is_stale = (
+                before is not None
+                and here.vector in (before.vector, right.vector)
+                and here.payload in (before.payload, right.payload)
+            )
             (verdict.stale if is_stale else verdict.wrong).append(key)
     return verdict
 
 
 def compare_unfinished(stored: Points, wanted: Points, earlier: Points) -> Verdict:
-    """After a job that did not end: each point is whole, of this job or of the earlier one, and none of the earlier ones is gone."""
+    """After a job that did not end: each point is whole, of this job or of the earlier one, and none of the earlier
+    ones is gone."""
     found = compare(stored, wanted, earlier)
     mixed = [key for key in found.stale if stored[key] != earlier[key]]
-    return Verdict([key for key in found.lost if key in earlier], [key for key in found.extra if key not in earlier], [], found.wrong + mixed)
+    return Verdict(
+        [key for key in found.lost if key in earlier],
+        [key for key in found.extra if key not in earlier],
+        [],
+        found.wrong + mixed,
+    )

@@ -121,7 +121,9 @@ class FakePlace:
 
 
 def _channel(port: int) -> grpc.Channel:
-    return grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)])
+    return grpc.insecure_channel(
+        f"127.0.0.1:{port}", [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    )
 
 
 def _points(channel: grpc.Channel, name: str) -> dict[Id, Content]:

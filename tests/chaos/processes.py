@@ -1,4 +1,5 @@
-"""The processes of one session (in the sense of setsid): found by their command lines, killed one by one, or all of them."""
+"""The processes of one session (in the sense of setsid): found by their command lines, killed one by one, or all of
+them."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class Process:
 
 
 def of_session(leader: int) -> dict[int, Process]:
-    """All processes of the session that `leader` began, itself included, whoever their parents are by now; pid → process."""
+    """All processes of the session that `leader` began, itself included, whoever their parents are by now; pid →
+    process."""
     return {process.pid: process for process in _all() if _session(process.pid) == leader}
 
 
@@ -64,7 +66,9 @@ def end_session(leader: int, seconds: float = 10) -> None:
 
 
 def _all() -> Iterator[Process]:
-    told = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
+    ).stdout
     for line in told.splitlines():
         pid, parent, state, *command = line.split(None, 3)
         if not state.startswith("Z"):

@@ -1,7 +1,7 @@
 """A TCP proxy in front of a server, which loses replies, cuts connections and stalls, and counts what of it has hit.
 
-It reads the frames of HTTP/2 that the server sends, so that it knows a reply when it passes: a reply to an upsert that is lost is an
-upsert that was applied and that the client believes to have failed.
+It reads the frames of HTTP/2 that the server sends, so that it knows a reply when it passes: a reply to an upsert that
+is lost is an upsert that was applied and that the client believes to have failed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Replies:
 
 
 class Proxy:
-    """Listens on a port of its own, and forwards to `port` of this machine. Faults are armed by any thread, and hit what comes next."""
+    """Listens on a port of its own, and forwards to `port` of this machine. Faults are armed by any thread, and hit
+    what comes next."""
 
     host = "127.0.0.1"
 
@@ -63,7 +64,8 @@ class Proxy:
         return len(self._connections) // 2
 
     def arm(self, kind: str, times: int = 1) -> None:
-        """`reply`: the next replies are lost, and their connections with them. `cut`: the next requests get half through."""
+        """`reply`: the next replies are lost, and their connections with them. `cut`: the next requests get half
+        through."""
         with self._lock:
             self._armed[kind] += times
 

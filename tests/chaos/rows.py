@@ -1,7 +1,7 @@
 """The documents of a run: drawn at random, written as Parquet for Spark, and the points that they must become.
 
-What is expected is computed from the Python values by the rules that the documentation states (docs/rows.md), with nothing of the
-package: the ids by `uuid`, the payload by hand.
+What is expected is computed from the Python values by the rules that the documentation states (docs/rows.md), with
+nothing of the package: the ids by `uuid`, the payload by hand.
 """
 
 from __future__ import annotations
@@ -30,11 +30,37 @@ NAMESPACE = uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7")
 Row = dict[str, Any]
 
 WORDS = (
-    "river", "stone", "cloud", "winter", "glass", "étude", "Ærø", "naïve", "москва", "東京", "한국", "שלום", "مرحبا", "e\u0301", "🙂", "👩‍👩‍👧‍👦", "🇩🇰",
-    "“quoted”", "back\\slash", '"', "tab\there", "line\nbreak", "nul\u0000less".replace("\u0000", ""), "\u200b", "𝒳", "𐍈",
-)  # fmt: skip
+    "river",
+    "stone",
+    "cloud",
+    "winter",
+    "glass",
+    "étude",
+    "Ærø",
+    "naïve",
+    "москва",
+    "東京",
+    "한국",
+    "שלום",
+    "مرحبا",
+    "e\u0301",
+    "🙂",
+    "👩‍👩‍👧‍👦",
+    "🇩🇰",
+    "“quoted”",
+    "back\\slash",
+    '"',
+    "tab\there",
+    "line\nbreak",
+    "nul\u0000less".replace("\u0000", ""),
+    "\u200b",
+    "𝒳",
+    "𐍈",
+)
 
-PLACE = pa.struct([("lat", pa.float64()), ("name", pa.string()), ("marks", pa.struct([("numbers", pa.list_(pa.int64()))]))])
+PLACE = pa.struct(
+    [("lat", pa.float64()), ("name", pa.string()), ("marks", pa.struct([("numbers", pa.list_(pa.int64()))]))]
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +77,8 @@ def _phrase(rng: Random, most: int = 6) -> str:
 
 
 def _decimal(rng: Random) -> float:
-    """A number of at most 15 digits: of some longer ones Qdrant (1.18.2) changes the last bit of 64 when it reads its own JSON."""
+    """A number of at most 15 digits: of some longer ones Qdrant (1.18.2) changes the last bit of 64 when it reads its
+    own JSON."""
     return round(rng.uniform(-1000, 1000), rng.randint(0, 12))
 
 
@@ -64,24 +91,40 @@ def _moment(rng: Random) -> datetime:
 
 
 def _place(rng: Random) -> Row:
-    marks = _or_null(rng, {"numbers": _or_null(rng, [_or_null(rng, rng.randint(-9, 9)) for _ in range(rng.randint(0, 3))])})
+    marks = _or_null(
+        rng, {"numbers": _or_null(rng, [_or_null(rng, rng.randint(-9, 9)) for _ in range(rng.randint(0, 3))])}
+    )
     return {"lat": _decimal(rng), "name": _or_null(rng, _phrase(rng)), "marks": marks}
 
 
 COLUMNS = {
     "flag": Column(pa.bool_(), lambda rng: rng.random() < 0.5),
     "small": Column(pa.int8(), lambda rng: rng.randint(-128, 127)),
-    "number": Column(pa.int64(), lambda rng: rng.choice([rng.randint(-9, 9), rng.randint(-(2**63), 2**63 - 1), 2**53 + 1])),
+    "number": Column(
+        pa.int64(), lambda rng: rng.choice([rng.randint(-9, 9), rng.randint(-(2**63), 2**63 - 1), 2**53 + 1])
+    ),
     "ratio": Column(pa.float64(), lambda rng: rng.choice([_decimal(rng), float(f"{rng.randint(1, 9)}e-9"), 0.1, 2.0])),
     "title": Column(pa.string(), lambda rng: rng.choice(["", _phrase(rng)])),
-    "price": Column(pa.decimal128(12, 2), lambda rng: Decimal(rng.randint(-(10**6), 10**6)).scaleb(-2), lambda value: format(value, "f")),
-    "day": Column(pa.date32(), lambda rng: date(1970, 1, 1) + timedelta(days=rng.randint(-20_000, 40_000)), date.isoformat),
+    "price": Column(
+        pa.decimal128(12, 2),
+        lambda rng: Decimal(rng.randint(-(10**6), 10**6)).scaleb(-2),
+        lambda value: format(value, "f"),
+    ),
+    "day": Column(
+        pa.date32(), lambda rng: date(1970, 1, 1) + timedelta(days=rng.randint(-20_000, 40_000)), date.isoformat
+    ),
     "moment": Column(pa.timestamp("us", "UTC"), _moment, lambda value: value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")),
-    "blob": Column(pa.binary(), lambda rng: rng.randbytes(rng.randint(0, 20)), lambda value: base64.b64encode(value).decode()),
-    "tags": Column(pa.list_(pa.string()), lambda rng: [_or_null(rng, _phrase(rng, 2)) for _ in range(rng.randint(0, 4))]),
+    "blob": Column(
+        pa.binary(), lambda rng: rng.randbytes(rng.randint(0, 20)), lambda value: base64.b64encode(value).decode()
+    ),
+    "tags": Column(
+        pa.list_(pa.string()), lambda rng: [_or_null(rng, _phrase(rng, 2)) for _ in range(rng.randint(0, 4))]
+    ),
     "place": Column(PLACE, _place),
     "counts": Column(
-        pa.map_(pa.string(), pa.int64()), lambda rng: [(f"{_phrase(rng, 1)}{n}", _or_null(rng, n)) for n in range(rng.randint(0, 3))], dict
+        pa.map_(pa.string(), pa.int64()),
+        lambda rng: [(f"{_phrase(rng, 1)}{n}", _or_null(rng, n)) for n in range(rng.randint(0, 3))],
+        dict,
     ),
 }
 """Every one may be null."""
@@ -89,7 +132,8 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Key:
-    """Key columns: their types, the values of key number n, which no other number has, and its text where the id is derived."""
+    """Key columns: their types, the values of key number n, which no other number has, and its text where the id is
+    derived."""
 
     types: Mapping[str, pa.DataType]
     draw: Callable[[Random, int], Sequence[Any]]
@@ -117,7 +161,9 @@ KEYS = {
     "UUIDs": Key(_ID, lambda rng, n: [str(uuid.UUID(int=rng.getrandbits(128), version=4))], derived=False),
     "other UUIDs": Key(_ID, lambda rng, n: [str(uuid.UUID(int=rng.getrandbits(127) | 0xA << 124)).upper()]),
     "decimals": Key(
-        {"id": pa.decimal128(20, 3)}, lambda rng, n: [Decimal(n * 1000 + rng.randint(0, 999)).scaleb(-3)], lambda value: format(value, "f")
+        {"id": pa.decimal128(20, 3)},
+        lambda rng, n: [Decimal(n * 1000 + rng.randint(0, 999)).scaleb(-3)],
+        lambda value: format(value, "f"),
     ),
     "two columns": Key(
         {"since": pa.date32(), "id": pa.int64()},
@@ -125,7 +171,11 @@ KEYS = {
         lambda value: value.isoformat() if isinstance(value, date) else value,
         options={"id_column": "since,id"},
     ),
-    "tenants": Key({"tenant": pa.string(), "id": pa.int64()}, lambda rng, n: [rng.choice(WORDS), n], options={"tenant_column": "tenant"}),
+    "tenants": Key(
+        {"tenant": pa.string(), "id": pa.int64()},
+        lambda rng, n: [rng.choice(WORDS), n],
+        options={"tenant_column": "tenant"},
+    ),
     "content": Key({}, lambda rng, n: [], options={"id_column": "content"}),
 }
 
@@ -148,7 +198,12 @@ class Documents:
 
     @property
     def schema(self) -> pa.Schema:
-        named = {**self.key.types, "text": pa.string(), "version": pa.string(), **{name: COLUMNS[name].type for name in self.columns}}
+        named = {
+            **self.key.types,
+            "text": pa.string(),
+            "version": pa.string(),
+            **{name: COLUMNS[name].type for name in self.columns},
+        }
         return pa.schema(list(named.items()))
 
     def save(self, folder: Path) -> None:
@@ -161,7 +216,8 @@ class Documents:
         """Of two rows of one key, the later one of the file."""
         rows = [row for file in self.files for row in file]
         return {
-            self.key.id(row): Content.of(vector, self._payload(row)) for row, vector in zip(rows, vectors([row["text"] for row in rows]), strict=True)
+            self.key.id(row): Content.of(vector, self._payload(row))
+            for row, vector in zip(rows, vectors([row["text"] for row in rows]), strict=True)
         }
 
     def _payload(self, row: Row) -> Row:
@@ -171,8 +227,11 @@ class Documents:
         return kept | {name: None if row[name] is None else COLUMNS[name].plain(row[name]) for name in self.columns}
 
 
-def draw(rng: Random, sizes: Sequence[int], kind: str, columns: Sequence[str], *, twice: float, stores_text: bool) -> Documents:
-    """Documents for a job. sizes: rows of each partition. twice: the share of keys that have an older row right before."""
+def draw(
+    rng: Random, sizes: Sequence[int], kind: str, columns: Sequence[str], *, twice: float, stores_text: bool
+) -> Documents:
+    """Documents for a job. sizes: rows of each partition. twice: the share of keys that have an older row right
+    before."""
     key, number, files = KEYS[kind], 0, []
     for size in sizes:
         rows: list[Row] = []
@@ -193,7 +252,12 @@ def earlier(rng: Random, documents: Documents, share: float) -> Documents:
     rows = [row for row in latest.values() if rng.random() < share]
     rng.shuffle(rows)
     changed = [
-        {**row, "version": "old", "text": row["text"] if not documents.key.types else f"was: {row['text']}", **_values(rng, documents.columns)}
+        {
+            **row,
+            "version": "old",
+            "text": row["text"] if not documents.key.types else f"was: {row['text']}",
+            **_values(rng, documents.columns),
+        }
         for row in rows
     ]
     return Documents((tuple(changed),), documents.key, documents.columns, documents.stores_text)

@@ -67,7 +67,9 @@ class Run:
         self._place = place
         self._sparks = sparks
         self._seconds = seconds
-        self._pending = sorted((fault for fault in scenario.faults if fault.kind in self._actions()), key=lambda fault: fault.at)
+        self._pending = sorted(
+            (fault for fault in scenario.faults if fault.kind in self._actions()), key=lambda fault: fault.at
+        )
         self._victims: list[_Victims] = []
         self._killed: Driver | None = None
         self._notes = self._folder / "notes"
@@ -78,7 +80,9 @@ class Run:
             self._play()
         except HungError as error:
             self.outcome.problems.append(str(error))
-            self.outcome.logs = f"{self._sparks.driver(self.scenario.where).last_words()}\n{self._place.last_words()}".strip()
+            self.outcome.logs = (
+                f"{self._sparks.driver(self.scenario.where).last_words()}\n{self._place.last_words()}".strip()
+            )
             self._sparks.drop(self.scenario.where)
         except DriverDiedError as error:
             self.outcome.problems.append("the driver ended, and nobody has killed it")
@@ -101,7 +105,9 @@ class Run:
         self._place.play(self.scenario.statuses)
         error = self._job("rows", "first", self.scenario.seconds)
         if self._killed is not None:
-            self._expect(compare_unfinished(self._place.points(self.name), wanted, earlier), "the driver was killed and")
+            self._expect(
+                compare_unfinished(self._place.points(self.name), wanted, earlier), "the driver was killed and"
+            )
             error = self._job("rows", "second", self.scenario.seconds)
             self.outcome.end = "driver killed, and completed by the next run"
         if error is not None:
@@ -118,7 +124,7 @@ class Run:
             self.outcome.logs = f"{key!r} holds\n{stored[key]}\nand should hold\n{wanted[key]}"
         self.outcome.end = self.outcome.end or "all acknowledged and applied"
 
-    # --- jobs ---------------------------------------------------------------------------------------------------------------------------------
+    # --- jobs ---------------------------------------------------------------------------------------------------------
 
     def _plain_job(self, rows: str, what: str) -> None:
         """A job without faults, as fast as it can."""
@@ -129,15 +135,26 @@ class Run:
             self.outcome.problems.append(f"{what} failed, and nothing was in its way: {_shortened(error)}")
 
     def _job(self, rows: str, label: str, seconds: float) -> str | None:
-        """Run a job, with the faults that are still to come. Returns its error as the user sees it, or None; None too where the driver
-        was killed, and then `_killed` is set."""
+        """Run a job, with the faults that are still to come. Returns its error as the user sees it, or None; None too
+        where the driver was killed, and then `_killed` is set."""
         scenario, self._notes = self.scenario, self._folder / f"notes-{label}"
-        Pace(self._notes.name, seconds * TASKS_AT_A_TIME / scenario.documents.count, scenario.slow_partition if seconds else None, 8.0).save(
-            self._folder
-        )
+        Pace(
+            self._notes.name,
+            seconds * TASKS_AT_A_TIME / scenario.documents.count,
+            scenario.slow_partition if seconds else None,
+            8.0,
+        ).save(self._folder)
         answer = self._folder / f"answer-{label}.json"
         driver = self._sparks.driver(scenario.where)
-        driver.begin({"rows": str(self._folder / rows), "name": self.name, "door": scenario.door, "answer": str(answer), "options": self._options()})
+        driver.begin(
+            {
+                "rows": str(self._folder / rows),
+                "name": self.name,
+                "door": scenario.door,
+                "answer": str(answer),
+                "options": self._options(),
+            }
+        )
         end = time.monotonic() + self._seconds
         firing: list[Future[None]] = []
         with ThreadPoolExecutor(8, thread_name_prefix="chaos") as threads:
@@ -170,7 +187,7 @@ class Run:
             "report_path": str(self._folder / "report.json"),
         }
 
-    # --- faults -------------------------------------------------------------------------------------------------------------------------------
+    # --- faults -------------------------------------------------------------------------------------------------------
 
     def _actions(self) -> dict[str, Callable[[Fault], bool]]:
         """What each kind does; False: there was nothing to hit, try again soon. May take its time."""
@@ -203,14 +220,16 @@ class Run:
                 self._pending.remove(fault)
 
     def _running(self) -> list[Note]:
-        """The last windows of those live processes that have begun one most recently, as many as there are tasks at a time; without those that may be
-        at the end of their rows, which shows in a window that is not full."""
+        """The last windows of those live processes that have begun one most recently, as many as there are tasks at a
+        time; without those that may be at the end of their rows, which shows in a window that is not full."""
         alive, seen, latest = self._sparks.processes(self.scenario.where), notes(self._notes), dict[int, Note]()
         for note in reversed(seen):
             if note.pid in alive and len(latest) < TASKS_AT_A_TIME:
                 latest.setdefault(note.pid, note)
         full = {note.partition: note.texts for note in sorted(seen, key=lambda note: note.texts)}
-        return sorted((note for note in latest.values() if note.texts == full[note.partition]), key=lambda note: note.pid)
+        return sorted(
+            (note for note in latest.values() if note.texts == full[note.partition]), key=lambda note: note.pid
+        )
 
     def _kill_worker(self, fault: Fault) -> bool:
         running = self._running()
@@ -234,12 +253,17 @@ class Run:
         return True
 
     def _kill_driver(self, fault: Fault) -> bool:
-        """Its JVM and its Python in either order; sometimes also the parent of its workers, which then write on until they notice."""
+        """Its JVM and its Python in either order; sometimes also the parent of its workers, which then write on until
+        they notice."""
         driver = self._sparks.driver(self.scenario.where)
         found = driver.processes()
         chosen = [pid for pid, process in found.items() if DRIVER_JVM in process.command] + [driver.pid]
         if fault.choice < 0.5:
-            chosen = [pid for pid, one in found.items() if DAEMON in one.command and DAEMON not in found.get(one.parent, one).command] + chosen
+            chosen = [
+                pid
+                for pid, one in found.items()
+                if DAEMON in one.command and DAEMON not in found.get(one.parent, one).command
+            ] + chosen
         for pid in chosen if int(fault.choice * 100) % 2 else reversed(chosen):
             processes.kill(pid)
         self._killed = self._sparks.forget(self.scenario.where)
@@ -259,7 +283,7 @@ class Run:
         self._place.proxy.arm(kind)
         return True
 
-    # --- what became of them ------------------------------------------------------------------------------------------------------------------
+    # --- what became of them ------------------------------------------------------------------------------------------
 
     def _judge_victims(self) -> None:
         """A kill has hit where Spark had to begin the task again."""
@@ -271,7 +295,9 @@ class Run:
             self.outcome.hits[victims.kind] += again or killed
         if "twin" in self.scenario.kinds:  # nothing else begins a task again whose worker and executor live
             ended = {partition for victims in self._victims for partition, _ in victims.attempts}
-            self.outcome.hits["twin"] += any(attempt > 0 and partition not in ended for partition, attempt in last.items())
+            self.outcome.hits["twin"] += any(
+                attempt > 0 and partition not in ended for partition, attempt in last.items()
+            )
         self._victims.clear()
 
     def _count_hits(self) -> None:
@@ -279,14 +305,18 @@ class Run:
         outcome = self.outcome
         for status, times in self._place.played().items():
             outcome.hits["refusal" if status == "no_space" else f"status {status}"] += times
-        planned = Counter(fault.kind for fault in self.scenario.faults if fault.kind not in ("statuses", "limit", "refusal"))
+        planned = Counter(
+            fault.kind for fault in self.scenario.faults if fault.kind not in ("statuses", "limit", "refusal")
+        )
         if "limit" in self.scenario.kinds:
             with suppress(FileNotFoundError):
                 outcome.hits["limit"] += self._report()["retries"] > 0
             planned["limit"] = 1
         if "refusal" in self.scenario.kinds:
             planned["refusal"] = 1
-        outcome.missed = Counter({kind: times - outcome.hits[kind] for kind, times in planned.items() if times > outcome.hits[kind]})
+        outcome.missed = Counter(
+            {kind: times - outcome.hits[kind] for kind, times in planned.items() if times > outcome.hits[kind]}
+        )
         outcome.hits = +outcome.hits
 
     def _expect(self, verdict: Verdict, when: str) -> None:
@@ -297,7 +327,9 @@ class Run:
         """One line of ours, where there had to be an error."""
         line = our_line(error)
         if line is None:
-            self.outcome.problems.append(f"the error has no line of this package, or more than one: {_shortened(error)}")
+            self.outcome.problems.append(
+                f"the error has no line of this package, or more than one: {_shortened(error)}"
+            )
         if not self.scenario.must_fail:
             self.outcome.problems.append(f"the job failed, though every fault healed: {line or _shortened(error)}")
         told = self._report()["error"]
@@ -317,7 +349,8 @@ class Run:
 
 
 def our_line(error: str) -> str | None:
-    """The message of this package in an error as Spark shows it; None where there is none, or it goes over several lines."""
+    """The message of this package in an error as Spark shows it; None where there is none, or it goes over several
+    lines."""
     found = list(re.finditer(r"^(?:.*: )?spark_vector_sink\.errors\.\w+: (.+)$", error, re.MULTILINE))
     if not found:
         return error if error and "\n" not in error else None  # raised on the driver: the error is the line

@@ -1,7 +1,7 @@
 """What happens in a run: everything that (seed, number) determine, before anything happens.
 
-Twenty runs in a row are a deck, shuffled by the seed, in which each kind of fault has its place; what else comes, when, and to which
-rows and options, is drawn for each run.
+Twenty runs in a row are a deck, shuffled by the seed, in which each kind of fault has its place; what else comes, when,
+and to which rows and options, is drawn for each run.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ DECK: tuple[tuple[str, ...], ...] = (
     ("twin", "reply"),
 )
 """
-worker, executor, driver: killed with SIGKILL · server: killed and started again · reply: lost after the points were applied · cut: connection
-closed in the middle of a request · stall: the network holds everything back for longer than a request may take · statuses: the fake server
-plays statuses that heal · refusal: one that does not heal · outage: the server is gone for longer than is tried again · limit: the server's
-own rate limit · twin: a slow attempt, and Spark's speculative one beside it
+worker, executor, driver: killed with SIGKILL · server: killed and started again · reply: lost after the points were
+applied · cut: connection closed in the middle of a request · stall: the network holds everything back for longer than a
+request may take · statuses: the fake server plays statuses that heal · refusal: one that does not heal · outage: the
+server is gone for longer than is tried again · limit: the server's own rate limit · twin: a slow attempt, and Spark's
+speculative one beside it
 """
 
 INSTEAD = {"server": "statuses", "outage": "refusal", "limit": "statuses"}
@@ -47,7 +48,16 @@ INSTEAD = {"server": "statuses", "outage": "refusal", "limit": "statuses"}
 FAKE_ONLY = {"statuses", "refusal"}
 CLUSTER_ONLY = {"executor", "twin"}
 EXTRAS = ("worker", "reply", "cut")
-HEALING = ("applied_then_unavailable", "unavailable", "rate_limit", "wait_timeout", "acknowledged", "deadline", "internal", "slow")
+HEALING = (
+    "applied_then_unavailable",
+    "unavailable",
+    "rate_limit",
+    "wait_timeout",
+    "acknowledged",
+    "deadline",
+    "internal",
+    "slow",
+)
 
 
 @dataclass(frozen=True)
@@ -110,20 +120,32 @@ def make(seed: int, number: int, *, real: bool, doors: tuple[str, ...]) -> Scena
         kinds = [INSTEAD.get(kind, kind) for kind in kinds]
     if not {"limit", "outage", "refusal"} & set(kinds):
         kinds += [kind for kind in EXTRAS if rng.random() < 0.2]
-        kinds += ["worker"] * (rng.random() < 0.3 and "worker" in kinds)  # no more than three kills: Spark gives a task four attempts
+        kinds += ["worker"] * (
+            rng.random() < 0.3 and "worker" in kinds
+        )  # no more than three kills: Spark gives a task four attempts
     place = "real" if real and not FAKE_ONLY & set(kinds) else "fake"
     where = "cluster" if CLUSTER_ONLY & set(kinds) else "local"
     faults = tuple(_fault(rng, kind) for kind in kinds)
     keys = rng.choice(list(KEYS))
-    # attempts that overlap may write the two rows of a key in any order, also one of a failed job that Spark has not ended yet
+    # attempts that overlap may write the two rows of a key in any order, also one of a failed job that Spark has not
+    # ended yet
     twice = 0.0 if {"driver", "executor", "twin", "outage", "refusal"} & set(kinds) else rng.choice([0.0, 0.0, 0.05])
-    documents = draw(rng, _sizes(rng), keys, rng.sample(list(COLUMNS), rng.randint(1, 6)), twice=twice, stores_text=rng.random() < 0.8)
+    documents = draw(
+        rng,
+        _sizes(rng),
+        keys,
+        rng.sample(list(COLUMNS), rng.randint(1, 6)),
+        twice=twice,
+        stores_text=rng.random() < 0.8,
+    )
     before = earlier(rng, documents, rng.uniform(0.3, 1.0)) if rng.random() < 0.5 and "limit" not in kinds else None
     options = {**_options(rng, kinds, documents), **(documents.key.options or {})}
     statuses = _statuses(rng, kinds, documents.count // int(options["batch_points"]))
     # a rate limit is met by who is quick
     seconds = 0.5 if "limit" in kinds else rng.uniform(1.5, 3.0)
-    return Scenario(seed, number, place, where, rng.choice(doors), keys, documents, before, options, faults, statuses, seconds)
+    return Scenario(
+        seed, number, place, where, rng.choice(doors), keys, documents, before, options, faults, statuses, seconds
+    )
 
 
 def _dealt(seed: int, number: int) -> tuple[str, ...]:
@@ -177,11 +199,25 @@ def _statuses(rng: Random, kinds: list[str], requests: int) -> tuple[Mapping[str
         if kind == "statuses":
             for _ in range(rng.randint(2, 4)):
                 status = rng.choice(HEALING)
-                played.append({"method": "Points/Upsert", "kind": status, "times": rng.randint(1, 2), "skip": rng.randint(0, max(1, requests // 6))})
+                played.append(
+                    {
+                        "method": "Points/Upsert",
+                        "kind": status,
+                        "times": rng.randint(1, 2),
+                        "skip": rng.randint(0, max(1, requests // 6)),
+                    }
+                )
                 if status == "rate_limit":
                     played[-1]["retry_after"] = 1
                 if status == "deadline":
                     played[-1]["seconds"] = 0.3
         if kind == "refusal":
-            played.append({"method": "Points/Upsert", "kind": "no_space", "times": None, "skip": rng.randint(0, max(1, requests // 3))})
+            played.append(
+                {
+                    "method": "Points/Upsert",
+                    "kind": "no_space",
+                    "times": None,
+                    "skip": rng.randint(0, max(1, requests // 3)),
+                }
+            )
     return tuple(sorted(played, key=lambda status: status["kind"] == "no_space"))

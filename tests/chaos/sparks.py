@@ -1,4 +1,5 @@
-"""The Spark applications of a campaign: drivers in processes of their own, which serve many runs unless they are killed, and a cluster."""
+"""The Spark applications of a campaign: drivers in processes of their own, which serve many runs unless they are
+killed, and a cluster."""
 
 from __future__ import annotations
 
@@ -66,7 +67,8 @@ def environment(folder: Path) -> dict[str, str]:
         "SPARK_DAEMON_MEMORY": "256m",
         "SPARK_DAEMON_JAVA_OPTS": "-Dspark.deploy.maxExecutorRetries=-1",  # executors are killed again and again
         # quick to start, since it is started often; and nothing outside of the folder
-        "JAVA_TOOL_OPTIONS": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir={folder / 'temp'}",
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData "
+        f"-Djava.io.tmpdir={folder / 'temp'}",
     }
 
 
@@ -77,7 +79,14 @@ class Program:
         self.log = folder / log
         with self.log.open("ab") as file:
             self._process = subprocess.Popen(
-                command, cwd=folder, env=environment(folder), stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True, text=True
+                command,
+                cwd=folder,
+                env=environment(folder),
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                text=True,
             )
         self.pid = self._process.pid
 
@@ -112,7 +121,11 @@ class Driver(Program):
     def __init__(self, folder: Path, master: str, settings: Mapping[str, str]) -> None:
         ready = folder / "ready"
         ready.unlink(missing_ok=True)
-        super().__init__([sys.executable, "-m", "tests.chaos.driver", master, json.dumps(dict(settings)), str(ready)], folder, "driver.log")
+        super().__init__(
+            [sys.executable, "-m", "tests.chaos.driver", master, json.dumps(dict(settings)), str(ready)],
+            folder,
+            "driver.log",
+        )
         _until(ready.exists, self)
 
     def begin(self, job: Mapping[str, Any]) -> None:
@@ -123,8 +136,8 @@ class Driver(Program):
 class Cluster:
     """A master and two workers on this machine.
 
-    Not `local-cluster`, all of whose executors have one host name: Spark starts a speculative attempt on another host than the first one,
-    and takes two names for two hosts.
+    Not `local-cluster`, all of whose executors have one host name: Spark starts a speculative attempt on another host
+    than the first one, and takes two names for two hosts.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -135,7 +148,9 @@ class Cluster:
             self.url = _told(master, r"Starting Spark master at (spark://\S+)")
             for host in ("127.0.0.1", "localhost"):
                 place = ["--work-dir", str(folder / "work"), "--cores", "1", "--memory", "1g"]
-                worker = self._start("worker.Worker", "--host", host, "--port", "0", "--webui-port", "0", *place, self.url)
+                worker = self._start(
+                    "worker.Worker", "--host", host, "--port", "0", "--webui-port", "0", *place, self.url
+                )
                 _told(worker, r"(Successfully registered with master)")
         except BaseException:
             self.end()
@@ -156,7 +171,9 @@ class Cluster:
         assert spark is not None
         assert spark.submodule_search_locations is not None
         command = str(Path(spark.submodule_search_locations[0]) / "bin" / "spark-class")
-        program = Program([command, f"org.apache.spark.deploy.{name}", *arguments], self._folder, f"cluster-{len(self._programs)}.log")
+        program = Program(
+            [command, f"org.apache.spark.deploy.{name}", *arguments], self._folder, f"cluster-{len(self._programs)}.log"
+        )
         self._programs.append(program)
         return program
 
@@ -213,7 +230,8 @@ def _told(program: Program, pattern: str) -> str:
 
 
 def _until(told: Callable[[], T | None], program: Program) -> T:
-    """What it tells when it has started, as soon as that is true; where it ends, or takes too long, nothing of it is left."""
+    """What it tells when it has started, as soon as that is true; where it ends, or takes too long, nothing of it is
+    left."""
     end = time.monotonic() + START_SECONDS
     try:
         while not (answer := told()):

@@ -37,34 +37,53 @@ class Qdrant:
     def call(self, method: str, request: Any) -> Any:
         """`call("Points/Upsert", …)`, through the official stubs."""
         service, rpc = method.split("/")
-        return getattr(getattr(q, f"{service}Stub")(self.channel), rpc)(request, metadata=self.metadata, timeout=HANGS_AFTER_SECONDS)
+        return getattr(getattr(q, f"{service}Stub")(self.channel), rpc)(
+            request, metadata=self.metadata, timeout=HANGS_AFTER_SECONDS
+        )
 
-    def create(self, word: str = "c", *, size: int = 3, distance: int = q.Distance.Dot, named: dict[str, int] | None = None, **rest: Any) -> str:
+    def create(
+        self,
+        word: str = "c",
+        *,
+        size: int = 3,
+        distance: int = q.Distance.Dot,
+        named: dict[str, int] | None = None,
+        **rest: Any,
+    ) -> str:
         """Create a collection with an unnamed vector, or with named ones of the sizes given; returns its name."""
         params = {name: q.VectorParams(size=length, distance=distance) for name, length in (named or {}).items()}
         config = q.VectorsConfig(params_map=q.VectorParamsMap(map=params)) if named else None
         config = config or q.VectorsConfig(params=q.VectorParams(size=size, distance=distance))
-        assert self.call("Collections/Create", q.CreateCollection(collection_name=self.name(word), vectors_config=config, **rest)).result
+        assert self.call(
+            "Collections/Create", q.CreateCollection(collection_name=self.name(word), vectors_config=config, **rest)
+        ).result
         return self.name(word)
 
     def upsert(self, collection: str, *points: Any, wait: bool = True, **condition: Any) -> Any:
         """condition: `update_filter` and `update_mode`"""
-        return self.call("Points/Upsert", q.UpsertPoints(collection_name=collection, wait=wait, points=points, **condition)).result
+        return self.call(
+            "Points/Upsert", q.UpsertPoints(collection_name=collection, wait=wait, points=points, **condition)
+        ).result
 
     def batch(self, collection: str, *operations: Any, wait: bool = True) -> Any:
-        return self.call("Points/UpdateBatch", q.UpdateBatchPoints(collection_name=collection, wait=wait, operations=operations)).result
+        return self.call(
+            "Points/UpdateBatch", q.UpdateBatchPoints(collection_name=collection, wait=wait, operations=operations)
+        ).result
 
     def points(self, collection: str) -> dict[int | str, StoredPoint]:
         """Everything in a collection, as any client would read it."""
         return read_points(self.channel, collection, self.server.api_key)
 
     def optimise(self, collection: str) -> None:
-        """Return when the server's optimiser has been at all points (of a collection made with `OPTIMISED`, and of enough vectors)."""
+        """Return when the server's optimiser has been at all points (of a collection made with `OPTIMISED`, and of
+        enough vectors)."""
         if isinstance(self.server, FakeServer):
             self.server.optimise(collection)
             return
         end = time.monotonic() + HANGS_AFTER_SECONDS
-        while (info := self.info(collection)).status != q.CollectionStatus.Green or info.indexed_vectors_count < info.points_count:
+        while (
+            info := self.info(collection)
+        ).status != q.CollectionStatus.Green or info.indexed_vectors_count < info.points_count:
             assert time.monotonic() < end, f"not optimised in {HANGS_AFTER_SECONDS:g} s: {info}"
             time.sleep(0.02)
 
@@ -78,7 +97,9 @@ class Qdrant:
         return self.call("Collections/UpdateAliases", q.ChangeAliases(actions=actions)).result
 
     def aliases_of(self, collection: str) -> set[str]:
-        reply = self.call("Collections/ListCollectionAliases", q.ListCollectionAliasesRequest(collection_name=collection))
+        reply = self.call(
+            "Collections/ListCollectionAliases", q.ListCollectionAliasesRequest(collection_name=collection)
+        )
         return {alias.alias_name for alias in reply.aliases}
 
     def clean(self) -> None:
@@ -92,7 +113,11 @@ def unnamed(*numbers: float) -> Any:
 
 
 def named(**vectors: list[float]) -> Any:
-    return q.Vectors(vectors=q.NamedVectors(vectors={name: q.Vector(dense=q.DenseVector(data=data)) for name, data in vectors.items()}))
+    return q.Vectors(
+        vectors=q.NamedVectors(
+            vectors={name: q.Vector(dense=q.DenseVector(data=data)) for name, data in vectors.items()}
+        )
+    )
 
 
 def point(key: int | str, vectors: Any, **payload: Any) -> Any:
@@ -130,8 +155,12 @@ def where(key: str, **what: Any) -> Any:
 
 
 def older(versions: dict[int, int]) -> Any:
-    """The filter of a versioned upsert: each point has its own version, and what is there must be older, or have none."""
-    own = [q.Filter(must=[has_id(key), where("_sink.version", range=q.Range(lt=version))]) for key, version in versions.items()]
+    """The filter of a versioned upsert: each point has its own version, and what is there must be older, or have
+    none."""
+    own = [
+        q.Filter(must=[has_id(key), where("_sink.version", range=q.Range(lt=version))])
+        for key, version in versions.items()
+    ]
     return q.Filter(should=[*(q.Condition(filter=one) for one in own), where("_sink.version", is_empty=True)])
 
 

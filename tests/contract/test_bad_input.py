@@ -1,4 +1,5 @@
-"""What may come in, and what comes of it: a stored point that is exactly right, or one line that says what is wrong and where."""
+"""What may come in, and what comes of it: a stored point that is exactly right, or one line that says what is wrong and
+where."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ def line_of(job: Callable[[], Any], kind: type[VectorSinkError]) -> str:
     return line
 
 
-# --- texts that are texts ---------------------------------------------------------------------------------------------------------------------
+# --- texts that are texts ---------------------------------------------------------------------------------------------
 
 TEXTS = {
     "one token": "dog",
@@ -105,7 +106,9 @@ def test_any_text_is_stored_as_it_is(tiny: Place, text: str) -> None:
     texts = ["the cat", text, "the dog sleeps in the sun"]
     report = tiny.write(table(texts))
     assert (report.rows, report.written, report.stored_points) == (3, 3, 3)
-    assert [hit.payload["text"] for hit in sorted(tiny.nearest([1.0] + [0.0] * 31), key=lambda hit: int(hit.id))] == texts
+    assert [
+        hit.payload["text"] for hit in sorted(tiny.nearest([1.0] + [0.0] * 31), key=lambda hit: int(hit.id))
+    ] == texts
     assert tiny.apart(dict(enumerate(library(tiny.options["model"], texts)))) <= CLOSE
 
 
@@ -145,14 +148,15 @@ def test_very_different_lengths_in_one_window(tiny: Place, sent: list[Matrix]) -
     assert np.abs(np.concatenate(sent) - library(tiny.options["model"], texts)).max() <= CLOSE
 
 
-# --- texts that are none ----------------------------------------------------------------------------------------------------------------------
+# --- texts that are none ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\r\n", "\u00a0\u3000", "\u2028", "\x1c"])
 def test_no_text_ends_the_job(tiny: Place, text: str) -> None:
     """With the row's key, since the model would make a vector of nothing."""
     assert line_of(lambda: tiny.write(table(["dog", text])), BadRowError) == (
-        f"the row with key '1' cannot be written: column 'text' holds only blanks; there is no text to encode; {SET_ASIDE}"
+        "the row with key '1' cannot be written: column 'text' holds only blanks; there is no text to "
+        f"encode; {SET_ASIDE}"
     )
 
 
@@ -164,7 +168,9 @@ def test_null_ends_the_job(tiny: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [b"\xed\xa0\x80", b"\xff", b"caf\xe9", b"\xf0\x9f\x99"], ids=["lone surrogate", "no byte of UTF-8", "Latin-1", "cut emoji"]
+    "bad",
+    [b"\xed\xa0\x80", b"\xff", b"caf\xe9", b"\xf0\x9f\x99"],
+    ids=["lone surrogate", "no byte of UTF-8", "Latin-1", "cut emoji"],
 )
 @pytest.mark.parametrize("column", ["text", "note"])
 def test_bytes_that_are_no_text_end_the_job(tiny: Place, bad: bytes, column: str) -> None:
@@ -181,10 +187,13 @@ def test_bytes_that_are_no_text_end_the_job(tiny: Place, bad: bytes, column: str
 def test_a_text_without_a_word_for_the_model(here: Place, model_of: Folder) -> None:
     """Word vectors give none for it, and zeros have no direction."""
     job = lambda: here.write(table(["dog", "\u200b"]), model=model_of("static"))  # noqa: E731
-    assert line_of(job, BadRowError) == f"the row with key '1' cannot be written: column 'text' gives a vector of zeros only; {SET_ASIDE}"
+    assert (
+        line_of(job, BadRowError)
+        == f"the row with key '1' cannot be written: column 'text' gives a vector of zeros only; {SET_ASIDE}"
+    )
 
 
-# --- encoders and models that fail ------------------------------------------------------------------------------------------------------------
+# --- encoders and models that fail ------------------------------------------------------------------------------------
 
 
 class NotANumber(Four):
@@ -212,7 +221,8 @@ def test_a_vector_of_no_numbers_ends_the_job(here: Place, encoder: str) -> None:
     """With the key of its row: a store would take it."""
     job = lambda: here.write(table(["a", "b", "poison", "c"]), encoder=f"{__name__}:{encoder}", dtype=None)  # noqa: E731
     assert line_of(job, BadRowError) == (
-        f"the row with key '2' cannot be written: column 'text' gives a vector with NaN or an infinite number; {SET_ASIDE}"
+        "the row with key '2' cannot be written: column 'text' gives a vector with NaN or an infinite "
+        f"number; {SET_ASIDE}"
     )
 
 
@@ -241,7 +251,14 @@ def test_weights_that_are_missing(here: Place, tiny_model: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "name", ["modules.json", "config.json", "config_sentence_transformers.json", "1_Pooling/config.json", "sentence_bert_config.json"]
+    "name",
+    [
+        "modules.json",
+        "config.json",
+        "config_sentence_transformers.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+    ],
 )
 @pytest.mark.parametrize("content", ['{"a": ', "", "[1, 2", "\u0000"])
 def test_a_settings_file_that_is_broken(here: Place, tiny_model: Path, tmp_path: Path, name: str, content: str) -> None:
@@ -265,11 +282,16 @@ def test_a_tokenizer_that_is_broken(here: Place, tiny_model: Path, tmp_path: Pat
 
 def test_a_slow_tokenizer_cuts_no_chunks(here: Place, model_of: Folder) -> None:
     """It does not tell where in the text a token was."""
-    line = line_of(lambda: here.write(table(["dog " * 100]), model=model_of("slow-tokenizer"), long_text="chunk"), EncodingError)
-    assert line == "option 'long_text' = 'chunk' needs a model with a fast tokenizer, and this model's is written in Python"
+    line = line_of(
+        lambda: here.write(table(["dog " * 100]), model=model_of("slow-tokenizer"), long_text="chunk"), EncodingError
+    )
+    assert (
+        line
+        == "option 'long_text' = 'chunk' needs a model with a fast tokenizer, and this model's is written in Python"
+    )
 
 
-# --- partitions -------------------------------------------------------------------------------------------------------------------------------
+# --- partitions -------------------------------------------------------------------------------------------------------
 
 
 def test_partitions_of_one_row_and_of_none(tiny: Place) -> None:

@@ -24,7 +24,8 @@ Encoded = Callable[[], list[str]]
 
 @pytest.fixture
 def encoded() -> Encoded:
-    """What was encoded since it was asked for the last time; asking lets go of the encoder, so that the next job loads it or does not."""
+    """What was encoded since it was asked for the last time; asking lets go of the encoder, so that the next job loads
+    it or does not."""
 
     def taken() -> list[str]:
         texts, Counting.texts[:] = list(Counting.texts), []
@@ -43,7 +44,12 @@ def feed(*rows: tuple[str, str | None, str, int | None]) -> pa.Table:
     """Rows of a change feed: key, text, what happened, version."""
     names = ("id", "text", "op", "version")
     kinds = (pa.string(), pa.string(), pa.string(), pa.int64())
-    return pa.table({name: pa.array([row[i] for row in rows], kind) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))})
+    return pa.table(
+        {
+            name: pa.array([row[i] for row in rows], kind)
+            for i, (name, kind) in enumerate(zip(names, kinds, strict=True))
+        }
+    )
 
 
 SKIP = {**ENCODER, "unchanged": "skip"}
@@ -82,19 +88,28 @@ class TestUnchanged:
         assert found(place) == {"a": "one", "b": "new", "c": "three", "d": "four"}
 
     def test_a_payload_is_written_without_encoding(self, place: Place, encoded: Encoded) -> None:
-        """Where the text is the same; keys that are no more are gone, and the run after it finds everything unchanged."""
+        """Where the text is the same; keys that are no more are gone, and the run after it finds everything
+        unchanged."""
         rows = texts(a="one", b="two")
         place.write(rows.append_column("old", pa.array([1, 2])), **SKIP)
         encoded()
         changed = rows.append_column("new", pa.array(["x", "y"]))
         report = place.write(changed, **SKIP)
         assert (ends(report), encoded()) == ({"written": 2}, [])
-        payloads = [{name: value for name, value in payload.items() if name != "_sink"} for payload in place.stored().values()]
-        assert sorted(payloads, key=lambda one: str(one["id"])) == [{"id": "a", "text": "one", "new": "x"}, {"id": "b", "text": "two", "new": "y"}]
+        payloads = [
+            {name: value for name, value in payload.items() if name != "_sink"} for payload in place.stored().values()
+        ]
+        assert sorted(payloads, key=lambda one: str(one["id"])) == [
+            {"id": "a", "text": "one", "new": "x"},
+            {"id": "b", "text": "two", "new": "y"},
+        ]
         assert ends(place.write(changed, **SKIP)) == {"unchanged": 2}
 
-    def test_a_payload_never_meets_the_vector_of_another_text(self, place: Place, encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another job writes a text between the look at a document and the writing of its payload: the document is that job's, and whole."""
+    def test_a_payload_never_meets_the_vector_of_another_text(
+        self, place: Place, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another job writes a text between the look at a document and the writing of its payload: the document is that
+        job's, and whole."""
         rows = texts(a="one")
         place.write(rows, **SKIP)
         other, decide = [texts(a="two")], change_detection.decide
@@ -117,8 +132,16 @@ class TestUnchanged:
         """And one that does not, does not."""
         place.write(texts(a="one"), **SKIP)
         encoded()
-        assert ends(place.write(texts(a="one"), **SKIP, window_rows=1, batch_points=1 if "url" in place.options else None)) == {"unchanged": 1}
-        place.write(texts(a="one"), **SKIP, dtype=None, long_text="truncate", id_namespace="e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7")
+        assert ends(
+            place.write(texts(a="one"), **SKIP, window_rows=1, batch_points=1 if "url" in place.options else None)
+        ) == {"unchanged": 1}
+        place.write(
+            texts(a="one"),
+            **SKIP,
+            dtype=None,
+            long_text="truncate",
+            id_namespace="e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7",
+        )
         assert encoded() == []
 
     def test_a_key_that_comes_back_to_its_old_text(self, place: Place, encoded: Encoded) -> None:
@@ -129,7 +152,8 @@ class TestUnchanged:
         assert found(place) == {"a": "one"}
 
     def test_a_payload_alone_does_not_meet_the_vector_of_another_text(self, place: Place, encoded: Encoded) -> None:
-        """A key comes twice, in two tasks, once with another text: one of the two rows is there as a whole, and the next run sees which."""
+        """A key comes twice, in two tasks, once with another text: one of the two rows is there as a whole, and the
+        next run sees which."""
         place.write(texts(a="one").append_column("n", pa.array([1])), **SKIP)
         other, same = (texts(a=text).append_column("n", pa.array([n])) for text, n in (("two", 1), ("one", 2)))
         place.write(other, same, **SKIP)
@@ -174,7 +198,12 @@ class TestVersions:
         newer, older = feed(("a", "new", "upsert", 5), ("b", "b", "upsert", 5)), feed(("a", "old", "upsert", 4))
         options = {**FEED, "op_column": None, "payload_exclude": "version,op"}
         report = place.write(newer, older, **options, window_rows=1, mode=mode)
-        assert (ends(report), report.points, report.stored_points, report.warnings) == ({"written": 2, "older": 1}, 2, 2, [])
+        assert (ends(report), report.points, report.stored_points, report.warnings) == (
+            {"written": 2, "older": 1},
+            2,
+            2,
+            [],
+        )
 
     def test_timestamps_are_versions(self, place: Place) -> None:
         """In microseconds."""
@@ -185,10 +214,16 @@ class TestVersions:
         assert ends(place.write(late, **options)) == {"older": 1}
         assert found(place) == {"a": "new"}
 
-    @pytest.mark.parametrize(("version", "reason"), [(None, "is null; a row without a version"), (2**53, "is a version beyond 2^53")])
-    def test_a_version_that_cannot_be_compared_is_a_bad_row(self, place: Place, version: int | None, reason: str) -> None:
+    @pytest.mark.parametrize(
+        ("version", "reason"), [(None, "is null; a row without a version"), (2**53, "is a version beyond 2^53")]
+    )
+    def test_a_version_that_cannot_be_compared_is_a_bad_row(
+        self, place: Place, version: int | None, reason: str
+    ) -> None:
         """By key and column."""
-        with pytest.raises(BadRowError, match=rf"the row with key 'a' cannot be written: column 'version' {reason.replace('^', '.')}"):
+        with pytest.raises(
+            BadRowError, match=rf"the row with key 'a' cannot be written: column 'version' {reason.replace('^', '.')}"
+        ):
             place.write(feed(("a", "x", "upsert", version)), **FEED)
 
 
@@ -197,7 +232,12 @@ class TestChangeFeeds:
         """Its four words."""
         place.write(feed(("a", "one", "insert", 1), ("b", "two", "insert", 1), ("c", "three", "insert", 1)), **FEED)
         report = place.write(
-            feed(("a", "one", "update_preimage", 2), ("a", "uno", "update_postimage", 2), ("b", None, "delete", 2), ("d", "four", "insert", 2)),
+            feed(
+                ("a", "one", "update_preimage", 2),
+                ("a", "uno", "update_postimage", 2),
+                ("b", None, "delete", 2),
+                ("d", "four", "insert", 2),
+            ),
             **FEED,
         )
         assert ends(report) == {"ignored": 1, "written": 2, "deleted": 1}
@@ -206,7 +246,10 @@ class TestChangeFeeds:
     def test_debezium(self, place: Place) -> None:
         """Create, read, update and delete."""
         place.write(feed(("a", "one", "r", 1), ("b", "two", "c", 1)), **PLAIN)
-        assert ends(place.write(feed(("a", "uno", "u", 2), ("b", None, "d", 2)), **PLAIN)) == {"written": 1, "deleted": 1}
+        assert ends(place.write(feed(("a", "uno", "u", 2), ("b", None, "d", 2)), **PLAIN)) == {
+            "written": 1,
+            "deleted": 1,
+        }
         assert found(place) == {"a": "uno"}
 
     @pytest.mark.parametrize(
@@ -240,7 +283,9 @@ class TestChangeFeeds:
 
     def test_deletes_and_upserts_of_a_key_keep_their_order(self, place: Place) -> None:
         """Without versions, within a task, whatever the windows."""
-        rows = feed(("a", "1", "c", 1), ("a", None, "d", 1), ("a", "2", "c", 1), ("b", "1", "c", 1), ("b", None, "d", 1))
+        rows = feed(
+            ("a", "1", "c", 1), ("a", None, "d", 1), ("a", "2", "c", 1), ("b", "1", "c", 1), ("b", None, "d", 1)
+        )
         place.write(rows, **PLAIN, window_rows=1)
         assert found(place) == {"a": "2"}
 
@@ -248,7 +293,10 @@ class TestChangeFeeds:
         """The deletion is remembered; a newer row does."""
         place.write(feed(("a", "one", "insert", 1)), **FEED)
         place.write(feed(("a", None, "delete", 5)), **FEED)
-        assert (ends(place.write(feed(("a", "late", "update_postimage", 4)), **FEED)), found(place)) == ({"older": 1}, {})
+        assert (ends(place.write(feed(("a", "late", "update_postimage", 4)), **FEED)), found(place)) == (
+            {"older": 1},
+            {},
+        )
         assert ends(place.write(feed(("a", "again", "insert", 6)), **FEED)) == {"written": 1}
         assert found(place) == {"a": "again"}
 
@@ -307,7 +355,9 @@ class TestFullLoads:
         place.write(texts(a="1", b="2", c="3", d="4"), **LOAD)
         report = place.write(texts(a="1"), **LOAD)
         assert (report.missing_deleted, len(found(place))) == (0, 4)
-        assert any("3 of 4 documents of source 'table' are no longer in the table" in warning for warning in report.warnings)
+        assert any(
+            "3 of 4 documents of source 'table' are no longer in the table" in warning for warning in report.warnings
+        )
 
     def test_unchanged_documents_are_seen(self, place: Place, encoded: Encoded) -> None:
         """They are in the table, though nothing of them is written."""
@@ -315,14 +365,23 @@ class TestFullLoads:
         place.write(texts(a="one", b="two", c="three"), **options)
         encoded()
         report = place.write(texts(a="one", b="two"), **options)
-        assert (ends(report), report.missing_deleted, encoded(), found(place)) == ({"unchanged": 2}, 1, [], {"a": "one", "b": "two"})
+        assert (ends(report), report.missing_deleted, encoded(), found(place)) == (
+            {"unchanged": 2},
+            1,
+            [],
+            {"a": "one", "b": "two"},
+        )
 
     def test_a_rejected_rows_document_stays(self, place: Place, tmp_path: Any) -> None:
         """The table has it, though it cannot be written."""
         options = {**LOAD, "rejects_path": str(tmp_path / "rejects")}
         place.write(texts(a="one", b="two", c="three"), **options)
         report = place.write(texts(a="one", b=None), **options)
-        assert (ends(report), report.missing_deleted, found(place)) == ({"written": 1, "rejected": 1}, 1, {"a": "one", "b": "two"})
+        assert (ends(report), report.missing_deleted, found(place)) == (
+            {"written": 1, "rejected": 1},
+            1,
+            {"a": "one", "b": "two"},
+        )
 
     def test_a_rejected_row_whose_key_is_its_text(self, place: Place, tmp_path: Any) -> None:
         """Its document stays, too."""

@@ -29,8 +29,16 @@ DAYS = [f"2024-0{month}-01T12:00:00Z" for month in range(1, 6)]
 
 
 def written(place: Place) -> None:
-    columns = {"city": CITIES, "year": YEARS, "good": [True, False, True, None, False], "tags": [["x"], ["x", "y"], [], None, ["z"]], "day": DAYS}
-    place.write(vectors(5, **columns, parts=pa.array(NESTED), at=pa.array(POINTS)), payload_indexes="city:keyword, year:integer")
+    columns = {
+        "city": CITIES,
+        "year": YEARS,
+        "good": [True, False, True, None, False],
+        "tags": [["x"], ["x", "y"], [], None, ["z"]],
+        "day": DAYS,
+    }
+    place.write(
+        vectors(5, **columns, parts=pa.array(NESTED), at=pa.array(POINTS)), payload_indexes="city:keyword, year:integer"
+    )
 
 
 def field(key: str, **test: Any) -> dict[str, Any]:
@@ -54,8 +62,24 @@ EVERYWHERE: list[tuple[dict[str, Any], list[int]]] = [
     ({"must": [{"is_null": {"key": "tags"}}]}, [3]),
     ({"must": [{"has_id": [4, 1, 9]}]}, [1, 4]),
     ({"must_not": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gt": 2022}}]}, [1, 2]),
-    ({"should": [{"key": "city", "match": {"value": "Lima"}}, {"must": [{"key": "good", "match": {"value": True}}]}]}, [0, 2, 4]),
-    ({"min_should": {"conditions": [field("city", match={"value": "Oslo"}), field("year", range={"lt": 2021})], "min_count": 2}}, [0]),
+    (
+        {
+            "should": [
+                {"key": "city", "match": {"value": "Lima"}},
+                {"must": [{"key": "good", "match": {"value": True}}]},
+            ]
+        },
+        [0, 2, 4],
+    ),
+    (
+        {
+            "min_should": {
+                "conditions": [field("city", match={"value": "Oslo"}), field("year", range={"lt": 2021})],
+                "min_count": 2,
+            }
+        },
+        [0],
+    ),
 ]
 """Filters, and the ids that match, nearest first"""
 
@@ -66,7 +90,19 @@ OF_REAL_ONES: list[tuple[dict[str, Any], list[int]]] = [
     (field("at", geo_radius={"center": {"lon": 12.4, "lat": 41.8}, "radius": 50_000}), [1]),
     (field("at", geo_bounding_box={"top_left": {"lon": -80, "lat": 0}, "bottom_right": {"lon": -70, "lat": -20}}), [4]),
     (field("at", geo_polygon={"exterior": {"points": EUROPE}}), [0, 1]),
-    ({"must": [{"nested": {"key": "parts", "filter": {"must": [{"key": "a", "match": {"value": 1}}, {"key": "b", "match": {"value": 2}}]}}}]}, [0]),
+    (
+        {
+            "must": [
+                {
+                    "nested": {
+                        "key": "parts",
+                        "filter": {"must": [{"key": "a", "match": {"value": 1}}, {"key": "b", "match": {"value": 2}}]},
+                    }
+                }
+            ]
+        },
+        [0],
+    ),
     ({"must": [{"slice": {"total": 1, "index": 0}}]}, [0, 1, 2, 3, 4]),
     ({"must": [{"has_vector": "body"}]}, []),
 ]
@@ -78,7 +114,9 @@ def test_a_search_among_some(place: Place) -> None:
     written(place)
     for asked, ids in EVERYWHERE:
         assert [hit.id for hit in place.nearest([1.0, 0.0, 0.0, 0.0], among=asked)] == ids, asked
-    assert [hit.id for hit in place.nearest([0.0, 1.0, 0.0, 0.0], 1, among=field("city", match={"value": "Oslo"}))] == [3]
+    assert [hit.id for hit in place.nearest([0.0, 1.0, 0.0, 0.0], 1, among=field("city", match={"value": "Oslo"}))] == [
+        3
+    ]
 
 
 @pytest.mark.parametrize("place", ["embedded", pytest.param("real", marks=pytest.mark.qdrant)], indirect=True)
@@ -95,8 +133,14 @@ def test_every_kind_of_condition(place: Place) -> None:
         ({"musst": []}, "none of Qdrant's: musst: []"),
         ({"key": "city"}, "none of Qdrant's: key: 'city'"),
         ({"must": [{"key": "city"}]}, "none of Qdrant's: {'key': 'city'} does not say what 'city' must be"),
-        ({"should": [{"nested": {"key": "a", "filter": {"must_not": {"key": "b"}}}}]}, "{'key': 'b'} does not say what 'b' must be"),
-        ({"must": [{"key": "city"}, {"ky": "city", "match": {"value": 1}}]}, "must.1: {'ky': 'city', 'match': {'value': 1}}"),
+        (
+            {"should": [{"nested": {"key": "a", "filter": {"must_not": {"key": "b"}}}}]},
+            "{'key': 'b'} does not say what 'b' must be",
+        ),
+        (
+            {"must": [{"key": "city"}, {"ky": "city", "match": {"value": 1}}]},
+            "must.1: {'ky': 'city', 'match': {'value': 1}}",
+        ),
         ({"must": [{"key": "year", "match": {"value": 1.5}}]}, "must.0.match.value: 1.5"),
         ({"must": [{"key": "year", "range": {"above": 3}}]}, "must.0.range: {'above': 3}|must.0.range.above: 3"),
     ],
@@ -107,10 +151,16 @@ def test_a_filter_that_is_none(tmp_path: Path, asked: dict[str, Any], shown: str
         search(str(tmp_path / "nothing"), "a question", filter=asked)
     line = str(refused.value)
     assert any(part in line for part in shown.split("|")), line
-    assert line.endswith('write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gte": 2020}}]}')
+    assert line.endswith(
+        'write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": '
+        '{"gte": 2020}}]}'
+    )
 
 
-@pytest.mark.parametrize("asked", [field("year", match={"value": 2**63}), field("tags", values_count={"gte": -1}), {"must": [{"has_id": [-1]}]}])
+@pytest.mark.parametrize(
+    "asked",
+    [field("year", match={"value": 2**63}), field("tags", values_count={"gte": -1}), {"must": [{"has_id": [-1]}]}],
+)
 def test_a_number_that_cannot_be_sent(tmp_path: Path, asked: dict[str, Any]) -> None:
     """One that is beyond 64 bits, or below zero where things are counted: an error of ours too, whichever the store."""
     with pytest.raises(OptionError, match=r"^the filter cannot be sent: Value out of range: .*; write it as in "):

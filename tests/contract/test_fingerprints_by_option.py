@@ -1,4 +1,5 @@
-"""Each option with another value than its usual one: what changes a stored vector changes the fingerprint, so that `unchanged=skip` encodes it again."""
+"""Each option with another value than its usual one: what changes a stored vector changes the fingerprint, so that
+`unchanged=skip` encodes it again."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ READY_MADE = {"vector_column": "v", "model": None, "dtype": None, "device": None
 
 @dataclass(frozen=True)
 class Another:
-    """Another value of an option. changes: whether it makes other vectors. beside: options of both jobs. A text in braces is a model of that kind."""
+    """Another value of an option. changes: whether it makes other vectors. beside: options of both jobs. A text in
+    braces is a model of that kind."""
 
     value: Any
     changes: bool = False
@@ -64,7 +66,9 @@ ANOTHER = {
     "sparse_vector_name": Another("words", changes=True, beside={"sparse_model": "{splade}"}),
     "model": Another("{bert-cls-normalize}", changes=True),
     "sparse_model": Another("{splade}", changes=True),
-    "encoder": Another("tests.fakes:Four", changes=True, beside={"dtype": None, "model": None, "encoder": "tests.fakes:Five"}),
+    "encoder": Another(
+        "tests.fakes:Four", changes=True, beside={"dtype": None, "model": None, "encoder": "tests.fakes:Five"}
+    ),
     "dtype": Another("bfloat16", changes=True),
     "token_budget": Another(64),
     "window_rows": Another(1),
@@ -127,17 +131,25 @@ Stored: TypeAlias = "Callable[[Mapping[str, Any]], list[Document]]"
 
 
 @pytest.fixture(scope="module")
-def stored(shared_fake: FakeServer, model_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Stored:
+def stored(
+    shared_fake: FakeServer, model_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Stored:
     """What is stored of the rows by a job with these options; the same options are written once."""
     folder, seen = tmp_path_factory.mktemp("options"), dict[str, list[Document]]()
 
     def write(options: Mapping[str, Any]) -> list[Document]:
         asked = json.dumps(options, sort_keys=True)
         if asked not in seen:
-            place = server_place(shared_fake, **{key: _filled(value, model_of, folder) for key, value in options.items() if value is not None})
+            place = server_place(
+                shared_fake,
+                **{key: _filled(value, model_of, folder) for key, value in options.items() if value is not None},
+            )
             place.write(ROWS)
             there = inspect(place.options["path"], url=shared_fake.url, grpc_port=shared_fake.grpc_port)
-            seen[asked] = documents(points_on(shared_fake, place.options["path"]), {vector.name: vector.distance for vector in there.vectors})
+            seen[asked] = documents(
+                points_on(shared_fake, place.options["path"]),
+                {vector.name: vector.distance for vector in there.vectors},
+            )
         return seen[asked]
 
     return write
@@ -145,13 +157,18 @@ def stored(shared_fake: FakeServer, model_of: Callable[[str], Path], tmp_path_fa
 
 @pytest.mark.parametrize("name", ANOTHER)
 def test_what_changes_a_vector_changes_its_fingerprint(stored: Stored, name: str) -> None:
-    """Read from what the store holds: for each document, the vectors of its points by name and place, and the half of its fingerprint that is of the vector."""
+    """Read from what the store holds: for each document, the vectors of its points by name and place, and the half of
+    its fingerprint that is of the vector."""
     another = ANOTHER[name]
     usual = USUAL | {"model": "{bert-mean}"} | dict(another.beside)
     pairs = list(zip(stored(usual), stored(usual | {name: another.value}), strict=True))
     changed = [differ(before, after) for before, after in pairs]
     assert any(changed) == another.changes
-    assert all(before.fingerprint != after.fingerprint for (before, after), has_changed in zip(pairs, changed, strict=True) if has_changed)
+    assert all(
+        before.fingerprint != after.fingerprint
+        for (before, after), has_changed in zip(pairs, changed, strict=True)
+        if has_changed
+    )
 
 
 def _filled(value: Any, model_of: Callable[[str], Path], folder: Path) -> Any:
@@ -159,12 +176,17 @@ def _filled(value: Any, model_of: Callable[[str], Path], folder: Path) -> Any:
     text = str(value)
     if text.startswith("{folder}"):
         return text.replace("{folder}", str(folder))
-    return str(model_of(text[1:-1])) if text.startswith("{") and text.endswith("}") and "}" not in text[:-1] and ":" not in text else value
+    return (
+        str(model_of(text[1:-1]))
+        if text.startswith("{") and text.endswith("}") and "}" not in text[:-1] and ":" not in text
+        else value
+    )
 
 
 @dataclass(frozen=True)
 class Document:
-    """What is stored of a document. vectors: by name, the number of the chunk and the distance. fingerprint: the half that is of the vector."""
+    """What is stored of a document. vectors: by name, the number of the chunk and the distance. fingerprint: the half
+    that is of the vector."""
 
     vectors: dict[tuple[str, int, str | None], Any]
     fingerprint: str
@@ -189,4 +211,7 @@ def differ(before: Document, after: Document) -> bool:
     """Whether a search would see other vectors; bits that depend on the batch are none."""
     if before.vectors.keys() != after.vectors.keys():
         return True
-    return any(len(one) != len(other := after.vectors[key]) or not np.allclose(one, other, atol=1e-5) for key, one in before.vectors.items())
+    return any(
+        len(one) != len(other := after.vectors[key]) or not np.allclose(one, other, atol=1e-5)
+        for key, one in before.vectors.items()
+    )

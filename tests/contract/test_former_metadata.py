@@ -1,6 +1,8 @@
-"""Collections whose metadata a version before the first format wrote: whatever is done with them, it is as if this one had; the same on every store.
+"""Collections whose metadata a version before the first format wrote: whatever is done with them, it is as if this one
+had; the same on every store.
 
-`former_metadata.json` holds what that version wrote for each of the JOBS, word for word but for models, places, the library's version and the run.
+`former_metadata.json` holds what that version wrote for each of the JOBS, word for word but for models, places, the
+library's version and the run.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from tests.jobs import Place, place, server_place, vectors
 
 __all__ = ["place"]
 
-FORMER: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("former_metadata.json").read_text(encoding="utf-8"))
+FORMER: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("former_metadata.json").read_text(encoding="utf-8")
+)
 ROWS = pa.table({"id": ["a", "b"], "text": ["read a file", "sort the list"]})
 LONG = pa.table({"id": ["a", "b"], "text": ["read a file", " ".join(["read the file and sort the list"] * 20)]})
 CHUNKS = {"model": "TINY-PLACE", "long_text": "chunk", "chunk_tokens": 16, "chunk_overlap_tokens": 4}
@@ -97,7 +101,10 @@ class Former:
         return [self.write(LONG if kind == "chunked" else ROWS, job, **options).unchanged for job in JOBS[kind]]
 
     def write(self, rows: pa.Table, job: Mapping[str, Any], **options: Any) -> Any:
-        return self.place.write(vectors(2) if "vector_column" in job else rows, **{"unchanged": "skip", **filled_in(job, self.words), **options})
+        return self.place.write(
+            vectors(2) if "vector_column" in job else rows,
+            **{"unchanged": "skip", **filled_in(job, self.words), **options},
+        )
 
     def remembered(self) -> CollectionMetadata:
         options = SinkOptions.from_mapping(self.place.options)
@@ -117,14 +124,18 @@ class Former:
     def note(self, metadata: Mapping[str, Any]) -> None:
         """Let that stand there."""
         if self.is_embedded:
-            write_atomically(self.sink_json, json.dumps({**json.loads(self.sink_json.read_text()), "metadata": metadata}))
+            write_atomically(
+                self.sink_json, json.dumps({**json.loads(self.sink_json.read_text()), "metadata": metadata})
+            )
             return
         with self._client() as client:
             client.update_collection(self.place.options["path"], metadata=dict(metadata))
 
     def as_it_was(self, kind: str) -> dict[str, Any]:
         """What a former version wrote for the jobs of this kind."""
-        return literally("embedded" if self.is_embedded else "server", kind, {**self.words, "RUN": str(self.remembered().run)})
+        return literally(
+            "embedded" if self.is_embedded else "server", kind, {**self.words, "RUN": str(self.remembered().run)}
+        )
 
     def inspected(self) -> str:
         return str(spark_vector_sink.inspect(self.place.options["path"], **self.where))
@@ -142,7 +153,11 @@ class Former:
     def _client(self) -> Any:
         options = self.place.options
         port = int(options["url"].rpartition(":")[2])
-        return closing(QdrantClient("localhost", port=port, grpc_port=options["grpc_port"], prefer_grpc=True, check_compatibility=False))
+        return closing(
+            QdrantClient(
+                "localhost", port=port, grpc_port=options["grpc_port"], prefer_grpc=True, check_compatibility=False
+            )
+        )
 
 
 @pytest.fixture
@@ -150,7 +165,10 @@ def words(tiny_model: Path, model_of: Callable[[str], Path]) -> dict[str, str]:
     """What stands for each placeholder but RUN."""
     found = {}
     for placeholder, folder in (("TINY", tiny_model), ("SPLADE", model_of("splade"))):
-        found |= {f"{placeholder}-PLACE": str(folder), f"{placeholder}-IDENTITY": model_files.read(str(folder), None, None).name}
+        found |= {
+            f"{placeholder}-PLACE": str(folder),
+            f"{placeholder}-IDENTITY": model_files.read(str(folder), None, None).name,
+        }
     return found
 
 
@@ -171,7 +189,10 @@ def former_on_server(request: pytest.FixtureRequest, words: dict[str, str]) -> I
 def test_it_is_read_as_what_this_version_writes(words: dict[str, str], tmp_path: Path, kind: str, store: str) -> None:
     """Models, places and settings of each vector, and all that is known of the collection."""
     place = Place({"path": str(tmp_path / "new")})
-    first, *guests = (place.check(vectors(1) if kind == "ready" else ROWS, **filled_in(job, words)).spec.metadata for job in JOBS[kind])
+    first, *guests = (
+        place.check(vectors(1) if kind == "ready" else ROWS, **filled_in(job, words)).spec.metadata
+        for job in JOBS[kind]
+    )
     now = reduce(lambda theirs, guest: theirs.joined_by(guest.vectors), guests, first)
     noted = literally(store, kind, words)
     if store == "embedded":
@@ -215,8 +236,8 @@ def test_another_model_is_refused(former: Former) -> None:
     with pytest.raises(RefusedError) as refused:
         former.write(ROWS, {**JOBS["hybrid"][0], "prompt": "three"})
     assert (
-        f"was filled with the model {tiny} prompt='one + two + ' + {splade}, this job would write vectors of {tiny} prompt='three' + {splade}"
-        in str(refused.value)
+        f"was filled with the model {tiny} prompt='one + two + ' + {splade}, this job would write vectors of {tiny} "
+        f"prompt='three' + {splade}" in str(refused.value)
     )
 
 
@@ -264,7 +285,10 @@ def test_jobs_of_two_versions_share_a_collection(former_on_server: Former, first
     former.run("guest")
     now, theirs = former.remembered(), former.as_it_was("guest")
     former.note({key: value for key, value in theirs.items() if (key == METADATA_KEY) == first_is_former})
-    assert [("format" in value) for key, value in sorted(former.noted().items()) if key in theirs] == [not first_is_former, *[first_is_former] * 2]
+    assert [("format" in value) for key, value in sorted(former.noted().items()) if key in theirs] == [
+        not first_is_former,
+        *[first_is_former] * 2,
+    ]
     assert former.remembered() == now
     assert former.run("guest", existing="merge") == [2, 2, 2]
     assert former.remembered() == now
@@ -285,7 +309,8 @@ def test_what_a_newer_version_noted_is_left_alone(former: Former) -> None:
         with pytest.raises(CollectionError) as refused:
             ask()
         assert str(refused.value) == (
-            f"what this sink remembers in '{name}' has the format 2, of a newer version of it, and this version reads formats up to 1; "
+            f"what this sink remembers in '{name}' has the format 2, of a newer version of it, and this version reads "
+            "formats up to 1; "
             "update spark-vector-sink here, too"
         )
     assert (former.noted() if former.is_embedded else former.noted()[METADATA_KEY]) == newer

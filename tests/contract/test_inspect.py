@@ -44,11 +44,16 @@ def found(place: Place) -> Inspection:
 
 def versions(place: Place) -> dict[str, tuple[str, bool, int | None]]:
     """State, whether it serves, and points of each version: v1, v2, …"""
-    return {version.name.rpartition("__")[2]: (version.state, version.serves, version.points) for version in found(place).versions}
+    return {
+        version.name.rpartition("__")[2]: (version.state, version.serves, version.points)
+        for version in found(place).versions
+    }
 
 
 def texts(**columns: list[Any]) -> pa.Table:
-    return pa.table({name: pa.array(values, pa.string() if name != "version" else pa.int64()) for name, values in columns.items()})
+    return pa.table(
+        {name: pa.array(values, pa.string() if name != "version" else pa.int64()) for name, values in columns.items()}
+    )
 
 
 def test_what_was_written(place: Place) -> None:
@@ -64,9 +69,16 @@ def test_what_was_written(place: Place) -> None:
 
 def test_it_is_printed_for_people_and_given_as_plain_values(place: Place) -> None:
     """A line for each thing."""
-    place.write(texts(id=["a"], text=["one"]), encoder="tests.fakes:Four", vector_column=None, payload_indexes="text:text")
+    place.write(
+        texts(id=["a"], text=["one"]), encoder="tests.fakes:Four", vector_column=None, payload_indexes="text:text"
+    )
     told = found(place)
-    for line in ("points    1", "key       id", "vector    (unnamed): 4 dimensions, cosine, encoder tests.fakes:Four", "index     text:text"):
+    for line in (
+        "points    1",
+        "key       id",
+        "vector    (unnamed): 4 dimensions, cosine, encoder tests.fakes:Four",
+        "index     text:text",
+    ):
         assert line in str(told).splitlines()
     assert str(told).splitlines()[-1] == f"version   {told.physical}: serves, 1 points"
     assert told.as_dict()["vectors"][0]["model"] == "encoder tests.fakes:Four"
@@ -76,7 +88,9 @@ def test_vectors_that_moved_in_have_their_own_models(place: Place) -> None:
     """One of each job, by name."""
     rows = texts(id=["a", "b"], text=["one", "two"])
     place.write(rows, encoder="tests.fakes:Four", vector_column=None, vector_name="first")
-    place.write(rows, encoder="tests.fakes:Five", vector_column=None, vector_name="second", existing="merge", distance="dot")
+    place.write(
+        rows, encoder="tests.fakes:Five", vector_column=None, vector_name="second", existing="merge", distance="dot"
+    )
     assert found(place).vectors == (
         InspectedVector("first", 4, "cosine", "encoder tests.fakes:Four"),
         InspectedVector("second", 5, "dot", "encoder tests.fakes:Five"),
@@ -86,7 +100,9 @@ def test_vectors_that_moved_in_have_their_own_models(place: Place) -> None:
 def test_chunks_are_points_of_one_document(place: Place, tiny_model: Path) -> None:
     """Documents are counted once, however many points they have."""
     rows = texts(id=["short", "long"], text=["read a file", " ".join(["read the file and sort the list"] * 20)])
-    place.write(rows, model=str(tiny_model), vector_column=None, long_text="chunk", chunk_tokens=16, chunk_overlap_tokens=4)
+    place.write(
+        rows, model=str(tiny_model), vector_column=None, long_text="chunk", chunk_tokens=16, chunk_overlap_tokens=4
+    )
     told = found(place)
     assert told.points > 2
     assert told.documents == 2
@@ -105,10 +121,14 @@ def test_tombstones_are_no_documents(place: Place) -> None:
 
 
 def test_each_model_of_two_is_told_apart() -> None:
-    """A dense and a sparse vector of one job have models of their own; of a vector that somebody else has made none is known."""
+    """A dense and a sparse vector of one job have models of their own; of a vector that somebody else has made none is
+    known."""
     dense, sparse = metadata("", "words").vectors
     theirs = CollectionMetadata(
-        (replace(dense, model="dense@1 prompt='a + b'", place="dense"), replace(sparse, model="sparse@2", place="/models/sparse"))
+        (
+            replace(dense, model="dense@1 prompt='a + b'", place="dense"),
+            replace(sparse, model="sparse@2", place="/models/sparse"),
+        )
     )
     vectors_of_it = inspected_vectors({"": (4, "dot"), "words": None, "other": (2, "dot")}, theirs)
     assert [str(vector) for vector in vectors_of_it] == [
@@ -119,13 +139,15 @@ def test_each_model_of_two_is_told_apart() -> None:
 
 
 def test_tenants_have_an_index(place: Place) -> None:
-    """Types of payload indexes are in the words of option `payload_indexes`; `tenant` is a keyword index for tenants."""
+    """Types of payload indexes are in the words of option `payload_indexes`; `tenant` is a keyword index for
+    tenants."""
     place.write(vectors(2, tenant=["x", "y"], n=[1, 2]), tenant_column="tenant", payload_indexes="n:integer")
     assert found(place).payload_indexes == {"n": "integer", "tenant": "tenant"}
 
 
 def test_versions_say_what_they_are_worth(place: Place) -> None:
-    """Which one serves, which ones were rolled back, and how many points each has; a rollback says from where to where it went."""
+    """Which one serves, which ones were rolled back, and how many points each has; a rollback says from where to where
+    it went."""
     for count in (3, 2, 1):
         place.write(vectors(count), mode="overwrite", keep_versions=2)
     assert versions(place) == {"v1": ("ready", False, 3), "v2": ("ready", False, 2), "v3": ("ready", True, 1)}
@@ -152,7 +174,11 @@ def test_a_collection_without_versions(fake_server: FakeServer) -> None:
     ours.write(vectors(2), versioned=False)
     assert (found(ours).physical, found(ours).versions) == ("ours", ())
     assert str(found(ours)).startswith("name      ours, a plain collection\nwritten   by spark-vector-sink")
-    with closing(QdrantClient(host=fake_server.host, grpc_port=fake_server.grpc_port, prefer_grpc=True, check_compatibility=False)) as client:
+    with closing(
+        QdrantClient(
+            host=fake_server.host, grpc_port=fake_server.grpc_port, prefer_grpc=True, check_compatibility=False
+        )
+    ) as client:
         client.create_collection("theirs", vectors_config=models.VectorParams(size=3, distance=models.Distance.DOT))
     theirs = found(server_place(fake_server, "theirs"))
     assert (theirs.points, theirs.vectors, theirs.metadata) == (0, (InspectedVector("", 3, "dot", None),), None)

@@ -1,5 +1,5 @@
-"""Long texts in chunks, and sparse vectors alone and beside dense ones, from rows to answers: on the embedded store, on the in-test server and on a
-real Qdrant."""
+"""Long texts in chunks, and sparse vectors alone and beside dense ones, from rows to answers: on the embedded store, on
+the in-test server and on a real Qdrant."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ Matrix = npt.NDArray[np.float32]
 
 CLOSE = 1e-5
 EXACT = {"device": "cpu", "dtype": "float32"}
-TEXTS = ["the quick brown fox jumps over the lazy dog", "a vector database stores points", "dogs run after a ball", "snow", "red, green, blue"]
+TEXTS = [
+    "the quick brown fox jumps over the lazy dog",
+    "a vector database stores points",
+    "dogs run after a ball",
+    "snow",
+    "red, green, blue",
+]
 
 
 @pytest.fixture
@@ -68,15 +74,23 @@ def weights(folder: Path, texts: list[str]) -> Matrix:
     from sentence_transformers import SparseEncoder
 
     model = SparseEncoder(str(folder), device="cpu")
-    made = [model.encode_document([text], show_progress_bar=False, convert_to_sparse_tensor=False)[0].numpy() for text in texts]
+    made = [
+        model.encode_document([text], show_progress_bar=False, convert_to_sparse_tensor=False)[0].numpy()
+        for text in texts
+    ]
     return np.stack(made)
 
 
-# --- chunks -----------------------------------------------------------------------------------------------------------------------------------
+# --- chunks -----------------------------------------------------------------------------------------------------------
 
 LONG = " ".join(f"the dog number {number} and the cat number {number + 1} sleep in the sun." for number in range(160))
 """More than 50 chunks of 64 tokens."""
-CHUNKED = [LONG[:1500], "short", "  the fish  ", " ".join(["bread and butter"] * 40) + "\n\n" + " ".join(["cheese"] * 50)]
+CHUNKED = [
+    LONG[:1500],
+    "short",
+    "  the fish  ",
+    " ".join(["bread and butter"] * 40) + "\n\n" + " ".join(["cheese"] * 50),
+]
 
 
 def chunk_id(document: int, number: int) -> int | str:
@@ -84,7 +98,8 @@ def chunk_id(document: int, number: int) -> int | str:
 
 
 def test_long_texts_become_chunks(texts_place: Place, tiny_model: Path) -> None:
-    """Each chunk is a point with an id from its document's, the document's columns, its own slice of the text, and the vector of just that slice."""
+    """Each chunk is a point with an id from its document's, the document's columns, its own slice of the text, and the
+    vector of just that slice."""
     report = texts_place.write(table(CHUNKED, n=[10, 11, 12, 13]), model=tiny_model, long_text="chunk")
     points = payloads(texts_place)
     assert (report.rows, report.written, report.points, report.stored_points) == (4, 4, len(points), len(points))
@@ -101,7 +116,9 @@ def test_long_texts_become_chunks(texts_place: Place, tiny_model: Path) -> None:
         seen[document] = seen.get(document, 0) + 1
     assert all(payload["_sink"]["chunks"] == seen[payload["id"]] for payload in points.values())
     assert (seen[0] > 5, seen[1], seen[2], seen[3] > 1) == (True, 1, 1, True)
-    assert texts_place.apart(by_id(points, dense(tiny_model, [payload["text"] for payload in points.values()]))) <= CLOSE
+    assert (
+        texts_place.apart(by_id(points, dense(tiny_model, [payload["text"] for payload in points.values()]))) <= CLOSE
+    )
 
 
 def test_chunks_leave_nothing_out(texts_place: Place, tiny_model: Path) -> None:
@@ -132,7 +149,8 @@ def test_chunking_again_changes_nothing(texts_place: Place, tiny_model: Path) ->
 
 
 def test_chunks_spread_over_windows(texts_place: Place, tiny_model: Path) -> None:
-    """A document of more chunks than a window has rows is one row in the report all the same, and so are those beside it."""
+    """A document of more chunks than a window has rows is one row in the report all the same, and so are those beside
+    it."""
     rows = table(["snow", LONG, "dogs run", "a", "b", LONG[:4000], "c"])
     report = texts_place.write(rows, rows.slice(0, 0), model=tiny_model, long_text="chunk", window_rows=4)
     assert (report.rows, report.written, report.superseded, report.missing_rows()) == (7, 7, 0, 0)
@@ -160,14 +178,16 @@ def test_a_chunk_can_be_found(texts_place: Place, tiny_model: Path) -> None:
     assert answers(texts_place, "the dog number 7 and the cat number 8 sleep in the sun.", 1) == [0]
 
 
-# --- sparse -----------------------------------------------------------------------------------------------------------------------------------
+# --- sparse -----------------------------------------------------------------------------------------------------------
 
 
 def question_of(folder: Path, text: str) -> Matrix:
     """The library's vector of a question."""
     from sentence_transformers import SentenceTransformer
 
-    made: Matrix = SentenceTransformer(str(folder), device="cpu").encode_query(text, show_progress_bar=False, convert_to_numpy=True)
+    made: Matrix = SentenceTransformer(str(folder), device="cpu").encode_query(
+        text, show_progress_bar=False, convert_to_numpy=True
+    )
     return made
 
 
@@ -196,7 +216,9 @@ def test_sparse_vectors_beside_dense_ones(texts_place: Place, tiny_model: Path, 
     fused = 1 / (RRF_K + ranks[0]) + 1 / (RRF_K + ranks[1])
     found = answers(texts_place, "dogs run")
     assert sorted(found) == [0, 1, 2, 3, 4]
-    assert [round(float(fused[row]), 6) for row in found] == sorted((round(float(score), 6) for score in fused), reverse=True)
+    assert [round(float(fused[row]), 6) for row in found] == sorted(
+        (round(float(score), 6) for score in fused), reverse=True
+    )
 
 
 def test_questions_have_a_way_of_their_own(texts_place: Place, model_of: Folder) -> None:
@@ -207,14 +229,19 @@ def test_questions_have_a_way_of_their_own(texts_place: Place, model_of: Folder)
     texts_place.write(table(TEXTS), model="none", sparse_model=folder)
     wanted = weights(folder, TEXTS)
     assert texts_place.apart(by_id(range(5), wanted), sparse=True) <= CLOSE
-    question = SparseEncoder(str(folder), device="cpu").encode_query(["red dog"], show_progress_bar=False, convert_to_sparse_tensor=False)[0].numpy()
+    question = (
+        SparseEncoder(str(folder), device="cpu")
+        .encode_query(["red dog"], show_progress_bar=False, convert_to_sparse_tensor=False)[0]
+        .numpy()
+    )
     scores = wanted @ question
     expected = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > 0]
     assert answers(texts_place, "red dog") == expected
 
 
 def test_a_table_of_weights(texts_place: Place, model_of: Folder) -> None:
-    """A sparse model that has learnt nothing but a weight for each word: documents are found by their words, and what it does not read is counted."""
+    """A sparse model that has learnt nothing but a weight for each word: documents are found by their words, and what
+    it does not read is counted."""
     folder = model_of("sparse-static")
     report = texts_place.write(table([*TEXTS, "dog " * 70 + "snow"]), model="none", sparse_model=folder)
     assert (report.written, report.truncated, report.tokens_cut) == (6, 1, 71 - MAX_TOKENS)
@@ -225,11 +252,16 @@ def test_a_table_of_weights(texts_place: Place, model_of: Folder) -> None:
 def test_chunks_have_both_vectors(texts_place: Place, tiny_model: Path, model_of: Folder) -> None:
     """Cut by the dense model's tokens; each chunk has the sparse vector of its own text."""
     folder = model_of("splade")
-    report = texts_place.write(table(["snow", LONG[:900]]), model=tiny_model, sparse_model=folder, long_text="chunk", window_rows=2)
+    report = texts_place.write(
+        table(["snow", LONG[:900]]), model=tiny_model, sparse_model=folder, long_text="chunk", window_rows=2
+    )
     points = payloads(texts_place)
     assert (report.written, report.points) == (2, len(points))
     assert len(points) > 3
-    assert texts_place.apart(by_id(points, weights(folder, [payload["text"] for payload in points.values()])), sparse=True) <= CLOSE
+    assert (
+        texts_place.apart(by_id(points, weights(folder, [payload["text"] for payload in points.values()])), sparse=True)
+        <= CLOSE
+    )
 
 
 def test_the_same_job_again_changes_nothing(texts_place: Place, tiny_model: Path, model_of: Folder) -> None:
@@ -239,7 +271,7 @@ def test_the_same_job_again_changes_nothing(texts_place: Place, tiny_model: Path
         assert report.stored_points == 5
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def refusal(place: Place, **options: Any) -> str:
@@ -256,7 +288,9 @@ def test_another_sparse_model_is_refused(texts_place: Place, tiny_model: Path, m
     first, second = model_of("splade"), model_of("splade-static-query")
     texts_place.write(table(TEXTS), model=tiny_model, sparse_model=first)
     assert "this job would write vectors of" in refusal(texts_place, model=tiny_model, sparse_model=second)
-    assert "this job would write vectors of" in refusal(texts_place, model=model_of("bert-cls-normalize"), sparse_model=first)
+    assert "this job would write vectors of" in refusal(
+        texts_place, model=model_of("bert-cls-normalize"), sparse_model=first
+    )
     assert refusal(texts_place, model="none", sparse_model=first)
     assert refusal(texts_place, model=tiny_model)
 
@@ -265,7 +299,8 @@ def test_a_sparse_model_is_no_model_for_dense_vectors(texts_place: Place, model_
     """The line says where it belongs."""
     folder = model_of("splade")
     assert refusal(texts_place, model=folder) == (
-        f"option 'model' = {str(folder)!r} is a sparse encoder; give it as option 'sparse_model', with model=none if it is the only one"
+        f"option 'model' = {str(folder)!r} is a sparse encoder; give it as option 'sparse_model', with model=none if "
+        "it is the only one"
     )
 
 
@@ -283,10 +318,12 @@ def test_a_sparse_model_alone_cuts_no_chunks(texts_place: Place, model_of: Folde
     )
 
 
-# --- what is remembered, and counted ----------------------------------------------------------------------------------------------------------
+# --- what is remembered, and counted ----------------------------------------------------------------------------------
 
 
-def test_a_prompt_may_hold_what_stands_between_two_models(texts_place: Place, tiny_model: Path, model_of: Folder) -> None:
+def test_a_prompt_may_hold_what_stands_between_two_models(
+    texts_place: Place, tiny_model: Path, model_of: Folder
+) -> None:
     """The collection finds its models again by their names, whatever is in the prompt of the first."""
     for more in ({}, {"sparse_model": model_of("splade")}):
         where = Place(texts_place.options | {"path": f"{texts_place.options['path']}{len(more)}"})
@@ -298,7 +335,10 @@ def test_a_model_whose_length_is_not_in_its_files(texts_place: Place, model_of: 
     """It is loaded on the driver; beside a sparse one the collection remembers each of them by itself."""
     models = {"model": model_of("static-limited"), "sparse_model": model_of("splade")}
     checked = texts_place.check(table(TEXTS), **models)
-    assert [(vector.kind, str(vector.model).count(" + ")) for vector in checked.spec.metadata.vectors] == [("dense", 0), ("sparse", 0)]
+    assert [(vector.kind, str(vector.model).count(" + ")) for vector in checked.spec.metadata.vectors] == [
+        ("dense", 0),
+        ("sparse", 0),
+    ]
     texts_place.write(table(TEXTS), **models)
     assert len(answers(texts_place, "a dog")) == 5
 
@@ -306,7 +346,10 @@ def test_a_model_whose_length_is_not_in_its_files(texts_place: Place, model_of: 
 def test_both_models_read_the_same_text(texts_place: Place, tiny_model: Path, model_of: Folder) -> None:
     """Tokens are counted once for each text, so that the line about a text that is too long is true."""
     with pytest.raises(BadRowError) as refused:
-        texts_place.write(table(["dog", "dog " * 70]), model=tiny_model, sparse_model=model_of("splade"), long_text="fail")
+        texts_place.write(
+            table(["dog", "dog " * 70]), model=tiny_model, sparse_model=model_of("splade"), long_text="fail"
+        )
     assert str(refused.value) == (
-        f"the row with key '1' cannot be written: column 'text' has 72 tokens, the model reads {MAX_TOKENS} (option 'long_text' = 'fail')"
+        f"the row with key '1' cannot be written: column 'text' has 72 tokens, the model reads {MAX_TOKENS} (option "
+        "'long_text' = 'fail')"
     )

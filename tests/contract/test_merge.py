@@ -45,12 +45,16 @@ def asked(place: Place, question: str, **options: Any) -> list[tuple[str, float]
     return [(answer.key, round(answer.score, 4)) for answer in answers]
 
 
-def test_a_server_that_would_replace_everything_is_refused(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_would_replace_everything_is_refused(
+    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Qdrant 1.16 does not know an upsert that only inserts, and takes it for one that replaces."""
     monkeypatch.setattr(guest_vectors, "FIRST_TO_INSERT_ONLY", (9, 0))
     place = server_place(fake_server, "articles")
     with pytest.raises(
-        CollectionError, match=r"^option 'existing' = 'merge' needs Qdrant 9\.0 or newer, and the server at .* is Qdrant 1\.18\.2, which would"
+        CollectionError,
+        match=r"^option 'existing' = 'merge' needs Qdrant 9\.0 or newer, and the server at .* is Qdrant "
+        r"1\.18\.2, which would",
     ):
         place.write(texts(x="one"), **MERGE)
     place.write(texts(x="one"), **FIRST)
@@ -65,13 +69,24 @@ class TestFields:
         others = with_column(texts(y="two", z="three"), b=["y", "z"])
         place.write(rows, **self.A)
         place.write(others, **self.B)
-        assert payloads(place, "a", "b", "text") == {"x": (1, None, "one"), "y": (2, "y", "two"), "z": (None, "z", "three")}
+        assert payloads(place, "a", "b", "text") == {
+            "x": (1, None, "one"),
+            "y": (2, "y", "two"),
+            "z": (None, "z", "three"),
+        }
         place.write(with_column(texts(x="one", y="zwei"), a=[3, 4]), **self.A)
-        assert payloads(place, "a", "b", "text") == {"x": (3, None, "one"), "y": (4, "y", "zwei"), "z": (None, "z", "three")}
+        assert payloads(place, "a", "b", "text") == {
+            "x": (3, None, "one"),
+            "y": (4, "y", "zwei"),
+            "z": (None, "z", "three"),
+        }
 
     def test_a_re_run_changes_nothing(self, place: Place) -> None:
         """Of either job, in any order."""
-        rows, others = with_column(texts(x="one", y="two"), a=[1, 2]), with_column(texts(y="two", z="three"), b=["y", "z"])
+        rows, others = (
+            with_column(texts(x="one", y="two"), a=[1, 2]),
+            with_column(texts(y="two", z="three"), b=["y", "z"]),
+        )
         place.write(rows, **self.A)
         place.write(others, **self.B)
         before = place.stored()
@@ -123,19 +138,26 @@ class TestVectors:
     def test_it_can_be_of_another_length_and_distance(self, place: Place) -> None:
         """Ready-made vectors; those of the first job stay what they were."""
         rows = pa.table({"id": ["x"], "v": pa.array([[1.0, 0, 0, 0]], pa.list_(pa.float32(), 4))})
-        longer = pa.table({"id": ["x", "y"], "v": pa.array([[1.0, 2, 3, 4, 5], [0, 0, 0, 0, 1]], pa.list_(pa.float32(), 5))})
+        longer = pa.table(
+            {"id": ["x", "y"], "v": pa.array([[1.0, 2, 3, 4, 5], [0, 0, 0, 0, 1]], pa.list_(pa.float32(), 5))}
+        )
         place.write(rows)
         for _ in range(2):
             place.write(longer, existing="merge", vector_name="long", distance="dot")
         first = place.nearest([1.0, 0, 0, 0])
         assert [(hit.payload["id"], round(hit.score, 4)) for hit in first] == [("x", 1.0)]
-        assert [(hit.payload["id"], hit.score) for hit in place.nearest([1.0, 1, 1, 1, 1], vector_name="long")] == [("x", 15.0), ("y", 1.0)]
+        assert [(hit.payload["id"], hit.score) for hit in place.nearest([1.0, 1, 1, 1, 1], vector_name="long")] == [
+            ("x", 15.0),
+            ("y", 1.0),
+        ]
 
     def test_the_plan_says_so(self, place: Place) -> None:
         """`check` changes nothing."""
         place.write(texts(x="one"), **FIRST)
         assert "create the vector 'second' of 5 dimensions, cosine" in str(place.check(texts(x="one"), **SECOND))
-        with pytest.raises(CollectionError, match="has no vector 'second' that this sink has written; it has the unnamed one"):
+        with pytest.raises(
+            CollectionError, match="has no vector 'second' that this sink has written; it has the unnamed one"
+        ):
             asked(place, "one", vector_name="second")
 
     def test_neither_job_encodes_for_ever(self, place: Place, encoded: Encoded) -> None:
@@ -143,9 +165,13 @@ class TestVectors:
         rows = texts(x="one", y="two")
         for expected in (["one", "two", "one", "two"], []):
             place.write(rows, **MERGE, unchanged="skip")
-            assert ends(place.write(rows, **{**SECOND, "encoder": "tests.fakes:Counting"}, unchanged="skip")) is not None
+            assert (
+                ends(place.write(rows, **{**SECOND, "encoder": "tests.fakes:Counting"}, unchanged="skip")) is not None
+            )
             assert encoded() == expected
-        report = place.write(texts(x="one", y="zwei"), **{**SECOND, "encoder": "tests.fakes:Counting"}, unchanged="skip")
+        report = place.write(
+            texts(x="one", y="zwei"), **{**SECOND, "encoder": "tests.fakes:Counting"}, unchanged="skip"
+        )
         assert (ends(report), encoded()) == ({"written": 1, "unchanged": 1}, ["zwei"])
 
     def test_several_move_in_one_after_the_other(self, place: Place) -> None:
@@ -159,7 +185,9 @@ class TestVectors:
         """Both were planned before either began."""
         place.write(texts(x="one"), **FIRST)
         rows = texts(x="one", y="two")
-        plans = [planning.plan({**place.options, **SECOND, "vector_name": name}, rows.schema) for name in ("b", "c", "b")]
+        plans = [
+            planning.plan({**place.options, **SECOND, "vector_name": name}, rows.schema) for name in ("b", "c", "b")
+        ]
         plans = [committer.prepare(plan) for plan in plans]
         reports = [partition_writer.write_partition(plan, rows.to_batches(), TaskContext()) for plan in plans]
         for plan, report in zip(plans, reports, strict=True):
@@ -183,7 +211,8 @@ class TestVectors:
         place.write(texts(x="one"), **FIRST)
         place.write(texts(x="one"), **SECOND)
         with pytest.raises(
-            CollectionError, match=r"have the vector 'second' too, which this job does not write and would remove .* set existing=merge"
+            CollectionError,
+            match=r"have the vector 'second' too, which this job does not write and would remove .* set existing=merge",
         ):
             place.write(texts(x="one"), **FIRST)
         place.write(texts(x="uno"), **MERGE)
@@ -197,8 +226,10 @@ class TestGuard:
         with pytest.raises(CollectionError) as caught:
             place.write(texts(x="one"), **{**FIRST, "encoder": "tests.fakes:OtherFour"})
         assert str(caught.value).endswith(
-            "was filled with the model encoder tests.fakes:Counting, this job would write vectors of encoder tests.fakes:OtherFour, and no search can "
-            "compare them; use that model, mode('overwrite'), another collection, or a vector of its own beside it (existing=merge with another vector_name)"
+            "was filled with the model encoder tests.fakes:Counting, this job would write vectors of encoder "
+            "tests.fakes:OtherFour, and no search can "
+            "compare them; use that model, mode('overwrite'), another collection, or a vector of its own beside it "
+            "(existing=merge with another vector_name)"
         )
 
     def test_also_for_one_that_moved_in(self, place: Place) -> None:
@@ -206,7 +237,9 @@ class TestGuard:
         place.write(texts(x="one"), **FIRST)
         place.write(texts(x="one"), **SECOND)
         with pytest.raises(
-            CollectionError, match=r"the vector 'second' of .* was filled with the model encoder tests\.fakes:Five, .* or another vector_name"
+            CollectionError,
+            match=r"the vector 'second' of .* was filled with the model encoder tests\.fakes:Five, .* or "
+            r"another vector_name",
         ):
             place.write(texts(x="one"), **{**SECOND, "encoder": "tests.fakes:Counting"})
         with pytest.raises(CollectionError, match=r"was filled with the model encoder tests\.fakes:Counting"):
@@ -238,12 +271,15 @@ class TestGuard:
         rows = with_column(texts(x="one"), version=[1], op=["insert"])
         place.write(rows, **FIRST)
         with pytest.raises(
-            CollectionError, match=f"option .*'{next(iter(options))}'.* would decide about whole documents .* leave it out of this job"
+            CollectionError,
+            match=f"option .*'{next(iter(options))}'.* would decide about whole documents .* leave it out of this job",
         ):
             place.write(rows, **SECOND, **options)
         place.write(rows, **MERGE, **options)
 
     def test_chunks_cannot_be_shared(self, place: Place) -> None:
         """Every job would cut them elsewhere."""
-        with pytest.raises(RefusedError, match="options 'existing' = 'merge' and 'long_text' = 'chunk' exclude each other"):
+        with pytest.raises(
+            RefusedError, match="options 'existing' = 'merge' and 'long_text' = 'chunk' exclude each other"
+        ):
             place.write(texts(x="one"), **{**place.options, "vector_column": None}, existing="merge", long_text="chunk")

@@ -29,11 +29,15 @@ def _loaded(folder: Path, kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_the_files_tell_what_the_loaded_model_is(model_of: Folder, kind: str) -> None:
-    """Each fact, before anything is loaded: the length of its vectors, whether it is of the other class, and its prompts (the library adds empty
-    ones for what the file leaves out)."""
+    """Each fact, before anything is loaded: the length of its vectors, whether it is of the other class, and its
+    prompts (the library adds empty ones for what the file leaves out)."""
     told, model = model_config.read(model_of(kind)), _loaded(model_of(kind), kind)
-    vectors = model.encode_document(["dog", "a vector database stores points"], show_progress_bar=False, convert_to_tensor=True)
-    assert ModelSettings(**{**vars(told), "prompts": {name: text for name, text in told.prompts.items() if text}}) == ModelSettings(
+    vectors = model.encode_document(
+        ["dog", "a vector database stores points"], show_progress_bar=False, convert_to_tensor=True
+    )
+    assert ModelSettings(
+        **{**vars(told), "prompts": {name: text for name, text in told.prompts.items() if text}}
+    ) == ModelSettings(
         dimension=vectors.shape[1],
         sparse=kind in models.SPARSE_KINDS,
         prompts={name: text for name, text in model.prompts.items() if text},
@@ -45,9 +49,13 @@ def test_nothing_is_imported_for_it(model_of: Folder) -> None:
     """Not for any kind: the driver may have no torch."""
     folders = [str(model_of(kind)) for kind in ALL_KINDS]
     script = (
-        f"import sys; from spark_vector_sink.encode import model_files; print(*(model_files.read(one, None).dimension for one in {folders!r})); "
-        "print({'torch', 'transformers', 'sentence_transformers', 'safetensors', 'tokenizers', 'huggingface_hub'} & set(sys.modules))"
+        "import sys; from spark_vector_sink.encode import model_files; print(*(model_files.read(one, None).dimension "
+        f"for one in {folders!r})); "
+        "print({'torch', 'transformers', 'sentence_transformers', 'safetensors', 'tokenizers', 'huggingface_hub'} & "
+        "set(sys.modules))"
     )
-    printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    printed = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
     assert "None" not in printed[0]
     assert printed[1] == "set()"

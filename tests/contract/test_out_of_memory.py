@@ -1,6 +1,8 @@
-"""When memory really runs out: a process of its own whose address space is bounded while the model works, and an allocator that says no.
+"""When memory really runs out: a process of its own whose address space is bounded while the model works, and an
+allocator that says no.
 
-The bound is set around the model alone: a tokenizer written in Rust has no way to report a lack of memory, it ends the process.
+The bound is set around the model alone: a tokenizer written in Rust has no way to report a lack of memory, it ends the
+process.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from typing import Any
 import pytest
 
 pytest.importorskip("qdrant_edge")
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux bounds a process's address space, and tells how much it has")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"),
+    reason="only Linux bounds a process's address space, and tells how much it has",
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,8 +76,8 @@ EdgeStore.submit, EncoderRunner.encode = kept, bounded
 huge = {"token_budget": 100_000_000}
 """
 
-# a job before the bound is set frees memory: kept by the C library, it would be room that the bound does not count, more or less of it
-# from run to run. And each thread would reserve 64 MiB of address space
+# a job before the bound is set frees memory: kept by the C library, it would be room that the bound does not count,
+# more or less of it from run to run. And each thread would reserve 64 MiB of address space
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 
 
@@ -81,7 +86,13 @@ def run(folder: Path, model: Path, script: str) -> dict[str, Any]:
     given = json.dumps({"path": str(folder / "store"), "model": str(model)})
     environment = {**os.environ, **FRUGAL}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT + script, given], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=580
+        [sys.executable, "-c", SCRIPT + script, given],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=580,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -89,7 +100,8 @@ def run(folder: Path, model: Path, script: str) -> dict[str, Any]:
 
 
 def test_the_budget_is_halved_until_it_fits(tmp_path: Path, tiny_model: Path) -> None:
-    """The job ends well, says so, and its vectors are those that it would have made with more memory. The next window does not try again."""
+    """The job ends well, says so, and its vectors are those that it would have made with more memory. The next window
+    does not try again."""
     told = run(
         tmp_path,
         tiny_model,

@@ -41,12 +41,18 @@ def begun(place: Place, rows: pa.Table, mode: str = "overwrite", **options: Any)
 def ended(plan: Plan, *partitions: pa.Table) -> WriteReport:
     """The tasks, and the end."""
     return committer.commit(
-        plan, [partition_writer.write_partition(plan, rows.to_batches(), TaskContext(partition=i)) for i, rows in enumerate(partitions)]
+        plan,
+        [
+            partition_writer.write_partition(plan, rows.to_batches(), TaskContext(partition=i))
+            for i, rows in enumerate(partitions)
+        ],
     )
 
 
 def back(place: Place) -> str:
-    return rollback(place.options["path"], **{name: value for name, value in place.options.items() if name in ("url", "grpc_port")})
+    return rollback(
+        place.options["path"], **{name: value for name, value in place.options.items() if name in ("url", "grpc_port")}
+    )
 
 
 def there(place: Place) -> dict[str, str]:
@@ -59,7 +65,9 @@ def there(place: Place) -> dict[str, str]:
 
         return {version.name: version.state for version in versions_of(StoreDirectory(options.directory))}
     with registry.collections(options, found) as collections:
-        return {version.name.rpartition("__")[2]: version.state for version in collections._versions(found.name(options))}  # type: ignore[attr-defined]
+        return {
+            version.name.rpartition("__")[2]: version.state for version in collections._versions(found.name(options))
+        }  # type: ignore[attr-defined]
 
 
 def test_it_replaces_everything(place: Place) -> None:
@@ -101,7 +109,8 @@ def test_the_version_before_is_kept_and_older_ones_go(place: Place) -> None:
 
 
 def test_rollback_goes_one_version_back(place: Place) -> None:
-    """It returns what the name stands for now; the next overwrite takes a fresh number, and drops what was rolled back."""
+    """It returns what the name stands for now; the next overwrite takes a fresh number, and drops what was rolled
+    back."""
     for start in (0, 10, 20):
         place.write(vectors(1, start=start), mode="overwrite", keep_versions=2)
     assert back(place).endswith("v2")
@@ -122,12 +131,15 @@ def test_a_rollback_needs_something_there(place: Place) -> None:
 
 
 def test_of_two_at_once_one_wins_and_the_other_says_so(place: Place) -> None:
-    """Both fill versions of their own; the name moves to the one that is first to end, and the other's is dropped by the next job."""
+    """Both fill versions of their own; the name moves to the one that is first to end, and the other's is dropped by
+    the next job."""
     place.write(vectors(1))
     first, second = begun(place, vectors(1, start=10)), begun(place, vectors(1, start=20))
     ended(second, vectors(1, start=20))
     with pytest.raises(
-        CollectionError, match=r"another job has replaced '.*' meanwhile \(it stands for .*v3 now, not for .*v1 as it did when this one began\)"
+        CollectionError,
+        match=r"another job has replaced '.*' meanwhile \(it stands for .*v3 now, not for .*v1 as it did when "
+        r"this one began\)",
     ) as told:
         ended(first, vectors(1, start=10))
     committer.abort(first, [], 1, str(told.value))
@@ -141,15 +153,20 @@ def test_of_two_first_ones_at_once_one_wins(place: Place) -> None:
     first, second = begun(place, vectors(1, start=10)), begun(place, vectors(1, start=20))
     ended(first, vectors(1, start=10))
     with pytest.raises(
-        CollectionError, match=r"another job has replaced '.*' meanwhile \(it stands for .*v1 now, and there was nothing of that name"
+        CollectionError,
+        match=r"another job has replaced '.*' meanwhile \(it stands for .*v1 now, and there was nothing of that name",
     ):
         ended(second, vectors(1, start=20))
     assert place.stored().keys() == {10}
 
 
-@pytest.mark.parametrize(("method", "kind"), [("Collections/Delete", "applied_then_unavailable"), ("Collections/UpdateAliases", "unavailable")])
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("Collections/Delete", "applied_then_unavailable"), ("Collections/UpdateAliases", "unavailable")],
+)
 def test_a_hiccup_while_a_plain_collection_is_replaced(fake_server: FakeServer, method: str, kind: str) -> None:
-    """Between its drop and the alias nothing but the new version is left: the step is done again, and no job is taken for another one."""
+    """Between its drop and the alias nothing but the new version is left: the step is done again, and no job is taken
+    for another one."""
     place = server_place(fake_server, "articles", vector_column="v")
     place.write(vectors(5), versioned=False)
     plan = begun(place, vectors(3, start=10), replace_collection=True)
@@ -169,7 +186,8 @@ def test_a_job_that_fails_in_that_gap_leaves_its_version(fake_server: FakeServer
     fake_server.clear_faults()
     error = committer.abort(plan, [], None, "no answer").error
     assert error == (
-        "no answer; the plain collection 'articles' is dropped already, and its new version is whole: rollback('articles') lets that one serve"
+        "no answer; the plain collection 'articles' is dropped already, and its new version is whole: "
+        "rollback('articles') lets that one serve"
     )
     assert back(place) == "articles__v1"
     assert place.stored().keys() == {10, 11, 12}
@@ -203,7 +221,9 @@ def test_an_append_beside_an_overwrite_says_that_its_rows_are_gone(place: Place)
     append = begun(place, vectors(1, start=5), mode="append")
     place.write(vectors(1, start=10), mode="overwrite")
     with pytest.raises(
-        CollectionError, match=r"was replaced while this job wrote to the version before \(it stands for .*v2 now, not for .*v1\); run the job again"
+        CollectionError,
+        match=r"was replaced while this job wrote to the version before \(it stands for .*v2 now, not for .*v1\); run "
+        r"the job again",
     ):
         ended(append, vectors(1, start=5))
     assert place.stored().keys() == {10}
@@ -248,13 +268,16 @@ def test_a_version_that_a_living_job_fills_is_left_alone(place: Place, monkeypat
 
 
 def test_points_that_are_missing_keep_the_name_where_it_is(place: Place) -> None:
-    """A task that says it wrote more than is there: every id distinct, or fewer; none, or more than written, is an error."""
+    """A task that says it wrote more than is there: every id distinct, or fewer; none, or more than written, is an
+    error."""
     place.write(vectors(1))
     plan = begun(place, vectors(2, start=10))
     report = partition_writer.write_partition(plan, vectors(2, start=10).to_batches(), TaskContext())
     report.points = 1
     with pytest.raises(
-        IncompleteError, match=r"holds 2 points, and the tasks that counted have written 1: another attempt of a task has read other rows"
+        IncompleteError,
+        match=r"holds 2 points, and the tasks that counted have written 1: another attempt of a task has "
+        r"read other rows",
     ):
         committer.commit(plan, [report])
     assert place.stored().keys() == {0}
@@ -263,7 +286,9 @@ def test_points_that_are_missing_keep_the_name_where_it_is(place: Place) -> None
 def test_keys_that_come_twice_are_said(place: Place) -> None:
     """One key in two partitions is one point; the report says that there are fewer points than were written."""
     report = place.write(vectors(3), vectors(2, start=2), mode="overwrite")
-    assert report.warnings == ["5 points were written and 4 are there: 1 times a key came again, in another window or partition"]
+    assert report.warnings == [
+        "5 points were written and 4 are there: 1 times a key came again, in another window or partition"
+    ]
 
 
 def test_an_empty_table_empties_the_collection_and_says_so(place: Place) -> None:
@@ -271,7 +296,9 @@ def test_an_empty_table_empties_the_collection_and_says_so(place: Place) -> None
     place.write(vectors(2))
     report = place.write(vectors(0), mode="overwrite")
     assert place.stored() == {}
-    assert report.warnings == [f"there were no rows, so '{report.collection}' is empty now; rollback() brings the version before back"]
+    assert report.warnings == [
+        f"there were no rows, so '{report.collection}' is empty now; rollback() brings the version before back"
+    ]
 
 
 def test_rows_of_which_none_becomes_a_point_replace_nothing(place: Place, tmp_path: Path) -> None:
@@ -326,8 +353,11 @@ def test_the_plan_says_what_will_happen(place: Place) -> None:
     assert there(place) == {"v1": "ready"}
 
 
-def test_what_fails_after_the_alias_has_moved_is_a_warning(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new version serves by then: an error would say that the old one does, and have the rejected rows made visible twice."""
+def test_what_fails_after_the_alias_has_moved_is_a_warning(
+    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new version serves by then: an error would say that the old one does, and have the rejected rows made visible
+    twice."""
     place = server_place(fake_server, vector_column="v")
     place.write(vectors(2))
     note = Versions._note

@@ -1,4 +1,5 @@
-"""A collection through another model, without the table: on the embedded store, on the in-test server and on a real Qdrant."""
+"""A collection through another model, without the table: on the embedded store, on the in-test server and on a real
+Qdrant."""
 
 from __future__ import annotations
 
@@ -77,7 +78,13 @@ def everything(place: Place) -> dict[int | str, Any]:
 
 
 def texts(*rows: tuple[str, str | None], **columns: Any) -> pa.Table:
-    return pa.table({"id": pa.array([key for key, _ in rows], pa.string()), "text": pa.array([text for _, text in rows], pa.string()), **columns})
+    return pa.table(
+        {
+            "id": pa.array([key for key, _ in rows], pa.string()),
+            "text": pa.array([text for _, text in rows], pa.string()),
+            **columns,
+        }
+    )
 
 
 def turned(payloads: dict[int | str, Any]) -> dict[int | str, Any]:
@@ -103,13 +110,17 @@ def test_any_payload_comes_along(place: Place) -> None:
     """Numbers with their kinds, nulls, nothing where there was nothing, and names of all sorts."""
     names = {f"{name} of.{place}": value for place, (name, value) in enumerate(JSON_VALUES.items())}
     variant = pa.field("v", pa.string(), metadata={b"vectorsink": b"json"})
-    rows = texts(("a", "one"), ("b", "two")).append_column(variant, pa.array([json.dumps(names), json.dumps(JSON_VALUES)]))
+    rows = texts(("a", "one"), ("b", "two")).append_column(
+        variant, pa.array([json.dumps(names), json.dumps(JSON_VALUES)])
+    )
     place.write(rows.append_column("x", pa.array([None, 1.0])), **OLD)
     place.write(texts(("c", "three")), **OLD)  # without the other columns
     before = everything(place)
     again(place)
     after = everything(place)
-    assert json.dumps(after, sort_keys=True) == json.dumps(before, sort_keys=True)  # 1 and 1.0 are equal, but not the same
+    assert json.dumps(after, sort_keys=True) == json.dumps(
+        before, sort_keys=True
+    )  # 1 and 1.0 are equal, but not the same
     assert sorted(map(len, after.values())) == [2, 4, 4]
 
 
@@ -147,7 +158,9 @@ def test_the_next_job_skips_what_is_there(place: Place) -> None:
     Turned.texts.clear()
     report = place.write(rows, **{**OLD, **NEW}, unchanged="skip", source="table")
     assert (report.unchanged, Turned.texts, loader._loaded) == (2, [], None)
-    report = place.write(texts(("a", "one"), ("b", "zwei"), n=[9, 2]), **{**OLD, **NEW}, unchanged="skip", source="table")
+    report = place.write(
+        texts(("a", "one"), ("b", "zwei"), n=[9, 2]), **{**OLD, **NEW}, unchanged="skip", source="table"
+    )
     assert (report.written, Turned.texts) == (2, ["zwei"])
 
 
@@ -164,14 +177,24 @@ def test_a_template_of_one_column_is_remembered(place: Place) -> None:
 def test_a_model_that_is_not_there_is_refused(place: Place) -> None:
     """As by a job, before anything is written."""
     place.write(texts(("a", "one")), **OLD)
-    with pytest.raises(OptionError, match=r"^the model folder '/no/such/model' does not exist on this machine; correct option 'model'$"):
+    with pytest.raises(
+        OptionError, match=r"^the model folder '/no/such/model' does not exist on this machine; correct option 'model'$"
+    ):
         again(place, model="/no/such/model")
 
 
 def test_chunks_stay_chunks(place: Place, tiny_model: Path) -> None:
-    """Each is encoded alone; their places are as they were; fingerprints of whole texts are gone, so the next job writes them anew."""
+    """Each is encoded alone; their places are as they were; fingerprints of whole texts are gone, so the next job
+    writes them anew."""
     long = " ".join(["bread and butter"] * 60)
-    chunked = {"vector_column": None, "model": tiny_model, "device": "cpu", "dtype": "float32", "long_text": "chunk", "unchanged": "skip"}
+    chunked = {
+        "vector_column": None,
+        "model": tiny_model,
+        "device": "cpu",
+        "dtype": "float32",
+        "long_text": "chunk",
+        "unchanged": "skip",
+    }
     place.write(texts(("a", long), ("b", "short")), **chunked)
     before = everything(place)
     report = again(place, model=str(tiny_model), device="cpu", dtype="float32", max_tokens=16)
@@ -180,7 +203,9 @@ def test_chunks_stay_chunks(place: Place, tiny_model: Path) -> None:
         del payload["_sink"]["fingerprint"]
     assert (report.points, after) == (len(before), before)
     assert 1 < report.truncated < len(before)
-    changed = place.write(texts(("a", "shorter"), ("b", "short")), **{**chunked, "max_tokens": 16, "chunk_overlap_tokens": 4})
+    changed = place.write(
+        texts(("a", "shorter"), ("b", "short")), **{**chunked, "max_tokens": 16, "chunk_overlap_tokens": 4}
+    )
     assert (changed.written, len(everything(place))) == (2, 2)
     assert {hit.payload["text"] for hit in place.nearest([1.0] + [0.0] * (DIMENSION - 1))} == {"shorter", "short"}
 
@@ -202,7 +227,9 @@ def test_indexes_are_made_again(place: Place) -> None:
     place.write(texts(("a", "one"), n=[1], t=["x"]), **OLD, payload_indexes="n:integer", tenant_column="t")
     again(place)
     loader.unload()
-    plan = place.check(texts(("a", "one"), n=[1], t=["x"]), **{**OLD, **NEW}, payload_indexes="n:integer", tenant_column="t")
+    plan = place.check(
+        texts(("a", "one"), n=[1], t=["x"]), **{**OLD, **NEW}, payload_indexes="n:integer", tenant_column="t"
+    )
     assert "create the payload index" not in str(plan)
 
 
@@ -210,7 +237,10 @@ def test_a_point_without_text_ends_it(place: Place, tmp_path: Path) -> None:
     """And the old version serves on; or it is put aside, as any bad row."""
     place.write(texts(("a", "one")), **OLD)
     place.write(pa.table({"id": ["b"], "body": ["two"]}), **OLD, text_column="body")
-    with pytest.raises(BadRowError, match="the row with key 'b' cannot be written: column 'text' is not in its payload; there is no text to encode"):
+    with pytest.raises(
+        BadRowError,
+        match="the row with key 'b' cannot be written: column 'text' is not in its payload; there is no text to encode",
+    ):
         again(place)
     assert len(place.nearest([1.0, 0, 0, 0])) == 2
     report = again(place, rejects_path=str(tmp_path / "rejects"))
@@ -234,10 +264,15 @@ def test_what_is_no_collection_of_ours_is_refused(place: Place) -> None:
 
 def test_options_of_a_table_are_refused(place: Place) -> None:
     """All of them in one message, and a missing model."""
-    with pytest.raises(OptionError, match=r"option 'id_column' has no effect in reembed.*option 'unchanged' has no effect in reembed"):
+    with pytest.raises(
+        OptionError, match=r"option 'id_column' has no effect in reembed.*option 'unchanged' has no effect in reembed"
+    ):
         again(place, id_column="x", unchanged="skip")
     with pytest.raises(OptionError, match=r"reembed\(\) needs the new model"):
-        reembed(place.options["path"], **{name: value for name, value in place.options.items() if name not in ("path", "vector_column")})
+        reembed(
+            place.options["path"],
+            **{name: value for name, value in place.options.items() if name not in ("path", "vector_column")},
+        )
 
 
 def test_an_empty_collection(place: Place) -> None:

@@ -1,4 +1,5 @@
-"""What a task does to points that are there, on the tests' own server and on a real one, on fresh points and on those that were optimised."""
+"""What a task does to points that are there, on the tests' own server and on a real one, on fresh points and on those
+that were optimised."""
 
 from __future__ import annotations
 
@@ -29,7 +30,10 @@ def place(request: pytest.FixtureRequest, server: Any) -> Iterator[Place]:
 
 
 def filled(place: Place, *, optimised: bool = True) -> Place:
-    write(place, batch(place, OLD, versions=[10] * len(OLD), text="old", other="old", sink={"fingerprint": "f", "chunks": 1}))
+    write(
+        place,
+        batch(place, OLD, versions=[10] * len(OLD), text="old", other="old", sink={"fingerprint": "f", "chunks": 1}),
+    )
     if optimised:
         place.optimise()
     return place
@@ -49,7 +53,8 @@ def value(place: Place, point: int, name: str = "") -> float:
 
 
 def test_only_points_that_are_not_newer_are_replaced(place: Place) -> None:
-    """Each is compared with its own version on the server: greater and equal ones win, less ones lose, missing points come in, those without a version go."""
+    """Each is compared with its own version on the server: greater and equal ones win, less ones lose, missing points
+    come in, those without a version go."""
     with place.client() as client:
         client.overwrite_payload(place.name, {"text": "theirs"}, [4])
     sent = write(place, batch(place, [0, 1, 2, 4, 9_000], versions=[9, 10, 11, 1, 5], value=2.0, text="new"))
@@ -65,7 +70,9 @@ def test_a_version_that_cannot_be_compared_exactly_is_refused(place: Place) -> N
     """The server compares doubles: beyond 2⁵³ an older row could win."""
     write(place, batch(place, [0], versions=[LARGEST_VERSION]))
     with pytest.raises(
-        PermanentStoreError, match=r"^the version 9007199254740993 is beyond ±9007199254740992, where the server compares exactly; give smaller"
+        PermanentStoreError,
+        match=r"^the version 9007199254740993 is beyond ±9007199254740992, where the server compares exactly; "
+        r"give smaller",
     ):
         write(place, batch(place, [0], versions=[LARGEST_VERSION + 1]))
 
@@ -73,7 +80,8 @@ def test_a_version_that_cannot_be_compared_exactly_is_refused(place: Place) -> N
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize("versions", [None, [11, 11]], ids=["without versions", "with versions"])
 def test_a_tombstone_leaves_nothing_that_a_search_finds(server: Any, kind: str, versions: list[int] | None) -> None:
-    """No vector, named, unnamed or sparse, and none of the old payload; also where the server has optimised what was there."""
+    """No vector, named, unnamed or sparse, and none of the old payload; also where the server has optimised what was
+    there."""
     place = filled(place_on(server, kind))
     assert place.found([0, 1, 2]) == {0, 1, 2}
     sent = write(place, batch(place, [0, 1], how=How.TOMBSTONE, versions=versions, sink={"deleted": 5}))
@@ -93,7 +101,9 @@ def test_a_tombstone_loses_against_an_equal_version(place: Place) -> None:
     assert {n for n, point in place.points().items() if "deleted" in point.payload["_sink"]} == {2, 9_000}
     late = write(place, batch(place, [2, 9_000], versions=[10, 4]))
     assert late.older == {2, 9_000}
-    assert write(place, batch(place, [2], how=How.TOMBSTONE, versions=[11], sink={"deleted": 5})).older == set(), "the same tombstone once more"
+    assert write(place, batch(place, [2], how=How.TOMBSTONE, versions=[11], sink={"deleted": 5})).older == set(), (
+        "the same tombstone once more"
+    )
     write(place, batch(place, [2], versions=[12], value=3.0))
     assert place.found([0, 1, 2, 9_000]) == {0, 1, 2}
 
@@ -101,7 +111,9 @@ def test_a_tombstone_loses_against_an_equal_version(place: Place) -> None:
 @pytest.mark.parametrize("versions", [None, [10, 11, 9, 1]], ids=["without versions", "with versions"])
 def test_payload_alone_is_replaced(place: Place, versions: list[int] | None) -> None:
     """As a whole; vectors stay, and where there is no point none is made."""
-    sent = write(place, batch(place, [0, 1, 2, 9_000], how=How.PAYLOAD, versions=versions, sink={"fingerprint": "g"}, text="new"))
+    sent = write(
+        place, batch(place, [0, 1, 2, 9_000], how=How.PAYLOAD, versions=versions, sink={"fingerprint": "g"}, text="new")
+    )
     points = place.points()
     assert sent.older == ({2} if versions else set())
     assert 9_000 not in points
@@ -113,11 +125,17 @@ def test_payload_alone_is_replaced(place: Place, versions: list[int] | None) -> 
 @pytest.mark.parametrize("versions", [None, [10, 11, 9, 1]], ids=["without versions", "with versions"])
 def test_single_keys_are_set(place: Place, versions: list[int] | None) -> None:
     """Of the payload and of `_sink`; everything else stays, and where there is no point none is made."""
-    sent = write(place, batch(place, [0, 1, 2, 9_000], how=How.PATCH, versions=versions, sink={"fingerprint": "g"}, text="new"))
+    sent = write(
+        place, batch(place, [0, 1, 2, 9_000], how=How.PATCH, versions=versions, sink={"fingerprint": "g"}, text="new")
+    )
     points = place.points()
     assert sent.older == ({2} if versions else set())
     assert 9_000 not in points
-    assert points[0].payload == {"text": "new", "other": "old", "_sink": {"fingerprint": "g", "chunks": 1, "version": 10}}
+    assert points[0].payload == {
+        "text": "new",
+        "other": "old",
+        "_sink": {"fingerprint": "g", "chunks": 1, "version": 10},
+    }
     assert points[1].payload["_sink"]["version"] == (11 if versions else 10)
     assert points[2].payload["text"] == ("old" if versions else "new")
     assert value(place, 0) == 1.0
@@ -128,17 +146,33 @@ def test_single_keys_are_set(place: Place, versions: list[int] | None) -> None:
 def test_merging_leaves_what_others_own(server: Any, optimised: bool, versions: list[int] | None) -> None:
     """Other named vectors, other keys and other fields of `_sink`; new ids come in whole."""
     place = filled(place_on(server, "named"), optimised=optimised)
-    merged = batch(place, [0, 1, 2, 9_000], how=How.MERGE, versions=versions, names=["title"], value=2.0, sink={"fingerprint": "g"}, text="new")
+    merged = batch(
+        place,
+        [0, 1, 2, 9_000],
+        how=How.MERGE,
+        versions=versions,
+        names=["title"],
+        value=2.0,
+        sink={"fingerprint": "g"},
+        text="new",
+    )
     sent = write(place, merged)
     points = place.points()
     assert sent.older == ({2} if versions else set())
     assert {name: float(v[0]) for name, v in points[0].vectors.items()} == {"title": 2.0, "body": 1.0}
-    assert points[0].payload == {"text": "new", "other": "old", "_sink": {"fingerprint": "g", "chunks": 1, "version": 10}}
+    assert points[0].payload == {
+        "text": "new",
+        "other": "old",
+        "_sink": {"fingerprint": "g", "chunks": 1, "version": 10},
+    }
     assert points[1].payload["_sink"]["version"] == (11 if versions else 10)
     assert float(points[2].vectors["title"][0]) == (1.0 if versions else 2.0)
     assert points[2].payload["text"] == ("old" if versions else "new")
     assert {name: float(v[0]) for name, v in points[9_000].vectors.items()} == {"title": 2.0}
-    assert points[9_000].payload == {"text": "new", "_sink": {"fingerprint": "g", **({"version": 1} if versions else {})}}
+    assert points[9_000].payload == {
+        "text": "new",
+        "_sink": {"fingerprint": "g", **({"version": 1} if versions else {})},
+    }
 
 
 def test_merging_into_a_tombstone_makes_it_a_point_again(place: Place) -> None:
@@ -157,7 +191,11 @@ def test_touching_sets_fields_of_ours_and_nothing_else(place: Place) -> None:
     points = place.points()
     assert sent.is_done
     assert 9_000 not in points
-    assert points[1].payload == {"text": "old", "other": "old", "_sink": {"fingerprint": "f", "chunks": 1, "version": 10, "run": "r2", "seen": 3}}
+    assert points[1].payload == {
+        "text": "old",
+        "other": "old",
+        "_sink": {"fingerprint": "f", "chunks": 1, "version": 10, "run": "r2", "seen": 3},
+    }
     assert "run" not in points[2].payload["_sink"]
 
 
@@ -177,7 +215,9 @@ def test_what_is_stored_is_told(place: Place) -> None:
     write(place, batch(place, [1], how=How.TOMBSTONE, versions=[12], sink={"deleted": 5}))
     with place.client() as client:
         client.overwrite_payload(place.name, {"text": "theirs"}, [2])
-        client.overwrite_payload(place.name, {"_sink": {"version": None, "chunks": "many", "deleted": None, "fingerprint": 3}}, [3])
+        client.overwrite_payload(
+            place.name, {"_sink": {"version": None, "chunks": "many", "deleted": None, "fingerprint": 3}}, [3]
+        )
     with place.task() as task:
         stored = task.stored([*OLD, 9_000, "550e8400-e29b-41d4-a716-446655440000", *range(10_000, 12_000)])
     assert stored.keys() == set(OLD)
@@ -186,7 +226,8 @@ def test_what_is_stored_is_told(place: Place) -> None:
 
 
 def test_documents_that_a_run_has_not_seen(server: Any) -> None:
-    """Are counted without their further chunks and without tombstones, and removed with all chunks; other sources stay."""
+    """Are counted without their further chunks and without tombstones, and removed with all chunks; other sources
+    stay."""
     place = place_on(server)
     seen, gone = {"source": "s", "run": "2"}, {"source": "s", "run": "1"}
     write(
@@ -228,5 +269,9 @@ def test_what_touches_the_same_points_is_applied_in_order(place: Place) -> None:
             task.submit(batch(place, [0, 1], how=How.PATCH, other=f"turn {turn}"))
             task.touch([0, 1], {"run": f"turn {turn}"})
             task.wait_for({0, 1})
-            assert place.points()[0].payload == {"text": f"turn {turn}", "other": f"turn {turn}", "_sink": {"chunks": 1, "run": f"turn {turn}"}}
+            assert place.points()[0].payload == {
+                "text": f"turn {turn}",
+                "other": f"turn {turn}",
+                "_sink": {"chunks": 1, "run": f"turn {turn}"},
+            }
         task.flush()

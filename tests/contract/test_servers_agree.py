@@ -1,4 +1,5 @@
-"""The fake Qdrant of the tests answers as a real one does: every scenario runs on both, and no test knows which one it talks to."""
+"""The fake Qdrant of the tests answers as a real one does: every scenario runs on both, and no test knows which one it
+talks to."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def to(collection: str, alias: str) -> Any:
     return q.AliasOperations(create_alias=q.CreateAlias(collection_name=collection, alias_name=alias))
 
 
-# --- collections ------------------------------------------------------------------------------------------------------------------------------
+# --- collections ------------------------------------------------------------------------------------------------------
 
 
 def test_metadata_are_kept_merged_and_taken_out(qdrant: Qdrant) -> None:
@@ -46,12 +47,20 @@ def test_infinite_metadata_are_refused(qdrant: Qdrant) -> None:
 
 
 def test_info_of_a_fresh_collection(qdrant: Qdrant) -> None:
-    """The info of an empty collection is the same message, field by field, with Qdrant's defaults and what was asked for."""
-    name = qdrant.create(named={"text": 3, "title": 2}, hnsw_config=q.HnswConfigDiff(m=8), strict_mode_config=q.StrictModeConfig(enabled=False))
+    """The info of an empty collection is the same message, field by field, with Qdrant's defaults and what was asked
+    for."""
+    name = qdrant.create(
+        named={"text": 3, "title": 2},
+        hnsw_config=q.HnswConfigDiff(m=8),
+        strict_mode_config=q.StrictModeConfig(enabled=False),
+    )
     info = qdrant.info(name)
     assert info.status == q.CollectionStatus.Green
     assert info.points_count == 0
-    assert {key: value.size for key, value in info.config.params.vectors_config.params_map.map.items()} == {"text": 3, "title": 2}
+    assert {key: value.size for key, value in info.config.params.vectors_config.params_map.map.items()} == {
+        "text": 3,
+        "title": 2,
+    }
     assert (info.config.hnsw_config.m, info.config.hnsw_config.ef_construct) == (8, 100)
     assert info.config.optimizer_config.indexing_threshold == 10000
     assert info.config.HasField("strict_mode_config")
@@ -63,7 +72,9 @@ def test_the_client_understands_the_info(qdrant: Qdrant) -> None:
     name = qdrant.create(metadata={"model": text("m")})
     qdrant.upsert(name, point(1, unnamed(1, 2, 3), title="one"))
     host, port, key = qdrant.server.host, qdrant.server.grpc_port, qdrant.server.api_key
-    client = QdrantClient(host=host, grpc_port=port, prefer_grpc=True, https=False, api_key=key, check_compatibility=False)
+    client = QdrantClient(
+        host=host, grpc_port=port, prefer_grpc=True, https=False, api_key=key, check_compatibility=False
+    )
     with closing(client):
         info = client.get_collection(name)
         assert info.config.params.vectors == models.VectorParams(size=3, distance=models.Distance.DOT)
@@ -77,7 +88,10 @@ def test_the_client_understands_the_info(qdrant: Qdrant) -> None:
 def test_a_collection_is_created_once(qdrant: Qdrant) -> None:
     """A second creation under the same name is refused."""
     name = qdrant.create("twice")
-    assert refused(lambda: qdrant.create("twice")) == (grpc.StatusCode.ALREADY_EXISTS, f"Wrong input: Collection `{name}` already exists!")
+    assert refused(lambda: qdrant.create("twice")) == (
+        grpc.StatusCode.ALREADY_EXISTS,
+        f"Wrong input: Collection `{name}` already exists!",
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,8 +104,13 @@ def test_a_collection_is_created_once(qdrant: Qdrant) -> None:
 )
 def test_names_that_no_collection_can_have(qdrant: Qdrant, name: str, words: str) -> None:
     """Names that would be no directory's name are refused."""
-    request = q.CreateCollection(collection_name=name, vectors_config=q.VectorsConfig(params=q.VectorParams(size=3, distance=q.Distance.Dot)))
-    assert refused(lambda: qdrant.call("Collections/Create", request)) == (INVALID, f"Validation error in body: [collection_name: {words}]")
+    request = q.CreateCollection(
+        collection_name=name, vectors_config=q.VectorsConfig(params=q.VectorParams(size=3, distance=q.Distance.Dot))
+    )
+    assert refused(lambda: qdrant.call("Collections/Create", request)) == (
+        INVALID,
+        f"Validation error in body: [collection_name: {words}]",
+    )
 
 
 def test_a_vector_without_a_size_is_refused(qdrant: Qdrant) -> None:
@@ -100,7 +119,10 @@ def test_a_vector_without_a_size_is_refused(qdrant: Qdrant) -> None:
     assert refused(lambda: qdrant.create(size=0)) == (INVALID, words)
     named_words = words.replace("config.size", "config.map.[].size")
     assert refused(lambda: qdrant.create(named={"text": 0})) == (INVALID, named_words)
-    assert refused(lambda: qdrant.create(distance=q.Distance.UnknownDistance)) == (INVALID, "Malformed distance parameter: UnknownDistance")
+    assert refused(lambda: qdrant.create(distance=q.Distance.UnknownDistance)) == (
+        INVALID,
+        "Malformed distance parameter: UnknownDistance",
+    )
 
 
 def test_list_and_delete(qdrant: Qdrant) -> None:
@@ -127,7 +149,10 @@ def test_a_missing_collection(qdrant: Qdrant, method: str, request_type: Any) ->
     """Whoever asks for a collection that does not exist is told its name."""
     name = qdrant.name("nope")
     request = request_type(collection_name=name)
-    assert refused(lambda: qdrant.call(method, request)) == (NOT_FOUND, f"Not found: Collection `{name}` doesn't exist!")
+    assert refused(lambda: qdrant.call(method, request)) == (
+        NOT_FOUND,
+        f"Not found: Collection `{name}` doesn't exist!",
+    )
 
 
 def test_writing_to_a_missing_collection(qdrant: Qdrant) -> None:
@@ -138,10 +163,13 @@ def test_writing_to_a_missing_collection(qdrant: Qdrant) -> None:
     ids = q.PointsSelector(points=q.PointsIdsList(ids=[q.PointId(num=1)]))
     assert refused(lambda: qdrant.call("Points/Delete", q.DeletePoints(collection_name=name, points=ids))) == missing
     assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, 3))) == missing
-    assert refused(lambda: qdrant.call("Points/CreateFieldIndex", index(name, "x", q.FieldType.FieldTypeKeyword))) == missing
+    assert (
+        refused(lambda: qdrant.call("Points/CreateFieldIndex", index(name, "x", q.FieldType.FieldTypeKeyword)))
+        == missing
+    )
 
 
-# --- aliases ----------------------------------------------------------------------------------------------------------------------------------
+# --- aliases ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_alias_stands_for_its_collection(qdrant: Qdrant) -> None:
@@ -166,7 +194,9 @@ def test_an_alias_switches_in_one_action(qdrant: Qdrant) -> None:
     qdrant.alias(to(old, alias))
     qdrant.alias(to(new, alias))
     assert qdrant.aliases_of(old) == set()
-    found = {a.alias_name: a.collection_name for a in qdrant.call("Collections/ListAliases", q.ListAliasesRequest()).aliases}
+    found = {
+        a.alias_name: a.collection_name for a in qdrant.call("Collections/ListAliases", q.ListAliasesRequest()).aliases
+    }
     assert found[alias] == new
 
 
@@ -174,11 +204,17 @@ def test_aliases_and_collections_share_names(qdrant: Qdrant) -> None:
     """An alias cannot take a collection's name, nor a collection an alias's, nor an alias stand for an alias."""
     one, two, alias = qdrant.create("one"), qdrant.create("two"), qdrant.name("alias")
     qdrant.alias(to(one, alias))
-    assert refused(lambda: qdrant.alias(to(one, two))) == (grpc.StatusCode.ALREADY_EXISTS, f"Wrong input: Collection `{two}` already exists!")
+    assert refused(lambda: qdrant.alias(to(one, two))) == (
+        grpc.StatusCode.ALREADY_EXISTS,
+        f"Wrong input: Collection `{two}` already exists!",
+    )
     words = f"Wrong input: Can't create collection with name {alias}. Alias with the same name already exists"
     assert refused(lambda: qdrant.create("alias")) == (INVALID, words)
     other = qdrant.name("other")
-    assert refused(lambda: qdrant.alias(to(alias, other))) == (NOT_FOUND, f"Not found: Collection `{alias}` doesn't exist!")
+    assert refused(lambda: qdrant.alias(to(alias, other))) == (
+        NOT_FOUND,
+        f"Not found: Collection `{alias}` doesn't exist!",
+    )
 
 
 def test_alias_actions_before_a_wrong_one_stay(qdrant: Qdrant) -> None:
@@ -203,13 +239,16 @@ def test_aliases_are_renamed_and_deleted(qdrant: Qdrant) -> None:
     assert other not in {a.alias_name for a in qdrant.call("Collections/ListAliases", q.ListAliasesRequest()).aliases}
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------------------------------
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def test_points_come_back_as_they_were(qdrant: Qdrant) -> None:
-    """Ids, vectors and payload values of every type survive; the last of two points with one id wins, and UUIDs become canonical."""
+    """Ids, vectors and payload values of every type survive; the last of two points with one id wins, and UUIDs become
+    canonical."""
     name = qdrant.create()
-    struct = q.Value(struct_value=q.Struct(fields={"i": q.Value(integer_value=-(2**63)), "none": q.Value(null_value=0)}))
+    struct = q.Value(
+        struct_value=q.Struct(fields={"i": q.Value(integer_value=-(2**63)), "none": q.Value(null_value=0)})
+    )
     several = q.Value(list_value=q.ListValue(values=[q.Value(double_value=0.1), q.Value(bool_value=False), text("")]))
     payload = {
         "struct": struct,
@@ -230,7 +269,14 @@ def test_points_come_back_as_they_were(qdrant: Qdrant) -> None:
     found = read_points(qdrant.channel, name, qdrant.server.api_key)
     assert list(found) == [7, 2**64 - 1, UUID]
     assert found[7].payload == {"title": "last"}
-    expected = {"struct": {"i": -(2**63), "none": None}, "list": [0.1, False, ""], "empty": {}, "": "empty key", "a.b": "dot\0", "unset": None}
+    expected = {
+        "struct": {"i": -(2**63), "none": None},
+        "list": [0.1, False, ""],
+        "empty": {},
+        "": "empty key",
+        "a.b": "dot\0",
+        "unset": None,
+    }
     assert found[2**64 - 1].payload == expected
     assert found[2**64 - 1].message.payload["list"] == several
     np.testing.assert_array_equal(found[UUID].vectors[""], np.array([0.1, -0.5, 1e-9], np.float32))
@@ -239,7 +285,8 @@ def test_points_come_back_as_they_were(qdrant: Qdrant) -> None:
 def test_an_upsert_replaces_the_whole_point(qdrant: Qdrant) -> None:
     """What the second upsert does not name is gone: other vectors and other payload keys.
 
-    (In a segment that a real server before 1.19 has optimised, other vectors stay, and so does the payload where the new point has none.)
+    (In a segment that a real server before 1.19 has optimised, other vectors stay, and so does the payload where the
+    new point has none.)
     """
     name = qdrant.create(named={"text": 3, "title": 2})
     qdrant.upsert(name, point(1, named(text=[1, 2, 3], title=[1, 2]), a="1", b="2"))
@@ -282,14 +329,21 @@ def test_a_wrong_dimension_of_a_named_vector(qdrant: Qdrant) -> None:
     name = qdrant.create(named={"text": 3, "title": 2})
     words = "Wrong input: Vector dimension error: expected dim: 3, got 1 for vector 'text'"
     assert refused(lambda: qdrant.upsert(name, point(1, named(text=[1])))) == (INVALID, words)
-    assert refused(lambda: qdrant.upsert(name, point(1, named(unknown=[1])), point(2, named(text=[1])))) == (INVALID, words)
+    assert refused(lambda: qdrant.upsert(name, point(1, named(unknown=[1])), point(2, named(text=[1])))) == (
+        INVALID,
+        words,
+    )
 
 
 def test_an_unknown_vector_name(qdrant: Qdrant) -> None:
-    """Unknown names are refused, the unnamed vector too where all vectors have names. (A real server may have written other points of the request.)"""
+    """Unknown names are refused, the unnamed vector too where all vectors have names. (A real server may have written
+    other points of the request.)"""
     name, other = qdrant.create("named", named={"text": 3}), qdrant.create("unnamed")
     words = "Wrong input: Not existing vector name error: "
-    assert refused(lambda: qdrant.upsert(name, point(1, named(text=[1, 2, 3])), point(2, named(body=[1, 2, 3])))) == (INVALID, words + "body")
+    assert refused(lambda: qdrant.upsert(name, point(1, named(text=[1, 2, 3])), point(2, named(body=[1, 2, 3])))) == (
+        INVALID,
+        words + "body",
+    )
     assert refused(lambda: qdrant.upsert(name, point(3, unnamed(1, 2, 3)))) == (INVALID, words)
     assert refused(lambda: qdrant.upsert(other, point(4, named(text=[1, 2, 3])))) == (INVALID, words + "text")
     assert not {2, 3} & read_points(qdrant.channel, name, qdrant.server.api_key).keys()
@@ -313,7 +367,10 @@ def test_without_wait_an_unknown_name_is_lost_in_silence(qdrant: Qdrant) -> None
         (point(1, q.Vectors()), "No Vector Provided"),
         (point(1, unnamed()), "Wrong input: points[1].vector.vector: dense vector must not be empty"),
         (point(1, named(text=[])), "Wrong input: points[1].vector.?.vector: dense vector must not be empty"),
-        (point(1, q.Vectors(vector=q.Vector(sparse=q.SparseVector(values=[1], indices=[1])))), "Sparse vector must be named"),
+        (
+            point(1, q.Vectors(vector=q.Vector(sparse=q.SparseVector(values=[1], indices=[1])))),
+            "Sparse vector must be named",
+        ),
         (point(1, unnamed(1, 2, 3), x=q.Value(double_value=float("nan"))), "cannot convert to json number"),
     ],
     ids=["no id", "no UUID", "no vectors", "no vector", "empty", "empty named", "sparse", "NaN in payload"],
@@ -348,7 +405,9 @@ def test_strict_mode_limits_a_batch(qdrant: Qdrant) -> None:
     """A request with more points than strict mode allows is refused, and the limit can be read beforehand."""
     name = qdrant.create(strict_mode_config=q.StrictModeConfig(enabled=True, upsert_max_batchsize=2))
     assert qdrant.info(name).config.strict_mode_config.upsert_max_batchsize == 2
-    words = 'Bad request: Limit exceeded 3 > 2 for "upsert limit". Help: Reduce the "upsert limit" parameter to or below 2.'
+    words = (
+        'Bad request: Limit exceeded 3 > 2 for "upsert limit". Help: Reduce the "upsert limit" parameter to or below 2.'
+    )
     assert refused(lambda: qdrant.upsert(name, *[point(n, unnamed(1, 2, 3)) for n in range(3)])) == (INVALID, words)
     qdrant.upsert(name, *[point(n, unnamed(1, 2, 3)) for n in range(2)])
     assert qdrant.count(name) == 2
@@ -364,11 +423,12 @@ def test_points_are_deleted_by_id(qdrant: Qdrant) -> None:
     assert list(read_points(qdrant.channel, name, qdrant.server.api_key)) == [2]
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def test_get_answers_in_the_order_asked(qdrant: Qdrant) -> None:
-    """Points come once each, in the order of the ids, without the missing ones, and by default with neither payload nor vectors."""
+    """Points come once each, in the order of the ids, without the missing ones, and by default with neither payload nor
+    vectors."""
     name = qdrant.create()
     qdrant.upsert(name, *[point(n, unnamed(n, 0, 0), n=str(n)) for n in (1, 2, 3)])
     ids = [q.PointId(num=n) for n in (3, 99, 1, 3)]
@@ -384,7 +444,9 @@ def test_parts_of_points(qdrant: Qdrant) -> None:
     """Payload can be read by path and vectors by name."""
     name = qdrant.create(named={"text": 3, "title": 2})
     sink = q.Value(struct_value=q.Struct(fields={"fingerprint": text("f"), "run": text("r")}))
-    qdrant.upsert(name, point(1, named(text=[1, 2, 3], title=[1, 2]), **{"_sink": sink, "a": "x", "b": "y", "c.d": "z"}))
+    qdrant.upsert(
+        name, point(1, named(text=[1, 2, 3], title=[1, 2]), **{"_sink": sink, "a": "x", "b": "y", "c.d": "z"})
+    )
 
     def get(**what: Any) -> Any:
         return qdrant.call("Points/Get", q.GetPoints(collection_name=name, ids=[q.PointId(num=1)], **what)).result[0]
@@ -400,7 +462,9 @@ def test_parts_of_points(qdrant: Qdrant) -> None:
     rest = payload(exclude=q.PayloadExcludeSelector(fields=["_sink.fingerprint", "_sink.nothing", "b", "c.d", "a.b"]))
     assert rest == {"_sink": {"run": "r"}, "a": "x", "c.d": "z"}
     assert payload(enable=False) == {}
-    vectors = get(with_vectors=q.WithVectorsSelector(include=q.VectorsSelector(names=["title"]))).vectors.vectors.vectors
+    vectors = get(
+        with_vectors=q.WithVectorsSelector(include=q.VectorsSelector(names=["title"]))
+    ).vectors.vectors.vectors
     assert {key: list(value.dense.data) for key, value in vectors.items()} == {"title": [1, 2]}
 
 
@@ -415,7 +479,10 @@ def test_scroll_pages_in_the_order_of_ids(qdrant: Qdrant) -> None:
     assert [p.id.uuid for p in second.result] == ["", UUID]
     assert not second.HasField("next_page_offset")
     words = "Validation error in body: [limit: value 0 invalid, must be 1 or larger]"
-    assert refused(lambda: qdrant.call("Points/Scroll", q.ScrollPoints(collection_name=name, limit=0))) == (INVALID, words)
+    assert refused(lambda: qdrant.call("Points/Scroll", q.ScrollPoints(collection_name=name, limit=0))) == (
+        INVALID,
+        words,
+    )
 
 
 def nearest(collection: str, *numbers: float, **rest: Any) -> Any:
@@ -443,14 +510,22 @@ def test_the_nearest_points(qdrant: Qdrant, distance: int, expected: list[tuple[
     assert not hits[0].payload
     page = qdrant.call("Points/Query", nearest(name, 1, 0.5, limit=1, offset=1)).result
     assert [hit.id.num for hit in page] == [expected[1][0]]
-    close = qdrant.call("Points/Query", nearest(name, 1, 0.5, score_threshold=expected[1][1] + (-0.01 if expected[0][1] > expected[1][1] else 0.01)))
+    close = qdrant.call(
+        "Points/Query",
+        nearest(name, 1, 0.5, score_threshold=expected[1][1] + (-0.01 if expected[0][1] > expected[1][1] else 0.01)),
+    )
     assert [hit.id.num for hit in close.result] == [key for key, _ in expected[:2]]
 
 
 def test_query_by_name_and_by_id(qdrant: Qdrant) -> None:
     """A query names the vector it means; by id, the point itself is not among the answers."""
     name = qdrant.create(named={"text": 2, "title": 2})
-    qdrant.upsert(name, point(1, named(text=[1, 0], title=[0, 1]), a="x"), point(2, named(text=[0, 1])), point(3, named(title=[0, 2])))
+    qdrant.upsert(
+        name,
+        point(1, named(text=[1, 0], title=[0, 1]), a="x"),
+        point(2, named(text=[0, 1])),
+        point(3, named(title=[0, 2])),
+    )
     all_of_it = q.WithPayloadSelector(enable=True)
     hits = qdrant.call("Points/Query", nearest(name, 1, 0, using="text", with_payload=all_of_it)).result
     assert [(hit.id.num, hit.score) for hit in hits] == [(1, 1.0), (2, 0.0)]
@@ -472,10 +547,13 @@ def test_queries_that_do_not_fit(qdrant: Qdrant) -> None:
     assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, using="text"))) == (INVALID, words)
     words = "Wrong input: Not existing vector name error: "
     assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, 3))) == (INVALID, words)
-    assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, 3, using="body"))) == (INVALID, words + "body")
+    assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, 3, using="body"))) == (
+        INVALID,
+        words + "body",
+    )
 
 
-# --- sparse vectors ---------------------------------------------------------------------------------------------------------------------------
+# --- sparse vectors ---------------------------------------------------------------------------------------------------
 
 
 def sparse(entries: dict[int, float]) -> Any:
@@ -485,7 +563,11 @@ def sparse(entries: dict[int, float]) -> Any:
 def both(dense: list[float] | None = None, **entries: dict[int, float]) -> Any:
     """An unnamed dense vector and named sparse ones."""
     vectors = {name: sparse(given) for name, given in entries.items()}
-    return q.Vectors(vectors=q.NamedVectors(vectors={**({"": q.Vector(dense=q.DenseVector(data=dense))} if dense else {}), **vectors}))
+    return q.Vectors(
+        vectors=q.NamedVectors(
+            vectors={**({"": q.Vector(dense=q.DenseVector(data=dense))} if dense else {}), **vectors}
+        )
+    )
 
 
 def with_sparse(*names: str) -> Any:
@@ -502,7 +584,8 @@ def sparse_hits(qdrant: Qdrant, name: str, entries: dict[int, float], **rest: An
 
 
 def test_sparse_beside_the_unnamed_vector(qdrant: Qdrant) -> None:
-    """The unnamed vector goes under the name "" where a point has a sparse one too; entries come back in the order of their indices."""
+    """The unnamed vector goes under the name "" where a point has a sparse one too; entries come back in the order of
+    their indices."""
     name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
     old = q.Vector(data=[1, 2], indices=q.SparseIndices(data=[9, 8]))
     qdrant.upsert(
@@ -515,12 +598,18 @@ def test_sparse_beside_the_unnamed_vector(qdrant: Qdrant) -> None:
     )
     found = read_points(qdrant.channel, name, qdrant.server.api_key)
     assert list(found[1].sparse["sp"].items()) == [(0, 3.0), (7, 0.5), (2**32 - 1, 1.0)]
-    assert {key: value.sparse.get("sp") for key, value in found.items() if key != 1} == {2: {}, 3: None, 4: {2: -2.0, 3: 0.0}, 5: {8: 2.0, 9: 1.0}}
+    assert {key: value.sparse.get("sp") for key, value in found.items() if key != 1} == {
+        2: {},
+        3: None,
+        4: {2: -2.0, 3: 0.0},
+        5: {8: 2.0, 9: 1.0},
+    }
     assert {key: list(value.vectors) for key, value in found.items()} == {1: [""], 2: [""], 3: [""], 4: [], 5: []}
 
 
 def test_a_collection_of_sparse_vectors_alone(qdrant: Qdrant) -> None:
-    """No dense vector is needed; the info tells of an empty map of dense ones, and a point may have no vector at all."""
+    """No dense vector is needed; the info tells of an empty map of dense ones, and a point may have no vector at
+    all."""
     request = q.CreateCollection(collection_name=qdrant.name("c"), sparse_vectors_config=with_sparse("sp"))
     assert qdrant.call("Collections/Create", request).result
     name = qdrant.name("c")
@@ -537,7 +626,10 @@ def test_names_of_sparse_vectors(qdrant: Qdrant) -> None:
     words = "Wrong input: Sparse vector name cannot be empty"
     assert refused(lambda: qdrant.create(sparse_vectors_config=with_sparse(""))) == (INVALID, words)
     words = "Wrong input: Dense and sparse vector names must be unique - duplicate found with 'text'"
-    assert refused(lambda: qdrant.create(named={"text": 3}, sparse_vectors_config=with_sparse("text"))) == (INVALID, words)
+    assert refused(lambda: qdrant.create(named={"text": 3}, sparse_vectors_config=with_sparse("text"))) == (
+        INVALID,
+        words,
+    )
 
 
 @pytest.mark.parametrize(
@@ -549,7 +641,8 @@ def test_names_of_sparse_vectors(qdrant: Qdrant) -> None:
     ids=["twice", "lengths"],
 )
 def test_sparse_vectors_that_are_refused(qdrant: Qdrant, indices: list[int], values: list[float], words: str) -> None:
-    """An index twice, or more indices than values, refuse the whole request and the question, wherever they stand in it. (Both at once come in no order.)"""
+    """An index twice, or more indices than values, refuse the whole request and the question, wherever they stand in
+    it. (Both at once come in no order.)"""
     name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
     wrong = q.SparseVector(indices=indices, values=values)
 
@@ -557,7 +650,9 @@ def test_sparse_vectors_that_are_refused(qdrant: Qdrant, indices: list[int], val
         return INVALID, f"Validation error in body: [{place}.{words}]"
 
     bad = point(2, q.Vectors(vectors=q.NamedVectors(vectors={"sp": q.Vector(sparse=wrong)})))
-    assert refused(lambda: qdrant.upsert(name, point(1, unnamed(1, 2, 3)), bad)) == said("points[1].vectors.vectors_options.vectors.[]")
+    assert refused(lambda: qdrant.upsert(name, point(1, unnamed(1, 2, 3)), bad)) == said(
+        "points[1].vectors.vectors_options.vectors.[]"
+    )
     query = q.Query(nearest=q.VectorInput(sparse=wrong))
     asked = q.QueryPoints(collection_name=name, query=query, using="sp")
     assert refused(lambda: qdrant.call("Points/Query", asked)) == said("query.variant.variant")
@@ -567,29 +662,46 @@ def test_sparse_vectors_that_are_refused(qdrant: Qdrant, indices: list[int], val
 
 
 def test_vectors_of_the_wrong_kind(qdrant: Qdrant) -> None:
-    """A dense vector under a sparse one's name is refused, and the other way round, in upserts and in questions; without `wait` it is lost in silence."""
+    """A dense vector under a sparse one's name is refused, and the other way round, in upserts and in questions;
+    without `wait` it is lost in silence."""
     name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
     words = "Wrong input: Conversion between sparse and regular vectors failed"
     assert refused(lambda: qdrant.upsert(name, point(1, named(sp=[1, 2])))) == (INVALID, words)
-    assert refused(lambda: qdrant.upsert(name, point(2, q.Vectors(vectors=q.NamedVectors(vectors={"": sparse({1: 1.0})}))))) == (INVALID, words)
+    assert refused(
+        lambda: qdrant.upsert(name, point(2, q.Vectors(vectors=q.NamedVectors(vectors={"": sparse({1: 1.0})}))))
+    ) == (INVALID, words)
     assert qdrant.upsert(name, point(3, named(sp=[1, 2])), wait=False).status == q.UpdateStatus.Acknowledged
     unknown = both([1, 2, 3], nope={1: 1.0})
-    assert refused(lambda: qdrant.upsert(name, point(4, unknown))) == (INVALID, "Wrong input: Not existing vector name error: nope")
+    assert refused(lambda: qdrant.upsert(name, point(4, unknown))) == (
+        INVALID,
+        "Wrong input: Not existing vector name error: nope",
+    )
     assert qdrant.count(name) == 0
     assert refused(lambda: qdrant.call("Points/Query", nearest(name, 1, 2, using="sp"))) == (INVALID, words)
-    assert refused(lambda: qdrant.call("Points/Query", q.QueryPoints(collection_name=name, query=like({1: 1.0})))) == (INVALID, words)
+    assert refused(lambda: qdrant.call("Points/Query", q.QueryPoints(collection_name=name, query=like({1: 1.0})))) == (
+        INVALID,
+        words,
+    )
 
 
 def test_the_nearest_by_sparse_vectors(qdrant: Qdrant) -> None:
-    """The score is the dot product; what is no product, or one of 0, is no hit; limit, offset and threshold work as ever."""
+    """The score is the dot product; what is no product, or one of 0, is no hit; limit, offset and threshold work as
+    ever."""
     name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
     entries: list[dict[int, float]] = [{3: 0.0}, {2: 1.0, 3: 1.0}, {3: 1.5, 2: 2.0}, {2: -1.0}, {}]
-    qdrant.upsert(name, *[point(n, both([1, 2, 3], sp=given)) for n, given in enumerate(entries, 1)], point(9, unnamed(1, 2, 3)))
+    qdrant.upsert(
+        name, *[point(n, both([1, 2, 3], sp=given)) for n, given in enumerate(entries, 1)], point(9, unnamed(1, 2, 3))
+    )
     assert sparse_hits(qdrant, name, {3: 1.0}) == [(3, 1.5), (2, 1.0)]
     assert sparse_hits(qdrant, name, {3: 1.0, 2: -1.0}) == [(4, 1.0), (3, -0.5)]
     assert sparse_hits(qdrant, name, {2: 1.0}, limit=1, offset=1) == [(2, 1.0)]
     assert sparse_hits(qdrant, name, {2: 1.0}, score_threshold=1.5) == [(3, 2.0)]
-    assert sparse_hits(qdrant, name, {2: 0.0}) == sparse_hits(qdrant, name, {}) == sparse_hits(qdrant, name, {77: 1.0}) == []
+    assert (
+        sparse_hits(qdrant, name, {2: 0.0})
+        == sparse_hits(qdrant, name, {})
+        == sparse_hits(qdrant, name, {77: 1.0})
+        == []
+    )
 
 
 def test_the_nearest_to_a_sparse_vector_of_a_point(qdrant: Qdrant) -> None:
@@ -599,7 +711,10 @@ def test_the_nearest_to_a_sparse_vector_of_a_point(qdrant: Qdrant) -> None:
 
     def to_point(n: int) -> list[tuple[int, float]]:
         query = q.Query(nearest=q.VectorInput(id=q.PointId(num=n)))
-        return [(hit.id.num, hit.score) for hit in qdrant.call("Points/Query", q.QueryPoints(collection_name=name, query=query, using="sp")).result]
+        return [
+            (hit.id.num, hit.score)
+            for hit in qdrant.call("Points/Query", q.QueryPoints(collection_name=name, query=query, using="sp")).result
+        ]
 
     assert to_point(1) == [(2, 2.0)]
     assert refused(lambda: to_point(3)) == (NOT_FOUND, 'Not found: Vector with name "sp" for point not found')
@@ -610,16 +725,25 @@ def fusion(collection: str, *prefetch: Any, **rest: Any) -> Any:
 
 
 def test_reciprocal_rank_fusion(qdrant: Qdrant) -> None:
-    """A point's score is the sum of 1 / (2 + rank), ranks from 0, over the prefetches that have found it within their limits."""
+    """A point's score is the sum of 1 / (2 + rank), ranks from 0, over the prefetches that have found it within their
+    limits."""
     name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
     weights = {1: 0.1, 2: 0.9, 3: 0.5}
-    points = [point(n, both([n, 0, 0], **({"sp": {1: weights[n]}} if n in weights else {})), n=str(n)) for n in (1, 2, 3, 4)]
+    points = [
+        point(n, both([n, 0, 0], **({"sp": {1: weights[n]}} if n in weights else {})), n=str(n)) for n in (1, 2, 3, 4)
+    ]
     qdrant.upsert(name, *points)  # dense: 4, 3, 2, 1; sparse: 2, 3, 1
     dense = q.Query(nearest=q.VectorInput(dense=q.DenseVector(data=[1, 0, 0])))
 
     def fused(limits: tuple[int, int], **rest: Any) -> list[tuple[int, float]]:
-        prefetch = [q.PrefetchQuery(query=dense, limit=limits[0]), q.PrefetchQuery(query=like({1: 1.0}), using="sp", limit=limits[1])]
-        return [(hit.id.num, round(hit.score, 6)) for hit in qdrant.call("Points/Query", fusion(name, *prefetch, **rest)).result]
+        prefetch = [
+            q.PrefetchQuery(query=dense, limit=limits[0]),
+            q.PrefetchQuery(query=like({1: 1.0}), using="sp", limit=limits[1]),
+        ]
+        return [
+            (hit.id.num, round(hit.score, 6))
+            for hit in qdrant.call("Points/Query", fusion(name, *prefetch, **rest)).result
+        ]
 
     whole = [(2, 0.75), (3, 0.666667), (4, 0.5), (1, 0.45)]  # 1/4 + 1/2, 1/3 + 1/3, 1/2, 1/5 + 1/4
     assert fused((10, 10)) == whole
@@ -634,12 +758,15 @@ def test_fusions_that_do_not_fit(qdrant: Qdrant) -> None:
     name = qdrant.create(sparse_vectors_config=with_sparse("sp"))
     ask = lambda *prefetch: refused(lambda: qdrant.call("Points/Query", fusion(name, *prefetch)))  # noqa: E731
     assert ask() == (INVALID, "Wrong input: Validation failed: cannot apply Fusion without prefetches")
-    assert ask(q.PrefetchQuery(query=like({1: 1.0}), using="zz")) == (INVALID, "Wrong input: Not existing vector name error: zz")
+    assert ask(q.PrefetchQuery(query=like({1: 1.0}), using="zz")) == (
+        INVALID,
+        "Wrong input: Not existing vector name error: zz",
+    )
     words = "Validation error in body: [prefetch[0].limit: value 0 invalid, must be 1 or larger]"
     assert ask(q.PrefetchQuery(query=like({1: 1.0}), using="sp", limit=0)) == (INVALID, words)
 
 
-# --- indexes ----------------------------------------------------------------------------------------------------------------------------------
+# --- indexes ----------------------------------------------------------------------------------------------------------
 
 
 def index(collection: str, name: str, kind: int | None, **rest: Any) -> Any:
@@ -647,12 +774,15 @@ def index(collection: str, name: str, kind: int | None, **rest: Any) -> Any:
 
 
 def test_payload_indexes(qdrant: Qdrant) -> None:
-    """Indexes of every type are in the schema, with their parameters; making one again is no error, and another type replaces it."""
+    """Indexes of every type are in the schema, with their parameters; making one again is no error, and another type
+    replaces it."""
     name = qdrant.create()
     for word, kind in q.FieldType.items():
         assert qdrant.call("Points/CreateFieldIndex", index(name, word, kind)).result.status == q.UpdateStatus.Completed
     tenant = q.PayloadIndexParams(keyword_index_params=q.KeywordIndexParams(is_tenant=True))
-    qdrant.call("Points/CreateFieldIndex", index(name, "tenant", q.FieldType.FieldTypeKeyword, field_index_params=tenant))
+    qdrant.call(
+        "Points/CreateFieldIndex", index(name, "tenant", q.FieldType.FieldTypeKeyword, field_index_params=tenant)
+    )
     for kind in (q.FieldType.FieldTypeKeyword, q.FieldType.FieldTypeKeyword, q.FieldType.FieldTypeInteger):
         qdrant.call("Points/CreateFieldIndex", index(name, "again", kind))
     schema = qdrant.info(name).payload_schema
@@ -665,15 +795,23 @@ def test_payload_indexes(qdrant: Qdrant) -> None:
 def test_indexes_that_are_refused(qdrant: Qdrant) -> None:
     """An index needs a field and a type."""
     name = qdrant.create()
-    assert refused(lambda: qdrant.call("Points/CreateFieldIndex", index(name, "x", None))) == (INVALID, "cannot convert field_type")
+    assert refused(lambda: qdrant.call("Points/CreateFieldIndex", index(name, "x", None))) == (
+        INVALID,
+        "cannot convert field_type",
+    )
     words = 'Validation error in body: [field_name: value "" invalid, must be at least 1 characters]'
-    assert refused(lambda: qdrant.call("Points/CreateFieldIndex", index(name, "", q.FieldType.FieldTypeKeyword))) == (INVALID, words)
+    assert refused(lambda: qdrant.call("Points/CreateFieldIndex", index(name, "", q.FieldType.FieldTypeKeyword))) == (
+        INVALID,
+        words,
+    )
 
 
-# --- the key ----------------------------------------------------------------------------------------------------------------------------------
+# --- the key ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[pytest.param(FakeServer, id="fake"), pytest.param(RealServer, id="real", marks=pytest.mark.qdrant)])
+@pytest.fixture(
+    params=[pytest.param(FakeServer, id="fake"), pytest.param(RealServer, id="real", marks=pytest.mark.qdrant)]
+)
 def guarded(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A server that wants a key; a real one only from a binary."""
     try:
@@ -689,7 +827,9 @@ def test_the_key_is_checked(guarded: Any) -> None:
     with closing(grpc.insecure_channel(f"{guarded.host}:{guarded.grpc_port}")) as channel:
 
         def ask(*metadata: tuple[str, str]) -> Any:
-            return q.CollectionsStub(channel).List(q.ListCollectionsRequest(), metadata=metadata, timeout=HANGS_AFTER_SECONDS)
+            return q.CollectionsStub(channel).List(
+                q.ListCollectionsRequest(), metadata=metadata, timeout=HANGS_AFTER_SECONDS
+            )
 
         assert q.QdrantStub(channel).HealthCheck(q.HealthCheckRequest()).version
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED

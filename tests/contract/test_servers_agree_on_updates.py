@@ -1,4 +1,5 @@
-"""Conditional upserts, deletes, payload and vector updates, batches and filters: the fake Qdrant answers as a real one does."""
+"""Conditional upserts, deletes, payload and vector updates, batches and filters: the fake Qdrant answers as a real one
+does."""
 
 from __future__ import annotations
 
@@ -8,7 +9,22 @@ import grpc
 import pytest
 from qdrant_client import grpc as q
 
-from tests.contract.raw import INVALID, NOT_FOUND, Qdrant, has_id, ids, named, of_json, older, operation, point, refused, those, unnamed, where
+from tests.contract.raw import (
+    INVALID,
+    NOT_FOUND,
+    Qdrant,
+    has_id,
+    ids,
+    named,
+    of_json,
+    older,
+    operation,
+    point,
+    refused,
+    those,
+    unnamed,
+    where,
+)
 from tests.real_server import is_before
 
 OPTIMISED = {"optimizers_config": q.OptimizersConfigDiff(indexing_threshold=1, default_segment_number=1)}
@@ -28,7 +44,12 @@ def vectors(qdrant: Qdrant, name: str, key: int) -> dict[str, list[float]]:
 
 def found_by_vector(qdrant: Qdrant, name: str, *numbers: float, **rest: Any) -> list[int]:
     query = q.Query(nearest=q.VectorInput(dense=q.DenseVector(data=numbers)))
-    return sorted(hit.id.num for hit in qdrant.call("Points/Query", q.QueryPoints(collection_name=name, query=query, limit=1000, **rest)).result)
+    return sorted(
+        hit.id.num
+        for hit in qdrant.call(
+            "Points/Query", q.QueryPoints(collection_name=name, query=query, limit=1000, **rest)
+        ).result
+    )
 
 
 def versioned(key: int, version: int, vector: Any = None, **fields: Any) -> Any:
@@ -40,15 +61,25 @@ def payload_update(name: str, selector: Any, key: str | None = None, wait: bool 
     return q.SetPayloadPoints(collection_name=name, wait=wait, payload=given, points_selector=selector, key=key)
 
 
-# --- conditional upserts ----------------------------------------------------------------------------------------------------------------------
+# --- conditional upserts ----------------------------------------------------------------------------------------------
 
 
 def test_each_point_is_compared_with_its_own_version(qdrant: Qdrant) -> None:
-    """One upsert: older points are replaced, newer and equal ones stay, missing ones are inserted, and those without a version are replaced."""
+    """One upsert: older points are replaced, newer and equal ones stay, missing ones are inserted, and those without a
+    version are replaced."""
     name = qdrant.create()
-    qdrant.upsert(name, versioned(1, 1), versioned(2, 5), versioned(3, 3), point(4, unnamed(1, 0, 0), a="x"), point(5, unnamed(1, 0, 0), _sink={}))
+    qdrant.upsert(
+        name,
+        versioned(1, 1),
+        versioned(2, 5),
+        versioned(3, 3),
+        point(4, unnamed(1, 0, 0), a="x"),
+        point(5, unnamed(1, 0, 0), _sink={}),
+    )
     new = {1: 2, 2: 4, 3: 3, 4: 1, 5: 1, 6: 1}
-    reply = qdrant.upsert(name, *[versioned(key, version, new=True) for key, version in new.items()], update_filter=older(new))
+    reply = qdrant.upsert(
+        name, *[versioned(key, version, new=True) for key, version in new.items()], update_filter=older(new)
+    )
     assert reply.status == q.UpdateStatus.Completed
     replaced = {key for key, payload in payloads(qdrant, name).items() if payload["_sink"].get("new")}
     assert replaced == {1, 4, 5, 6}
@@ -56,7 +87,8 @@ def test_each_point_is_compared_with_its_own_version(qdrant: Qdrant) -> None:
 
 
 def test_a_condition_is_judged_by_what_was_there_before(qdrant: Qdrant) -> None:
-    """Of two points with one id in a conditional request the last one wins, be it older; so it must not be sent twice."""
+    """Of two points with one id in a conditional request the last one wins, be it older; so it must not be sent
+    twice."""
     name = qdrant.create()
     qdrant.upsert(name, versioned(1, 1))
     condition = older({1: 9, 2: 9})
@@ -65,17 +97,33 @@ def test_a_condition_is_judged_by_what_was_there_before(qdrant: Qdrant) -> None:
 
 
 def test_insert_only_and_update_only(qdrant: Qdrant) -> None:
-    """`insert_only` leaves every point alone that is there, whatever the filter; `update_only` writes those that are there and match."""
+    """`insert_only` leaves every point alone that is there, whatever the filter; `update_only` writes those that are
+    there and match."""
     name = qdrant.create()
     qdrant.upsert(name, versioned(1, 1), versioned(2, 5))
     insert = {"update_mode": q.UpdateMode.InsertOnly}
     qdrant.upsert(name, versioned(1, 7), versioned(3, 7), versioned(3, 8), **insert)
     qdrant.upsert(name, versioned(1, 8), versioned(4, 8), update_filter=older({1: 8, 4: 8}), **insert)
-    assert {key: payload["_sink"]["version"] for key, payload in payloads(qdrant, name).items()} == {1: 1, 2: 5, 3: 8, 4: 8}
+    assert {key: payload["_sink"]["version"] for key, payload in payloads(qdrant, name).items()} == {
+        1: 1,
+        2: 5,
+        3: 8,
+        4: 8,
+    }
     qdrant.upsert(name, versioned(1, 9), versioned(5, 9), update_mode=q.UpdateMode.UpdateOnly)
     new = {1: 4, 2: 6, 6: 6}
-    qdrant.upsert(name, *[versioned(key, version) for key, version in new.items()], update_mode=q.UpdateMode.UpdateOnly, update_filter=older(new))
-    assert {key: payload["_sink"]["version"] for key, payload in payloads(qdrant, name).items()} == {1: 9, 2: 6, 3: 8, 4: 8}
+    qdrant.upsert(
+        name,
+        *[versioned(key, version) for key, version in new.items()],
+        update_mode=q.UpdateMode.UpdateOnly,
+        update_filter=older(new),
+    )
+    assert {key: payload["_sink"]["version"] for key, payload in payloads(qdrant, name).items()} == {
+        1: 9,
+        2: 6,
+        3: 8,
+        4: 8,
+    }
 
 
 def test_an_empty_condition_is_none(qdrant: Qdrant) -> None:
@@ -92,15 +140,21 @@ def test_what_is_wrong_in_a_conditional_upsert(qdrant: Qdrant) -> None:
     qdrant.upsert(name, versioned(1, 5, named(text=[1, 2, 3])))
     late = older({1: 1})
     words = "Wrong input: Vector dimension error: expected dim: 3, got 1 for vector 'text'"
-    assert refused(lambda: qdrant.upsert(name, versioned(1, 1, named(text=[1])), update_filter=late)) == (INVALID, words)
+    assert refused(lambda: qdrant.upsert(name, versioned(1, 1, named(text=[1])), update_filter=late)) == (
+        INVALID,
+        words,
+    )
     assert qdrant.upsert(name, versioned(1, 1, named(nope=[1])), update_filter=late).status == q.UpdateStatus.Completed
     words = "Wrong input: Not existing vector name error: nope"
-    assert refused(lambda: qdrant.upsert(name, versioned(1, 6, named(nope=[1])), update_filter=older({1: 6}))) == (INVALID, words)
+    assert refused(lambda: qdrant.upsert(name, versioned(1, 6, named(nope=[1])), update_filter=older({1: 6}))) == (
+        INVALID,
+        words,
+    )
     assert refused(lambda: qdrant.upsert(name, update_filter=late)) == (INVALID, "Bad request: Empty update request")
     assert payloads(qdrant, name) == {1: {"_sink": {"version": 5}}}
 
 
-# --- tombstones and optimised segments --------------------------------------------------------------------------------------------------------
+# --- tombstones and optimised segments --------------------------------------------------------------------------------
 
 
 def tombstone(key: int, version: int) -> Any:
@@ -121,7 +175,8 @@ def test_a_tombstone_is_counted_and_not_found(qdrant: Qdrant) -> None:
 
 @pytest.fixture
 def optimised(qdrant: Qdrant) -> str:
-    """A collection with two vectors, `text` and `title`, of whose 60 points all lie in a segment that the optimiser has built."""
+    """A collection with two vectors, `text` and `title`, of whose 60 points all lie in a segment that the optimiser has
+    built."""
     name = qdrant.create(named={"text": 8, "title": 2}, **OPTIMISED)
     qdrant.upsert(name, *[versioned(key, 1, named(text=[1] * 8, title=[3, 4]), run="r") for key in range(60)])
     qdrant.optimise(name)
@@ -129,9 +184,11 @@ def optimised(qdrant: Qdrant) -> str:
 
 
 @pytest.mark.parametrize("condition", [{}, {"update_filter": older({1: 2, 2: 2, 3: 2})}], ids=["plain", "conditional"])
-def test_an_upsert_leaves_the_other_vectors_of_an_optimised_point(qdrant: Qdrant, optimised: str, condition: dict[str, Any]) -> None:
-    """Until Qdrant 1.19, vectors that the upsert does not name survive, and so does the payload where the upsert has none; a second upsert, and every one
-    from 1.19 on, replaces everything."""
+def test_an_upsert_leaves_the_other_vectors_of_an_optimised_point(
+    qdrant: Qdrant, optimised: str, condition: dict[str, Any]
+) -> None:
+    """Until Qdrant 1.19, vectors that the upsert does not name survive, and so does the payload where the upsert has
+    none; a second upsert, and every one from 1.19 on, replaces everything."""
     new = [versioned(1, 2, named(text=[2] * 8)), versioned(2, 2, named()), point(3, named(title=[5, 6]))]
     qdrant.upsert(optimised, *new, **condition)
     if is_before(qdrant.server, (1, 19)):
@@ -140,7 +197,9 @@ def test_an_upsert_leaves_the_other_vectors_of_an_optimised_point(qdrant: Qdrant
             {"text": [1] * 8, "title": [3, 4]},
             {"text": [1] * 8, "title": [5, 6]},
         ]
-        assert [payloads(qdrant, optimised)[key] for key in (1, 2, 3)] == [{"_sink": {"version": 2}}] * 2 + [{"_sink": {"version": 1, "run": "r"}}]
+        assert [payloads(qdrant, optimised)[key] for key in (1, 2, 3)] == [{"_sink": {"version": 2}}] * 2 + [
+            {"_sink": {"version": 1, "run": "r"}}
+        ]
         assert 2 in found_by_vector(qdrant, optimised, *[1] * 8, using="text")
         qdrant.upsert(optimised, *new)
     assert [vectors(qdrant, optimised, key) for key in (1, 2, 3)] == [{"text": [2] * 8}, {}, {"title": [5, 6]}]
@@ -148,12 +207,17 @@ def test_an_upsert_leaves_the_other_vectors_of_an_optimised_point(qdrant: Qdrant
 
 
 def test_a_tombstone_over_an_optimised_point(qdrant: Qdrant, optimised: str) -> None:
-    """Clean: first delete what is older, by filter, then upsert under the same condition, in one batch. A newer point is left alone by both."""
+    """Clean: first delete what is older, by filter, then upsert under the same condition, in one batch. A newer point
+    is left alone by both."""
     qdrant.upsert(optimised, versioned(2, 9, named(text=[1] * 8)))
     condition = older({1: 5, 2: 5, 99: 5})
     gone = q.Filter(must=[has_id(1, 2, 99), q.Condition(filter=condition)])
     stones = [tombstone(key, 5) for key in (1, 2, 99)]
-    done = qdrant.batch(optimised, operation("delete_points", points=those(gone)), operation("upsert", points=stones, update_filter=condition))
+    done = qdrant.batch(
+        optimised,
+        operation("delete_points", points=those(gone)),
+        operation("upsert", points=stones, update_filter=condition),
+    )
     assert [result.status for result in done] == [q.UpdateStatus.Completed] * 2
     left = {"title": [3, 4]} if is_before(qdrant.server, (1, 19)) else {}
     assert [vectors(qdrant, optimised, key) for key in (1, 2, 99)] == [{}, {"text": [1] * 8, **left}, {}]
@@ -166,10 +230,19 @@ def test_a_tombstone_over_an_optimised_point(qdrant: Qdrant, optimised: str) -> 
 def test_other_updates_do_to_an_optimised_point_what_they_say(qdrant: Qdrant, optimised: str, kind: str) -> None:
     """They change what they name and nothing else, and an upsert after them replaces everything."""
     update, expected = {
-        "set_payload": ({"points_selector": ids(1), "key": "_sink", "payload": {"run": of_json("s")}}, (1, 2, {"version": 1, "run": "s"})),
+        "set_payload": (
+            {"points_selector": ids(1), "key": "_sink", "payload": {"run": of_json("s")}},
+            (1, 2, {"version": 1, "run": "s"}),
+        ),
         "overwrite_payload": ({"points_selector": ids(1), "payload": {"_sink": of_json({})}}, (1, 2, {})),
-        "update_vectors": ({"points": [q.PointVectors(id=q.PointId(num=1), vectors=named(text=[9] * 8))]}, (9, 2, {"version": 1, "run": "r"})),
-        "delete_vectors": ({"points_selector": ids(1), "vectors": q.VectorsSelector(names=["title"])}, (1, 0, {"version": 1, "run": "r"})),
+        "update_vectors": (
+            {"points": [q.PointVectors(id=q.PointId(num=1), vectors=named(text=[9] * 8))]},
+            (9, 2, {"version": 1, "run": "r"}),
+        ),
+        "delete_vectors": (
+            {"points_selector": ids(1), "vectors": q.VectorsSelector(names=["title"])},
+            (1, 0, {"version": 1, "run": "r"}),
+        ),
     }[kind]
     qdrant.batch(optimised, operation(kind, **update))
     found = vectors(qdrant, optimised, 1)
@@ -178,13 +251,18 @@ def test_other_updates_do_to_an_optimised_point_what_they_say(qdrant: Qdrant, op
     assert vectors(qdrant, optimised, 1) == {}
 
 
-# --- payload and vectors ----------------------------------------------------------------------------------------------------------------------
+# --- payload and vectors ----------------------------------------------------------------------------------------------
 
 
 def test_payload_is_merged_key_by_key(qdrant: Qdrant) -> None:
-    """At the top, or in an object, which is made where there is none; other keys stay, a null takes its key out, and objects are not gone into."""
+    """At the top, or in an object, which is made where there is none; other keys stay, a null takes its key out, and
+    objects are not gone into."""
     name = qdrant.create()
-    qdrant.upsert(name, point(1, unnamed(1, 0, 0), _sink={"version": 1, "run": "a", "x": 1}, t="t"), point(2, unnamed(1, 0, 0), t="u"))
+    qdrant.upsert(
+        name,
+        point(1, unnamed(1, 0, 0), _sink={"version": 1, "run": "a", "x": 1}, t="t"),
+        point(2, unnamed(1, 0, 0), t="u"),
+    )
 
     def put(*keys: int, key: str | None = None, **payload: Any) -> Any:
         qdrant.call("Points/SetPayload", payload_update(name, ids(*keys), key, **payload))
@@ -211,21 +289,27 @@ def test_payload_is_overwritten_as_a_whole(qdrant: Qdrant) -> None:
 
 
 def test_named_vectors_are_changed_one_by_one(qdrant: Qdrant) -> None:
-    """Updates and deletes of one vector leave the others and the payload; a condition chooses among the points that are there."""
+    """Updates and deletes of one vector leave the others and the payload; a condition chooses among the points that are
+    there."""
     name = qdrant.create(named={"text": 3, "title": 2})
     qdrant.upsert(name, point(1, named(text=[1, 2, 3]), s="x"), point(2, named(text=[1, 2, 3])))
     new = [q.PointVectors(id=q.PointId(num=key), vectors=named(title=[7, 8])) for key in (1, 2)]
-    request = q.UpdatePointVectors(collection_name=name, wait=True, points=new, update_filter=q.Filter(must=[KEYWORD_X]))
+    request = q.UpdatePointVectors(
+        collection_name=name, wait=True, points=new, update_filter=q.Filter(must=[KEYWORD_X])
+    )
     qdrant.call("Points/UpdateVectors", request)
     assert [vectors(qdrant, name, key) for key in (1, 2)] == [{"text": [1, 2, 3], "title": [7, 8]}, {"text": [1, 2, 3]}]
-    gone = q.DeletePointVectors(collection_name=name, wait=True, points_selector=ids(1, 2), vectors=q.VectorsSelector(names=["title"]))
+    gone = q.DeletePointVectors(
+        collection_name=name, wait=True, points_selector=ids(1, 2), vectors=q.VectorsSelector(names=["title"])
+    )
     qdrant.call("Points/DeleteVectors", gone)
     assert vectors(qdrant, name, 1) == {"text": [1, 2, 3]}
     assert payloads(qdrant, name) == {1: {"s": "x"}, 2: {}}
 
 
 def test_ids_that_are_not_there(qdrant: Qdrant) -> None:
-    """Payload and vector updates by id are done to the points that are there, and answered with an error; without `wait` nobody hears of it.
+    """Payload and vector updates by id are done to the points that are there, and answered with an error; without
+    `wait` nobody hears of it.
 
     Chosen by a filter, those that are not there are no error.
     """
@@ -237,10 +321,14 @@ def test_ids_that_are_not_there(qdrant: Qdrant) -> None:
     assert refused(lambda: qdrant.call("Points/OverwritePayload", payload_update(name, ids(1, 99), n=2))) == missing
     assert payloads(qdrant, name) == {1: {"n": 2}}
     new = [q.PointVectors(id=q.PointId(num=key), vectors=unnamed(0, 0, key)) for key in (99, 1)]
-    update = q.UpdatePointVectors(collection_name=name, wait=True, points=new, update_filter=q.Filter(must=[where("n", is_empty=False)]))
+    update = q.UpdatePointVectors(
+        collection_name=name, wait=True, points=new, update_filter=q.Filter(must=[where("n", is_empty=False)])
+    )
     assert refused(lambda: qdrant.call("Points/UpdateVectors", update)) == missing
     assert vectors(qdrant, name, 1) == {"": [0, 0, 1]}
-    gone = q.DeletePointVectors(collection_name=name, wait=True, points_selector=ids(1, 99), vectors=q.VectorsSelector(names=[""]))
+    gone = q.DeletePointVectors(
+        collection_name=name, wait=True, points_selector=ids(1, 99), vectors=q.VectorsSelector(names=[""])
+    )
     assert refused(lambda: qdrant.call("Points/DeleteVectors", gone)) == missing
     assert vectors(qdrant, name, 1) == {}
     chosen = those(q.Filter(must=[has_id(1, 99)]))
@@ -255,7 +343,10 @@ def test_updates_that_are_refused(qdrant: Qdrant) -> None:
     """Updates need to be told which points and which vectors, and payload is JSON."""
     name = qdrant.create(named={"text": 3})
     qdrant.upsert(name, point(1, named(text=[1, 2, 3])))
-    put = lambda selector, **payload: refused(lambda: qdrant.call("Points/SetPayload", payload_update(name, selector, **payload)))  # noqa: E731
+
+    def put(selector: Any, **payload: Any) -> Any:
+        return refused(lambda: qdrant.call("Points/SetPayload", payload_update(name, selector, **payload)))
+
     assert put(None, n=1) == (INVALID, "points_selector is expected")
     assert put(q.PointsSelector(), n=1) == (INVALID, "Malformed PointsSelector type")
     assert put(ids(), n=1) == (INVALID, "Bad request: Empty update request")
@@ -271,15 +362,22 @@ def test_updates_that_are_refused(qdrant: Qdrant) -> None:
     assert change(vectors=None) == (INVALID, "vectors is expected")
     assert change(vectors=named(text=[1])) == (INVALID, "Wrong input: Vector dimension error: expected dim: 3, got 1")
     assert change(vectors=named(nope=[1])) == (INVALID, "Wrong input: Not existing vector name error: nope")
-    gone = q.DeletePointVectors(collection_name=name, wait=True, points_selector=ids(1), vectors=q.VectorsSelector(names=["nope"]))
-    assert refused(lambda: qdrant.call("Points/DeleteVectors", gone)) == (INVALID, "Wrong input: Not existing vector name error: nope")
+    gone = q.DeletePointVectors(
+        collection_name=name, wait=True, points_selector=ids(1), vectors=q.VectorsSelector(names=["nope"])
+    )
+    assert refused(lambda: qdrant.call("Points/DeleteVectors", gone)) == (
+        INVALID,
+        "Wrong input: Not existing vector name error: nope",
+    )
     gone.ClearField("vectors")
     assert refused(lambda: qdrant.call("Points/DeleteVectors", gone)) == (INVALID, "vectors is expected")
     missing = (NOT_FOUND, f"Not found: Collection `{qdrant.name('nope')}` doesn't exist!")
-    assert refused(lambda: qdrant.call("Points/SetPayload", payload_update(qdrant.name("nope"), ids(1), n=1))) == missing
+    assert (
+        refused(lambda: qdrant.call("Points/SetPayload", payload_update(qdrant.name("nope"), ids(1), n=1))) == missing
+    )
 
 
-# --- batches ----------------------------------------------------------------------------------------------------------------------------------
+# --- batches ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_is_done_in_its_order(qdrant: Qdrant) -> None:
@@ -293,7 +391,11 @@ def test_a_batch_is_done_in_its_order(qdrant: Qdrant) -> None:
         operation("set_payload", points_selector=ids(1), payload={"n": of_json(1)}),
         operation("update_vectors", points=[q.PointVectors(id=q.PointId(num=1), vectors=named(text=[4, 5, 6]))]),
         operation("delete_vectors", points_selector=ids(1), vectors=q.VectorsSelector(names=["title"])),
-        operation("overwrite_payload", points_selector=those(q.Filter(must=[where("s", match=q.Match(keyword="y"))])), payload={"m": of_json(2)}),
+        operation(
+            "overwrite_payload",
+            points_selector=those(q.Filter(must=[where("s", match=q.Match(keyword="y"))])),
+            payload={"m": of_json(2)},
+        ),
     )
     assert [result.status for result in done] == [q.UpdateStatus.Completed] * 6
     assert payloads(qdrant, name) == {1: {"s": "z", "n": 1}, 2: {"m": 2}}
@@ -301,11 +403,15 @@ def test_a_batch_is_done_in_its_order(qdrant: Qdrant) -> None:
 
 
 def test_a_batch_ends_at_its_first_error(qdrant: Qdrant) -> None:
-    """What is before it stays done, what is after it is not; without `wait` everything else is done, and nobody hears of the error."""
+    """What is before it stays done, what is after it is not; without `wait` everything else is done, and nobody hears
+    of the error."""
     name = qdrant.create()
     first, last = (operation("upsert", points=[point(key, unnamed(1, 0, 0))]) for key in (1, 2))
     for wrong, expected in (
-        (operation("set_payload", points_selector=ids(99), payload={"n": of_json(1)}), (NOT_FOUND, f"Not found: {NOWHERE}")),
+        (
+            operation("set_payload", points_selector=ids(99), payload={"n": of_json(1)}),
+            (NOT_FOUND, f"Not found: {NOWHERE}"),
+        ),
         (operation("upsert", points=[q.PointStruct(vectors=unnamed(1, 0, 0))]), (INVALID, "Empty ID is not allowed")),
         (operation("delete_points"), (INVALID, "PointSelector is missing")),
         (q.PointsUpdateOperation(), (INVALID, "Operation is missing")),
@@ -314,7 +420,9 @@ def test_a_batch_ends_at_its_first_error(qdrant: Qdrant) -> None:
         assert refused(lambda wrong=wrong: qdrant.batch(name, first, wrong, last)) == expected
         assert payloads(qdrant, name).keys() == {1, 9}
         qdrant.batch(name, operation("delete_points", points=those(q.Filter())))
-    done = qdrant.batch(name, first, operation("set_payload", points_selector=ids(1, 99), payload={"n": of_json(1)}), last, wait=False)
+    done = qdrant.batch(
+        name, first, operation("set_payload", points_selector=ids(1, 99), payload={"n": of_json(1)}), last, wait=False
+    )
     assert [result.status for result in done] == [q.UpdateStatus.Acknowledged] * 3
     qdrant.upsert(name, point(9, unnamed(1, 0, 0)))  # waits, and operations are done in order
     assert payloads(qdrant, name) == {1: {"n": 1}, 2: {}, 9: {}}
@@ -322,7 +430,7 @@ def test_a_batch_ends_at_its_first_error(qdrant: Qdrant) -> None:
     assert refused(lambda: qdrant.batch(name)) == (INVALID, words)
 
 
-# --- filters ----------------------------------------------------------------------------------------------------------------------------------
+# --- filters ----------------------------------------------------------------------------------------------------------
 
 DOCUMENTS: dict[int, dict[str, Any]] = {
     1: {"v": 1, "s": "x", "l": ["a", "b"], "o": {"p": 1, "q": [{"r": 1}]}, "_sink": {"version": 3}},
@@ -387,9 +495,23 @@ FILTERS: list[tuple[str, Any, list[int]]] = [
     ("not", q.Condition(filter=q.Filter(must_not=[KEYWORD_X])), [2, 3, 5, 6, 7]),
     ("or", q.Condition(filter=q.Filter(should=[KEYWORD_X, has_id(6)])), [1, 4, 6]),
     ("and", q.Condition(filter=q.Filter(must=[KEYWORD_X, has_id(4, 6)])), [4]),
-    ("ids in one of two", q.Condition(filter=q.Filter(should=[has_id(1), q.Condition(filter=q.Filter(must=[has_id(4, 5), KEYWORD_X]))])), [1, 4]),
-    ("and, or, not", q.Condition(filter=q.Filter(must=[has_id(1, 2, 3)], should=[KEYWORD_X, has_id(2)], must_not=[has_id(1)])), [2]),
-    ("two of three", q.Condition(filter=q.Filter(min_should=q.MinShould(conditions=[KEYWORD_X, has_id(4, 6), has_id(1)], min_count=2))), [1, 4]),
+    (
+        "ids in one of two",
+        q.Condition(filter=q.Filter(should=[has_id(1), q.Condition(filter=q.Filter(must=[has_id(4, 5), KEYWORD_X]))])),
+        [1, 4],
+    ),
+    (
+        "and, or, not",
+        q.Condition(filter=q.Filter(must=[has_id(1, 2, 3)], should=[KEYWORD_X, has_id(2)], must_not=[has_id(1)])),
+        [2],
+    ),
+    (
+        "two of three",
+        q.Condition(
+            filter=q.Filter(min_should=q.MinShould(conditions=[KEYWORD_X, has_id(4, 6), has_id(1)], min_count=2))
+        ),
+        [1, 4],
+    ),
     ("nothing", q.Condition(filter=q.Filter()), EVERYTHING),
 ]
 
@@ -397,7 +519,10 @@ FILTERS: list[tuple[str, Any, list[int]]] = [
 @pytest.fixture(scope="module")
 def library() -> list[Any]:
     """Points of every kind; the odd ones have the vector `text`, the others `title`."""
-    return [point(key, named(text=[1, 2]) if key % 2 else named(title=[1, 2]), **payload) for key, payload in DOCUMENTS.items()]
+    return [
+        point(key, named(text=[1, 2]) if key % 2 else named(title=[1, 2]), **payload)
+        for key, payload in DOCUMENTS.items()
+    ]
 
 
 def test_filters(qdrant: Qdrant, library: list[Any]) -> None:
@@ -408,7 +533,9 @@ def test_filters(qdrant: Qdrant, library: list[Any]) -> None:
         given = q.Filter(must=[condition])
         found = qdrant.call("Points/Scroll", q.ScrollPoints(collection_name=name, filter=given, limit=100)).result
         assert [hit.id.num for hit in found] == expected, what
-        assert qdrant.call("Points/Count", q.CountPoints(collection_name=name, filter=given, exact=True)).result.count == len(expected), what
+        assert qdrant.call(
+            "Points/Count", q.CountPoints(collection_name=name, filter=given, exact=True)
+        ).result.count == len(expected), what
 
 
 def test_filters_that_are_refused(qdrant: Qdrant) -> None:
@@ -419,7 +546,10 @@ def test_filters_that_are_refused(qdrant: Qdrant) -> None:
     )
     assert count(match("s")) == (INVALID, "Malformed Match condition")
     assert count(match("", keyword="x")) == (INVALID, "Invalid json path: ''")
-    assert count(q.Condition(has_id=q.HasIdCondition(has_id=[q.PointId(uuid="zz")]))) == (INVALID, "Unable to parse UUID: zz")
+    assert count(q.Condition(has_id=q.HasIdCondition(has_id=[q.PointId(uuid="zz")]))) == (
+        INVALID,
+        "Unable to parse UUID: zz",
+    )
 
 
 def test_pages_of_a_filter(qdrant: Qdrant, library: list[Any]) -> None:
@@ -445,7 +575,9 @@ def test_a_filter_of_a_question(qdrant: Qdrant, library: list[Any]) -> None:
     assert found_by_vector(qdrant, name, 1, 2, using="text", filter=given) == [1, 3]
     query = q.Query(nearest=q.VectorInput(dense=q.DenseVector(data=[1, 2])))
     fused = q.QueryPoints(
-        collection_name=name, query=q.Query(fusion=q.Fusion.RRF), prefetch=[q.PrefetchQuery(query=query, using="text", filter=given)]
+        collection_name=name,
+        query=q.Query(fusion=q.Fusion.RRF),
+        prefetch=[q.PrefetchQuery(query=query, using="text", filter=given)],
     )
     assert {hit.id.num for hit in qdrant.call("Points/Query", fused).result} == {1, 3}
 
@@ -460,7 +592,7 @@ def test_points_are_deleted_by_filter(qdrant: Qdrant, library: list[Any]) -> Non
         assert list(payloads(qdrant, name)) == left
 
 
-# --- new vectors ------------------------------------------------------------------------------------------------------------------------------
+# --- new vectors ------------------------------------------------------------------------------------------------------
 
 
 def new_vector(collection: str, name: str, size: int | None, distance: int = q.Distance.Dot) -> Any:
@@ -473,15 +605,21 @@ def new_vector(collection: str, name: str, size: int | None, distance: int = q.D
 
 
 def test_a_vector_is_added_to_a_live_collection(qdrant: Qdrant) -> None:
-    """Beside an unnamed one, too: the info then tells of named ones. Points get it one by one, and keep what they have."""
+    """Beside an unnamed one, too: the info then tells of named ones. Points get it one by one, and keep what they
+    have."""
     name = qdrant.create()
     qdrant.upsert(name, point(1, unnamed(1, 2, 3), s="x"))
     for word, size in (("new", 2), ("sp", None), ("new", 2)):
-        assert qdrant.call("Points/CreateVectorName", new_vector(name, word, size)).result.status == q.UpdateStatus.Completed
+        assert (
+            qdrant.call("Points/CreateVectorName", new_vector(name, word, size)).result.status
+            == q.UpdateStatus.Completed
+        )
     params = qdrant.info(name).config.params
     assert {word: vector.size for word, vector in params.vectors_config.params_map.map.items()} == {"": 3, "new": 2}
     assert list(params.sparse_vectors_config.map) == ["sp"]
-    qdrant.batch(name, operation("update_vectors", points=[q.PointVectors(id=q.PointId(num=1), vectors=named(new=[4, 5]))]))
+    qdrant.batch(
+        name, operation("update_vectors", points=[q.PointVectors(id=q.PointId(num=1), vectors=named(new=[4, 5]))])
+    )
     assert vectors(qdrant, name, 1) == {"": [1, 2, 3], "new": [4, 5]}
     assert payloads(qdrant, name) == {1: {"s": "x"}}
     assert found_by_vector(qdrant, name, 1, 1, using="new") == [1]
@@ -495,12 +633,24 @@ def test_vectors_that_cannot_be_added(qdrant: Qdrant) -> None:
     def said(request: Any) -> tuple[grpc.StatusCode, str]:
         return refused(lambda: qdrant.call("Points/CreateVectorName", request))
 
-    assert said(new_vector(name, "text", 4)) == (INVALID, "Wrong input: Vector `text` already exists with a different configuration")
-    assert said(new_vector(name, "text", None)) == (INVALID, "Wrong input: Vector `text` already exists as a dense vector")
+    assert said(new_vector(name, "text", 4)) == (
+        INVALID,
+        "Wrong input: Vector `text` already exists with a different configuration",
+    )
+    assert said(new_vector(name, "text", None)) == (
+        INVALID,
+        "Wrong input: Vector `text` already exists as a dense vector",
+    )
     assert said(new_vector(name, "sp", 4)) == (INVALID, "Wrong input: Vector `sp` already exists as a sparse vector")
     words = "Validation error in body: [vector_config.size: value 0 invalid, must be from 1 to 65536]"
     assert said(new_vector(name, "x", 0)) == (INVALID, words)
-    assert said(new_vector(name, "x", 3, q.Distance.UnknownDistance)) == (INVALID, "Malformed distance parameter: UnknownDistance")
+    assert said(new_vector(name, "x", 3, q.Distance.UnknownDistance)) == (
+        INVALID,
+        "Malformed distance parameter: UnknownDistance",
+    )
     words = "vector_config is required (dense_config or sparse_config)"
     assert said(q.CreateVectorNameRequest(collection_name=name, vector_name="x")) == (INVALID, words)
-    assert said(new_vector(qdrant.name("nope"), "x", 3)) == (NOT_FOUND, f"Not found: Collection `{qdrant.name('nope')}` doesn't exist!")
+    assert said(new_vector(qdrant.name("nope"), "x", 3)) == (
+        NOT_FOUND,
+        f"Not found: Collection `{qdrant.name('nope')}` doesn't exist!",
+    )

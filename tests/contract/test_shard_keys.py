@@ -1,5 +1,5 @@
-"""Custom sharding, on the in-test server and on a real Qdrant in cluster mode: each row goes to the shards of its key, and whatever a job can do works
-there."""
+"""Custom sharding, on the in-test server and on a real Qdrant in cluster mode: each row goes to the shards of its key,
+and whatever a job can do works there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from tests.fake_server import FakeServer
 from tests.jobs import Place, server_place
 from tests.real_server import RealServer, find_binary, free_port_pair
 
-OURS: dict[str, Any] = {"encoder": "tests.fakes:Counting", "shard_key_column": "region", "collection_config": {"sharding_method": "custom"}}
+OURS: dict[str, Any] = {
+    "encoder": "tests.fakes:Counting",
+    "shard_key_column": "region",
+    "collection_config": {"sharding_method": "custom"},
+}
 
 
 Server = FakeServer | RealServer
@@ -36,7 +40,9 @@ def node() -> Iterator[RealServer]:
         yield made
 
 
-@pytest.fixture(params=[pytest.param("shared_fake", id="fake"), pytest.param("node", id="real", marks=pytest.mark.qdrant)])
+@pytest.fixture(
+    params=[pytest.param("shared_fake", id="fake"), pytest.param("node", id="real", marks=pytest.mark.qdrant)]
+)
 def server(request: pytest.FixtureRequest) -> Server:
     """The fake server, then a real one."""
     found: Server = request.getfixturevalue(request.param)
@@ -49,7 +55,9 @@ class Sharded:
     def __init__(self, server: Server, *keys: str | int) -> None:
         self.place: Place = server_place(server)
         self.name = str(self.place.options["path"])
-        self.client = QdrantClient(host=server.host, grpc_port=server.grpc_port, prefer_grpc=True, check_compatibility=False)
+        self.client = QdrantClient(
+            host=server.host, grpc_port=server.grpc_port, prefer_grpc=True, check_compatibility=False
+        )
         self.place.write(rows(), **OURS)
         for key in keys:
             self.client.create_shard_key(f"{self.name}__v1", key)
@@ -67,7 +75,10 @@ class Sharded:
 
 def rows(*given: tuple[str, str | None, str | None], **columns: Any) -> pa.Table:
     """Rows of key, text and region."""
-    return pa.table({name: pa.array([row[n] for row in given], pa.string()) for n, name in enumerate(("id", "text", "region"))} | columns)
+    return pa.table(
+        {name: pa.array([row[n] for row in given], pa.string()) for n, name in enumerate(("id", "text", "region"))}
+        | columns
+    )
 
 
 @pytest.fixture
@@ -83,7 +94,10 @@ def test_each_row_goes_to_the_shards_of_its_key(sharded: Sharded) -> None:
     assert (report.points, report.stored_points) == (3, 3)
     assert sharded.found() == {"a": ("one", "eu"), "b": ("two", "us"), "c": ("three", "eu")}
     assert sharded.client.count(sharded.name, shard_key_selector="eu").count == 2
-    assert [answer.key for answer in search(sharded.name, "two", 1, **{k: v for k, v in sharded.place.options.items() if k != "path"})] == ["b"]
+    assert [
+        answer.key
+        for answer in search(sharded.name, "two", 1, **{k: v for k, v in sharded.place.options.items() if k != "path"})
+    ] == ["b"]
 
 
 def test_numbers_are_keys_too(server: Server) -> None:
@@ -99,14 +113,18 @@ def test_numbers_are_keys_too(server: Server) -> None:
 def test_a_key_that_is_not_there_ends_the_job(sharded: Sharded, key: str | int) -> None:
     """At once, with what to do, and no point is called bad."""
     table = pa.table({"id": ["a"], "text": ["one"], "region": [key]})
-    with pytest.raises(PermanentStoreError, match=rf'Shard key "?{key}"? not found; create it with .*create_shard_key') as caught:
+    with pytest.raises(
+        PermanentStoreError, match=rf'Shard key "?{key}"? not found; create it with .*create_shard_key'
+    ) as caught:
         sharded.write(table, rejects_path="/nowhere/rejects")
     assert "\n" not in str(caught.value)
 
 
 def test_a_row_without_a_key_is_a_bad_row(sharded: Sharded) -> None:
     """By its document's key."""
-    with pytest.raises(BadRowError, match=r"the row with key 'a' cannot be written: column 'region' is null; .* needs a shard key"):
+    with pytest.raises(
+        BadRowError, match=r"the row with key 'a' cannot be written: column 'region' is null; .* needs a shard key"
+    ):
         sharded.write(rows(("a", "one", None)))
 
 
@@ -139,7 +157,11 @@ def test_what_the_table_no_longer_has(sharded: Sharded) -> None:
     load = {"delete_missing": True, "source": "table", "max_delete_share": 0.9}
     sharded.write(rows(("a", "one", "eu"), ("b", "two", "us"), ("c", "three", "eu")), **load)
     report = sharded.write(rows(("a", "one", "us"), ("b", "two", "us")), **load, unchanged="skip")
-    assert (report.missing_deleted, sharded.found(), sharded.client.count(sharded.name).count) == (2, {"a": ("one", "us"), "b": ("two", "us")}, 2)
+    assert (report.missing_deleted, sharded.found(), sharded.client.count(sharded.name).count) == (
+        2,
+        {"a": ("one", "us"), "b": ("two", "us")},
+        2,
+    )
 
 
 def test_a_document_that_moves_leaves_its_point_behind(sharded: Sharded) -> None:
@@ -152,7 +174,14 @@ def test_a_document_that_moves_leaves_its_point_behind(sharded: Sharded) -> None
 def test_chunks_go_with_their_document(sharded: Sharded, server: Server, tiny_model: Any) -> None:
     """And vanish from its shards."""
     place = server_place(server)
-    chunked = {"model": str(tiny_model), "device": "cpu", "dtype": "float32", "long_text": "chunk", "unchanged": "skip", "op_column": "op"}
+    chunked = {
+        "model": str(tiny_model),
+        "device": "cpu",
+        "dtype": "float32",
+        "long_text": "chunk",
+        "unchanged": "skip",
+        "op_column": "op",
+    }
     chunked |= {"shard_key_column": "region", "collection_config": {"sharding_method": "custom"}}
     place.write(rows(op=pa.array([], pa.string())), **chunked)
     name = str(place.options["path"])
@@ -162,9 +191,14 @@ def test_chunks_go_with_their_document(sharded: Sharded, server: Server, tiny_mo
     place.write(rows(("a", long, "eu"), ("b", long, "us"), ("c", long, "us"), op=["c"] * 3), **chunked)
     counts = {key: sharded.client.count(name, shard_key_selector=key).count for key in ("eu", "us")}
     assert (counts["eu"] > 2, counts["us"]) == (True, 2 * counts["eu"])
-    report = place.write(rows(("a", "short", "eu"), ("b", long, "us"), ("c", None, "us"), op=["u", "u", "d"]), **chunked)
+    report = place.write(
+        rows(("a", "short", "eu"), ("b", long, "us"), ("c", None, "us"), op=["u", "u", "d"]), **chunked
+    )
     assert (report.written, report.unchanged, report.deleted) == (1, 1, 1)
-    assert {key: sharded.client.count(name, shard_key_selector=key).count for key in ("eu", "us")} == {"eu": 1, "us": counts["eu"]}
+    assert {key: sharded.client.count(name, shard_key_selector=key).count for key in ("eu", "us")} == {
+        "eu": 1,
+        "us": counts["eu"],
+    }
 
 
 def test_an_overwrite_has_the_same_shard_keys(sharded: Sharded) -> None:
@@ -187,13 +221,19 @@ def test_reembed_leaves_points_in_their_shards(sharded: Sharded) -> None:
 
 def test_the_option_and_the_collection_must_fit(sharded: Sharded, server: Server) -> None:
     """Said before the job."""
-    with pytest.raises(CollectionError, match="has custom sharding, so each row needs a shard key; give option 'shard_key_column'"):
+    with pytest.raises(
+        CollectionError, match="has custom sharding, so each row needs a shard key; give option 'shard_key_column'"
+    ):
         sharded.write(rows(("a", "one", "eu")), shard_key_column=None)
     plain = server_place(server, encoder="tests.fakes:Counting")
-    with pytest.raises(CollectionError, match=r"option 'shard_key_column' is for a collection with custom sharding, and .* is not"):
+    with pytest.raises(
+        CollectionError, match=r"option 'shard_key_column' is for a collection with custom sharding, and .* is not"
+    ):
         plain.write(rows(("a", "one", "eu")), shard_key_column="region")
     plain.write(rows(("a", "one", "eu")))
-    with pytest.raises(CollectionError, match=r"option 'shard_key_column' is for a collection with custom sharding, and .* is not"):
+    with pytest.raises(
+        CollectionError, match=r"option 'shard_key_column' is for a collection with custom sharding, and .* is not"
+    ):
         plain.write(rows(("a", "one", "eu")), shard_key_column="region")
 
 

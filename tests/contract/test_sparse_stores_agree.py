@@ -1,4 +1,5 @@
-"""What every store promises of sparse vectors: each scenario runs on the embedded store, on the in-test server and on a real Qdrant."""
+"""What every store promises of sparse vectors: each scenario runs on the embedded store, on the in-test server and on a
+real Qdrant."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ DIMENSION = 3
 def spec(sparse: str | None = "sp", *, dense: bool = True, name: str = "", **changes: Any) -> CollectionSpec:
     """A collection of dense vectors, sparse ones, or both, which remembers their names."""
     remembered = metadata(name, sparse, dense=dense, model="tiny")
-    whole = CollectionSpec(name, DIMENSION if dense else None, "dot", remembered, versioned=False, sparse_vector_name=sparse, dense=dense)
+    whole = CollectionSpec(
+        name, DIMENSION if dense else None, "dot", remembered, versioned=False, sparse_vector_name=sparse, dense=dense
+    )
     return replace(whole, **changes)
 
 
@@ -51,7 +54,9 @@ class Place:
         with registry.collections(self.options, place) as collections:
             return collections.resolve(place.name(self.options), wanted)
 
-    def write(self, wanted: CollectionSpec, vectors: Mapping[int, tuple[Sequence[float] | None, Entries | None]]) -> None:
+    def write(
+        self, wanted: CollectionSpec, vectors: Mapping[int, tuple[Sequence[float] | None, Entries | None]]
+    ) -> None:
         """One run: id → dense vector and sparse entries, of which the collection may have only one."""
         place, _ = registry.find(self.options)
         run = uuid.uuid4().hex
@@ -71,13 +76,17 @@ class Place:
                 receipts = store.flush()
             collections.finish(target, run, receipts)
 
-    def search(self, vector: Sequence[float] | None = None, sparse: Entries | None = None, limit: int = 10) -> list[Hit]:
+    def search(
+        self, vector: Sequence[float] | None = None, sparse: Entries | None = None, limit: int = 10
+    ) -> list[Hit]:
         place, _ = registry.find(self.options)
         asked = None if sparse is None else (list(sparse), list(sparse.values()))
         with registry.collections(self.options, place) as collections:
             return collections.search(place.name(self.options), vector, limit, sparse=asked)
 
-    def found(self, vector: Sequence[float] | None = None, sparse: Entries | None = None, limit: int = 10) -> list[tuple[Any, float]]:
+    def found(
+        self, vector: Sequence[float] | None = None, sparse: Entries | None = None, limit: int = 10
+    ) -> list[tuple[Any, float]]:
         return [(hit.id, round(hit.score, 5)) for hit in self.search(vector, sparse, limit)]
 
 
@@ -88,7 +97,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield Place(SinkOptions.from_mapping({"path": str(tmp_path / "store"), "vector_column": "v"}))
         return
     server = request.getfixturevalue("fake_server" if request.param == "fake" else "qdrant_server")
-    options = {"url": server.url, "grpc_port": server.grpc_port, "path": f"c_{uuid.uuid4().hex[:12]}", "vector_column": "v"}
+    options = {
+        "url": server.url,
+        "grpc_port": server.grpc_port,
+        "path": f"c_{uuid.uuid4().hex[:12]}",
+        "vector_column": "v",
+    }
     yield Place(SinkOptions.from_mapping(options))
 
 
@@ -103,7 +117,8 @@ BOTH: dict[int, tuple[Sequence[float] | None, Entries | None]] = {
 
 @pytest.mark.parametrize("name", ["", "body"])
 def test_three_ways_to_ask(place: Place, name: str) -> None:
-    """Points with dense and sparse vectors are found by either, by dot product, and by both, by reciprocal rank fusion, payload and all."""
+    """Points with dense and sparse vectors are found by either, by dot product, and by both, by reciprocal rank fusion,
+    payload and all."""
     place.write(spec(name=name), BOTH)
     assert place.found([1.0, 0.0, 0.0], limit=2) == [(4, 4.0), (3, 3.0)]
     assert place.found(sparse={7: 2.0}) == place.found([], {7: 2.0}) == [(2, 1.8), (3, 1.0), (1, 0.2)]
@@ -148,7 +163,8 @@ def test_the_largest_index(place: Place) -> None:
 
 
 def test_an_index_twice_is_refused(place: Place) -> None:
-    """Neither points nor questions may have an index twice: a server names the point, and takes the other one; an embedded store takes nothing."""
+    """Neither points nor questions may have an index twice: a server names the point, and takes the other one; an
+    embedded store takes nothing."""
     wanted = spec()
     place.write(wanted, {})
     opened, _ = registry.find(place.options)
@@ -156,7 +172,9 @@ def test_an_index_twice_is_refused(place: Place) -> None:
     with registry.collections(place.options, opened) as collections:
         name = opened.name(place.options)
         target = collections.prepare(collections.resolve(name, wanted), wanted, "run")
-        points = PointBatch([1, 2], {"": np.ones((2, DIMENSION), np.float32), "sp": twice}, pa.record_batch({"n": [1, 2]}))
+        points = PointBatch(
+            [1, 2], {"": np.ones((2, DIMENSION), np.float32), "sp": twice}, pa.record_batch({"n": [1, 2]})
+        )
         with closing(registry.store(place.options, opened, target, "run", 0, 0)) as store:
             if place.options.is_embedded:
                 with pytest.raises(StoreError, match=r"unique|twice"):
@@ -183,7 +201,9 @@ def test_an_index_twice_is_refused(place: Place) -> None:
     ],
     ids=["no sparse", "another name", "no dense", "sparse left out", "dense left out"],
 )
-def test_a_collection_that_does_not_fit(place: Place, first: CollectionSpec, second: CollectionSpec, words: str) -> None:
+def test_a_collection_that_does_not_fit(
+    place: Place, first: CollectionSpec, second: CollectionSpec, words: str
+) -> None:
     """A job that makes other vectors than the points have is refused in one line that names what there is."""
     place.write(first, {1: ([1.0, 0.0, 0.0] if first.dense else None, {1: 1.0} if first.sparse_vector_name else None)})
     problems = place.resolve(second).problems

@@ -137,7 +137,8 @@ def test_another_key_is_warned_of(place: Place) -> None:
     assert report.stored_points == 4
     (warning,) = report.warnings
     assert re.fullmatch(
-        r"the key of the documents in '.*' is 'id', and this job's is 'name': a document that both have will be there twice; "
+        r"the key of the documents in '.*' is 'id', and this job's is 'name': a document that both have will be "
+        r"there twice; "
         r"give the same option 'id_column', unless these are other documents",
         warning,
     )
@@ -154,7 +155,10 @@ def test_adopting_does_not_mix_models(place: Place) -> None:
 
 def test_a_job_without_rows_does_not_choose_the_model(place: Place) -> None:
     """An empty collection belongs to no model: the next job's model is remembered, and guarded from then on."""
-    nothing, texts = pa.table({"id": pa.array([], pa.int64()), "text": pa.array([], pa.string())}), pa.table({"id": [1], "text": ["a"]})
+    nothing, texts = (
+        pa.table({"id": pa.array([], pa.int64()), "text": pa.array([], pa.string())}),
+        pa.table({"id": [1], "text": ["a"]}),
+    )
     encoding = Place({key: value for key, value in place.options.items() if key != "vector_column"})
     encoding.write(nothing, encoder="tests.fakes:Four")
     encoding.write(texts, encoder="tests.fakes:OtherFour")
@@ -163,10 +167,13 @@ def test_a_job_without_rows_does_not_choose_the_model(place: Place) -> None:
 
 
 def test_two_first_jobs_with_two_models(place: Place) -> None:
-    """Of two jobs that begin to fill a collection at once, one ends with an error that says so; neither goes by in silence."""
+    """Of two jobs that begin to fill a collection at once, one ends with an error that says so; neither goes by in
+    silence."""
     texts = pa.table({"id": [1], "text": ["a"]})
     options = {key: value for key, value in place.options.items() if key != "vector_column"}
-    plans = [planning.plan({**options, "encoder": f"tests.fakes:{name}"}, texts.schema) for name in ("Four", "OtherFour")]
+    plans = [
+        planning.plan({**options, "encoder": f"tests.fakes:{name}"}, texts.schema) for name in ("Four", "OtherFour")
+    ]
     outcomes = [_rest_of_a_job(plan, texts) for plan in _prepared(plans)]
     assert sorted(outcomes) == ["refused", "written"] or outcomes == ["written"]
 
@@ -228,7 +235,13 @@ def test_payload_indexes(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("name", "asked", "path"),
-    [("a b", "a b", '"a b"'), ("a.b", "a.b", '"a.b"'), ("🙂", "🙂", '"🙂"'), ("a.b", '"a.b".c', '"a.b".c'), ("ü_1-x", "ü_1-x", "ü_1-x")],
+    [
+        ("a b", "a b", '"a b"'),
+        ("a.b", "a.b", '"a.b"'),
+        ("🙂", "🙂", '"🙂"'),
+        ("a.b", '"a.b".c', '"a.b".c'),
+        ("ü_1-x", "ü_1-x", "ü_1-x"),
+    ],
 )
 def test_a_column_of_any_name_can_be_indexed(place: Place, name: str, asked: str, path: str) -> None:
     """Under the path that Qdrant has for it: `a.b` would be b in the object a. The second job finds the index there."""
@@ -240,10 +253,14 @@ def test_a_column_of_any_name_can_be_indexed(place: Place, name: str, asked: str
         place.write(rows, payload_indexes={asked: "keyword"})
 
 
-@pytest.mark.parametrize(("name", "asked"), [('x"y', 'x"y'), ("a b", "a b.c"), ("x:y", "x:y.z"), ("a", "a.b c"), ("a", "a[x]")])
+@pytest.mark.parametrize(
+    ("name", "asked"), [('x"y', 'x"y'), ("a b", "a b.c"), ("x:y", "x:y.z"), ("a", "a.b c"), ("a", "a[x]")]
+)
 def test_a_path_that_is_none_is_refused(place: Place, name: str, asked: str) -> None:
     """By name, before anything is made."""
-    with pytest.raises(OptionError, match=r"option 'payload_indexes' names '.*', which is no path of Qdrant's; .*'payload_rename'"):
+    with pytest.raises(
+        OptionError, match=r"option 'payload_indexes' names '.*', which is no path of Qdrant's; .*'payload_rename'"
+    ):
         place.write(vectors(1, **{name: ["x"]}), payload_indexes={asked: "keyword"})
 
 
@@ -256,7 +273,10 @@ def test_a_tenant_of_any_name(place: Place) -> None:
         place.write(vectors(1, **{'x"y': ["x"]}), tenant_column='x"y')
 
 
-@pytest.mark.parametrize(("vector", "words"), [([float("nan"), 0, 0, 0], "NaN"), ([0, 0, 0, 0], "zeros"), ([1, 0, 0], "length 3"), (None, "null")])
+@pytest.mark.parametrize(
+    ("vector", "words"),
+    [([float("nan"), 0, 0, 0], "NaN"), ([0, 0, 0, 0], "zeros"), ([1, 0, 0], "length 3"), (None, "null")],
+)
 def test_bad_vectors(place: Place, vector: list[float] | None, words: str) -> None:
     """A vector that cannot be compared is refused with the row's key, though a server would take it."""
     rows = pa.table({"id": [1, 2], "v": pa.array([[1.0, 0.0, 0.0, 0.0], vector], pa.list_(pa.float32()))})

@@ -1,4 +1,5 @@
-"""Two tenants whose documents have the same keys, in one collection: on the embedded store, on the in-test server and on a real Qdrant."""
+"""Two tenants whose documents have the same keys, in one collection: on the embedded store, on the in-test server and
+on a real Qdrant."""
 
 from __future__ import annotations
 
@@ -26,13 +27,18 @@ Key = tuple[str, str]
 
 def rows(*given: tuple[str, str, str | None], **columns: Any) -> pa.Table:
     """Rows of tenant, key and text."""
-    named = {name: pa.array([row[place] for row in given], pa.string()) for place, name in enumerate(("tenant", "id", "text"))}
+    named = {
+        name: pa.array([row[place] for row in given], pa.string())
+        for place, name in enumerate(("tenant", "id", "text"))
+    }
     return pa.table({**named, **columns})
 
 
 def feed(*given: tuple[str, str, str | None, str, int]) -> pa.Table:
     """Rows of a change feed: tenant, key, text, what happened, version."""
-    return rows(*((row[0], row[1], row[2]) for row in given), op=[row[3] for row in given], version=[row[4] for row in given])
+    return rows(
+        *((row[0], row[1], row[2]) for row in given), op=[row[3] for row in given], version=[row[4] for row in given]
+    )
 
 
 def found(place: Place, dimension: int = 4) -> dict[Key, list[str]]:
@@ -89,7 +95,8 @@ def test_a_text_that_moves_to_the_other_is_written_there(place: Place) -> None:
 
 
 def test_a_delete_is_of_one_tenant(place: Place) -> None:
-    """In one window with the other's upsert, and a late row of the one does not bring it back, nor is the other's kept out."""
+    """In one window with the other's upsert, and a late row of the one does not bring it back, nor is the other's kept
+    out."""
     place.write(feed(("x", "a", "one", "c", 1), ("y", "a", "two", "c", 1)), **FEED)
     report = place.write(feed(("x", "a", None, "d", 5), ("y", "a", "new", "u", 2)), **FEED)
     assert (report.deleted, report.written, found(place)) == (1, 1, {("y", "a"): ["new"]})
@@ -123,7 +130,14 @@ def test_a_load_of_one_tenant_leaves_the_other(place: Place) -> None:
 def test_chunks_are_of_one_tenant(place: Place, tiny_model: Path) -> None:
     """One document shrinks, one is deleted, and the other tenant's chunks under those keys are all there."""
     long = " ".join(["bread and butter"] * 60)
-    chunked = {"vector_column": None, "model": tiny_model, "device": "cpu", "dtype": "float32", "long_text": "chunk", "tenant_column": "tenant"}
+    chunked = {
+        "vector_column": None,
+        "model": tiny_model,
+        "device": "cpu",
+        "dtype": "float32",
+        "long_text": "chunk",
+        "tenant_column": "tenant",
+    }
     changes = {**chunked, "op_column": "op", "unchanged": "skip", "payload_exclude": "version"}
     place.write(feed(*((tenant, key, f"{long} {tenant}", "c", 1) for tenant in "xy" for key in "ab")), **changes)
     before = found(place, DIMENSION)

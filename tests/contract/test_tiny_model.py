@@ -17,7 +17,13 @@ def test_two_processes_build_the_same_bytes(tiny_model: Path, tmp_path: Path) ->
     other = tmp_path / "other"
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     environment = {**os.environ, "PYTHONHASHSEED": seed, "HF_HUB_OFFLINE": "1"}
-    subprocess.run([sys.executable, "-m", "tests.tiny_model", str(other)], cwd=ROOT, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "tests.tiny_model", str(other)],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
     assert _contents(other) == _contents(tiny_model)
     assert sum(map(len, _contents(tiny_model).values())) < 1_000_000
 

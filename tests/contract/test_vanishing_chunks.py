@@ -30,7 +30,9 @@ PLAIN = {"op_column": "op", "payload_exclude": "op,version"}
 
 def text(sentences: int, word: str = "dog") -> str:
     """Some 14 tokens for each sentence, of which a chunk has at most 64."""
-    return " ".join(f"the {word} number {number} and the cat number {number + 1} sleep in the sun." for number in range(sentences))
+    return " ".join(
+        f"the {word} number {number} and the cat number {number + 1} sleep in the sun." for number in range(sentences)
+    )
 
 
 def rows(**by_key: str | None) -> pa.Table:
@@ -39,7 +41,11 @@ def rows(**by_key: str | None) -> pa.Table:
 
 def change(key: str, what: str | None, version: int, op: str = "upsert") -> pa.Table:
     """One row of a change feed."""
-    return rows(**{key: what}).append_column("op", pa.array([op])).append_column("version", pa.array([version], pa.int64()))
+    return (
+        rows(**{key: what})
+        .append_column("op", pa.array([op]))
+        .append_column("version", pa.array([version], pa.int64()))
+    )
 
 
 @pytest.fixture
@@ -108,8 +114,11 @@ class TestShorter:
         counted(chunking, both, window_rows=1)
         assert are_whole(chunking, a=text(8), b="b")
 
-    def test_a_document_of_which_only_the_beginning_was_not_written(self, tiny_model: Path, fake_server: FakeServer) -> None:
-        """The first chunk says how many there are, so no other is there without it: else nobody would find those to remove them."""
+    def test_a_document_of_which_only_the_beginning_was_not_written(
+        self, tiny_model: Path, fake_server: FakeServer
+    ) -> None:
+        """The first chunk says how many there are, so no other is there without it: else nobody would find those to
+        remove them."""
         place = server_place(fake_server, model=str(tiny_model), long_text="chunk", device="cpu", dtype="float32")
         counted(place, rows(b="b"))
         (head,) = point_ids([("a",)], ID_NAMESPACE)
@@ -200,13 +209,16 @@ class TestUnchanged:
         """And the document is written again."""
         counted(chunking, rows(a=text(30)), unchanged="skip")
         (document,) = point_ids([("a",)], ID_NAMESPACE)
-        chunking.write(change(str(chunk_id(document, 3, ID_NAMESPACE)), None, 1, "delete"), long_text="truncate", **PLAIN)
+        chunking.write(
+            change(str(chunk_id(document, 3, ID_NAMESPACE)), None, 1, "delete"), long_text="truncate", **PLAIN
+        )
         assert [payload["_sink"]["chunk"] for payload in chunks(chunking)["a"]][2:4] == [2, 4]
         assert counted(chunking, rows(a=text(30)), unchanged="skip")[1].written == 1
         assert are_whole(chunking, a=text(30))
 
     def test_a_chunk_too_many_is_noticed(self, chunking: Place) -> None:
-        """As a task leaves it that was killed beside another writer: the document is written again, and the chunk goes."""
+        """As a task leaves it that was killed beside another writer: the document is written again, and the chunk
+        goes."""
         points, _ = counted(chunking, rows(a=text(12)), unchanged="skip")
         (document,) = point_ids([("a",)], ID_NAMESPACE)
         beyond = pa.table({"id": [chunk_id(document, points, ID_NAMESPACE)], "text": ["left over"]})
@@ -248,25 +260,34 @@ def test_killed_between_the_removal_and_the_write(chunking: Place, monkeypatch: 
 
 @pytest.mark.parametrize("place", ["fake", pytest.param("real", marks=pytest.mark.qdrant)], indirect=True)
 class TestTwoWriters:
-    """On a server, where jobs write at the same time. Each is stopped at its worst moment, and the other one's whole job comes in between."""
+    """On a server, where jobs write at the same time. Each is stopped at its worst moment, and the other one's whole
+    job comes in between."""
 
     @pytest.mark.parametrize("newer", [text(4), None], ids=["shorter", "deleted"])
-    def test_an_older_long_text_between_the_look_and_the_write(self, chunking: Place, monkeypatch: pytest.MonkeyPatch, newer: str | None) -> None:
+    def test_an_older_long_text_between_the_look_and_the_write(
+        self, chunking: Place, monkeypatch: pytest.MonkeyPatch, newer: str | None
+    ) -> None:
         """Leaves no chunk beside the newer document, which did not see it when it looked for chunks to remove."""
         counted(chunking, change("a", "short", 1), **VERSIONED)
         interrupt(monkeypatch, "_remove", lambda: chunking.write(change("a", text(30), 2), **VERSIONED))
         chunking.write(change("a", newer, 3, "upsert" if newer else "delete"), **VERSIONED)
         assert are_whole(chunking, **({"a": newer} if newer else {}))
-        assert counted(chunking, change("z", "z", 1), **VERSIONED)[0] == 1 + (len(chunks(chunking)["a"]) if newer else 1)
+        assert counted(chunking, change("z", "z", 1), **VERSIONED)[0] == 1 + (
+            len(chunks(chunking)["a"]) if newer else 1
+        )
 
-    def test_a_newer_short_text_between_the_look_and_the_write(self, chunking: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_newer_short_text_between_the_look_and_the_write(
+        self, chunking: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The older job takes its own chunks back."""
         counted(chunking, change("a", "short", 1), **VERSIONED)
         interrupt(monkeypatch, "_remove", lambda: chunking.write(change("a", text(4), 3), **VERSIONED))
         assert chunking.write(change("a", text(30), 2), **VERSIONED).older == 1
         assert are_whole(chunking, a=text(4))
 
-    def test_an_older_job_that_was_killed_before_it_looked(self, chunking: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_older_job_that_was_killed_before_it_looked(
+        self, chunking: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Has left chunks; it is run again, finds its row older than what is there, and takes them back."""
         counted(chunking, change("a", "short", 1), **VERSIONED)
         with monkeypatch.context() as patched:

@@ -18,7 +18,15 @@ from tests.tiny_model import DIMENSION
 
 __all__ = ["place"]
 
-DOCUMENT = pa.struct([("id", pa.int64()), ("tenant", pa.string()), ("body", pa.string()), ("lang", pa.string()), ("emb", pa.list_(pa.float32()))])
+DOCUMENT = pa.struct(
+    [
+        ("id", pa.int64()),
+        ("tenant", pa.string()),
+        ("body", pa.string()),
+        ("lang", pa.string()),
+        ("emb", pa.list_(pa.float32())),
+    ]
+)
 ENVELOPE = pa.schema([("before", DOCUMENT), ("after", DOCUMENT), ("op", pa.string()), ("ts_ms", pa.int64())])
 FEED = {
     "id_column": "after.id",
@@ -46,7 +54,11 @@ def table(**columns: Any) -> Any:
     """A table whose columns of variants are marked as such."""
     arrays = [column if isinstance(column, pa.Array) else pa.array(column) for column in columns.values()]
     fields = [
-        pa.field(name, pa.string() if array.type == VARIANT else array.type, metadata=JSON_MARK if array.type == VARIANT else None)
+        pa.field(
+            name,
+            pa.string() if array.type == VARIANT else array.type,
+            metadata=JSON_MARK if array.type == VARIANT else None,
+        )
         for name, array in zip(columns, arrays, strict=True)
     ]
     return Rows(arrays, pa.schema(fields))
@@ -62,15 +74,19 @@ class Rows:
         return [pa.RecordBatch.from_arrays(self._arrays, names=self.schema.names)]
 
 
-# --- paths ------------------------------------------------------------------------------------------------------------------------------------
+# --- paths ------------------------------------------------------------------------------------------------------------
 
 
 def test_an_envelope_of_debezium_is_written_as_it_comes(place: Place) -> None:
-    """Keys, tenants and vectors from under `after`, of a deletion from under `before`; the payload has the document as it is now, and nothing else."""
+    """Keys, tenants and vectors from under `after`, of a deletion from under `before`; the payload has the document as
+    it is now, and nothing else."""
     one, two, three = document(1), document(2), document(3)
     first = events((None, one, "r", 1), (None, two, "c", 2), (None, three, "c", 3))
     place.write(first, **FEED)
-    report = place.write(events((one, document(1, "another", "de"), "u", 4), (two, None, "d", 5), (three, document(3, "late"), "u", 2)), **FEED)
+    report = place.write(
+        events((one, document(1, "another", "de"), "u", 4), (two, None, "d", 5), (three, document(3, "late"), "u", 2)),
+        **FEED,
+    )
     assert (report.written, report.deleted, report.older) == (1, 1, 1)
     payloads = sorted((payload for payload in place.stored().values()), key=lambda payload: payload["after"]["id"])
     kept = [{key: value for key, value in payload.items() if key != "_sink"} for payload in payloads]
@@ -104,7 +120,12 @@ def test_what_was_before_is_kept_where_it_is_asked_for(place: Place) -> None:
 def test_a_key_and_a_text_from_a_struct_are_always_kept(place: Place) -> None:
     """Of the struct, nothing but these."""
     rows = pa.table({"doc": pa.array([{**document(5), "body": "kept"}], DOCUMENT), "other": ["x"]})
-    options = {"vector_column": None, "encoder": "tests.fakes:Counting", "id_column": "doc.id", "text_column": "doc.body"}
+    options = {
+        "vector_column": None,
+        "encoder": "tests.fakes:Counting",
+        "id_column": "doc.id",
+        "text_column": "doc.body",
+    }
     place.write(rows, **options, payload_columns="other", payload_rename="other:o")
     (payload,) = place.stored().values()
     assert payload == {"doc": {"id": 5, "body": "kept"}, "o": "x"}
@@ -114,7 +135,14 @@ def test_a_key_and_a_text_from_a_struct_are_always_kept(place: Place) -> None:
 def test_a_text_that_is_not_stored_is_in_no_struct_either(place: Place) -> None:
     """`store_text=false` leaves out the one field, and the rest of the struct stays."""
     rows = pa.table({"doc": pa.array([document(5)], DOCUMENT)})
-    place.write(rows, vector_column=None, encoder="tests.fakes:Counting", id_column="doc.id", text_column="doc.body", store_text="false")
+    place.write(
+        rows,
+        vector_column=None,
+        encoder="tests.fakes:Counting",
+        id_column="doc.id",
+        text_column="doc.body",
+        store_text="false",
+    )
     (payload,) = place.stored().values()
     assert sorted(payload["doc"]) == ["emb", "id", "lang", "tenant"]
     loader.unload()
@@ -124,7 +152,16 @@ def test_a_text_that_is_not_stored_is_in_no_struct_either(place: Place) -> None:
 def reading(place: Place, tiny_model: Path) -> Place:
     """Every store in turn, for jobs that encode the text of a struct."""
     options = {name: value for name, value in place.options.items() if name != "vector_column"}
-    return Place({**options, "model": str(tiny_model), "id_column": "doc.id", "text_column": "doc.body", "device": "cpu", "dtype": "float32"})
+    return Place(
+        {
+            **options,
+            "model": str(tiny_model),
+            "id_column": "doc.id",
+            "text_column": "doc.body",
+            "device": "cpu",
+            "dtype": "float32",
+        }
+    )
 
 
 def test_a_collection_knows_key_and_text_by_their_path(reading: Place) -> None:
@@ -132,7 +169,11 @@ def test_a_collection_knows_key_and_text_by_their_path(reading: Place) -> None:
     kind = pa.struct([("id", pa.string()), ("body", pa.string())])
     rows = pa.table({"doc": pa.array([{"id": "a", "body": "the dog"}, {"id": "b", "body": "the sun"}], kind)})
     reading.write(rows)
-    kept = {name: value for name, value in reading.options.items() if name in ("url", "grpc_port", "device", "dtype", "model")}
+    kept = {
+        name: value
+        for name, value in reading.options.items()
+        if name in ("url", "grpc_port", "device", "dtype", "model")
+    }
     found = search(reading.options["path"], "the dog", **kept)
     assert sorted((hit.key, hit.text) for hit in found) == [("a", "the dog"), ("b", "the sun")]
     reading.write(rows, mode="overwrite")
@@ -142,10 +183,16 @@ def test_a_collection_knows_key_and_text_by_their_path(reading: Place) -> None:
 def test_chunks_have_their_own_piece_in_the_struct(reading: Place) -> None:
     """Its other fields are the document's; a change of one alone reaches every chunk."""
     kind = pa.struct([("id", pa.string()), ("body", pa.string()), ("lang", pa.string())])
-    body = " ".join(f"the dog number {number} and the cat number {number + 1} sleep in the sun." for number in range(12))
+    body = " ".join(
+        f"the dog number {number} and the cat number {number + 1} sleep in the sun." for number in range(12)
+    )
 
     def write(lang: str) -> Any:
-        return reading.write(pa.table({"doc": pa.array([{"id": "a", "body": body, "lang": lang}], kind)}), long_text="chunk", unchanged="skip")
+        return reading.write(
+            pa.table({"doc": pa.array([{"id": "a", "body": body, "lang": lang}], kind)}),
+            long_text="chunk",
+            unchanged="skip",
+        )
 
     def stored() -> list[dict[str, Any]]:
         hits = reading.nearest([1.0] + [0.0] * (DIMENSION - 1))
@@ -161,7 +208,7 @@ def test_chunks_have_their_own_piece_in_the_struct(reading: Place) -> None:
     assert {payload["doc"]["lang"] for payload in stored()} == {"de"}
 
 
-# --- variants ---------------------------------------------------------------------------------------------------------------------------------
+# --- variants ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_variant_has_the_id_of_its_value(place: Place) -> None:
@@ -179,7 +226,9 @@ def test_all_parts_of_a_job_can_be_variants(place: Place) -> None:
     options = {"tenant_column": "t", "version_column": "n", "op_column": "op", "dimension": "4"}
 
     def rows(version: str, op: str) -> Any:
-        return table(id=variants("1"), t=variants('"x"'), v=variants("[1, 0.5, 0, 0]"), n=variants(version), op=variants(op))
+        return table(
+            id=variants("1"), t=variants('"x"'), v=variants("[1, 0.5, 0, 0]"), n=variants(version), op=variants(op)
+        )
 
     assert place.write(rows("3", '"insert"'), **options).written == 1
     assert place.write(rows("2", '"delete"'), **options).older == 1
@@ -211,8 +260,16 @@ def test_two_keys_are_never_one_point(place: Place) -> None:
 
 def test_a_variant_text_is_cut_into_chunks(place: Place, tiny_model: Path) -> None:
     """Each chunk has its piece as a text, and the store stays what it is."""
-    body = " ".join(f"the dog number {number} and the cat number {number + 1} sleep in the sun." for number in range(12))
-    options = {"vector_column": None, "model": str(tiny_model), "long_text": "chunk", "device": "cpu", "dtype": "float32"}
+    body = " ".join(
+        f"the dog number {number} and the cat number {number + 1} sleep in the sun." for number in range(12)
+    )
+    options = {
+        "vector_column": None,
+        "model": str(tiny_model),
+        "long_text": "chunk",
+        "device": "cpu",
+        "dtype": "float32",
+    }
     place.write(table(id=pa.array([1]), text=variants(f'"{body}"')), **options)
     hits = Place({**place.options, **options}).nearest([1.0] + [0.0] * (DIMENSION - 1))
     assert len(hits) > 2

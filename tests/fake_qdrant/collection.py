@@ -37,11 +37,20 @@ class Collection:
     def of(cls, request: Message) -> Collection:
         """What a CreateCollection request makes; what it leaves open gets Qdrant's own defaults."""
         given = request.vectors_config
-        params = dict(given.params_map.map) if given.HasField("params_map") else {"": given.params} if given.HasField("params") else {}
+        params = (
+            dict(given.params_map.map)
+            if given.HasField("params_map")
+            else {"": given.params}
+            if given.HasField("params")
+            else {}
+        )
         for vector in params.values():
             if not 1 <= vector.size <= 65536:
                 where = "config.map.[]" if given.HasField("params_map") else "config"
-                raise invalid(f"Validation error in body: [vectors_config.{where}.size: value {vector.size} invalid, must be from 1 to 65536]")
+                raise invalid(
+                    f"Validation error in body: [vectors_config.{where}.size: value {vector.size} invalid, must be "
+                    "from 1 to 65536]"
+                )
             if vector.distance == q.Distance.UnknownDistance:
                 raise invalid("Malformed distance parameter: UnknownDistance")
         sparse = set(request.sparse_vectors_config.map)
@@ -51,8 +60,12 @@ class Collection:
             twice = min(sparse & set(params))
             raise invalid(f"Wrong input: Dense and sparse vector names must be unique - duplicate found with '{twice}'")
         config = q.CollectionConfig(
-            params=q.CollectionParams(shard_number=1, on_disk_payload=True, replication_factor=1, write_consistency_factor=1),
-            hnsw_config=q.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10000, max_indexing_threads=0, on_disk=False),
+            params=q.CollectionParams(
+                shard_number=1, on_disk_payload=True, replication_factor=1, write_consistency_factor=1
+            ),
+            hnsw_config=q.HnswConfigDiff(
+                m=16, ef_construct=100, full_scan_threshold=10000, max_indexing_threads=0, on_disk=False
+            ),
             optimizer_config=q.OptimizersConfigDiff(
                 deleted_threshold=0.2,
                 vacuum_min_vector_number=1000,
@@ -63,7 +76,13 @@ class Collection:
             ),
             wal_config=q.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0, wal_retain_closed=1),
         )
-        for name in ("shard_number", "on_disk_payload", "replication_factor", "write_consistency_factor", "sharding_method"):
+        for name in (
+            "shard_number",
+            "on_disk_payload",
+            "replication_factor",
+            "write_consistency_factor",
+            "sharding_method",
+        ):
             if request.HasField(name):
                 setattr(config.params, name, getattr(request, name))
         if params:
@@ -118,7 +137,9 @@ class Collection:
         except UnheardError:
             if wait:
                 raise
-        return q.UpdateResult(operation_id=self.operations, status=q.UpdateStatus.Completed if wait else q.UpdateStatus.Acknowledged)
+        return q.UpdateResult(
+            operation_id=self.operations, status=q.UpdateStatus.Completed if wait else q.UpdateStatus.Acknowledged
+        )
 
     def check_batch_size(self, count: int) -> None:
         """Strict mode's limit for an upsert."""
@@ -126,7 +147,8 @@ class Collection:
         if strict.enabled and strict.HasField("upsert_max_batchsize") and count > strict.upsert_max_batchsize:
             most = strict.upsert_max_batchsize
             raise invalid(
-                f'Bad request: Limit exceeded {count} > {most} for "upsert limit". Help: Reduce the "upsert limit" parameter to or below {most}.'
+                f'Bad request: Limit exceeded {count} > {most} for "upsert limit". Help: Reduce the "upsert limit" '
+                f"parameter to or below {most}."
             )
 
     def check_dimensions(self, points: Iterable[Mapping[str, Message]], *, with_name: bool = True) -> None:
@@ -143,7 +165,8 @@ class Collection:
                     raise _unheard(words)
 
     def kept(self, vectors: Mapping[str, Message]) -> dict[str, Message]:
-        """The vectors as their datatypes hold them; those of cosine and float16 as they were sent, as the others of cosine are."""
+        """The vectors as their datatypes hold them; those of cosine and float16 as they were sent, as the others of
+        cosine are."""
         return {name: self._kept(self.params.get(name), vector) for name, vector in vectors.items()}
 
     def _kept(self, params: Message | None, vector: Message) -> Message:

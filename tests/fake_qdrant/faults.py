@@ -19,10 +19,18 @@ _RATE = "Rate limiting exceeded: Write rate limit exceeded"
 
 FAULTS: dict[str, tuple[grpc.StatusCode | None, str, bool]] = {
     "unavailable": (grpc.StatusCode.UNAVAILABLE, "connection refused", False),
-    "applied_then_unavailable": (grpc.StatusCode.UNAVAILABLE, "Stream removed (recvmsg:Connection reset by peer)", True),
+    "applied_then_unavailable": (
+        grpc.StatusCode.UNAVAILABLE,
+        "Stream removed (recvmsg:Connection reset by peer)",
+        True,
+    ),
     "rate_limit": (_EXHAUSTED, f"{_RATE}: Operation requires 2 tokens but only 1.0 were available.", False),
     "no_space": (_EXHAUSTED, "Insufficient storage: no space left on device", False),
-    "too_large": (_EXHAUSTED, f"{_RATE}, request larger than rate limiter capacity, please try to split your request", False),
+    "too_large": (
+        _EXHAUSTED,
+        f"{_RATE}, request larger than rate limiter capacity, please try to split your request",
+        False,
+    ),
     "deadline": (grpc.StatusCode.DEADLINE_EXCEEDED, "Timeout: the operation took too long", False),
     "internal": (grpc.StatusCode.INTERNAL, "Service internal error: something broke", False),
     "invalid": (_INVALID, "Wrong input: something is wrong with a point", False),
@@ -36,7 +44,8 @@ FAULTS: dict[str, tuple[grpc.StatusCode | None, str, bool]] = {
 
 @dataclass
 class Fault:
-    """What one method does on its next calls. Faults of one method are used up in the order in which they were given."""
+    """What one method does on its next calls. Faults of one method are used up in the order in which they were
+    given."""
 
     method: str
     """`Points/Upsert`, `Collections/Get`, …"""
@@ -53,8 +62,8 @@ class Fault:
     operations: int | None = None
     """of a batch that takes effect only so many operations do; None: all"""
     seconds: float | None = None
-    """slow: the delay (0.2 s). held: the longest wait for `Turnstile.let_one_go` (300 s). deadline: the longest wait, by default until the client
-    gives up"""
+    """slow: the delay (0.2 s). held: the longest wait for `Turnstile.let_one_go` (300 s). deadline: the longest wait,
+    by default until the client gives up"""
     retry_after: int | None = None
     """rate_limit: seconds for the trailing metadata; None: without"""
     applied: bool | None = None
@@ -82,7 +91,9 @@ class Fault:
         if code is None:
             if self.kind not in ("slow", "held"):
                 for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
-                    result.status = q.UpdateStatus.WaitTimeout if self.kind == "wait_timeout" else q.UpdateStatus.Acknowledged
+                    result.status = (
+                        q.UpdateStatus.WaitTimeout if self.kind == "wait_timeout" else q.UpdateStatus.Acknowledged
+                    )
             return reply
         if self.kind == "deadline":
             given_up = threading.Event()

@@ -21,7 +21,9 @@ def chosen(given: Message, points: dict[PointKey, Point]) -> list[PointKey]:
 
 def judge_of(given: Message) -> Judge:
     """Says of a point whether it matches; a filter without conditions takes everything."""
-    must, should, must_not, least = (_judges(part) for part in (given.must, given.should, given.must_not, given.min_should.conditions))
+    must, should, must_not, least = (
+        _judges(part) for part in (given.must, given.should, given.must_not, given.min_should.conditions)
+    )
 
     def fits(key: PointKey, point: Point) -> bool:
         return (
@@ -35,7 +37,8 @@ def judge_of(given: Message) -> Judge:
 
 
 def _named(given: Message) -> set[PointKey] | None:
-    """Ids that a match must be among, where the filter names them; None where it may be any point. It only saves looking at all of them."""
+    """Ids that a match must be among, where the filter names them; None where it may be any point. It only saves
+    looking at all of them."""
     found = [ids for condition in given.must if (ids := _named_by(condition)) is not None]
     either = [_named_by(condition) for condition in given.should]
     if either and None not in either:
@@ -133,11 +136,17 @@ def _match(given: Message) -> Callable[[Message | None], bool]:
     if kind not in fields:
         raise unimplemented(f"match {kind}")
     field, sought = fields[kind], getattr(given, kind)
-    wanted = {sought} if kind in ("keyword", "integer", "boolean") else set(sought.strings if "keyword" in kind else sought.integers)
+    wanted = (
+        {sought}
+        if kind in ("keyword", "integer", "boolean")
+        else set(sought.strings if "keyword" in kind else sought.integers)
+    )
     unwanted = kind.startswith("except")
 
     def test(value: Message | None) -> bool:
-        return any((item.WhichOneof("kind") == field and getattr(item, field) in wanted) != unwanted for item in _items(value))
+        return any(
+            (item.WhichOneof("kind") == field and getattr(item, field) in wanted) != unwanted for item in _items(value)
+        )
 
     return test
 
@@ -154,4 +163,8 @@ def _range(given: Message) -> Callable[[Message | None], bool]:
         )
 
     numbers = ("integer_value", "double_value")
-    return lambda value: any(kind in numbers and within(float(getattr(item, kind))) for item in _items(value) if (kind := item.WhichOneof("kind")))
+    return lambda value: any(
+        kind in numbers and within(float(getattr(item, kind)))
+        for item in _items(value)
+        if (kind := item.WhichOneof("kind"))
+    )

@@ -35,7 +35,8 @@ class Point:
         return cls(vectors_by_name(sent.vectors), payload)
 
     def replaced_by(self, other: Point) -> Point:
-        """What an upsert of the other leaves: the other, and from optimised points the vectors that it does not name, and the payload if it has none."""
+        """What an upsert of the other leaves: the other, and from optimised points the vectors that it does not name,
+        and the payload if it has none."""
         if not self.optimised:
             return other
         return Point(self.vectors | other.vectors, other.payload if other.payload.payload else self.payload)
@@ -48,7 +49,11 @@ class Point:
         selected = with_vectors.WhichOneof("selector_options")
         if selected is None or (selected == "enable" and not with_vectors.enable):
             return
-        names = self.vectors if selected == "enable" else [name for name in with_vectors.include.names if name in self.vectors]
+        names = (
+            self.vectors
+            if selected == "enable"
+            else [name for name in with_vectors.include.names if name in self.vectors]
+        )
         if list(names) == [""]:
             reply.vectors.vector.CopyFrom(self.vectors[""])
             return

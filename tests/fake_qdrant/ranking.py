@@ -8,12 +8,26 @@ from qdrant_client import grpc as q
 from tests.fake_qdrant.collection import Collection
 from tests.fake_qdrant.filters import judge_of
 from tests.fake_qdrant.requests import limit_of
-from tests.fake_qdrant.values import Matrix, Message, PointKey, id_of, invalid, key_of, not_found, unimplemented, vector_output
+from tests.fake_qdrant.values import (
+    Matrix,
+    Message,
+    PointKey,
+    id_of,
+    invalid,
+    key_of,
+    not_found,
+    unimplemented,
+    vector_output,
+)
 
 
 def answer(collection: Collection, request: Message) -> Message:
     """The answer to a question by vector, or to the fusion of several."""
-    hits = _fused(collection, request) if request.query.WhichOneof("variant") == "fusion" else _nearest(collection, request)
+    hits = (
+        _fused(collection, request)
+        if request.query.WhichOneof("variant") == "fusion"
+        else _nearest(collection, request)
+    )
     reply = q.QueryResponse()
     for key, score in hits[request.offset : request.offset + limit_of(request)]:
         point = collection.points[key]
@@ -43,16 +57,24 @@ def _nearest(collection: Collection, request: Message) -> list[tuple[PointKey, f
     own = key_of(wanted.id) if kind == "id" else None
     if own is not None and own not in collection.points:
         raise not_found(f"No point with id {own} found")
-    if own is not None and (name in collection.params or name in collection.sparse) and name not in collection.points[own].vectors:
+    if (
+        own is not None
+        and (name in collection.params or name in collection.sparse)
+        and name not in collection.points[own].vectors
+    ):
         raise not_found(f'Vector with name "{name}" for point not found')
     vector = (
-        collection.points[own].vectors.get(name, q.VectorOutput()) if own is not None else vector_output(q.Vector(**{kind: getattr(wanted, kind)}))
+        collection.points[own].vectors.get(name, q.VectorOutput())
+        if own is not None
+        else vector_output(q.Vector(**{kind: getattr(wanted, kind)}))
     )
     if words := collection.misfit(name, vector):
         raise invalid(words)
     collection.check_dimension(name, vector)
     fits = judge_of(request.filter)
-    keys = [key for key, point in collection.points.items() if name in point.vectors and key != own and fits(key, point)]
+    keys = [
+        key for key, point in collection.points.items() if name in point.vectors and key != own and fits(key, point)
+    ]
     if not keys:
         return []
     if name in collection.sparse:
@@ -72,7 +94,9 @@ def _sparse_scores(vectors: dict[PointKey, Message], query: Message) -> tuple[li
     wanted = dict(zip(query.indices, query.values, strict=True))
     found: dict[PointKey, float] = {}
     for key, vector in vectors.items():
-        products = [value * wanted[index] for index, value in zip(vector.indices, vector.values, strict=True) if index in wanted]
+        products = [
+            value * wanted[index] for index, value in zip(vector.indices, vector.values, strict=True) if index in wanted
+        ]
         if sum(products):
             found[key] = sum(products)
     return list(found), np.array(list(found.values()), np.float32)

@@ -28,17 +28,24 @@ def wrong_in_query(where: str, request: Message) -> list[str]:
 
 
 def check_vectors(points: Iterable[Message]) -> None:
-    """Sparse vectors in the points of an Upsert or an UpdateVectors; operations of a batch are not looked at in this way."""
+    """Sparse vectors in the points of an Upsert or an UpdateVectors; operations of a batch are not looked at in this
+    way."""
     wrong = []
     for n, point in enumerate(points):
         where, vectors = f"points[{n}].vectors.vectors_options", point.vectors
-        named = [(f"{where}.vectors.[]", vector) for vector in vectors.vectors.vectors.values()] or [(where, vectors.vector)]
+        named = [(f"{where}.vectors.[]", vector) for vector in vectors.vectors.vectors.values()] or [
+            (where, vectors.vector)
+        ]
         wrong += [words for place, vector in named for words in wrong_in_sparse(place, vector.sparse)]
     check_body(wrong)
 
 
 def wrong_in_sparse(where: str, vector: Message) -> list[str]:
-    wrong = [] if len(set(vector.indices)) == len(vector.indices) else [f"{where}.indices: Validation error: must be unique [{{}}]"]
+    wrong = (
+        []
+        if len(set(vector.indices)) == len(vector.indices)
+        else [f"{where}.indices: Validation error: must be unique [{{}}]"]
+    )
     if len(vector.indices) != len(vector.values):
         wrong.append(f"{where}.values: Validation error: must be the same length as indices [{{}}]")
     return wrong
@@ -62,7 +69,8 @@ def operations_of(request: Message) -> list[str]:
 
 
 def named_in(request: Message) -> list[PointKey]:
-    """The ids that a request of the Points service, or an operation of a batch, names, as they were sent, also those that a selector's filter must have."""
+    """The ids that a request of the Points service, or an operation of a batch, names, as they were sent, also those
+    that a selector's filter must have."""
     found: list[Message] = []
     for operation in getattr(request, "operations", ()):
         kind = operation.WhichOneof("operation")
@@ -72,7 +80,10 @@ def named_in(request: Message) -> list[PointKey]:
 
 def _ids(request: Message) -> list[Message]:
     if isinstance(request, q.PointsSelector):
-        return [*request.points.ids, *(point_id for condition in request.filter.must for point_id in condition.has_id.has_id)]
+        return [
+            *request.points.ids,
+            *(point_id for condition in request.filter.must for point_id in condition.has_id.has_id),
+        ]
     for name in ("points", "points_selector"):
         points = getattr(request, name, ())
         if isinstance(points, q.PointsSelector):

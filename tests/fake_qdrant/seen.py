@@ -25,7 +25,8 @@ class Seen:
     """`Points/Upsert`, …"""
     collection: str
     points: int
-    """that the request names: those of an upsert, the ids of a Get, a Delete, …; of a batch in all its operations. A filter names none"""
+    """that the request names: those of an upsert, the ids of a Get, a Delete, …; of a batch in all its operations. A
+    filter names none"""
     operations: list[str]
     """of a batch in their order: `upsert`, `delete_points`, `set_payload`, …"""
     conditional: bool
@@ -94,9 +95,12 @@ class Recorder:
             return self._lock.wait_for(lambda: self._on_their_way == 0, seconds)
 
     def wait_for(self, calls: Mapping[str, int], faults: Mapping[str, int], seconds: float) -> bool:
-        """Return when so many calls of each method have arrived, and so many faults of each kind were played. False where that takes longer."""
+        """Return when so many calls of each method have arrived, and so many faults of each kind were played. False
+        where that takes longer."""
         with self._lock:
-            return self._lock.wait_for(lambda: self._calls >= Counter(calls) and self._faults >= Counter(faults), seconds)
+            return self._lock.wait_for(
+                lambda: self._calls >= Counter(calls) and self._faults >= Counter(faults), seconds
+            )
 
     def to_json(self) -> bytes:
         with self._lock:
@@ -135,6 +139,19 @@ class Recorder:
 
 
 def _seen(method: str, request: Message, peer: str, start: float) -> Seen:
-    upserts = [request] if method == "Points/Upsert" else [operation.upsert for operation in getattr(request, "operations", ())]
+    upserts = (
+        [request]
+        if method == "Points/Upsert"
+        else [operation.upsert for operation in getattr(request, "operations", ())]
+    )
     conditional = any(upsert.HasField("update_filter") or upsert.update_mode for upsert in upserts)
-    return Seen(method, request.collection_name, len(named_in(request)), operations_of(request), conditional, request.ByteSize(), peer, start)
+    return Seen(
+        method,
+        request.collection_name,
+        len(named_in(request)),
+        operations_of(request),
+        conditional,
+        request.ByteSize(),
+        peer,
+        start,
+    )

@@ -41,7 +41,9 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
 
         return grpc.unary_unary_rpc_method_handler(serve, handler.request_deserializer, handler.response_serializer)
 
-    def _serve(self, method: str, servicer: Callable[..., Any], request: Message, context: grpc.ServicerContext) -> Message:
+    def _serve(
+        self, method: str, servicer: Callable[..., Any], request: Message, context: grpc.ServicerContext
+    ) -> Message:
         def apply(request: Message) -> Message:
             try:
                 with self.store.lock:
@@ -75,7 +77,11 @@ def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, words: str) -> 
 def serve(port: int = 0, api_key: str | None = None, faults: Iterable[Fault] = ()) -> tuple[grpc.Server, int]:
     """Start a fake server in this process; returns it and its port."""
     store, script, recorder = Store(), Script(faults), Recorder()
-    unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+    unlimited = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+    ]
     gate = Gate(store, script, recorder, api_key)
     server = grpc.server(ThreadPoolExecutor(32), interceptors=[gate], options=unlimited)
     q.add_QdrantServicer_to_server(Health(), server)
@@ -145,7 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="gRPC port; 0 takes a free one")
     parser.add_argument("--api-key")
     parser.add_argument("--script", type=Path, help="JSON list of faults, each with `method`, `kind`, `times`, …")
-    parser.add_argument("--stop-at-eof", action="store_true", help="end with standard input, that is with the process that started this one")
+    parser.add_argument(
+        "--stop-at-eof",
+        action="store_true",
+        help="end with standard input, that is with the process that started this one",
+    )
     given = parser.parse_args(arguments)
     faults = [Fault(**values) for values in json.loads(given.script.read_text())] if given.script else []
     server, port = serve(given.port, given.api_key, faults)

@@ -8,7 +8,14 @@ from qdrant_client import grpc as q
 from tests.fake_qdrant.collection import Collection
 from tests.fake_qdrant.filters import chosen
 from tests.fake_qdrant.ranking import answer
-from tests.fake_qdrant.requests import check_body, check_vectors, limit_of, wrong_in_query, wrong_limit, wrong_vector_name
+from tests.fake_qdrant.requests import (
+    check_body,
+    check_vectors,
+    limit_of,
+    wrong_in_query,
+    wrong_limit,
+    wrong_vector_name,
+)
 from tests.fake_qdrant.sharding import create_key, message_of, named, part, shard_key, whole
 from tests.fake_qdrant.store import Store
 from tests.fake_qdrant.updates import UPDATES
@@ -32,7 +39,9 @@ class Collections(q.CollectionsServicer):  # type: ignore[misc]
         return q.GetCollectionInfoResponse(result=self.store.find(request.collection_name).info())
 
     def List(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
-        return q.ListCollectionsResponse(collections=[q.CollectionDescription(name=name) for name in sorted(self.store.collections)])
+        return q.ListCollectionsResponse(
+            collections=[q.CollectionDescription(name=name) for name in sorted(self.store.collections)]
+        )
 
     def Create(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         self.store.create(request.collection_name, request)
@@ -46,7 +55,9 @@ class Collections(q.CollectionsServicer):  # type: ignore[misc]
         return q.CollectionOperationResponse(result=self.store.delete(request.collection_name))
 
     def CreateShardKey(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
-        create_key(self.store.find(request.collection_name), request.collection_name, shard_key(request.request.shard_key))
+        create_key(
+            self.store.find(request.collection_name), request.collection_name, shard_key(request.request.shard_key)
+        )
         return q.CreateShardKeyResponse(result=True)
 
     def ListShardKeys(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
@@ -65,11 +76,17 @@ class Collections(q.CollectionsServicer):  # type: ignore[misc]
         return q.CollectionOperationResponse(result=True)
 
     def ListAliases(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
-        return q.ListAliasesResponse(aliases=[q.AliasDescription(alias_name=a, collection_name=c) for a, c in sorted(self.store.aliases.items())])
+        return q.ListAliasesResponse(
+            aliases=[q.AliasDescription(alias_name=a, collection_name=c) for a, c in sorted(self.store.aliases.items())]
+        )
 
     def ListCollectionAliases(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         name = request.collection_name
-        found = [q.AliasDescription(alias_name=a, collection_name=c) for a, c in sorted(self.store.aliases.items()) if c == name]
+        found = [
+            q.AliasDescription(alias_name=a, collection_name=c)
+            for a, c in sorted(self.store.aliases.items())
+            if c == name
+        ]
         return q.ListAliasesResponse(aliases=found)
 
 
@@ -85,7 +102,10 @@ class Points(q.PointsServicer):  # type: ignore[misc]
     def _change(self, kind: str, operation: Message, collection: str, wait: bool) -> Message:
         """In each of the shards that it names."""
         update = UPDATES[kind]
-        done = [update(operation, lambda key=key: part(self.store.find(collection), key), wait) for key in named(operation) or [None]]  # type: ignore[misc]
+        done = [
+            update(operation, lambda key=key: part(self.store.find(collection), key), wait)
+            for key in named(operation) or [None]
+        ]  # type: ignore[misc]
         return done[-1]
 
     def _asked(self, request: Message) -> Collection:
@@ -137,12 +157,16 @@ class Points(q.PointsServicer):  # type: ignore[misc]
     def Count(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         asked = self._asked(request)
         shards = [asked.shards[key] for key in named(request) or asked.shards] if asked.is_custom else [asked.points]
-        return q.CountResponse(result=q.CountResult(count=sum(len(chosen(request.filter, points)) for points in shards)))
+        return q.CountResponse(
+            result=q.CountResult(count=sum(len(chosen(request.filter, points)) for points in shards))
+        )
 
     def Query(self, request: Message, context: grpc.ServicerContext) -> Message:  # noqa: N802
         kind = request.query.WhichOneof("variant")
         if request.HasField("lookup_from") or (kind == "fusion" and request.HasField("filter")):
-            raise unimplemented("lookup_from" if request.HasField("lookup_from") else "filter of a fusion, only those of its prefetches")
+            raise unimplemented(
+                "lookup_from" if request.HasField("lookup_from") else "filter of a fusion, only those of its prefetches"
+            )
         if any(part.prefetch or part.query.WhichOneof("variant") != "nearest" for part in request.prefetch):
             raise unimplemented("prefetch other than `nearest`")
         if kind == "fusion" and request.query.fusion != q.Fusion.RRF:

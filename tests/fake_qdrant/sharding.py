@@ -41,8 +41,8 @@ def part(collection: Collection, key: ShardKey | None) -> Collection:
 
 
 def whole(collection: Collection, keys: list[ShardKey]) -> Collection:
-    """What a question about these shard keys is asked of; about all of them where it names none. An id that is under several is there once, though
-    it is counted as often."""
+    """What a question about these shard keys is asked of; about all of them where it names none. An id that is under
+    several is there once, though it is counted as often."""
     for key in keys:
         if key not in collection.shards:
             raise _missing("Bad request", key)

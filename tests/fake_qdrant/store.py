@@ -37,11 +37,15 @@ class Store:
         if bad is not None:
             raise invalid(f'Validation error in body: [collection_name: collection name cannot contain "{bad}" char]')
         if not 1 <= len(name) <= 255:
-            raise invalid(f'Validation error in body: [collection_name: value "{name}" invalid, must be from 1 to 255 characters]')
+            raise invalid(
+                f'Validation error in body: [collection_name: value "{name}" invalid, must be from 1 to 255 characters]'
+            )
         made = Collection.of(request)  # what is wrong with the request is said before what is wrong with the name
         self.must_not_exist(name)
         if name in self.aliases:
-            raise invalid(f"Wrong input: Can't create collection with name {name}. Alias with the same name already exists")
+            raise invalid(
+                f"Wrong input: Can't create collection with name {name}. Alias with the same name already exists"
+            )
         self.collections[name] = made
 
     def delete(self, name: str) -> bool:

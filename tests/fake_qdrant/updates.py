@@ -1,6 +1,8 @@
-"""What changes points: each kind of update, as a call of its own or as an operation of a batch (their messages have the same fields).
+"""What changes points: each kind of update, as a call of its own or as an operation of a batch (their messages have the
+same fields).
 
-Each function reads the request, finds the collection, and applies the change; returns the UpdateResult. The order decides which error comes first.
+Each function reads the request, finds the collection, and applies the change; returns the UpdateResult. The order
+decides which error comes first.
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ from tests.fake_qdrant.filters import chosen, judge_of
 from tests.fake_qdrant.payload import merge, steps
 from tests.fake_qdrant.points import Point
 from tests.fake_qdrant.requests import wrong_in_sparse
-from tests.fake_qdrant.values import Message, PointKey, UnheardError, check_payload, invalid, key_of, not_found, vectors_by_name
+from tests.fake_qdrant.values import (
+    Message,
+    PointKey,
+    UnheardError,
+    check_payload,
+    invalid,
+    key_of,
+    not_found,
+    vectors_by_name,
+)
 
 Find: TypeAlias = Callable[[], Collection]
 
@@ -91,7 +102,8 @@ def overwrite_payload(request: Message, find: Find, wait: bool) -> Message:
 
 
 def update_vectors(request: Message, find: Find, wait: bool) -> Message:
-    """The named vectors of points that are there; the filter is for these: a point that is not there is an error all the same."""
+    """The named vectors of points that are there; the filter is for these: a point that is not there is an error all
+    the same."""
     for given in request.points:
         if not given.HasField("id"):
             raise invalid("id is expected")
@@ -117,7 +129,9 @@ def update_vectors(request: Message, find: Find, wait: bool) -> Message:
 
 def delete_vectors(request: Message, find: Find, wait: bool) -> Message:
     """A vector that a point does not have is no error, a name that the collection does not have is one."""
-    keys = _selection(request.points_selector if request.HasField("points_selector") else None, "points_selector is expected")
+    keys = _selection(
+        request.points_selector if request.HasField("points_selector") else None, "points_selector is expected"
+    )
     if not request.HasField("vectors"):
         raise invalid("vectors is expected")
     collection = find()
@@ -145,7 +159,9 @@ UPDATES = {
 
 
 def _on_payload(request: Message, find: Find, wait: bool, change: Callable[[Message], None]) -> Message:
-    keys = _selection(request.points_selector if request.HasField("points_selector") else None, "points_selector is expected")
+    keys = _selection(
+        request.points_selector if request.HasField("points_selector") else None, "points_selector is expected"
+    )
     collection = find()
     _not_nothing(request.points_selector)
 
@@ -160,7 +176,9 @@ def _selection(selector: Message | None, words_without: str) -> Callable[[Collec
     """The points that a PointsSelector means: ids as they are, whether they are there or not."""
     kind = selector.WhichOneof("points_selector_one_of") if selector is not None else None
     if selector is None or kind is None:
-        raise invalid(words_without if selector is None or words_without.startswith("PointS") else "Malformed PointsSelector type")
+        raise invalid(
+            words_without if selector is None or words_without.startswith("PointS") else "Malformed PointsSelector type"
+        )
     if kind == "filter":
         judge_of(selector.filter)
         return lambda collection: chosen(selector.filter, collection.points)

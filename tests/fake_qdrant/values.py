@@ -66,8 +66,8 @@ def order_of(key: PointKey) -> tuple[bool, int]:
 
 
 def vector_output(vector: Message) -> Message:
-    """The vector as the server gives it back: the fields have the same numbers, but the old way to send one is not the way it is returned,
-    and the entries of a sparse one are sorted."""
+    """The vector as the server gives it back: the fields have the same numbers, but the old way to send one is not the
+    way it is returned, and the entries of a sparse one are sorted."""
     kind = vector.WhichOneof("vector")
     if kind is None and not vector.HasField("indices"):
         return q.VectorOutput(dense=q.DenseVector(data=vector.data))
@@ -75,7 +75,9 @@ def vector_output(vector: Message) -> Message:
         return q.VectorOutput.FromString(vector.SerializeToString())
     indices, values = (vector.sparse.indices, vector.sparse.values) if kind else (vector.indices.data, vector.data)
     entries = sorted(zip(indices, values, strict=True))
-    return q.VectorOutput(sparse=q.SparseVector(indices=[index for index, _ in entries], values=[value for _, value in entries]))
+    return q.VectorOutput(
+        sparse=q.SparseVector(indices=[index for index, _ in entries], values=[value for _, value in entries])
+    )
 
 
 def vectors_by_name(vectors: Message) -> dict[str, Message]:
@@ -95,7 +97,13 @@ def check_numbers(value: Message) -> None:
     kind = value.WhichOneof("kind")
     if kind == "double_value" and not math.isfinite(value.double_value):
         raise invalid("cannot convert to json number")
-    for part in value.struct_value.fields.values() if kind == "struct_value" else value.list_value.values if kind == "list_value" else ():
+    for part in (
+        value.struct_value.fields.values()
+        if kind == "struct_value"
+        else value.list_value.values
+        if kind == "list_value"
+        else ()
+    ):
         check_numbers(part)
 
 

@@ -20,12 +20,14 @@ def started() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def fake_server(started: FakeServer) -> FakeServer:
-    """An empty fake Qdrant without faults. No test here leaves anybody behind who would write to that of the next one."""
+    """An empty fake Qdrant without faults. No test here leaves anybody behind who would write to that of the next
+    one."""
     started.empty()
     return started
 
 
 @pytest.fixture(autouse=True)
 def _little_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests are sent again at once: how long a task waits before is what tests/unit/test_retry.py is about. A wait that the server names is kept."""
+    """Requests are sent again at once: how long a task waits before is what tests/unit/test_retry.py is about. A wait
+    that the server names is kept."""
     monkeypatch.setattr(retry, "BACK_OFF", wait_fixed(0.01))

@@ -16,7 +16,8 @@ WINDOWS = 200
 
 
 def test_windows_that_wait_for_it_are_bounded(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A window is kept until all of its points are applied, and those behind it too; so reading waits, and memory does not grow with the outage."""
+    """A window is kept until all of its points are applied, and those behind it too; so reading waits, and memory does
+    not grow with the outage."""
     held: list[int] = []
     settle = PointWriter._settle
 

@@ -1,4 +1,5 @@
-"""What the driver meets before a job's tasks and after them: limits of reads, indexes that take long, nodes that are gone, jobs beside it."""
+"""What the driver meets before a job's tasks and after them: limits of reads, indexes that take long, nodes that are
+gone, jobs beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def planned(place: Place) -> Plan:
 
 
 def ended(plan: Plan, start: int) -> WriteReport:
-    return committer.commit(plan, [partition_writer.write_partition(plan, vectors(2, start=start).to_batches(), TaskContext())])
+    return committer.commit(
+        plan, [partition_writer.write_partition(plan, vectors(2, start=start).to_batches(), TaskContext())]
+    )
 
 
 def test_a_question_that_is_too_large_is_asked_in_parts(fake_server: FakeServer) -> None:
@@ -52,11 +55,15 @@ def test_a_payload_index_that_takes_long(fake_server: FakeServer) -> None:
 
 
 def test_a_setting_that_makes_a_load_slow_is_said(fake_server: FakeServer) -> None:
-    """With `prevent_unoptimized` each request waits for the server's optimizer; nothing else would tell why a job takes thirty times as long."""
+    """With `prevent_unoptimized` each request waits for the server's optimizer; nothing else would tell why a job takes
+    thirty times as long."""
     place = server_place(fake_server, "articles", vector_column="v")
     place.write(vectors(1), collection_config={"optimizers_config": {"prevent_unoptimized": True}})
     (warning,) = place.write(vectors(1)).warnings
-    assert warning.startswith("'articles' has prevent_unoptimized=true, with which every request waits for the server's optimizer; switch it off")
+    assert warning.startswith(
+        "'articles' has prevent_unoptimized=true, with which every request waits for the server's optimizer; "
+        "switch it off"
+    )
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
@@ -68,12 +75,15 @@ def test_a_setting_that_makes_a_load_slow_is_said(fake_server: FakeServer) -> No
         {"vectors": {"quantization_config": {"scalar": {"type": "int8", "memory": "cold"}}}},
     ],
 )
-def test_a_setting_that_an_older_server_would_ignore(fake_server: FakeServer, config: dict[str, Any], mode: str) -> None:
+def test_a_setting_that_an_older_server_would_ignore(
+    fake_server: FakeServer, config: dict[str, Any], mode: str
+) -> None:
     """It is refused before the job, wherever in the body it stands."""
     place = server_place(fake_server, "articles", vector_column="v", collection_config=config)
     with pytest.raises(
         CollectionError,
-        match=r"in option 'collection_config', 'memory' is a setting of Qdrant 1\.19 or newer, and .* is Qdrant 1\.18\.2, which would ignore",
+        match=r"in option 'collection_config', 'memory' is a setting of Qdrant 1\.19 or newer, and .* is Qdrant "
+        r"1\.18\.2, which would ignore",
     ):
         place.write(vectors(1), mode=mode)
 

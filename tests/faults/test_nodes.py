@@ -30,14 +30,22 @@ def nodes() -> Iterator[list[FakeServer]]:
 
 @pytest.fixture
 def one_cluster(monkeypatch: pytest.MonkeyPatch, nodes: list[FakeServer]) -> list[FakeServer]:
-    """The three, each with the collection that the sink would see in a cluster; what tasks do does not depend on more."""
+    """The three, each with the collection that the sink would see in a cluster; what tasks do does not depend on
+    more."""
     monkeypatch.setattr(QdrantCollections, "_same_on", lambda *_: None)
     return nodes
 
 
 def place(nodes: list[FakeServer], **more: Any) -> Place:
     return Place(
-        {"url": ",".join(node.url for node in nodes), "path": "articles", "vector_column": "v", "versioned": "false", "batch_points": 10, **more}
+        {
+            "url": ",".join(node.url for node in nodes),
+            "path": "articles",
+            "vector_column": "v",
+            "versioned": "false",
+            "batch_points": 10,
+            **more,
+        }
     )
 
 
@@ -52,7 +60,9 @@ def test_tasks_spread_over_the_nodes(one_cluster: list[FakeServer]) -> None:
     """The n-th partition begins with the n-th node, counted round."""
     plan = made_on(one_cluster, place(one_cluster))
     for partition in range(5):
-        partition_writer.write_partition(plan, vectors(10, start=10 * partition).to_batches(), TaskContext(partition=partition))
+        partition_writer.write_partition(
+            plan, vectors(10, start=10 * partition).to_batches(), TaskContext(partition=partition)
+        )
     assert [sorted(node.points("articles")) for node in one_cluster] == [
         [*range(10), *range(30, 40)], [*range(10, 20), *range(40, 50)], [*range(20, 30)],
     ]  # fmt: skip
@@ -93,13 +103,15 @@ def test_no_node_at_all(nodes: list[FakeServer]) -> None:
     """The first one's reason, and how many more there are."""
     for node in nodes:
         node.stop()
-    with pytest.raises(CollectionError, match=r"^no Qdrant server answers gRPC at 127\.0\.0\.1:.*\(and 2 more of option 'url'\)$"):
+    with pytest.raises(
+        CollectionError, match=r"^no Qdrant server answers gRPC at 127\.0\.0\.1:.*\(and 2 more of option 'url'\)$"
+    ):
         place(nodes).write(vectors(3))
 
 
 def test_two_servers_that_are_no_cluster_are_refused(nodes: list[FakeServer], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would get a part of the points; also where both have a collection of that name, made alike."""
-    monkeypatch.setattr("spark_vector_sink.store.qdrant.collections.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("spark_vector_sink.store.qdrant.connection.PATIENCE_SECONDS", 0.5)
     first, second, _ = nodes
     said = r"do not have the same collection 'articles'.*; name only nodes of one cluster in option 'url'$"
     with pytest.raises(CollectionError, match=said):

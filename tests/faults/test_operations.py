@@ -19,11 +19,26 @@ LATER = [11 + n % 3 for n in IDS]
 
 Act = Callable[[QdrantStore, Place], Sent]
 ACTS: dict[str, tuple[str, Act]] = {
-    "replace": ("Points/Upsert", lambda task, place: task.submit(batch(place, IDS, versions=LATER, value=2.0, text="new"))),
-    "merge": ("Points/UpdateBatch", lambda task, place: task.submit(batch(place, IDS, how=How.MERGE, versions=LATER, value=2.0, text="new"))),
-    "payload": ("Points/UpdateBatch", lambda task, place: task.submit(batch(place, IDS, how=How.PAYLOAD, versions=LATER, text="new"))),
-    "patch": ("Points/UpdateBatch", lambda task, place: task.submit(batch(place, IDS, how=How.PATCH, versions=LATER, text="new"))),
-    "tombstone": ("Points/UpdateBatch", lambda task, place: task.submit(batch(place, IDS, how=How.TOMBSTONE, versions=LATER, sink={"deleted": 5}))),
+    "replace": (
+        "Points/Upsert",
+        lambda task, place: task.submit(batch(place, IDS, versions=LATER, value=2.0, text="new")),
+    ),
+    "merge": (
+        "Points/UpdateBatch",
+        lambda task, place: task.submit(batch(place, IDS, how=How.MERGE, versions=LATER, value=2.0, text="new")),
+    ),
+    "payload": (
+        "Points/UpdateBatch",
+        lambda task, place: task.submit(batch(place, IDS, how=How.PAYLOAD, versions=LATER, text="new")),
+    ),
+    "patch": (
+        "Points/UpdateBatch",
+        lambda task, place: task.submit(batch(place, IDS, how=How.PATCH, versions=LATER, text="new")),
+    ),
+    "tombstone": (
+        "Points/UpdateBatch",
+        lambda task, place: task.submit(batch(place, IDS, how=How.TOMBSTONE, versions=LATER, sink={"deleted": 5})),
+    ),
     "delete": ("Points/Delete", lambda task, place: task.delete(Removal(IDS))),
     "delete older": ("Points/UpdateBatch", lambda task, place: task.delete(Removal(IDS, np.array(LATER, np.int64)))),
     "touch": ("Points/SetPayload", lambda task, place: task.touch(IDS, {"run": "r2"})),
@@ -54,14 +69,20 @@ def done(place: Place, act: Act, **options: Any) -> tuple[Sent, int]:
 
 
 def contents(place: Place) -> dict[Any, Any]:
-    return {key: (point.payload, {name: vector.tolist() for name, vector in point.vectors.items()}) for key, point in place.points().items()}
+    return {
+        key: (point.payload, {name: vector.tolist() for name, vector in point.vectors.items()})
+        for key, point in place.points().items()
+    }
 
 
-@pytest.mark.parametrize("kind", ["unavailable", "applied_then_unavailable", "rate_limit", "deadline", "internal", "wait_timeout", "acknowledged"])
+@pytest.mark.parametrize(
+    "kind",
+    ["unavailable", "applied_then_unavailable", "rate_limit", "deadline", "internal", "wait_timeout", "acknowledged"],
+)
 @pytest.mark.parametrize("name", ACTS)
 def test_what_may_heal_is_sent_again(place: Place, fake_server: FakeServer, name: str, kind: str) -> None:
-    """The end is that of a day without trouble, also where the first try was applied and its reply lost: nothing is said to be older. What the first
-    try has deleted is not there for the second, which is answered so."""
+    """The end is that of a day without trouble, also where the first try was applied and its reply lost: nothing is
+    said to be older. What the first try has deleted is not there for the second, which is answered so."""
     method, act = ACTS[name]
     fake_server.fault(method, kind, times=2, **({"seconds": 0.05} if kind == "deadline" else {}))
     sent, retries = done(place, act)
@@ -111,15 +132,20 @@ def test_a_refused_point_is_found_among_the_others(place: Place, fake_server: Fa
     fake_server.fault(method, "invalid", times=None, ids=[7, 33])
     sent, _ = done(place, act)
     assert sent.refused.keys() == {7, 33}
-    assert all("INVALID_ARGUMENT Wrong input: something is wrong with a point" in words for words in sent.refused.values())
+    assert all(
+        "INVALID_ARGUMENT Wrong input: something is wrong with a point" in words for words in sent.refused.values()
+    )
     versions = {n: point.payload["_sink"]["version"] for n, point in place.points().items()}
     assert versions == {n: 10 if n in (7, 33) else LATER[n] for n in IDS if n in versions}
 
 
 @pytest.mark.parametrize("how", [How.PAYLOAD, How.PATCH])
 @pytest.mark.parametrize("ids", [IDS[:20], IDS[-20:]], ids=["all there", "two missing"])
-def test_only_where_a_point_is_missing_it_is_asked_which_are_there(place: Place, fake_server: FakeServer, how: How, ids: list[int]) -> None:
-    """A server refuses a request that names a point it has not; the others get what was meant for them, and that is no retry."""
+def test_only_where_a_point_is_missing_it_is_asked_which_are_there(
+    place: Place, fake_server: FakeServer, how: How, ids: list[int]
+) -> None:
+    """A server refuses a request that names a point it has not; the others get what was meant for them, and that is no
+    retry."""
     before = fake_server.stats().calls
     sent, retries = done(place, lambda task, place: task.submit(batch(place, ids, how=how, text="new")))
     points, calls = place.points(), fake_server.stats().calls
@@ -168,24 +194,34 @@ def test_a_failure_while_reading_names_the_question(place: Place, fake_server: F
 
 def test_a_missing_payload_index_ends_the_job_at_once(place: Place, fake_server: FakeServer) -> None:
     """Strict mode wants one for filters: no single point is to blame."""
-    words = 'Bad request: Index required but not found for "_sink.version" of one of the following types: [float, integer].'
+    words = (
+        'Bad request: Index required but not found for "_sink.version" of one of the following types: [float, integer].'
+    )
     fake_server.fault("Points/UpdateBatch", "invalid", times=None, message=words)
     with place.task() as task:
         task.delete(Removal([0, 1], np.array([11, 11], np.int64)))
-        with pytest.raises(PermanentStoreError, match=r"; create that payload index, or let strict mode take updates without one$"):
+        with pytest.raises(
+            PermanentStoreError, match=r"; create that payload index, or let strict mode take updates without one$"
+        ):
             task.flush()
     assert fake_server.stats().calls["Points/UpdateBatch"] == 1
 
 
 @pytest.mark.parametrize(
     ("kind", "more"),
-    [("unavailable", {}), ("applied_then_unavailable", {}), ("acknowledged", {"applied": False}), ("wait_timeout", {"applied": False})],
+    [
+        ("unavailable", {}),
+        ("applied_then_unavailable", {}),
+        ("acknowledged", {"applied": False}),
+        ("wait_timeout", {"applied": False}),
+    ],
     ids=str,
 )
 def test_a_full_load_removes_what_is_missing_in_spite_of_trouble(
     fake_server: FakeServer, kind: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Page by page; one that was removed, though the reply was lost, is no trouble for the next try. Nothing is removed without being named."""
+    """Page by page; one that was removed, though the reply was lost, is no trouble for the next try. Nothing is removed
+    without being named."""
     monkeypatch.setattr(reconcile, "POINTS_AT_ONCE", 7)
     place = place_on(fake_server)
     with place.task() as task:

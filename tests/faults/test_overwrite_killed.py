@@ -1,4 +1,5 @@
-"""An overwrite of an embedded store that is killed between any two of its steps. For a server: tests/integration/test_real_overwrite.py."""
+"""An overwrite of an embedded store that is killed between any two of its steps. For a server:
+tests/integration/test_real_overwrite.py."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ def editions(place: Place) -> set[int]:
 
 
 @pytest.mark.parametrize("step", STEPS_EMBEDDED)
-def test_killed_between_two_steps_on_an_embedded_store(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_between_two_steps_on_an_embedded_store(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a server; nothing of the version that was half made stays."""
     place = Place({"path": str(tmp_path / "store"), "vector_column": "v"})
     place.write(edition(0))

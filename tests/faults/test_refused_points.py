@@ -1,4 +1,5 @@
-"""Points that a server refuses: found by halving, named, and the others written; and when it is not the points, the job ends at once."""
+"""Points that a server refuses: found by halving, named, and the others written; and when it is not the points, the job
+ends at once."""
 
 from __future__ import annotations
 
@@ -29,11 +30,19 @@ def poisoned(server: FakeServer, *ids: int, **more: Any) -> None:
 
 
 @pytest.mark.parametrize("ids", [[0], [199], [17, 18], [3, 40, 130, 131, 199]], ids=str)
-def test_refused_points_are_rejected_and_all_others_written(place: Place, fake_server: FakeServer, tmp_path: Path, ids: list[int]) -> None:
-    """Wherever they are, also two in one request; each is a reject with its key and the server's words, and the counts add up."""
+def test_refused_points_are_rejected_and_all_others_written(
+    place: Place, fake_server: FakeServer, tmp_path: Path, ids: list[int]
+) -> None:
+    """Wherever they are, also two in one request; each is a reject with its key and the server's words, and the counts
+    add up."""
     poisoned(fake_server, *ids)
     report = place.write(vectors(ROWS), **rejecting(tmp_path))
-    assert (report.rows, report.written, report.points, report.rejected) == (ROWS, ROWS - len(ids), ROWS - len(ids), len(ids))
+    assert (report.rows, report.written, report.points, report.rejected) == (
+        ROWS,
+        ROWS - len(ids),
+        ROWS - len(ids),
+        len(ids),
+    )
     assert fake_server.points("articles").keys() == set(range(ROWS)) - set(ids)
     rejects = pq.read_table(tmp_path / "rejects").to_pylist()
     assert sorted(row["id"] for row in rejects) == ids
@@ -54,7 +63,8 @@ def test_a_refused_point_ends_the_job_that_rejects_nothing(place: Place, fake_se
     """With its key and the server's words in one line; the other points of its request are written."""
     poisoned(fake_server, 10)
     with pytest.raises(
-        BadRowError, match=r"^the row with key '10' cannot be written: upsert to 'articles__v1' on .*: INVALID_ARGUMENT Wrong input"
+        BadRowError,
+        match=r"^the row with key '10' cannot be written: upsert to 'articles__v1' on .*: INVALID_ARGUMENT Wrong input",
     ) as raised:
         place.write(vectors(64))
     assert (raised.value.key, "\n" in str(raised.value)) == ("10", False)
@@ -62,9 +72,13 @@ def test_a_refused_point_ends_the_job_that_rejects_nothing(place: Place, fake_se
 
 
 def test_a_collection_that_takes_nothing_ends_the_job(place: Place, fake_server: FakeServer, tmp_path: Path) -> None:
-    """Where both halves fail alike down to a single point it is not the points: no row is rejected, and the line says where to look."""
+    """Where both halves fail alike down to a single point it is not the points: no row is rejected, and the line says
+    where to look."""
     fake_server.fault("Points/Upsert", "invalid", times=None)
-    said = r"; of 64 points that were sent together none is taken any more: see whether the collection was changed, and run the job again$"
+    said = (
+        r"; of 64 points that were sent together none is taken any more: see whether the collection was changed, "
+        r"and run the job again$"
+    )
     with pytest.raises(PermanentStoreError, match=said):
         place.write(vectors(ROWS), **rejecting(tmp_path, max_in_flight="1"))
     assert fake_server.stats().calls["Points/Upsert"] <= 2 * (1 + 12)
@@ -95,5 +109,7 @@ def test_a_request_of_one_point(place: Place, fake_server: FakeServer, tmp_path:
 def test_too_many_refused_points_end_the_job(place: Place, fake_server: FakeServer, tmp_path: Path) -> None:
     """They count for `max_rejects` as all rejects do."""
     poisoned(fake_server, 1, 2, 3)
-    with pytest.raises(Exception, match=r"3 rows of one partition are rejected, and option 'max_rejects' = '2' allows 2 in all"):
+    with pytest.raises(
+        Exception, match=r"3 rows of one partition are rejected, and option 'max_rejects' = '2' allows 2 in all"
+    ):
         place.write(vectors(ROWS), **rejecting(tmp_path, max_rejects="2"))

@@ -1,4 +1,5 @@
-"""What a task does with each answer of the server that is no success; every job ends with all its points applied, or with one line."""
+"""What a task does with each answer of the server that is no success; every job ends with all its points applied, or
+with one line."""
 
 from __future__ import annotations
 
@@ -36,7 +37,13 @@ def place(fake_server: FakeServer) -> Place:
         ("deadline", {"seconds": 0.1}),
         ("deadline", {"seconds": 0.1, "applied": True}),
         ("internal", {}),
-        ("internal", {"message": "Service internal error: No space left on device: WAL buffer size exceeds available disk space"}),
+        (
+            "internal",
+            {
+                "message": "Service internal error: No space left on device: WAL buffer size exceeds "
+                "available disk space"
+            },
+        ),
         ("wait_timeout", {}),
         ("acknowledged", {}),
     ],
@@ -53,7 +60,10 @@ def test_what_may_heal_is_sent_again(place: Place, fake_server: FakeServer, kind
 def test_what_cannot_heal_ends_the_job_at_once(place: Place, fake_server: FakeServer) -> None:
     """No second try, and one line that says what to do."""
     fake_server.fault("Points/Upsert", "no_space", times=None)
-    said = "RESOURCE_EXHAUSTED Insufficient storage: no space left on device; the server has no more room; make room, or raise that limit, and run the job again"
+    said = (
+        "RESOURCE_EXHAUSTED Insufficient storage: no space left on device; the server has no more room; make room, "
+        "or raise that limit, and run the job again"
+    )
     with pytest.raises(PermanentStoreError, match=said):
         place.write(vectors(50))
     assert fake_server.stats().calls["Points/Upsert"] == 1
@@ -71,8 +81,14 @@ def test_a_request_that_is_too_large_is_split_and_later_ones_are_smaller(place: 
 
 def test_a_point_that_is_too_large_alone(place: Place, fake_server: FakeServer) -> None:
     """It is the row that cannot be written."""
-    fake_server.fault("Points/Upsert", "too_large", times=None, ids=[7], message="Received message larger than max (5 vs. 4)")
-    with pytest.raises(Exception, match=r"^the row with key '7' cannot be written: upsert to .* RESOURCE_EXHAUSTED Received message larger than max"):
+    fake_server.fault(
+        "Points/Upsert", "too_large", times=None, ids=[7], message="Received message larger than max (5 vs. 4)"
+    )
+    with pytest.raises(
+        Exception,
+        match=r"^the row with key '7' cannot be written: upsert to .* RESOURCE_EXHAUSTED Received message "
+        r"larger than max",
+    ):
         place.write(vectors(ROWS))
 
 
@@ -84,7 +100,9 @@ def test_a_request_that_the_server_has_no_time_for_is_sent_in_parts(place: Place
     assert min(fake_server.stats().batch_sizes) <= 10
 
 
-def test_more_requests_at_once_for_a_server_that_is_slow_to_answer(place: Place, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_requests_at_once_for_a_server_that_is_slow_to_answer(
+    place: Place, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As long as the task waits for a place; never more than eight, and as many as the user says where he does."""
 
     def one_ends(pending: Collection[Any], **named: Any) -> Any:
@@ -109,7 +127,9 @@ def test_no_more_points_in_a_second_than_allowed(place: Place, fake_server: Fake
     before, *upserts = fake_server.stats().upserts
     assert max(upsert.points for upsert in upserts) <= 40
     ends = [sum(other.points for other in upserts[:n]) for n in range(len(upserts))]
-    for sent_before, upsert in zip(ends, upserts, strict=True):  # the first one's own time says when it arrived, which may be long after its turn
+    for sent_before, upsert in zip(
+        ends, upserts, strict=True
+    ):  # the first one's own time says when it arrived, which may be long after its turn
         assert upsert.start - before.start >= sent_before / 100
 
 
@@ -119,7 +139,9 @@ def test_a_request_has_no_more_points_than_a_second(place: Place, fake_server: F
     assert max(fake_server.stats().batch_sizes) == 5
 
 
-def test_the_log_tells_of_trouble_and_of_its_end(place: Place, fake_server: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_tells_of_trouble_and_of_its_end(
+    place: Place, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
     """One line when the server goes away, however many requests fail, and one when it is back."""
     fake_server.fault("Points/Upsert", "unavailable", times=5)
     with caplog.at_level(logging.WARNING, "spark_vector_sink"):
@@ -127,7 +149,8 @@ def test_the_log_tells_of_trouble_and_of_its_end(place: Place, fake_server: Fake
     first, last = [record.message for record in caplog.records]
     assert (
         first
-        == f"upsert to 'articles__v1' on 127.0.0.1:{fake_server.grpc_port} failed: UNAVAILABLE connection refused; trying again, for up to 600 s"
+        == f"upsert to 'articles__v1' on 127.0.0.1:{fake_server.grpc_port} failed: UNAVAILABLE connection refused; "
+        "trying again, for up to 600 s"
     )
     assert last.startswith("the store takes points again, after ")
     assert last.endswith(("retry", "retries"))
@@ -140,7 +163,9 @@ def test_a_collection_made_anew_during_a_job_is_noticed(place: Place, fake_serve
     report = partition_writer.write_partition(plan, rows.to_batches(), TaskContext())
     _drop(fake_server, "articles__v1")
     committer.prepare(planning.plan(place.options, rows.schema))
-    with pytest.raises(CollectionError, match=r"^'articles' was deleted, or made anew, while this job wrote to it; run the job again$"):
+    with pytest.raises(
+        CollectionError, match=r"^'articles' was deleted, or made anew, while this job wrote to it; run the job again$"
+    ):
         committer.commit(plan, [report], 1)
 
 

@@ -1,4 +1,5 @@
-"""Jobs of random tables and options, each judged by an oracle that was written from the documents: `python -m tests.fuzz --help`.
+"""Jobs of random tables and options, each judged by an oracle that was written from the documents: `python -m
+tests.fuzz --help`.
 
 case.py     a job as data: columns, batches, options
 values.py   values of any Arrow type as plain Python → arrays, byte by byte; and back

@@ -43,7 +43,8 @@ class Tally:
         ends = ", ".join(f"{count:,} {end}" for end, count in self.ends.most_common())
         rows = ", ".join(f"{count:,} {kind}" for kind, count in self.refused_rows.most_common())
         return (
-            f"{self.cases:,} cases ({ends}), {self.rows:,} rows, {self.stored:,} stored ({share:.0f} %), {self.surprises:,} surprises; "
+            f"{self.cases:,} cases ({ends}), {self.rows:,} rows, {self.stored:,} stored ({share:.0f} %), "
+            f"{self.surprises:,} surprises; "
             f"rows not stored: {rows or 'none'}"
         )
 
@@ -55,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", choices=STORES, action="append", help="only this one; may be given again")
     parser.add_argument("--only", type=int, help="only the case of this number")
     parser.add_argument("--past", action="store_true", help="only what was found before")
-    parser.add_argument("--sweep", action="store_true", help="only each right and wrong value of each option, one by one")
+    parser.add_argument(
+        "--sweep", action="store_true", help="only each right and wrong value of each option, one by one"
+    )
     parser.add_argument("--shrink", action="store_true", help="make each case that surprises smaller, and show it")
     given = parser.parse_args(arguments)
     total = 0
@@ -109,10 +112,12 @@ def _is_like(outcome: Outcome, smaller: Case, arena: Arena) -> bool:
 def shown(case: Case) -> str:
     """The case as Python, for the corpus."""
     columns = "\n".join(
-        f"    {column.name!a}: {column.kind} {list(column.values)!a}{' json' * column.json}{' hidden' * column.hidden}" for column in case.columns
+        f"    {column.name!a}: {column.kind} {list(column.values)!a}{' json' * column.json}{' hidden' * column.hidden}"
+        for column in case.columns
     )
     return (
-        f"  smaller: options {dict(case.options)!a}, tasks {case.tasks}, where {case.where!a}, runs {case.runs}, separate {case.separate}\n{columns}"
+        f"  smaller: options {dict(case.options)!a}, tasks {case.tasks}, where {case.where!a}, runs {case.runs}, "
+        f"separate {case.separate}\n{columns}"
     )
 
 

@@ -63,7 +63,9 @@ class Arena:
                 self._server = find_server()
                 self._open.callback(self._server.stop)
         target = f"{self._server.host}:{self._server.grpc_port}"
-        self._channel = self._open.enter_context(grpc.insecure_channel(target, [("grpc.max_receive_message_length", -1)]))
+        self._channel = self._open.enter_context(
+            grpc.insecure_channel(target, [("grpc.max_receive_message_length", -1)])
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,24 +86,35 @@ class Arena:
 
     def _embedded(self, case: Case, folder: Path) -> Stage:
         place = f"{folder}/s{case.where}"
-        return Stage({"path": place}, lambda value: _filled(value, {"<tmp>": str(folder)}), lambda: _edge_points(place), folder)
+        return Stage(
+            {"path": place}, lambda value: _filled(value, {"<tmp>": str(folder)}), lambda: _edge_points(place), folder
+        )
 
     def _on_server(self, case: Case, folder: Path) -> Stage:
         name = f"fuzz{self._count}{case.where}"
-        places = {"<tmp>": str(folder), "<address>": urlsplit(self._server.url).netloc, "<grpc>": str(self._server.grpc_port)}
+        places = {
+            "<tmp>": str(folder),
+            "<address>": urlsplit(self._server.url).netloc,
+            "<grpc>": str(self._server.grpc_port),
+        }
 
         def points() -> Points:
             if case.where in BAD_PLACES["server"]:  # a name that the server was never asked for
                 return {}
             try:
-                return {key: Found(point.payload, point.vectors) for key, point in read_points(self._channel, name).items()}
+                return {
+                    key: Found(point.payload, point.vectors) for key, point in read_points(self._channel, name).items()
+                }
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.NOT_FOUND:
                     return {}
                 raise
 
         return Stage(
-            {"url": self._server.url, "grpc_port": self._server.grpc_port, "path": name}, lambda value: _filled(value, places), points, folder
+            {"url": self._server.url, "grpc_port": self._server.grpc_port, "path": name},
+            lambda value: _filled(value, places),
+            points,
+            folder,
         )
 
     def _clear(self) -> None:
@@ -138,7 +151,9 @@ def _edge_points(place: str) -> Points:
             record.payload or {},
             {
                 name: np.array(vector, np.float32)
-                for name, vector in (record.vector.items() if isinstance(record.vector, dict) else [("", record.vector)])
+                for name, vector in (
+                    record.vector.items() if isinstance(record.vector, dict) else [("", record.vector)]
+                )
             },
         )
         for record in records

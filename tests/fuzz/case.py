@@ -74,7 +74,10 @@ class Case:
         return made
 
     def _batch(self, start: int, length: int) -> pa.RecordBatch:
-        arrays = [values.build(column.kind, column.values[start : start + length], hidden=column.hidden) for column in self.columns]
+        arrays = [
+            values.build(column.kind, column.values[start : start + length], hidden=column.hidden)
+            for column in self.columns
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def keep_rows(self, kept: Sequence[int]) -> Case:

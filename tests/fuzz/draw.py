@@ -18,10 +18,51 @@ from tests.fuzz.types import BROKEN, draw_json, draw_text, draw_type, draw_unmap
 from tests.fuzz.values import Raw, is_text
 
 NAMES = (
-    "a.b", "a..b", ".", '"', 'x"y', "'", "`x`", "[0]", "a[b]", "x:y", "🙂", "ü", "u\u0308", "Name", "name", "NAME", "a b", "\t", "a\nb", "_sink.x",
-    "_reject_key", "_reject_reason", "\0", "null", "0", "-1", "\u202eabc", "x" * 300, "content", "text", "id", "vector", "$", "%s", "\\", "__proto__", "\ufeff",
-    "\u200b", "a,b", "{x}", " lead", "", "column '", "option",
-)  # fmt: skip
+    "a.b",
+    "a..b",
+    ".",
+    '"',
+    'x"y',
+    "'",
+    "`x`",
+    "[0]",
+    "a[b]",
+    "x:y",
+    "🙂",
+    "ü",
+    "u\u0308",
+    "Name",
+    "name",
+    "NAME",
+    "a b",
+    "\t",
+    "a\nb",
+    "_sink.x",
+    "_reject_key",
+    "_reject_reason",
+    "\0",
+    "null",
+    "0",
+    "-1",
+    "\u202eabc",
+    "x" * 300,
+    "content",
+    "text",
+    "id",
+    "vector",
+    "$",
+    "%s",
+    "\\",
+    "__proto__",
+    "\ufeff",
+    "\u200b",
+    "a,b",
+    "{x}",
+    " lead",
+    "",
+    "column '",
+    "option",
+)
 """Names of columns that ask for trouble. A few cannot be said in an option, and only stand by."""
 
 SAYABLE = [name for name in NAMES if name and name == name.strip() and "," not in name and name != "content"]
@@ -77,23 +118,31 @@ def draw_case(seed: int, number: int, store: str) -> Case:
         name, value = known.draw_wrong(r)
         draft.options[name] = value
     if r.random() < 0.05:
-        draft.options = {r.choice([str.upper, str.title, str.lower])(name): value for name, value in draft.options.items()}
+        draft.options = {
+            r.choice([str.upper, str.title, str.lower])(name): value for name, value in draft.options.items()
+        }
     tasks = _tasks(r, rows)
     separate, runs = r.random() < 0.3, 2 if r.random() < 0.1 else 1
-    places = known.GOOD_PLACES if r.random() < 0.97 else known.BAD_PLACES["embedded" if store == "embedded" else "server"]
+    places = (
+        known.GOOD_PLACES if r.random() < 0.97 else known.BAD_PLACES["embedded" if store == "embedded" else "server"]
+    )
     origin = f"python -m tests.fuzz --store {store} --seed {seed} --only {number}"
     return Case(draft.columns, draft.options, tasks, separate, r.choice(places), runs, store, origin)
 
 
 def sweep(store: str) -> Iterator[Case]:
-    """Each wrong value of each option, each name of a collection, and each right value, in a job that is right without it."""
+    """Each wrong value of each option, each name of a collection, and each right value, in a job that is right without
+    it."""
     rows = 3
     columns = [
         Column("id", pa.int64(), range(rows)),
         Column("text", pa.string(), [b"a", b"b", b"c"]),
         Column("v", pa.list_(pa.float32(), 1), [[1.0]] * rows),
     ]
-    encoding, ready = {"encoder": "tests.fuzz.oracle:Encoder", "distance": "dot"}, {"vector_column": "v", "distance": "dot"}
+    encoding, ready = (
+        {"encoder": "tests.fuzz.oracle:Encoder", "distance": "dot"},
+        {"vector_column": "v", "distance": "dot"},
+    )
     drawn = [(name, value) for name, values in (*known.WRONG.items(), *known.ANYWHERE.items()) for value in values]
     drawn += [(name, "x") for name in known.UNKNOWN]
     drawn += [] if store == "embedded" else [(name, value) for name, values in known.SERVER.items() for value in values]
@@ -101,11 +150,18 @@ def sweep(store: str) -> Iterator[Case]:
         base = ready if name in ("vector_column", "dimension", "normalize") else encoding
         more = {"rejects_path": "<tmp>/r"} if name == "max_rejects" else {}
         yield Case(
-            columns, {**base, **more, name: value}, store=store, origin=f"python -m tests.fuzz --store {store} --sweep  # {name}={value!r:.100}"
+            columns,
+            {**base, **more, name: value},
+            store=store,
+            origin=f"python -m tests.fuzz --store {store} --sweep  # {name}={value!r:.100}",
         )
     for place in (*known.GOOD_PLACES, *known.BAD_PLACES["embedded" if store == "embedded" else "server"]):
         yield Case(
-            columns, encoding, where=place, store=store, origin=f"python -m tests.fuzz --store {store} --sweep  # a place called {place!r:.100}"
+            columns,
+            encoding,
+            where=place,
+            store=store,
+            origin=f"python -m tests.fuzz --store {store} --sweep  # a place called {place!r:.100}",
         )
 
 
@@ -131,10 +187,16 @@ def _vector(draft: _Draft, number: pa.DataType, width: int, is_fixed: bool) -> R
         return r.choice(wrong)
     if pat.is_integer(number):
         return [r.randint(1, 100), *(r.randint(0, 100) for _ in range(width - 1))]
-    drawn = [r.choice([r.uniform(-1, 1), r.uniform(-1, 1), r.uniform(-1, 1), 0.0, -0.0, 1e-4, 1 / 3]) for _ in range(width)]
+    drawn = [
+        r.choice([r.uniform(-1, 1), r.uniform(-1, 1), r.uniform(-1, 1), 0.0, -0.0, 1e-4, 1 / 3]) for _ in range(width)
+    ]
     drawn[r.randrange(width)] = r.uniform(0.5, 1)
     if r.random() < 0.02:
-        scale = {16: 60000.0, 32: 1e19, 64: 1e30}[number.bit_width] if r.random() < 0.5 else {16: 1e-4, 32: 1e-22, 64: 1e-30}[number.bit_width]
+        scale = (
+            {16: 60000.0, 32: 1e19, 64: 1e30}[number.bit_width]
+            if r.random() < 0.5
+            else {16: 1e-4, 32: 1e-22, 64: 1e-30}[number.bit_width]
+        )
         drawn = [value * scale for value in drawn]
     form = {16: "<e", 32: "<f", 64: "<d"}[number.bit_width]
     return [float(struct.unpack(form, struct.pack(form, value))[0]) for value in drawn]
@@ -148,11 +210,15 @@ def _texts(draft: _Draft) -> None:
         texts = [_text(draft) for _ in range(draft.rows)]
         if n:
             texts = [None if r.random() < 0.2 else text for text in texts]
-        names.append(draft.add(draft.name("text" if n == 0 else f"text{n}"), r.choice([pa.string(), pa.large_string()]), texts))
+        names.append(
+            draft.add(draft.name("text" if n == 0 else f"text{n}"), r.choice([pa.string(), pa.large_string()]), texts)
+        )
     if names != ["text"] or r.random() < 0.1:
         draft.options["text_column"] = r.choice([names, ",".join(names), " , ".join(names)])
     if r.random() < 0.2:
-        draft.options["text_template"] = r.choice(["{{", "", "\n", "🙂 "]) + " / ".join(f"{{{name}}}" for name in names) + r.choice(["}}", "", "."])
+        draft.options["text_template"] = (
+            r.choice(["{{", "", "\n", "🙂 "]) + " / ".join(f"{{{name}}}" for name in names) + r.choice(["}}", "", "."])
+        )
     draft.some([False, "false", "true"], 0.2, "store_text")
 
 
@@ -188,12 +254,24 @@ def _key_column(draft: _Draft, usual: str) -> str:
     values: list[Raw]
     if draw < 0.4:
         kind = r.choice([pa.int16(), pa.int32(), pa.int64(), pa.uint32(), pa.uint64()])
-        start = r.choice([0, 0, -5, 2**63 - 1 - rows] if kind == pa.int64() else [0, 2**62] if kind == pa.uint64() else [0])
+        start = r.choice(
+            [0, 0, -5, 2**63 - 1 - rows] if kind == pa.int64() else [0, 2**62] if kind == pa.uint64() else [0]
+        )
         values = [start + number for number in numbers]
     elif draw < 0.75:
         kind = r.choice([pa.string(), pa.large_string()])
         form = r.choice(
-            ["{}", "k{}", 'ü"{}', "{}\n", "00000000-0000-0000-0000-{:012x}", "00000000-0000-0000-0000-{:012X}A", "🙂{}", "x" * 200 + "{}", "{}\0"]
+            [
+                "{}",
+                "k{}",
+                'ü"{}',
+                "{}\n",
+                "00000000-0000-0000-0000-{:012x}",
+                "00000000-0000-0000-0000-{:012X}A",
+                "🙂{}",
+                "x" * 200 + "{}",
+                "{}\0",
+            ]
         )
         values = [form.format(number).encode() for number in numbers]
     elif draw < 0.8:
@@ -212,7 +290,9 @@ def _key_column(draft: _Draft, usual: str) -> str:
             ]
         )
         if r.random() < 0.06:
-            kind = r.choice([pa.float64(), pa.binary(), pa.list_(pa.int8()), pa.time64("us"), pa.duration("us"), pa.null()])
+            kind = r.choice(
+                [pa.float64(), pa.binary(), pa.list_(pa.int8()), pa.time64("us"), pa.duration("us"), pa.null()]
+            )
         values = [draw_value(r, kind, draft.dirty) for _ in range(rows)]
     if is_text(kind):
         values = [r.choice(BROKEN) if draft.dirty and r.random() < draft.dirty / 3 else value for value in values]
@@ -231,7 +311,11 @@ def _payload(draft: _Draft) -> None:
             continue
         is_mapped = r.random() < 0.985
         kind = draw_type(r) if is_mapped else draw_unmapped(r)
-        draft.add(name, kind, [None if r.random() < nulls else draw_value(r, kind, draft.dirty / 2) for _ in range(draft.rows)])
+        draft.add(
+            name,
+            kind,
+            [None if r.random() < nulls else draw_value(r, kind, draft.dirty / 2) for _ in range(draft.rows)],
+        )
         if not is_mapped and r.random() < 0.6:
             draft.options["payload_exclude"] = [*draft.options.get("payload_exclude", []), name]
     if r.random() < 0.01:  # two of one name, or the reserved one
@@ -253,7 +337,8 @@ def _shape(draft: _Draft) -> None:
         draft.options["payload_rename"] = renamed
     if r.random() < 0.12:
         root = r.choice(names)
-        # no uuid: a real Qdrant panics at the text {} in such a field, and refuses the point (tests/integration/test_real_faults.py)
+        # no uuid: a real Qdrant panics at the text {} in such a field, and refuses the point
+        # (tests/integration/test_real_faults.py)
         kinds = ["keyword", "integer", "float", "bool", "datetime", "text", "keyword", "geo"]
         draft.options["payload_indexes"] = {root if r.random() < 0.7 else f"{root}.a": r.choice(kinds)}
 

@@ -97,14 +97,17 @@ def _write(case: Case, options: Mapping[str, Any], partitions: list[list[pa.Reco
         assert SECRET not in shown, f"the plan shows a key: {shown}"
     plan = committer.prepare(plan)
     try:
-        reports = [partition_writer.write_partition(plan, batches, TaskContext(partition=task)) for task, batches in enumerate(partitions)]
+        reports = [
+            partition_writer.write_partition(plan, batches, TaskContext(partition=task))
+            for task, batches in enumerate(partitions)
+        ]
         return committer.commit(plan, reports, len(partitions))
     except VectorSinkError as error:
         committer.abort(plan, [], len(partitions), str(error))
         raise
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 def _refusal(case: Case, expected: Expected, error: VectorSinkError, done: int) -> Iterator[str]:
@@ -119,14 +122,19 @@ def _refusal(case: Case, expected: Expected, error: VectorSinkError, done: int) 
         if not expected.problems and not any(name and _one_line(name) in said for name in expected.excuses):
             yield f"refused, though nothing is wrong: {said}"
     elif expected.problems:
-        yield f"not refused before the first row, though {expected.problems[0]!r} is wrong, but {type(error).__name__}: {said}"
+        yield (
+            f"not refused before the first row, though {expected.problems[0]!r} is wrong, but "
+            f"{type(error).__name__}: {said}"
+        )
     elif isinstance(error, BadRowError):
         yield from _bad_row(case, expected, error)
     elif isinstance(error, RejectsError):
         bad, (_, either) = len(expected.bad), expected.kept()
         most = expected.wishes.most_rejects(case.rows)
         if most is None or bad <= most or not expected.wishes.rejects:
-            yield f"{bad} rows can be rejected ({len(either)} of them superseded), and max_rejects allows {most}: {said}"
+            yield (
+                f"{bad} rows can be rejected ({len(either)} of them superseded), and max_rejects allows {most}: {said}"
+            )
         elif "max_rejects" not in said:
             yield f"the refusal does not name 'max_rejects': {said}"
     else:
@@ -139,7 +147,10 @@ def _bad_row(case: Case, expected: Expected, error: BadRowError) -> Iterator[str
         yield f"a bad row ends the job, though there is a rejects_path: {said}"
     fitting = [row for row in expected.bad if _is_said(row, error.key, error.column)]
     if not fitting:
-        yield f"no row is bad in this way (key {error.key!r}, column {error.column!r}); there are {[(row.key, row.faults) for row in expected.bad][:5]}: {said}"
+        yield (
+            f"no row is bad in this way (key {error.key!r}, column {error.column!r}); there are "
+            f"{[(row.key, row.faults) for row in expected.bad][:5]}: {said}"
+        )
     if _one_line(error.column) not in said:
         yield f"the column {error.column!r} is not in the message: {said}"
     if error.key is not None and repr(" ".join(error.key.split()))[1:30] not in said:
@@ -147,8 +158,13 @@ def _bad_row(case: Case, expected: Expected, error: BadRowError) -> Iterator[str
 
 
 def _is_said(row: Row, key: str | None, column: str) -> bool:
-    """Whether a row is bad, and may be spoken of in this way: a key with a fault in it, or one that is the bad text itself, cannot be shown."""
-    return column in {name for _, name in row.faults} and key in (row.key, None) and (key is not None or _may_hide_key(row))
+    """Whether a row is bad, and may be spoken of in this way: a key with a fault in it, or one that is the bad text
+    itself, cannot be shown."""
+    return (
+        column in {name for _, name in row.faults}
+        and key in (row.key, None)
+        and (key is not None or _may_hide_key(row))
+    )
 
 
 def _may_hide_key(row: Row) -> bool:
@@ -172,7 +188,10 @@ def _failure(case: Case, expected: Expected, points: Points, reports: list[Write
         if point not in possible:
             yield f"the failed job left a point that no row makes: {point!r}"
         elif all(list(_differences(row, found, expected)) for row in possible[point]):
-            yield f"the failed job left a point unlike its row: {point!r}: {next(_differences(possible[point][-1], found, expected))}"
+            yield (
+                f"the failed job left a point unlike its row: {point!r}: "
+                f"{next(_differences(possible[point][-1], found, expected))}"
+            )
 
 
 def _lines(lines: list[str]) -> Iterator[str]:
@@ -193,10 +212,12 @@ def _one_line(text: str) -> str:
     return line if len(line) <= 70 else line[:70]
 
 
-# --- success ----------------------------------------------------------------------------------------------------------------------------------
+# --- success ----------------------------------------------------------------------------------------------------------
 
 
-def _success(case: Case, expected: Expected, reports: list[WriteReport], points: Points, outcome: Outcome, stage: Stage) -> Iterator[str]:
+def _success(
+    case: Case, expected: Expected, reports: list[WriteReport], points: Points, outcome: Outcome, stage: Stage
+) -> Iterator[str]:
     if expected.problems:
         yield f"not refused, though {expected.problems[0]!r} is wrong"
         return
@@ -258,7 +279,8 @@ def _differences(row: Row, found: Found, expected: Expected) -> Iterator[str]:
 
 
 def same(wanted: Any, found: Any, ulps: int = 0) -> bool:
-    """Whether two plain values are the same, in their types and to the last bit; ulps: how far off a float may be, in units of its last bit."""
+    """Whether two plain values are the same, in their types and to the last bit; ulps: how far off a float may be, in
+    units of its last bit."""
     if type(wanted) is not type(found):
         return False
     if isinstance(wanted, float):
@@ -294,17 +316,22 @@ def _counts(case: Case, report: WriteReport, written: int, must: int, may: int, 
     if report.rows != case.rows or sum(counts.values()) != case.rows:
         yield f"{case.rows} rows were there, the report says {report.rows} and counts {counts}"
     if counts["written"] != written or report.points != written or not must <= counts["rejected"] <= may:
-        yield f"{written} rows must be written and {must} to {may} rejected, the report counts {counts} and {report.points} points"
+        yield (
+            f"{written} rows must be written and {must} to {may} rejected, the report counts {counts} and "
+            f"{report.points} points"
+        )
     if report.stored_points != points:
         yield f"the report says {report.stored_points} points, the store has {points}"
     if report.partitions != len(case.cuts()):
         yield f"there were {len(case.cuts())} tasks, the report says {report.partitions}"
 
 
-# --- rejects ----------------------------------------------------------------------------------------------------------------------------------
+# --- rejects ----------------------------------------------------------------------------------------------------------
 
 
-def _rejects(case: Case, expected: Expected, must: set[int], either: set[int], outcome: Outcome, stage: Stage, runs: int) -> Iterator[str]:
+def _rejects(
+    case: Case, expected: Expected, must: set[int], either: set[int], outcome: Outcome, stage: Stage, runs: int
+) -> Iterator[str]:
     """The dataset at rejects_path: the rows that are bad, as they came, each with its key and reason."""
     folder = Path(expected.wishes.given["rejects_path"].removeprefix("file://"))
     files = sorted(folder.glob("*.parquet"))
@@ -314,29 +341,53 @@ def _rejects(case: Case, expected: Expected, must: set[int], either: set[int], o
     seen: Counter[int] = Counter()
     for path in files:
         table = pq.read_table(path)
-        read = {name: [raw for chunk in table.column(place).chunks for raw in values.raws(chunk)] for place, name in enumerate(table.column_names)}
+        read = {
+            name: [raw for chunk in table.column(place).chunks for raw in values.raws(chunk)]
+            for place, name in enumerate(table.column_names)
+        }
         for place in range(len(table)):
-            key, kind, message = (None if (raw := read[name][place]) is None else raw.decode() for name in REJECT_COLUMNS)
+            key, kind, message = (
+                None if (raw := read[name][place]) is None else raw.decode() for name in REJECT_COLUMNS
+            )
             outcome.lines.append(str(message))
             outcome.rejected[str(kind)] += 1
             row = _find(case, expected, table.schema, read, place, key, str(kind))
             if row is None:
-                yield f"a rejected row is none of those that came, or is not bad in this way: {kind}, {message}; columns {table.column_names}"
+                yield (
+                    f"a rejected row is none of those that came, or is not bad in this way: {kind}, {message}; "
+                    f"columns {table.column_names}"
+                )
             else:
                 seen[row.number] += 1
     rejected = set(seen)
     if not must <= rejected <= must | either and not _twins(case, seen):
-        yield f"rejected are the rows {sorted(rejected)[:9]}, bad are {sorted(must)[:9]}, and perhaps {sorted(either)[:9]}"
+        yield (
+            f"rejected are the rows {sorted(rejected)[:9]}, bad are {sorted(must)[:9]}, and perhaps "
+            f"{sorted(either)[:9]}"
+        )
 
 
-def _find(case: Case, expected: Expected, schema: pa.Schema, read: Mapping[str, list[Any]], place: int, key: str | None, kind: str) -> Row | None:
+def _find(
+    case: Case,
+    expected: Expected,
+    schema: pa.Schema,
+    read: Mapping[str, list[Any]],
+    place: int,
+    key: str | None,
+    kind: str,
+) -> Row | None:
     """The bad row that a reject is: with the same values in every column that the file has."""
     columns = [column for column in case.columns if column.name in read and column.name not in REJECT_COLUMNS]
     for row in expected.bad:
-        if kind not in {fault for fault, _ in row.faults} or key not in (row.key, None) or (key is None and not _may_hide_key(row)):
+        if (
+            kind not in {fault for fault, _ in row.faults}
+            or key not in (row.key, None)
+            or (key is None and not _may_hide_key(row))
+        ):
             continue
         if all(
-            canonical(column.kind, column.values[row.number]) == canonical(schema.field(column.name).type, read[column.name][place])
+            canonical(column.kind, column.values[row.number])
+            == canonical(schema.field(column.name).type, read[column.name][place])
             for column in columns
         ):
             return row
@@ -382,7 +433,8 @@ def canonical(kind: pa.DataType, raw: Any) -> Any:
 
 
 def _as_text(kind: pa.DataType, raw: Any) -> bytes:
-    """Of a type that Spark reads from no Parquet file: what a payload has of it, or its ticks where that has nothing."""
+    """Of a type that Spark reads from no Parquet file: what a payload has of it, or its ticks where that has
+    nothing."""
     try:
         return str(plain(kind, raw)).encode()
     except UnfitError:

@@ -1,4 +1,5 @@
-"""What there is to draw of options: values that are right, values that are wrong, and which options go together. From the README's table."""
+"""What there is to draw of options: values that are right, values that are wrong, and which options go together. From
+the README's table."""
 
 from __future__ import annotations
 
@@ -22,7 +23,12 @@ SERVER: dict[str, list[Any]] = {
     "api_key": [f"{SECRET}-key", f"  {SECRET} "],
     "api_key_env": ["NO_SUCH_VARIABLE", "no=name", "ü"],
     "api_key_file": ["<tmp>/no such file"],
-    "collection_config": ['{"on_disk_payload": true}', {"vectors": {"on_disk": True}}, "{}", '{"optimizers_config": {"indexing_threshold": 0}}'],
+    "collection_config": [
+        '{"on_disk_payload": true}',
+        {"vectors": {"on_disk": True}},
+        "{}",
+        '{"optimizers_config": {"indexing_threshold": 0}}',
+    ],
     "url": [f"http://user:{SECRET}@<address>", "<address>", "HTTP://<address>/"],
 }
 """Options that only a server has, with values that are right."""
@@ -30,7 +36,11 @@ SERVER: dict[str, list[Any]] = {
 ANYWHERE: dict[str, list[Any]] = {
     "window_rows": [1, 2, 3, 7, 16, 50, "100", 10**30],
     "distance": ["dot", "dot", "dot", "Dot", "cosine", "euclid", "manhattan"],
-    "id_namespace": ["6ba7b810-9dad-11d1-80b4-00c04fd430c8", "6BA7B8109DAD11D180B400C04FD430C8", "{00000000-0000-0000-0000-000000000000}"],
+    "id_namespace": [
+        "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "6BA7B8109DAD11D180B400C04FD430C8",
+        "{00000000-0000-0000-0000-000000000000}",
+    ],
     "vector_name": ["", "body", "ü", "🙂", "a.b", "a b", "'", "x" * 200, " "],
     "adopt_collection": [True, "false"],
     "create_collection": [True, "TRUE"],
@@ -58,7 +68,16 @@ WRONG: dict[str, list[Any]] = {
     "create_collection": ["false", "maybe", False],
     "versioned": ["x", ""],
     "distance": ["l2", "", "dot product", "\0"],
-    "collection_config": ["{", "[]", "null", "1", '{"nope": 1}', '{"vectors": {"size": 3}}', '{"shard_number": "x"}', "[" * 100_000],
+    "collection_config": [
+        "{",
+        "[]",
+        "null",
+        "1",
+        '{"nope": 1}',
+        '{"vectors": {"size": 3}}',
+        '{"shard_number": "x"}',
+        "[" * 100_000,
+    ],
     "dimension": ["0", "-1", "x", "65537", "1.5", ""],
     "batch_points": ["0", "-1", "x", "", "1e3"],
     "batch_bytes": ["1023", "0", "x", ""],
@@ -84,11 +103,40 @@ WRONG: dict[str, list[Any]] = {
 }
 """For each option values that are wrong for every job."""
 
-UNKNOWN = ["batch_point", "Id_Colum", "x", "", "id-column", "\n", "🙂", "x" * 1000, "op_column", "version_column", "unchanged"]
+UNKNOWN = [
+    "batch_point",
+    "Id_Colum",
+    "x",
+    "",
+    "id-column",
+    "\n",
+    "🙂",
+    "x" * 1000,
+    "op_column",
+    "version_column",
+    "unchanged",
+]
 
 ONLY_ENCODING = ("text_column", "text_template", "store_text", "encoder", "device", "max_tokens", "prompt", "long_text")
 
-GOOD_PLACES = ["", "🙂", "ü x", ".x", "%2F", "a'b", "#a", "x" * 150, "é" * 60, "A", "__v1", "\u202e", "a;b", "$(x)", "`", "-"]
+GOOD_PLACES = [
+    "",
+    "🙂",
+    "ü x",
+    ".x",
+    "%2F",
+    "a'b",
+    "#a",
+    "x" * 150,
+    "é" * 60,
+    "A",
+    "__v1",
+    "\u202e",
+    "a;b",
+    "$(x)",
+    "`",
+    "-",
+]
 BAD_PLACES = {
     "embedded": ["\0", "x" * 300, "\ud800"],
     "server": ["/", ":", '"', "*", "\n", "<", "\x7f", "x" * 300, "🙂" * 60, "é" * 125, "\ud800", "|", "\\"],
@@ -105,13 +153,18 @@ def as_text(value: Any) -> str:
 
 
 def wrong(case: Case, given: Mapping[str, str]) -> Iterator[str]:
-    """The options that must be refused for what they are; what depends on the columns is the oracle's. given: by their names in lower case."""
+    """The options that must be refused for what they are; what depends on the columns is the oracle's. given: by their
+    names in lower case."""
     is_server = case.store != "embedded"
     for name, value in case.options.items():
         lowered = name.lower()
         if name in UNKNOWN or lowered in UNKNOWN:
             yield lowered
-        if value is not None and (value in WRONG.get(lowered, []) or _has_surrogate(as_text(value))) and not _is_column(case, value):
+        if (
+            value is not None
+            and (value in WRONG.get(lowered, []) or _has_surrogate(as_text(value)))
+            and not _is_column(case, value)
+        ):
             yield lowered
     if case.where in BAD_PLACES["server" if is_server else "embedded"]:
         yield ""  # the message shows the name itself, and what is wrong with it

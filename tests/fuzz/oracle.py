@@ -1,5 +1,5 @@
-"""What must come of a case, by docs/rows.md, docs/delivery.md and the README's table of options: the points, the rejects, the counts; or what a
-refusal must name. Written from the documents, and sharing no code with the package."""
+"""What must come of a case, by docs/rows.md, docs/delivery.md and the README's table of options: the points, the
+rejects, the counts; or what a refusal must name. Written from the documents, and sharing no code with the package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ from tests.fuzz.case import Case, Column
 from tests.fuzz.types import DAY, FIRST_DAY, LAST_DAY, TICKS
 from tests.fuzz.values import Raw, is_bytes, is_text
 
-NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR = "null key", "blank text", "bad bytes", "payload value", "vector"
+NULL_KEY, BLANK_TEXT, BAD_BYTES, PAYLOAD_VALUE, VECTOR = (
+    "null key",
+    "blank text",
+    "bad bytes",
+    "payload value",
+    "vector",
+)
 REJECT_COLUMNS = ("_reject_key", "_reject_reason", "_reject_message")
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NAMESPACE = "e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7"
@@ -55,13 +61,15 @@ class Row:
 
 @dataclass
 class Expected:
-    """problems: what a refusal must name, one of each group; empty where the job must not be refused. excuses: names for whose sake it may be refused."""
+    """problems: what a refusal must name, one of each group; empty where the job must not be refused. excuses: names
+    for whose sake it may be refused."""
 
     problems: list[tuple[str, ...]]
     excuses: set[str]
     wishes: Wishes
     ulps: int = 0
-    """how far off a float of the payload may come back: Qdrant keeps numbers as text, and reads them again to within two units of the last bit"""
+    """how far off a float of the payload may come back: Qdrant keeps numbers as text, and reads them again to within
+    two units of the last bit"""
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -69,8 +77,8 @@ class Expected:
         return [row for row in self.rows if row.faults]
 
     def kept(self) -> tuple[list[Row], set[int]]:
-        """The rows that are written, in their order; and the numbers of bad rows that may just as well be superseded, because a good row of
-        the same key comes later in the window."""
+        """The rows that are written, in their order; and the numbers of bad rows that may just as well be superseded,
+        because a good row of the same key comes later in the window."""
         written, either = [], set()
         windows: dict[tuple[int, int], list[Row]] = {}
         for row in self.rows:
@@ -121,7 +129,11 @@ class Wishes:
         self.most = given.get("max_rejects", "").strip()
 
     def _names(self, option: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name.strip() for name in self.given[option].split(",") if name.strip()) if option in self.given else default
+        return (
+            tuple(name.strip() for name in self.given[option].split(",") if name.strip())
+            if option in self.given
+            else default
+        )
 
     def _is(self, option: str, default: bool) -> bool:
         return self.given.get(option, str(default)).strip().lower() == "true"
@@ -148,7 +160,7 @@ def expect(case: Case, options: Mapping[str, Any]) -> Expected:
     return made
 
 
-# --- before the first row ---------------------------------------------------------------------------------------------------------------------
+# --- before the first row ---------------------------------------------------------------------------------------------
 
 
 def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
@@ -156,7 +168,14 @@ def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
     names = [column.name for column in case.columns]
     by_name = {column.name: column for column in case.columns}
     yield from ((name,) for name in set(names) if names.count(name) > 1)
-    wanted = [*wishes.text, *wishes.key, *([wishes.vector] if wishes.vector else []), *(wishes.columns or ()), *wishes.exclude, *wishes.rename]
+    wanted = [
+        *wishes.text,
+        *wishes.key,
+        *([wishes.vector] if wishes.vector else []),
+        *(wishes.columns or ()),
+        *wishes.exclude,
+        *wishes.rename,
+    ]
     yield from ((name,) for name in wanted if name not in by_name)
     if not wishes.store_text:
         yield from ((name,) for name in wishes.text if name in (wishes.columns or ()) and name not in wishes.key)
@@ -199,20 +218,29 @@ def _problems(case: Case, wishes: Wishes) -> Iterator[tuple[str, ...]]:
     for path, index in wishes.indexes.items():
         root, _, below = (path, "", "") if path in roots else path.partition(".")
         column = next((by_name[old] for old, new in payload.items() if new == root and old in by_name), None)
-        if column is not None and mappable(column.kind) and re.fullmatch(r"[\w-]+", root) and not _can_hold(column.kind, column.json, below, index):
+        if (
+            column is not None
+            and mappable(column.kind)
+            and re.fullmatch(r"[\w-]+", root)
+            and not _can_hold(column.kind, column.json, below, index)
+        ):
             yield (path,)
 
 
 def _excuses(case: Case, wishes: Wishes) -> Iterator[str]:
     """Names for whose sake a job may be refused, though nothing in it must be."""
-    for path in (*wishes.indexes, *([dict(_payload_names(case, wishes)).get(wishes.tenant, "")] if wishes.tenant else [])):
+    for path in (
+        *wishes.indexes,
+        *([dict(_payload_names(case, wishes)).get(wishes.tenant, "")] if wishes.tenant else []),
+    ):
         if not re.fullmatch(r"[A-Za-z0-9_-]+", path) or (wishes.tenant and path in wishes.indexes):
             yield path  # the store's own language of paths cannot say every name; and a tenant has an index already
     yield from drawn.without_effect(case, wishes.given)
 
 
 def _can_hold(kind: pa.DataType, is_json: bool, below: str, index: str) -> bool:
-    """Whether an index may hold anything of what the column is stored as. below: the key of an object in it, or nothing."""
+    """Whether an index may hold anything of what the column is stored as. below: the key of an object in it, or
+    nothing."""
     if pat.is_dictionary(kind):
         return _can_hold(kind.value_type, is_json, below, index)
     if is_json or pat.is_null(kind):
@@ -230,7 +258,11 @@ def _can_hold(kind: pa.DataType, is_json: bool, below: str, index: str) -> bool:
         kind = kind.value_type
     if pat.is_dictionary(kind):
         kind = kind.value_type
-    whole = pat.is_integer(kind) or pat.is_duration(kind) or (pat.is_decimal(kind) and kind.scale == 0 and kind.precision <= 18)
+    whole = (
+        pat.is_integer(kind)
+        or pat.is_duration(kind)
+        or (pat.is_decimal(kind) and kind.scale == 0 and kind.precision <= 18)
+    )
     if index in ("integer", "float"):
         return whole or pat.is_floating(kind) or pat.is_null(kind)
     if index == "bool":
@@ -261,7 +293,16 @@ def _mappable(kind: pa.DataType) -> bool:
         return (is_text(kind.key_type) or pat.is_integer(kind.key_type)) and _mappable(kind.item_type)
     if pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind):
         return _mappable(kind.value_type)
-    known = (pat.is_null, pat.is_boolean, is_bytes, pat.is_integer, pat.is_floating, pat.is_decimal, pat.is_date, pat.is_time)
+    known = (
+        pat.is_null,
+        pat.is_boolean,
+        is_bytes,
+        pat.is_integer,
+        pat.is_floating,
+        pat.is_decimal,
+        pat.is_date,
+        pat.is_time,
+    )
     return any(is_one(kind) for is_one in known) or pat.is_timestamp(kind) or pat.is_duration(kind)
 
 
@@ -275,7 +316,14 @@ def _levels(kind: pa.DataType) -> int:
 
 
 def _is_key(kind: pa.DataType) -> bool:
-    return bool(is_text(kind) or pat.is_integer(kind) or pat.is_boolean(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind))
+    return bool(
+        is_text(kind)
+        or pat.is_integer(kind)
+        or pat.is_boolean(kind)
+        or pat.is_decimal(kind)
+        or pat.is_date(kind)
+        or pat.is_timestamp(kind)
+    )
 
 
 def _is_vector(kind: pa.DataType) -> bool:
@@ -331,7 +379,7 @@ def _pairs(text: str) -> dict[str, str]:
     return {left.strip(): right.strip() for left, _, right in parts}
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def _rows(case: Case, wishes: Wishes) -> list[Row]:
@@ -357,7 +405,12 @@ def _rows(case: Case, wishes: Wishes) -> list[Row]:
 
 
 def _fill(
-    row: Row, columns: Mapping[str, Column], payload: Sequence[tuple[str, str]], wishes: Wishes, namespace: uuid.UUID, dimension: int | None
+    row: Row,
+    columns: Mapping[str, Column],
+    payload: Sequence[tuple[str, str]],
+    wishes: Wishes,
+    namespace: uuid.UUID,
+    dimension: int | None,
 ) -> None:
     parts: list[Any] = []
     text: str | None = None
@@ -382,7 +435,9 @@ def _fill(
         try:
             row.payload[new] = plain(columns[name].kind, columns[name].values[row.number], columns[name].json)
         except UnfitError as unfit:
-            kinds = {unfit.args[0]} | ({BAD_BYTES} if _has_bad_bytes(columns[name].kind, columns[name].values[row.number]) else set())
+            kinds = {unfit.args[0]} | (
+                {BAD_BYTES} if _has_bad_bytes(columns[name].kind, columns[name].values[row.number]) else set()
+            )
             row.faults += [(kind, name) for kind in sorted(kinds)]
     if wishes.vector:
         row.vector, wrong = _vector(columns[wishes.vector], row.number, dimension or 0, wishes.normalize)
@@ -438,7 +493,9 @@ def _id(parts: Sequence[Any], namespace: uuid.UUID) -> int | str:
     return str(uuid.uuid5(namespace, _key_text(parts)))
 
 
-def _vector(column: Column, number: int, dimension: int, normalize: bool) -> tuple[npt.NDArray[np.float32] | None, bool]:
+def _vector(
+    column: Column, number: int, dimension: int, normalize: bool
+) -> tuple[npt.NDArray[np.float32] | None, bool]:
     """The vector, and whether it is none."""
     raw = column.values[number]
     if raw is None or len(raw) != dimension or None in raw:
@@ -462,11 +519,12 @@ class Encoder(Four):
         return made
 
 
-# --- values -----------------------------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 def plain(kind: pa.DataType, raw: Raw, is_json: bool = False) -> Any:
-    """The value in the payload, by the table in docs/rows.md: None, bool, int, float, str, list or dict. Raises UnfitError."""
+    """The value in the payload, by the table in docs/rows.md: None, bool, int, float, str, list or dict. Raises
+    UnfitError."""
     if raw is None:
         return None
     if is_json:

@@ -44,4 +44,6 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, columns=[other for other in case.columns if other is not column])
     for column in case.columns:
         if column.hidden:
-            yield replace(case, columns=[replace(other, hidden=False) if other is column else other for other in case.columns])
+            yield replace(
+                case, columns=[replace(other, hidden=False) if other is column else other for other in case.columns]
+            )

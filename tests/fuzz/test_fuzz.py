@@ -26,7 +26,10 @@ CASES = {"embedded": 30, "fake": 30, "real": 20}
 SEED = 20_240_229
 
 
-@pytest.fixture(scope="module", params=[pytest.param(store, marks=pytest.mark.qdrant if store == "real" else ()) for store in STORES])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(store, marks=pytest.mark.qdrant if store == "real" else ()) for store in STORES],
+)
 def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
     """Each store in turn."""
     server = request.getfixturevalue("qdrant_server") if request.param == "real" else None
@@ -66,7 +69,7 @@ def _surprises(arena: Arena, cases: list[Case], tally: Tally | None = None) -> d
     return found
 
 
-# --- the judge --------------------------------------------------------------------------------------------------------------------------------
+# --- the judge --------------------------------------------------------------------------------------------------------
 
 CASE = Case(
     [
@@ -100,8 +103,17 @@ def test_what_is_right_is_right(points: Points) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n", float(2**53 + 1)), ("n", 2**53), ("n", str(2**53 + 1)), ("x", [0.1, 0.0]), ("x", [0.1]), ("x", [np.nextafter(0.1, 1).item(), -0.0]), ("id", True), ("new", 1)],
-)  # fmt: skip
+    [
+        ("n", float(2**53 + 1)),
+        ("n", 2**53),
+        ("n", str(2**53 + 1)),
+        ("x", [0.1, 0.0]),
+        ("x", [0.1]),
+        ("x", [np.nextafter(0.1, 1).item(), -0.0]),
+        ("id", True),
+        ("new", 1),
+    ],
+)
 def test_a_changed_value_is_found(points: Points, name: str, value: Any) -> None:
     """In its type, its last bit or its sign."""
     points[1].payload[name] = value
@@ -150,7 +162,11 @@ def test_a_refusal_without_a_reason_is_found(monkeypatch: pytest.MonkeyPatch, na
     with Arena("embedded") as arena:
         assert judge(CASE, arena).surprises == ["refused, though nothing is wrong: ???"]
         wrong = replace(
-            CASE, columns=[replace(column, kind=value, values=[None, None]) if column.name == name else column for column in CASE.columns]
+            CASE,
+            columns=[
+                replace(column, kind=value, values=[None, None]) if column.name == name else column
+                for column in CASE.columns
+            ],
         )
         wrong = replace(wrong, options={**CASE.options, "id_column": "n"}) if name == "n" else wrong
         assert judge(wrong, arena).surprises == [f"the refusal does not name ('{name}',): ???"]
@@ -179,13 +195,20 @@ def test_a_case_is_made_smaller() -> None:
     """Down to the row, the column and the option that it is about."""
     case = replace(draw_case(1, 9, "fake"), options={"a": 1, "b": 2})
     about = case.columns[-1]
-    smaller = shrink(case, lambda it: "b" in it.options and it.rows > 0 and any(column.name == about.name for column in it.columns), most=2000)
+    smaller = shrink(
+        case,
+        lambda it: "b" in it.options and it.rows > 0 and any(column.name == about.name for column in it.columns),
+        most=2000,
+    )
     assert (smaller.rows, [column.name for column in smaller.columns], smaller.options) == (1, [about.name], {"b": 2})
 
 
 def test_values_are_compared_with_their_types() -> None:
     """True is not 1, 1 is not 1.0, and 0.0 is not -0.0."""
-    assert not any(same(*pair) for pair in [(True, 1), (1, 1.0), (0.0, -0.0), ([1], [1.0]), ({"a": 1}, {"a": 1, "b": 2}), ("1", 1), (None, 0)])
+    assert not any(
+        same(*pair)
+        for pair in [(True, 1), (1, 1.0), (0.0, -0.0), ([1], [1.0]), ({"a": 1}, {"a": 1, "b": 2}), ("1", 1), (None, 0)]
+    )
     assert same({"a": [0.1, None, "x"]}, {"a": [0.1, None, "x"]})
     assert same(1.0, np.nextafter(1.0, 2).item(), ulps=1)
     assert not same(1.0, np.nextafter(1.0, 2).item())

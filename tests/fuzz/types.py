@@ -1,4 +1,5 @@
-"""What there is to draw of types and values. A clean value is one that the documents promise to store; any other is dirty."""
+"""What there is to draw of types and values. A clean value is one that the documents promise to store; any other is
+dirty."""
 
 from __future__ import annotations
 
@@ -55,10 +56,43 @@ UNMAPPED: tuple[Callable[[random.Random], pa.DataType], ...] = (
 FIELD_NAMES = ("a", "b", "a.b", "", "🙂", '"', "A", "x y", "[0]", "_sink", "ü", "null", "\0", "\n")
 
 TEXTS = (
-    "", " ", "a", "dog", "ü", "u\u0308", "🙂", "👩‍👩‍👧‍👦", "שלום", "مرحبا \u202eabc\u202c", "\0", "a\0b", "\n", "one\r\ntwo\u2028three", '"', "'", "\\", "\ufeff", "\u200b",
-    "null", "NaN", "1", "-0", "true", "2024-02-29", "{}", "[]", '{"a": 1}', "a.b", "\uffff\U0010ffff", "%s {} ${x}", "<b>", "\x7f\x80", "; DROP TABLE",
-    "550e8400-e29b-41d4-a716-446655440000", "550E8400-E29B-41D4-A716-446655440000",
-)  # fmt: skip
+    "",
+    " ",
+    "a",
+    "dog",
+    "ü",
+    "u\u0308",
+    "🙂",
+    "👩‍👩‍👧‍👦",
+    "שלום",
+    "مرحبا \u202eabc\u202c",
+    "\0",
+    "a\0b",
+    "\n",
+    "one\r\ntwo\u2028three",
+    '"',
+    "'",
+    "\\",
+    "\ufeff",
+    "\u200b",
+    "null",
+    "NaN",
+    "1",
+    "-0",
+    "true",
+    "2024-02-29",
+    "{}",
+    "[]",
+    '{"a": 1}',
+    "a.b",
+    "\uffff\U0010ffff",
+    "%s {} ${x}",
+    "<b>",
+    "\x7f\x80",
+    "; DROP TABLE",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "550E8400-E29B-41D4-A716-446655440000",
+)
 
 BROKEN = (b"\xff", b"caf\xe9", b"\xed\xa0\x80", b"\xf0\x9f\x99", b"ok\xc0\x80", b"\xf5\x80\x80\x80", b"a\x80")
 """Bytes that are no UTF-8: a lone surrogate, Latin-1, a cut emoji, an overlong NUL, …"""
@@ -104,7 +138,8 @@ def draw_unmapped(r: random.Random) -> pa.DataType:
 
 
 def draw_value(r: random.Random, kind: pa.DataType, dirty: float, nulls: float = 0.1, depth: int = 0) -> Raw:
-    """A value of this type. dirty: how likely it is one that no payload holds. nulls: how likely a value within a nested one is null."""
+    """A value of this type. dirty: how likely it is one that no payload holds. nulls: how likely a value within a
+    nested one is null."""
     if pat.is_null(kind) or is_exotic(kind):
         return None
     wrong = r.random() < dirty
@@ -124,7 +159,10 @@ def draw_value(r: random.Random, kind: pa.DataType, dirty: float, nulls: float =
     if pat.is_fixed_size_list(kind):
         return [_inner(r, kind.value_type, dirty, nulls, depth) for _ in range(kind.list_size)]
     if pat.is_list(kind) or pat.is_large_list(kind) or is_list_view(kind):
-        return [_inner(r, kind.value_type, dirty, nulls, depth) for _ in range(r.choice([0, 1, 2, 3, 7]) if depth < 2 else 1)]
+        return [
+            _inner(r, kind.value_type, dirty, nulls, depth)
+            for _ in range(r.choice([0, 1, 2, 3, 7]) if depth < 2 else 1)
+        ]
     if is_text(kind) or pat.is_string_view(kind):
         return r.choice(BROKEN) if wrong else draw_text(r).encode()
     if pat.is_fixed_size_binary(kind):
@@ -149,7 +187,10 @@ def draw_text(r: random.Random) -> str:
     if draw < 0.5:
         return r.choice(TEXTS)
     if draw < 0.97:
-        return "".join(r.choice(["a", "B", " ", "é", "漢", "🙂", "\u0301", "\n", '"', "\\", "x" * 20]) for _ in range(r.randint(1, 12)))
+        return "".join(
+            r.choice(["a", "B", " ", "é", "漢", "🙂", "\u0301", "\n", '"', "\\", "x" * 20])
+            for _ in range(r.randint(1, 12))
+        )
     return r.choice(["long ", "ü", "🙂\n"]) * r.choice([300, 3000, 20_000])
 
 
@@ -159,7 +200,8 @@ def draw_json(r: random.Random, dirty: float) -> bytes:
         return r.choice(BAD_JSONS).encode()
     if r.random() < 0.3:
         return json.dumps(
-            {draw_text(r): [draw_text(r), r.randint(-(2**63), 2**63 - 1), r.uniform(-1e9, 1e9)]}, ensure_ascii=r.random() < 0.5
+            {draw_text(r): [draw_text(r), r.randint(-(2**63), 2**63 - 1), r.uniform(-1e9, 1e9)]},
+            ensure_ascii=r.random() < 0.5,
         ).encode()
     return r.choice(JSONS).encode()
 
@@ -169,7 +211,9 @@ def _inner(r: random.Random, kind: pa.DataType, dirty: float, nulls: float, dept
 
 
 def _decimal(r: random.Random) -> pa.DataType:
-    width, most = r.choice([(pa.decimal32, 9), (pa.decimal64, 18), (pa.decimal128, 38), (pa.decimal128, 38), (pa.decimal256, 76)])
+    width, most = r.choice(
+        [(pa.decimal32, 9), (pa.decimal64, 18), (pa.decimal128, 38), (pa.decimal128, 38), (pa.decimal256, 76)]
+    )
     precision = r.choice([most, r.randint(1, most)])
     return width(precision, r.choice([0, 0, 2, precision, r.randint(0, precision), -2]))
 
@@ -187,7 +231,9 @@ def _integer(r: random.Random, kind: pa.DataType, wrong: bool) -> int:
             return r.choice([2**63, 2**64 - 1]) if wrong else r.choice([0, 1, 2**53 + 1, 2**63 - 1, r.randrange(2**63)])
         return r.choice([0, 1, 2**bits - 1, r.randrange(2**bits)])
     least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    return r.choice([0, 1, -1, least, most, min(most, 2**53 + 1), r.randint(least, most), r.randint(max(least, -9), min(most, 9))])
+    return r.choice(
+        [0, 1, -1, least, most, min(most, 2**53 + 1), r.randint(least, most), r.randint(max(least, -9), min(most, 9))]
+    )
 
 
 def _float(r: random.Random, kind: pa.DataType) -> float:
@@ -197,7 +243,9 @@ def _float(r: random.Random, kind: pa.DataType) -> float:
         32: (1e-45, 3.4028234663852886e38, 1.1754943508222875e-38),
         64: (5e-324, 1.7976931348623157e308, 2.2250738585072011e-308),
     }
-    drawn = r.choice([0.0, -0.0, 1.0, 0.1, -1.5, 1 / 3, *extremes[kind.bit_width], r.uniform(-1, 1), r.uniform(-6e4, 6e4)])
+    drawn = r.choice(
+        [0.0, -0.0, 1.0, 0.1, -1.5, 1 / 3, *extremes[kind.bit_width], r.uniform(-1, 1), r.uniform(-6e4, 6e4)]
+    )
     if kind.bit_width == 64 and r.random() < 0.4:  # any bits at all
         drawn = struct.unpack("<d", r.randbytes(8))[0]
         drawn = drawn if abs(drawn) < float("inf") else 0.1 + 0.2
@@ -216,18 +264,28 @@ def _time(r: random.Random, kind: pa.DataType, wrong: bool) -> Raw:
     if pat.is_time(kind):
         if wrong:
             return r.choice([-1, DAY * ticks, DAY * ticks + 1, 1])  # 1 ns is less than a microsecond
-        return r.choice([0, DAY * ticks - (1000 if kind.unit == "ns" else 1), _whole(r.randrange(DAY * ticks), kind.unit)])
+        return r.choice(
+            [0, DAY * ticks - (1000 if kind.unit == "ns" else 1), _whole(r.randrange(DAY * ticks), kind.unit)]
+        )
     least, most = -(2**63), 2**63 - 1
     if pat.is_duration(kind):
         if wrong:
             return r.choice([least, most, 1])
         return r.choice(
-            [0, -1000, 1000, _whole(r.randint(-(10**12), 10**12), kind.unit), _whole(most, kind.unit) if kind.unit in ("us", "ns") else 5]
+            [
+                0,
+                -1000,
+                1000,
+                _whole(r.randint(-(10**12), 10**12), kind.unit),
+                _whole(most, kind.unit) if kind.unit in ("us", "ns") else 5,
+            ]
         )
     if wrong and kind.unit == "s":
         return r.choice([-(2**52), 2**52, (LAST_DAY + 1) * DAY])  # no more of them goes into Parquet
     if wrong:
-        return r.choice([least, most, (LAST_DAY + 1) * DAY * min(ticks, 10**6), FIRST_DAY * DAY * min(ticks, 10**6) - 1, least + 1])
+        return r.choice(
+            [least, most, (LAST_DAY + 1) * DAY * min(ticks, 10**6), FIRST_DAY * DAY * min(ticks, 10**6) - 1, least + 1]
+        )
     first, last = max(FIRST_DAY * DAY * ticks, least), min((LAST_DAY + 1) * DAY * ticks - 1, most)
     return r.choice([0, -1, first, last, r.randint(first, last), r.randint(0, 2 * 10**9) * ticks + r.randrange(ticks)])
 

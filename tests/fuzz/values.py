@@ -2,11 +2,12 @@
 
 A value, called raw here, is None for a null, else:
 
-bool → bool · integer, date, time, timestamp, duration → int, in the type's own unit · float → float · decimal → int, without the point ·
-string, binary → bytes · interval → (months, days, nanoseconds) · list → list · struct → tuple · map → list of (key, value) ·
-dictionary, extension → raw value of what it stands for
+bool → bool · integer, date, time, timestamp, duration → int, in the type's own unit · float → float · decimal → int,
+without the point · string, binary → bytes · interval → (months, days, nanoseconds) · list → list · struct → tuple · map
+→ list of (key, value) · dictionary, extension → raw value of what it stands for
 
-so that nothing here depends on how Arrow shows a value, and values that are none (bytes that are no UTF-8, times after midnight) can be made.
+so that nothing here depends on how Arrow shows a value, and values that are none (bytes that are no UTF-8, times after
+midnight) can be made.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def build(kind: pa.DataType, raws: Sequence[Raw], *, hidden: bool = False) -> pa
         return _of(kind, raws, [validity, pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"".join(filled))])
     if pat.is_map(kind):
         entries = [entry for raw in filled for entry in raw]
-        keys, items = build(kind.key_type, [key for key, _ in entries]), build(kind.item_type, [item for _, item in entries], hidden=hidden)
+        keys, items = (
+            build(kind.key_type, [key for key, _ in entries]),
+            build(kind.item_type, [item for _, item in entries], hidden=hidden),
+        )
         pairs = pa.StructArray.from_arrays([keys, items], fields=[kind.key_field, kind.item_field])
         return pa.Array.from_buffers(kind, len(raws), [validity, _offsets(filled, 4)], children=[pairs])
     if pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind):
@@ -57,7 +61,9 @@ def build(kind: pa.DataType, raws: Sequence[Raw], *, hidden: bool = False) -> pa
         places = [] if pat.is_fixed_size_list(kind) else [_offsets(filled, _offset_width(kind))]
         return pa.Array.from_buffers(kind, len(raws), [validity, *places], children=[items])
     if pat.is_struct(kind):
-        children = [build(kind.field(i).type, [raw[i] for raw in filled], hidden=hidden) for i in range(kind.num_fields)]
+        children = [
+            build(kind.field(i).type, [raw[i] for raw in filled], hidden=hidden) for i in range(kind.num_fields)
+        ]
         return pa.Array.from_buffers(kind, len(raws), [validity], children=children)
     return _of(kind, raws, [validity, pa.py_buffer(b"".join(_packed(kind, raw) for raw in filled))])
 
@@ -86,20 +92,30 @@ def raws(array: pa.Array) -> list[Raw]:
         return [pairs[places[row] : places[row + 1]] if is_there else None for row, is_there in enumerate(there)]
     if pat.is_fixed_size_list(kind):
         items, size = raws(array.values), kind.list_size
-        return [items[(array.offset + row) * size : (array.offset + row + 1) * size] if is_there else None for row, is_there in enumerate(there)]
+        return [
+            items[(array.offset + row) * size : (array.offset + row + 1) * size] if is_there else None
+            for row, is_there in enumerate(there)
+        ]
     if pat.is_list(kind) or pat.is_large_list(kind):
         items, places = raws(array.values), array.offsets.to_pylist()
         return [items[places[row] : places[row + 1]] if is_there else None for row, is_there in enumerate(there)]
     if is_bytes(kind):
         # not by way of Python strings: the bytes may be no UTF-8
-        return array.view(pa.large_binary() if _offset_width(kind) == 8 else pa.binary()).to_pylist() if is_text(kind) else array.to_pylist()
+        return (
+            array.view(pa.large_binary() if _offset_width(kind) == 8 else pa.binary()).to_pylist()
+            if is_text(kind)
+            else array.to_pylist()
+        )
     if pat.is_boolean(kind):
         return array.to_pylist()
     if kind == pa.month_day_nano_interval():
         return [None if item is None else (item.months, item.days, item.nanoseconds) for item in array.to_pylist()]
     width = kind.bit_width // 8
     data = array.buffers()[1].to_pybytes() if len(array) else b""
-    read = [_unpacked(kind, data[(array.offset + row) * width : (array.offset + row + 1) * width]) for row in range(len(array))]
+    read = [
+        _unpacked(kind, data[(array.offset + row) * width : (array.offset + row + 1) * width])
+        for row in range(len(array))
+    ]
     return [value if is_there else None for value, is_there in zip(read, there, strict=True)]
 
 
@@ -132,7 +148,9 @@ def _dictionary(kind: pa.DataType, raws: Sequence[Raw], hidden: bool) -> pa.Arra
             words.append(raw)
             found = len(words) - 1
         places.append(None if raw is None else found)
-    return pa.DictionaryArray.from_arrays(pa.array(places, kind.index_type), build(kind.value_type, words, hidden=hidden), ordered=kind.ordered)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(places, kind.index_type), build(kind.value_type, words, hidden=hidden), ordered=kind.ordered
+    )
 
 
 def _of(kind: pa.DataType, raws: Sequence[Raw], buffers: list[Any]) -> pa.Array:
@@ -149,7 +167,14 @@ def _offsets(filled: Sequence[Any], width: int) -> Any:
 
 
 def _offset_width(kind: pa.DataType) -> int:
-    return 8 if pat.is_large_string(kind) or pat.is_large_binary(kind) or pat.is_large_list(kind) or pat.is_large_list_view(kind) else 4
+    return (
+        8
+        if pat.is_large_string(kind)
+        or pat.is_large_binary(kind)
+        or pat.is_large_list(kind)
+        or pat.is_large_list_view(kind)
+        else 4
+    )
 
 
 def _under_null(kind: pa.DataType, hidden: bool) -> Raw:

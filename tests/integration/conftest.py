@@ -19,4 +19,6 @@ def client(qdrant_server: Any) -> Iterator[QdrantClient]:
 
 def client_of(server: Any) -> QdrantClient:
     """Another one, to be closed by the test."""
-    return QdrantClient(host=server.host, grpc_port=server.grpc_port, prefer_grpc=True, check_compatibility=False, timeout=60)
+    return QdrantClient(
+        host=server.host, grpc_port=server.grpc_port, prefer_grpc=True, check_compatibility=False, timeout=60
+    )

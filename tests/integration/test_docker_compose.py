@@ -1,4 +1,5 @@
-"""docker/ as its README says: the image is built, the cluster starts, and the demo runs on it to its end. Needs a Docker engine, and a network to build."""
+"""docker/ as its README says: the image is built, the cluster starts, and the demo runs on it to its end. Needs a
+Docker engine, and a network to build."""
 
 from __future__ import annotations
 
@@ -31,10 +32,16 @@ class Compose:
 
     def __call__(self, *arguments: str, seconds: float = 600) -> str:
         """Its standard output; what it and the services said is in the error where it fails."""
-        done = subprocess.run([*self.command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            [*self.command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
+        )
         if done.returncode != 0:
-            logs = subprocess.run([*self.command, "--profile", "*", "logs", "--tail", "40"], capture_output=True, text=True, check=False)
-            raise AssertionError(f"docker compose {' '.join(arguments)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n{logs.stdout[-8000:]}")
+            logs = subprocess.run(
+                [*self.command, "--profile", "*", "logs", "--tail", "40"], capture_output=True, text=True, check=False
+            )
+            raise AssertionError(
+                f"docker compose {' '.join(arguments)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n{logs.stdout[-8000:]}"
+            )
         return done.stdout
 
 
@@ -46,7 +53,10 @@ def why_not() -> str | None:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"no Docker {what}: {error}"
         if done.returncode != 0:
-            return f"no Docker {what}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.stdout.strip()}"
+            return (
+                f"no Docker {what}: "
+                f"{done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.stdout.strip()}"
+            )
     return None
 
 
@@ -94,7 +104,10 @@ def test_two_workers_did_it(compose: Compose, said: str) -> None:
 
 def test_no_process_of_spark_is_root(compose: Compose, said: str) -> None:
     """Master and workers run as the user of the image."""
-    assert [compose("exec", "-T", service, "id", "-u").strip() for service in ("spark-master", "spark-worker")] == ["185", "185"]
+    assert [compose("exec", "-T", service, "id", "-u").strip() for service in ("spark-master", "spark-worker")] == [
+        "185",
+        "185",
+    ]
 
 
 def test_the_demo_again(compose: Compose, said: str) -> None:

@@ -1,4 +1,5 @@
-"""Three real nodes that are one Qdrant: one of them dies in the middle of a load, and everything is there afterwards, on every node."""
+"""Three real nodes that are one Qdrant: one of them dies in the middle of a load, and everything is there afterwards,
+on every node."""
 
 from __future__ import annotations
 
@@ -58,15 +59,22 @@ def assert_everything_is_on_every_node(cluster: RealCluster) -> None:
     assert sum(replicas[0] for replicas in counts.values()) == COUNT
 
 
-def write(cluster: RealCluster, url: str, at: dict[int, Callable[[], object]], partition: int = 0) -> tuple[job.Plan, PartitionReport]:
+def write(
+    cluster: RealCluster, url: str, at: dict[int, Callable[[], object]], partition: int = 0
+) -> tuple[job.Plan, PartitionReport]:
     """The only task of a job, up to the job's end; a node that nobody starts again would end it."""
-    plan = committer.prepare(planning.plan({**OPTIONS, "url": url, "retry_max_seconds": HANGS_AFTER_SECONDS}, next(numbered(1)).schema))
+    plan = committer.prepare(
+        planning.plan({**OPTIONS, "url": url, "retry_max_seconds": HANGS_AFTER_SECONDS}, next(numbered(1)).schema)
+    )
     cluster.wait_until_active(NAME)
-    return plan, replace(partition_writer.write_partition(plan, numbered(COUNT, at), TaskContext(partition=partition)), partition=0)
+    return plan, replace(
+        partition_writer.write_partition(plan, numbered(COUNT, at), TaskContext(partition=partition)), partition=0
+    )
 
 
 def test_a_node_that_others_stand_in_for(cluster: RealCluster, later: ThreadPoolExecutor) -> None:
-    """A node with which the job does not talk is killed and starts again later: the job does not end, and the node catches up."""
+    """A node with which the job does not talk is killed and starts again later: the job does not end, and the node
+    catches up."""
     again: list[Future[None]] = []
     events = {KILLED_AT: lambda: cluster.kill9(2), STARTED_AT: lambda: again.append(later.submit(cluster.restart, 2))}
     plan, report = write(cluster, cluster.urls[0], events)
@@ -76,7 +84,8 @@ def test_a_node_that_others_stand_in_for(cluster: RealCluster, later: ThreadPool
 
 
 def test_the_node_that_the_task_talks_to(cluster: RealCluster, later: ThreadPoolExecutor) -> None:
-    """With all addresses in `url`, the task goes on with another node when its own is killed, and nothing is lost or doubled."""
+    """With all addresses in `url`, the task goes on with another node when its own is killed, and nothing is lost or
+    doubled."""
     again: list[Future[None]] = []
     events = {KILLED_AT: lambda: cluster.kill9(1), STARTED_AT: lambda: again.append(later.submit(cluster.restart, 1))}
     plan, report = write(cluster, ",".join(cluster.urls), events, partition=1)  # which begins with node 1
@@ -96,9 +105,13 @@ def test_a_job_ends_without_the_node_that_it_began_with(cluster: RealCluster) ->
 
 
 def test_done_means_indexed_on_every_node(cluster: RealCluster) -> None:
-    """With `wait_for_index` and all addresses in `url`, no replica has anything left to index when the job ends; that of a node which was restarted,
-    and would not go on by itself, neither. One node tells only of its own replicas."""
-    config = {"shard_number": 3, "replication_factor": 3, "optimizers_config": {"indexing_threshold": 100, "default_segment_number": 1}}
+    """With `wait_for_index` and all addresses in `url`, no replica has anything left to index when the job ends; that
+    of a node which was restarted, and would not go on by itself, neither. One node tells only of its own replicas."""
+    config = {
+        "shard_number": 3,
+        "replication_factor": 3,
+        "optimizers_config": {"indexing_threshold": 100, "default_segment_number": 1},
+    }
     options = {**OPTIONS, "url": ",".join(cluster.urls), "collection_config": config, "wait_for_index": True}
     rows = list(numbered(4_000, batch=4_000, dimension=32))
     plan = committer.prepare(planning.plan(options, rows[0].schema))

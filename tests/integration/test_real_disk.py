@@ -34,7 +34,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     must_be_our_own("a server on a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(disk)], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(disk)], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
     yield disk
@@ -102,7 +104,9 @@ def test_a_disk_that_stays_full_ends_the_job(place: Place, small_disk: Path) -> 
     place.write(vectors(WINDOW))
     taken = fill(small_disk)
     with pytest.raises(
-        PermanentStoreError, match=r"No space left on device: .*; the server's disk is full; free some space \(tried (?:once|\d+ times) in \d+ s"
+        PermanentStoreError,
+        match=r"No space left on device: .*; the server's disk is full; free some space \(tried (?:once|\d+ "
+        r"times) in \d+ s",
     ):
         place.write(vectors(ROWS), retry_max_seconds=2)
     taken.unlink()
@@ -110,16 +114,25 @@ def test_a_disk_that_stays_full_ends_the_job(place: Place, small_disk: Path) -> 
 
 
 def test_no_space_for_the_index(small_disk: Path, place: Place) -> None:
-    """With `wait_for_index`, a job whose points are written and whose server has no space to index them ends with the optimizer's own words; the next one, when
-    there is space, makes the server try again, and waits."""
-    options = {**place.options, "collection_config": {"optimizers_config": {"indexing_threshold": 0}}, "wait_for_index": True}
+    """With `wait_for_index`, a job whose points are written and whose server has no space to index them ends with the
+    optimizer's own words; the next one, when there is space, makes the server try again, and waits."""
+    options = {
+        **place.options,
+        "collection_config": {"optimizers_config": {"indexing_threshold": 0}},
+        "wait_for_index": True,
+    }
     rows = list(numbered(4000, batch=4000, dimension=768))  # 12 MiB; the server wants twice as much to index them
     plan = committer.prepare(planning.plan(options, rows[0].schema))
     report = partition_writer.write_partition(plan, rows, TaskContext())
     filler = fill(small_disk)
-    with closing(QdrantClient(url=options["url"], grpc_port=options["grpc_port"], prefer_grpc=True, check_compatibility=False)) as client:
+    with closing(
+        QdrantClient(url=options["url"], grpc_port=options["grpc_port"], prefer_grpc=True, check_compatibility=False)
+    ) as client:
         client.update_collection("articles", optimizers_config=models.OptimizersConfigDiff(indexing_threshold=100))
-    words = r"^all points are written to 'articles', but the server cannot index them: .*Not enough space available for optimization, needed: .* MiB"
+    words = (
+        r"^all points are written to 'articles', but the server cannot index them: .*Not enough space available "
+        r"for optimization, needed: .* MiB"
+    )
     with pytest.raises(PermanentStoreError, match=words):
         committer.commit(plan, [report])
     filler.unlink()

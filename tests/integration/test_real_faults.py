@@ -1,4 +1,5 @@
-"""A real Qdrant that dies, limits the rate, or takes small requests only, in the middle of a load: everything is there afterwards, exactly once."""
+"""A real Qdrant that dies, limits the rate, or takes small requests only, in the middle of a load: everything is there
+afterwards, exactly once."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def assert_everything_is_there(server: Any, place: Place, count: int) -> None:
 
 
 def test_server_killed_during_a_load(own_server: RealServer) -> None:
-    """kill -9 and a restart in the middle of a load, twice: the job ends well, every row is there once with its payload, and the report counts retries."""
+    """kill -9 and a restart in the middle of a load, twice: the job ends well, every row is there once with its
+    payload, and the report counts retries."""
     restarts: list[threading.Thread] = []
 
     def kill() -> None:
@@ -76,8 +78,11 @@ def test_server_killed_during_a_load(own_server: RealServer) -> None:
 
 
 def test_the_server_s_largest_request_is_obeyed(qdrant_server: Any) -> None:
-    """Strict mode's `upsert_max_batchsize` is read from the server, by the job that makes the collection and by the next one: no request is refused."""
-    place = server_place(qdrant_server, **SMALL, collection_config={"strict_mode_config": {"enabled": True, "upsert_max_batchsize": 10}})
+    """Strict mode's `upsert_max_batchsize` is read from the server, by the job that makes the collection and by the
+    next one: no request is refused."""
+    place = server_place(
+        qdrant_server, **SMALL, collection_config={"strict_mode_config": {"enabled": True, "upsert_max_batchsize": 10}}
+    )
     before = refused_upserts(qdrant_server)
     first, second = load(place, 35), load(place, 135)
     assert (first.stored_points, second.stored_points) == (35, 135)
@@ -88,7 +93,9 @@ def test_the_server_s_largest_request_is_obeyed(qdrant_server: Any) -> None:
 def refused_upserts(server: Any) -> int:
     """Requests that the server has refused as invalid so far, by its own books."""
     with urlopen(f"{server.url}/metrics", timeout=HANGS_AFTER_SECONDS) as reply:
-        found = re.search(rb'^grpc_responses_total\{endpoint="/qdrant.Points/Upsert",status="3"\} (\d+)', reply.read(), re.M)
+        found = re.search(
+            rb'^grpc_responses_total\{endpoint="/qdrant.Points/Upsert",status="3"\} (\d+)', reply.read(), re.M
+        )
     return int(found[1]) if found else 0
 
 
@@ -98,7 +105,9 @@ def limited(points_in_a_minute: int) -> dict[str, Any]:
 
 def test_the_server_s_rate_is_waited_for(qdrant_server: Any) -> None:
     """Strict mode's `write_rate_limit`: the job goes as fast as the server allows, and loses nothing."""
-    place = server_place(qdrant_server, vector_column="v", window_rows=20, batch_points=20, collection_config=limited(60))
+    place = server_place(
+        qdrant_server, vector_column="v", window_rows=20, batch_points=20, collection_config=limited(60)
+    )
     load(place, 1)  # the first write into a collection costs twice its points
     report = load(place, 64)  # six more than the server takes at once then; it takes one in a second
     assert report.stored_points == 64
@@ -117,13 +126,17 @@ def test_a_request_larger_than_the_rate_is_split(qdrant_server: Any) -> None:
 
 
 def test_a_collection_that_takes_no_more_ends_the_job(qdrant_server: Any, tmp_path: Path) -> None:
-    """Strict mode's `max_points_count`, at which the server looks every 32 requests: the job says which limit it is, and rejects no row for it."""
+    """Strict mode's `max_points_count`, at which the server looks every 32 requests: the job says which limit it is,
+    and rejects no row for it."""
     strict = {"strict_mode_config": {"enabled": True, "max_points_count": 10}}
-    place = server_place(qdrant_server, vector_column="v", collection_config=strict, rejects_path=str(tmp_path / "rejects"))
+    place = server_place(
+        qdrant_server, vector_column="v", collection_config=strict, rejects_path=str(tmp_path / "rejects")
+    )
     place.write(vectors(10))
     with pytest.raises(
         PermanentStoreError,
-        match=r"Max points count limit of 10 reached.*; the collection's strict mode takes no more; make room, or raise that limit",
+        match=r"Max points count limit of 10 reached.*; the collection's strict mode takes no more; make room, or "
+        r"raise that limit",
     ):
         place.write(vectors(200, start=20), batch_points=2)
     assert not (tmp_path / "rejects").exists() or not list((tmp_path / "rejects").glob("*.parquet"))
@@ -141,16 +154,20 @@ def test_a_server_at_its_quota_ends_the_job(own_server: RealServer) -> None:
         return
     urlopen(request, timeout=HANGS_AFTER_SECONDS).close()
     with pytest.raises(
-        PermanentStoreError, match=r"RESOURCE_EXHAUSTED .*Disk usage is at .*; the server has no more room; make room, or raise that limit"
+        PermanentStoreError,
+        match=r"RESOURCE_EXHAUSTED .*Disk usage is at .*; the server has no more room; make room, or raise that limit",
     ):
         place.write(vectors(5))
 
 
 def test_a_point_that_makes_the_server_panic_is_rejected_alone(own_server: RealServer, tmp_path: Path) -> None:
-    """Before 1.19, Qdrant panics at the text {} in a field with a uuid index: such rows are found among the others, which are written. What the
-    panic has left of those two is the server's affair: it may have them in part. Later ones store it, outside of the index."""
+    """Before 1.19, Qdrant panics at the text {} in a field with a uuid index: such rows are found among the others,
+    which are written. What the panic has left of those two is the server's affair: it may have them in part. Later ones
+    store it, outside of the index."""
     words = ["{}" if n in (3, 77) else "a" for n in range(100)]
-    place = server_place(own_server, vector_column="v", payload_indexes="word:uuid", rejects_path=str(tmp_path / "rejects"))
+    place = server_place(
+        own_server, vector_column="v", payload_indexes="word:uuid", rejects_path=str(tmp_path / "rejects")
+    )
     report = place.write(vectors(100, word=words))
     if not is_before(own_server, (1, 19)):
         assert (report.written, report.rejected, report.unindexed) == (100, 0, {"word:uuid": 100})
@@ -159,6 +176,11 @@ def test_a_point_that_makes_the_server_panic_is_rejected_alone(own_server: RealS
     rejects = pq.read_table(tmp_path / "rejects").to_pylist()
     assert sorted(row["id"] for row in rejects) == [3, 77]
     assert {row["_reject_reason"] for row in rejects} == {"refused by the store"}
-    assert all("INTERNAL Service internal error" in row["_reject_message"] and "panicked" in row["_reject_message"] for row in rejects)
+    assert all(
+        "INTERNAL Service internal error" in row["_reject_message"] and "panicked" in row["_reject_message"]
+        for row in rejects
+    )
     points = points_on(own_server, place.options["path"])
-    assert {key: point.payload["word"] for key, point in points.items() if key not in (3, 77)} == {n: "a" for n in range(100) if n not in (3, 77)}
+    assert {key: point.payload["word"] for key, point in points.items() if key not in (3, 77)} == {
+        n: "a" for n in range(100) if n not in (3, 77)
+    }

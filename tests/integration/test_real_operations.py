@@ -1,4 +1,5 @@
-"""Tasks that write the same points of a real Qdrant at the same time: the greatest version stays, deletions included."""
+"""Tasks that write the same points of a real Qdrant at the same time: the greatest version stays, deletions
+included."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ def replay(place: Place, events: list[Event], how: How) -> None:
                 ]
                 task.submit(joined(columns))
             if dead:
-                task.submit(batch(place, dead, how=How.TOMBSTONE, versions=[last[key][0] for key in dead], sink={"deleted": 1}))
+                task.submit(
+                    batch(place, dead, how=How.TOMBSTONE, versions=[last[key][0] for key in dead], sink={"deleted": 1})
+                )
         task.flush()
 
 
@@ -63,8 +66,9 @@ def joined(batches: list[PointBatch]) -> PointBatch:
 @pytest.mark.parametrize("how", [How.REPLACE, How.MERGE], ids=["replace", "merge"])
 @pytest.mark.parametrize("optimised", [False, True], ids=["fresh", "optimised"])
 def test_four_writers_at_once(qdrant_server: Any, how: How, optimised: bool) -> None:
-    """Each has events of all keys in an order of its own, and some have the same ones: in the end each key is what its greatest version made it, with
-    the vector and the payload of that version; a key whose last event is a deletion is found by no search."""
+    """Each has events of all keys in an order of its own, and some have the same ones: in the end each key is what its
+    greatest version made it, with the vector and the payload of that version; a key whose last event is a deletion is
+    found by no search."""
     place = place_on(qdrant_server)
     if optimised:
         with place.task() as task:
@@ -83,7 +87,11 @@ def test_four_writers_at_once(qdrant_server: Any, how: How, optimised: bool) -> 
     for key, (version, deleted) in last.items():
         point = points[key]
         is_ours = point.payload["_sink"]["version"] == version and ("deleted" in point.payload["_sink"]) == deleted
-        whole = not point.vectors if deleted else (float(point.vectors.get("", [0])[0]), point.payload["n"]) == (float(version), version)
+        whole = (
+            not point.vectors
+            if deleted
+            else (float(point.vectors.get("", [0])[0]), point.payload["n"]) == (float(version), version)
+        )
         if not (is_ours and whole):
             wrong[key] = (version, deleted, point)
     assert wrong == {}
@@ -102,7 +110,9 @@ def test_strict_mode_takes_everything_where_the_fields_have_indexes(qdrant_serve
         task.touch([0, 1], {"run": "2"})
         task.flush()
         task.submit(batch(place, [2], how=How.TOMBSTONE, versions=[12], sink={"deleted": 5}))
-        with pytest.raises(PermanentStoreError, match=r'Index required but not found for "_sink\.\w+" .*; create that payload index'):
+        with pytest.raises(
+            PermanentStoreError, match=r'Index required but not found for "_sink\.\w+" .*; create that payload index'
+        ):
             task.flush()
     with place.client() as client:
         for field, kind in {**INDEXES_OF_A_FULL_LOAD, conditions.VERSION: "integer"}.items():

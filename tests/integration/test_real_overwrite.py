@@ -1,4 +1,5 @@
-"""Overwrites on a real Qdrant: what a reader sees meanwhile, two at once, killed between any two steps, plain collections, rights."""
+"""Overwrites on a real Qdrant: what a reader sees meanwhile, two at once, killed between any two steps, plain
+collections, rights."""
 
 from __future__ import annotations
 
@@ -49,13 +50,18 @@ def there(client: QdrantClient, place: Place) -> dict[str, str]:
     """The versions that exist, by their ending, with what their metadata says."""
     name = name_of(place)
     names = sorted(c.name for c in client.get_collections().collections if c.name.startswith(f"{name}__v"))
-    noted = {physical: (client.get_collection(physical).config.metadata or {}).get(hearts.STATE_KEY) for physical in names}
-    return {physical.removeprefix(f"{name}__"): (note or {"state": "ready"})["state"] for physical, note in noted.items()}
+    noted = {
+        physical: (client.get_collection(physical).config.metadata or {}).get(hearts.STATE_KEY) for physical in names
+    }
+    return {
+        physical.removeprefix(f"{name}__"): (note or {"state": "ready"})["state"] for physical, note in noted.items()
+    }
 
 
 @dataclass
 class Poller:
-    """Asks the alias 50 times a second, from a thread: a search for everything, and a count; and keeps what was wrong with the answers."""
+    """Asks the alias 50 times a second, from a thread: a search for everything, and a count; and keeps what was wrong
+    with the answers."""
 
     client: QdrantClient
     name: str
@@ -103,8 +109,11 @@ class Poller:
             time.sleep(0.01)
 
 
-def test_a_reader_never_sees_less_than_a_whole_version(place: Place, client: QdrantClient, record_property: Any) -> None:
-    """Ten overwrites while a poller asks: every answer is wholly one version, the versions come in order, none is empty, partial or an error."""
+def test_a_reader_never_sees_less_than_a_whole_version(
+    place: Place, client: QdrantClient, record_property: Any
+) -> None:
+    """Ten overwrites while a poller asks: every answer is wholly one version, the versions come in order, none is
+    empty, partial or an error."""
     place.write(edition(0), mode="overwrite")
     poller, over = Poller(client, name_of(place)), threading.Event()
     thread = threading.Thread(target=poller.poll, args=[over])
@@ -118,25 +127,35 @@ def test_a_reader_never_sees_less_than_a_whole_version(place: Place, client: Qdr
     finally:
         over.set()
         thread.join()
-    figures = f"{poller.asked} questions in {time.monotonic() - begun:.1f} s, {len(poller.wrong)} wrong, longest pair {poller.longest * 1000:.0f} ms"
+    figures = (
+        f"{poller.asked} questions in {time.monotonic() - begun:.1f} s, {len(poller.wrong)} wrong, longest pair "
+        f"{poller.longest * 1000:.0f} ms"
+    )
     record_property("poller", figures)
     print(figures)
     assert poller.wrong == []
     assert poller.seen == list(range(11)), figures
     assert there(client, place) == {"v10": "ready", "v11": "ready"}
-    assert [alias.alias_name for alias in client.get_aliases().aliases if alias.alias_name.startswith(name_of(place))] == [name_of(place)]
+    assert [
+        alias.alias_name for alias in client.get_aliases().aliases if alias.alias_name.startswith(name_of(place))
+    ] == [name_of(place)]
 
 
 def test_two_that_end_in_the_same_moment(place: Place, client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both have looked where the name stands before either moves it: the server lets one of them through, and the other says so."""
+    """Both have looked where the name stands before either moves it: the server lets one of them through, and the other
+    says so."""
     place.write(edition(0))
     for round_ in range(1, 11):
         plans = [committer.prepare(planning.plan(place.options, edition(0).schema, "overwrite")) for _ in range(2)]
-        reports = [partition_writer.write_partition(plan, edition(round_).to_batches(), TaskContext()) for plan in plans]
+        reports = [
+            partition_writer.write_partition(plan, edition(round_).to_batches(), TaskContext()) for plan in plans
+        ]
         meeting = threading.Barrier(2)
         switch = QdrantCollections._alias
 
-        def together(self: QdrantCollections, *actions: Any, _meeting: threading.Barrier = meeting, _switch: Any = switch) -> None:
+        def together(
+            self: QdrantCollections, *actions: Any, _meeting: threading.Barrier = meeting, _switch: Any = switch
+        ) -> None:
             if len(actions) == 2:
                 _meeting.wait(HANGS_AFTER_SECONDS)
             _switch(self, *actions)
@@ -166,8 +185,11 @@ def editions(place: Place) -> set[int]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_between_two_steps(step: str, place: Place, client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name stands for all of the old rows or all of the new ones; the next overwrite serves, and in the end nothing is left over."""
+def test_killed_between_two_steps(
+    step: str, place: Place, client: QdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name stands for all of the old rows or all of the new ones; the next overwrite serves, and in the end nothing
+    is left over."""
     place.write(edition(0))
     assert killed_at(place, step) == -9
     serves, states = STEPS[step]
@@ -180,7 +202,9 @@ def test_killed_between_two_steps(step: str, place: Place, client: QdrantClient,
     left = there(client, place)
     assert len(left) == 2
     assert set(left.values()) == {"ready"}
-    assert [a.alias_name for a in client.get_aliases().aliases if a.alias_name.startswith(name_of(place))] == [name_of(place)]
+    assert [a.alias_name for a in client.get_aliases().aliases if a.alias_name.startswith(name_of(place))] == [
+        name_of(place)
+    ]
     rollback(name_of(place), url=place.options["url"], grpc_port=place.options["grpc_port"])
     assert editions(place) == {serves}
 
@@ -190,31 +214,45 @@ def test_a_plain_collection_is_only_replaced_when_told(place: Place, client: Qdr
     name = name_of(place)
     place.write(edition(0), versioned=False)
     with pytest.raises(
-        CollectionError, match=rf"'{name}' is a plain collection, which mode\('overwrite'\) replaces only with replace_collection=true"
+        CollectionError,
+        match=rf"'{name}' is a plain collection, which mode\('overwrite'\) replaces only with replace_collection=true",
     ):
         place.write(edition(1), mode="overwrite")
     report = place.write(edition(1), mode="overwrite", replace_collection=True)
-    assert f"'{name}' is a plain collection: between dropping it and creating the alias it is missing for a moment" in report.warnings
+    assert (
+        f"'{name}' is a plain collection: between dropping it and creating the alias it is missing for a moment"
+        in report.warnings
+    )
     assert editions(place) == {1}
     assert there(client, place) == {"v1": "ready"}
 
 
 def test_killed_while_a_plain_collection_is_replaced(place: Place, client: QdrantClient) -> None:
-    """The one gap: the plain collection is gone and the alias not made. `rollback` lets the new version, which was complete, serve."""
+    """The one gap: the plain collection is gone and the alias not made. `rollback` lets the new version, which was
+    complete, serve."""
     place.write(edition(0), versioned=False)
     options = Place({**place.options, "replace_collection": True})
     assert killed_at(options, "_switch 1") == -9
     assert not client.collection_exists(name_of(place))
-    assert rollback(name_of(place), url=place.options["url"], grpc_port=place.options["grpc_port"]) == f"{name_of(place)}__v1"
+    assert (
+        rollback(name_of(place), url=place.options["url"], grpc_port=place.options["grpc_port"])
+        == f"{name_of(place)}__v1"
+    )
     assert editions(place) == {1}
 
 
 def test_an_alias_that_somebody_else_made(place: Place, client: QdrantClient) -> None:
     """What it stands for is replaced and not dropped, and a rollback finds it, whatever it is called."""
     name = name_of(place)
-    client.create_collection(f"{name}_by_hand", vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE))
+    client.create_collection(
+        f"{name}_by_hand", vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE)
+    )
     client.update_collection_aliases(
-        [models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=f"{name}_by_hand", alias_name=name))]
+        [
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=f"{name}_by_hand", alias_name=name)
+            )
+        ]
     )
     place.write(edition(1), mode="overwrite", keep_versions=0)
     place.write(edition(2), mode="overwrite", keep_versions=0)
@@ -227,7 +265,11 @@ def test_a_version_under_another_alias_is_not_dropped(place: Place, client: Qdra
     name = name_of(place)
     place.write(edition(1), mode="overwrite")
     client.update_collection_aliases(
-        [models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=f"{name}__v1", alias_name=f"{name}_pinned"))]
+        [
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=f"{name}__v1", alias_name=f"{name}_pinned")
+            )
+        ]
     )
     place.write(edition(2), mode="overwrite", keep_versions=0)
     assert client.count(f"{name}_pinned").count == 201
@@ -238,7 +280,10 @@ def test_indexes_that_would_be_lost_are_said(place: Place, client: QdrantClient)
     place.write(edition(0))
     client.create_payload_index(name_of(place), "edition", models.PayloadSchemaType.INTEGER, wait=True)
     report = place.write(edition(1), mode="overwrite")
-    assert any("has payload indexes that the new version will not have" in line and line.endswith(": edition") for line in report.warnings)
+    assert any(
+        "has payload indexes that the new version will not have" in line and line.endswith(": edition")
+        for line in report.warnings
+    )
     report = place.write(edition(2), mode="overwrite", payload_indexes="edition:integer")
     assert report.warnings == []
     assert "edition" in client.get_collection(name_of(place)).payload_schema

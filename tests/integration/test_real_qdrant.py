@@ -29,7 +29,12 @@ from tests.real_server import RealServer
 
 pytestmark = pytest.mark.qdrant
 
-TEXTS = ["the cat sat on the mat", "a list of numbers is sorted", "rain falls in the night", "files are read line by line"]
+TEXTS = [
+    "the cat sat on the mat",
+    "a list of numbers is sorted",
+    "rain falls in the night",
+    "files are read line by line",
+]
 
 
 @pytest.fixture
@@ -64,7 +69,9 @@ def test_foreign_collections(qdrant_server: Any, client: QdrantClient) -> None:
     """An empty collection of somebody else is taken; one with points only when that is said."""
     empty, full = server_place(qdrant_server, vector_column="v"), server_place(qdrant_server, vector_column="v")
     for place in (empty, full):
-        client.create_collection(place.options["path"], vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE))
+        client.create_collection(
+            place.options["path"], vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE)
+        )
     client.upsert(full.options["path"], [models.PointStruct(id=99, vector=[1, 0, 0, 0], payload={})])
     assert empty.write(vectors(2)).stored_points == 2
     with pytest.raises(CollectionError, match=r"1 points that this sink has not written; set adopt_collection=true"):
@@ -106,7 +113,8 @@ def test_a_server_that_stays_away(own_server: RealServer) -> None:
     own_server.kill9()
     with pytest.raises(
         PermanentStoreError,
-        match=rf"upsert to '.*' on {own_server.host}:{own_server.grpc_port} failed: UNAVAILABLE .* \(tried (?:once|\d+ times) in \d+ s",
+        match=rf"upsert to '.*' on {own_server.host}:{own_server.grpc_port} failed: UNAVAILABLE .* \(tried "
+        r"(?:once|\d+ times) in \d+ s",
     ):
         partition_writer.write_partition(plan, vectors(1).to_batches(), TaskContext())
 
@@ -118,8 +126,11 @@ KEY = "a-key-that-nobody-must-see"
 class TestKeys:
     """A server that asks for a key."""
 
-    def test_where_the_key_comes_from(self, own_server: RealServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """The environment, a file and the option all open the door; a wrong key is refused in one line that does not show it."""
+    def test_where_the_key_comes_from(
+        self, own_server: RealServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The environment, a file and the option all open the door; a wrong key is refused in one line that does not
+        show it."""
         place = server_place(own_server, "keys", vector_column="v")
         with pytest.raises(CollectionError, match=r"UNAUTHENTICATED.*'api_key_env'"):
             place.write(vectors(1))
@@ -161,7 +172,12 @@ def test_the_two_ports(qdrant_server: Any) -> None:
     with pytest.raises(CollectionError, match=f"grpc_port {rest} of .* speaks REST"):
         place.write(vectors(1), grpc_port=rest)
     options = {key: value for key, value in place.options.items() if key != "grpc_port"}
-    assert Place({**options, "url": f"http://{qdrant_server.host}:{qdrant_server.grpc_port}"}).write(vectors(1)).stored_points == 1
+    assert (
+        Place({**options, "url": f"http://{qdrant_server.host}:{qdrant_server.grpc_port}"})
+        .write(vectors(1))
+        .stored_points
+        == 1
+    )
     with pytest.raises(CollectionError, match=r"no Qdrant server answers gRPC at .*:9 "):
         place.write(vectors(1), grpc_port=9)
 
@@ -171,7 +187,11 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
     must_be_our_own("a server with TLS")
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files, *subject], check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files, *subject],
+        check=True,
+        capture_output=True,
+    )
     with RealServer(tls=tmp_path) as server:
         place = server_place(server, "secure", vector_column="v")
         assert place.write(vectors(3), tls_ca_file=str(tmp_path / "cert.pem")).stored_points == 3

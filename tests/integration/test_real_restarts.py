@@ -1,5 +1,5 @@
-"""Updates and removals of points while a real Qdrant begins to optimise and is stopped, again and again, as every new vector or setting of a collection
-makes it: older copies of points lie about in other segments then."""
+"""Updates and removals of points while a real Qdrant begins to optimise and is stopped, again and again, as every new
+vector or setting of a collection makes it: older copies of points lie about in other segments then."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def restarts(place: Place) -> Iterator[None]:
     def restart() -> None:
         with place.client() as client:
             while not done.wait(0.1):
-                client.update_collection(place.name, optimizers_config=models.OptimizersConfigDiff(flush_interval_sec=5))
+                client.update_collection(
+                    place.name, optimizers_config=models.OptimizersConfigDiff(flush_interval_sec=5)
+                )
 
     thread = threading.Thread(target=restart)
     thread.start()
@@ -42,12 +44,15 @@ def restarts(place: Place) -> Iterator[None]:
         thread.join()
 
 
-CHANGES = [(how, versioned) for how in (How.MERGE, How.PAYLOAD, How.PATCH, How.TOMBSTONE) for versioned in (False, True)]
+CHANGES = [
+    (how, versioned) for how in (How.MERGE, How.PAYLOAD, How.PATCH, How.TOMBSTONE) for versioned in (False, True)
+]
 
 
 @pytest.mark.parametrize(("how", "versioned"), CHANGES[:-2] + CHANGES[-1:])  # a tombstone always has a version
 def test_no_point_loses_what_it_has(qdrant_server: Any, how: How, versioned: bool) -> None:
-    """All points are written anew, and then changed; each has what the last change has left it, whatever else it had."""
+    """All points are written anew, and then changed; each has what the last change has left it, whatever else it
+    had."""
     place = place_on(qdrant_server, "named", **BUSY)
     with place.task() as task, restarts(place):
         for n in range(ROUNDS):
@@ -66,18 +71,24 @@ def test_no_point_loses_what_it_has(qdrant_server: Any, how: How, versioned: boo
             points = place.points()
             assert points.keys() == set(POINTS)
             for point in points.values():
-                expected = {How.MERGE: {"title": n + 1.0, "body": -1.0}, How.TOMBSTONE: {}}.get(how, {"title": n + 1.0, "body": n + 1.0})
+                expected = {How.MERGE: {"title": n + 1.0, "body": -1.0}, How.TOMBSTONE: {}}.get(
+                    how, {"title": n + 1.0, "body": n + 1.0}
+                )
                 assert {name: vector[0] for name, vector in point.vectors.items()} == expected
                 own = dict(point.payload)
                 sink = own.pop("_sink")
                 assert sink.pop("run") == f"r{n}"
-                assert sink == {**({"version": 2 * n + 2} if versioned else {}), **({"deleted": n} if how is How.TOMBSTONE else {})}
+                assert sink == {
+                    **({"version": 2 * n + 2} if versioned else {}),
+                    **({"deleted": n} if how is How.TOMBSTONE else {}),
+                }
                 theirs = {} if how is How.TOMBSTONE else {"theirs": n}
                 assert own == (theirs if how in (How.PAYLOAD, How.TOMBSTONE) else {"mine": n, **theirs})
 
 
 def test_what_a_run_has_seen_is_not_missing(qdrant_server: Any) -> None:
-    """Older copies say that another run was the last to see them: they are not counted, and removing what is missing leaves all of these points."""
+    """Older copies say that another run was the last to see them: they are not counted, and removing what is missing
+    leaves all of these points."""
     place = place_on(qdrant_server, "named", **BUSY)
     with place.task() as task, place.driver() as driver:
         with restarts(place):
@@ -113,16 +124,21 @@ def test_a_removal_of_older_points_leaves_newer_ones(qdrant_server: Any) -> None
 
 
 def test_tombstones_that_go_leave_what_is_alive_again(qdrant_server: Any) -> None:
-    """And nothing of the documents that they have buried comes back, once the server has been left to itself for the removal."""
+    """And nothing of the documents that they have buried comes back, once the server has been left to itself for the
+    removal."""
     place = place_on(qdrant_server, "named", **BUSY)
     alive = set(POINTS[:100])
     with place.task() as task, place.driver() as driver:
         with restarts(place):
             for n in range(ROUNDS):
                 for how, ids, version, sink in (
-                    (How.REPLACE, POINTS, 3 * n + 1, {}), (How.TOMBSTONE, POINTS, 3 * n + 2, {"deleted": n}), (How.REPLACE, POINTS[:100], 3 * n + 3, {}),
-                ):  # fmt: skip
-                    task.submit(batch(place, ids, how=how, versions=[version] * len(ids), value=float(version), sink=sink))
+                    (How.REPLACE, POINTS, 3 * n + 1, {}),
+                    (How.TOMBSTONE, POINTS, 3 * n + 2, {"deleted": n}),
+                    (How.REPLACE, POINTS[:100], 3 * n + 3, {}),
+                ):
+                    task.submit(
+                        batch(place, ids, how=how, versions=[version] * len(ids), value=float(version), sink=sink)
+                    )
                     task.flush()
             driver.purge_tombstones(place.target, ROUNDS - 2)  # those are all replaced by later ones
             assert len(place.points()) == len(POINTS)

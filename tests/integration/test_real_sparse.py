@@ -27,10 +27,14 @@ class Collection:
 
     def __init__(self, server: Any, config: dict[str, Any], *, sparse: str | None = "sp", dense: bool = True) -> None:
         self.name = f"c_{uuid.uuid4().hex[:12]}"
-        self.options = SinkOptions.from_mapping({"url": server.url, "grpc_port": server.grpc_port, "path": self.name, "vector_column": "v"})
+        self.options = SinkOptions.from_mapping(
+            {"url": server.url, "grpc_port": server.grpc_port, "path": self.name, "vector_column": "v"}
+        )
         remembered = metadata("", sparse, dense=dense)
         dimension = 64 if dense else None
-        self.spec = CollectionSpec("", dimension, "dot", remembered, config=config, versioned=False, sparse_vector_name=sparse, dense=dense)
+        self.spec = CollectionSpec(
+            "", dimension, "dot", remembered, config=config, versioned=False, sparse_vector_name=sparse, dense=dense
+        )
 
     def problems(self) -> tuple[str, ...]:
         place, _ = registry.find(self.options)
@@ -62,7 +66,11 @@ def one_entry_each(count: int) -> SparseVectors:
 
 def test_settings_reach_both_kinds_of_vectors(qdrant_server: Any, client: QdrantClient) -> None:
     """`collection_config` has settings of the dense vector, of the sparse one, and of the collection."""
-    config = {"vectors": {"on_disk": True}, "sparse_vectors": {"modifier": "idf", "index": {"on_disk": True}}, "on_disk_payload": False}
+    config = {
+        "vectors": {"on_disk": True},
+        "sparse_vectors": {"modifier": "idf", "index": {"on_disk": True}},
+        "on_disk_payload": False,
+    }
     collection = Collection(qdrant_server, config)
     collection.write([0], one_entry_each(1))
     params = client.get_collection(collection.name).config.params
@@ -81,8 +89,11 @@ def test_settings_reach_both_kinds_of_vectors(qdrant_server: Any, client: Qdrant
         ({"metadata": {}}, {}, "may not set 'metadata'"),
     ],
 )
-def test_settings_that_are_refused(qdrant_server: Any, config: dict[str, Any], kinds: dict[str, Any], words: str) -> None:
-    """Settings of vectors that the job does not make, or that the server does not know, are one line each before anything is created."""
+def test_settings_that_are_refused(
+    qdrant_server: Any, config: dict[str, Any], kinds: dict[str, Any], words: str
+) -> None:
+    """Settings of vectors that the job does not make, or that the server does not know, are one line each before
+    anything is created."""
     problems = Collection(qdrant_server, config, **kinds).problems()
     assert len(problems) == 1
     assert words in problems[0]
@@ -90,11 +101,17 @@ def test_settings_that_are_refused(qdrant_server: Any, config: dict[str, Any], k
 
 
 def test_a_point_that_lost_its_weights_is_found_no_more(qdrant_server: Any, client: QdrantClient) -> None:
-    """In a segment that the server has optimised, a vector that is left out of an upsert stays; so one without entries is sent, and replaces it."""
-    collection = Collection(qdrant_server, {"optimizers_config": {"indexing_threshold": 10, "default_segment_number": 1}})
+    """In a segment that the server has optimised, a vector that is left out of an upsert stays; so one without entries
+    is sent, and replaces it."""
+    collection = Collection(
+        qdrant_server, {"optimizers_config": {"indexing_threshold": 10, "default_segment_number": 1}}
+    )
     collection.write(list(range(3000)), one_entry_each(3000))
     until = time.monotonic() + HANGS_AFTER_SECONDS
-    while not (info := client.get_collection(collection.name)).indexed_vectors_count or info.status != models.CollectionStatus.GREEN:
+    while (
+        not (info := client.get_collection(collection.name)).indexed_vectors_count
+        or info.status != models.CollectionStatus.GREEN
+    ):
         assert time.monotonic() < until, f"the server has not optimised in {HANGS_AFTER_SECONDS:g} s"
         time.sleep(0.05)
     collection.write([5, 6], SparseVectors(np.array([0, 0, 1]), np.array([9], np.uint32), np.ones(1, np.float32)))

@@ -32,9 +32,11 @@ SETTINGS = {
     "spark.log.level": "ERROR",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    "spark.sql.session.timeZone": "America/New_York",  # neither UTC nor the machine's: a zone that is lost on the way shows
+    # neither UTC nor the machine's: a zone that is lost on the way shows
+    "spark.sql.session.timeZone": "America/New_York",
     "spark.sql.shuffle.partitions": "2",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # a JVM that lives for seconds: optimising it took two fifths of its CPU time
+    # a JVM that lives for seconds: optimising it took two fifths of its CPU time
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     "spark.python.worker.faulthandler.enabled": "true",  # a worker that crashes leaves its stack in the error
 }
@@ -43,9 +45,13 @@ SETTINGS = {
 def session(master: str, **settings: str) -> SparkSession:
     """The Spark of this process. A process has one master for life; another one needs `run_with_spark`."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # workers find the tests' helpers
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    )  # workers find the tests' helpers
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ.pop("SPARK_HOME", None)  # another Spark on this machine must not take the place of the one that was installed
+    os.environ.pop(
+        "SPARK_HOME", None
+    )  # another Spark on this machine must not take the place of the one that was installed
     builder = SparkSession.builder.master(master).appName("tests")
     for key, value in {**SETTINGS, **settings}.items():
         builder = builder.config(key, value)
@@ -63,7 +69,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 @pytest.fixture(params=["embedded", "server"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A store that does not exist yet: first a directory, then a collection of a fake server."""
-    return Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
+    return (
+        Embedded(f"{tmp_path}/store") if request.param == "embedded" else Server(request.getfixturevalue("fake_server"))
+    )
 
 
 @pytest.fixture
@@ -73,7 +81,9 @@ def server(fake_server: FakeServer) -> Server:
 
 
 @pytest.fixture
-def shown(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
+def shown(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Show:
     """Runs an example by its name, in an empty folder, and gives what it prints."""
 
     def run(name: str) -> str:
@@ -91,7 +101,9 @@ def shown(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 class RunWithSpark(Protocol):
     """`run_script` in the test's directory."""
 
-    def __call__(self, script: str, master: str = "local-cluster[2,1,1024]", **environment: str) -> subprocess.CompletedProcess[str]: ...
+    def __call__(
+        self, script: str, master: str = "local-cluster[2,1,1024]", **environment: str
+    ) -> subprocess.CompletedProcess[str]: ...
 
 
 def run_script(
@@ -102,7 +114,8 @@ def run_script(
     settings: Mapping[str, str] = MappingProxyType({}),
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python source that finds a `spark` made with `master`, in a process of its own; its output is text, its exit status the caller's to check.
+    """Run Python source that finds a `spark` made with `master`, in a process of its own; its output is text, its exit
+    status the caller's to check.
 
     settings: Spark's, besides those of all tests.
     """
@@ -125,7 +138,9 @@ def run_script(
 def run_with_spark(tmp_path: Path) -> RunWithSpark:
     """Runs a script with a Spark of its own, in a process of its own, in the test's directory."""
 
-    def run(script: str, master: str = "local-cluster[2,1,1024]", **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        script: str, master: str = "local-cluster[2,1,1024]", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return run_script(tmp_path, script, master, environment=environment)
 
     return run

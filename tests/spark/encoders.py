@@ -19,7 +19,8 @@ KILLERS = [f"tests.spark.encoders:{name}" for name in ("KillOnce", "KillOnceMore
 
 GATED = "tests.spark.encoders:Gated"
 GATE = "TEST_GATE"
-"""Environment variable with the folder in which `Gated` leaves a file for each window that waits, while the file `closed` is there."""
+"""Environment variable with the folder in which `Gated` leaves a file for each window that waits, while the file
+`closed` is there."""
 
 ON_DEVICE = "tests.spark.encoders:OnDevice"
 FAKE_GPUS = "TEST_FAKE_GPUS"
@@ -66,7 +67,8 @@ class KillOnceAgain(KillOnce):
 
 
 class Gated(HashEncoder):
-    """Stops at texts that begin with "gated" until somebody opens the gate: so a test can act between two steps of a job."""
+    """Stops at texts that begin with "gated" until somebody opens the gate: so a test can act between two steps of a
+    job."""
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         gate = Path(os.environ[GATE])

@@ -43,7 +43,10 @@ class Embedded:
         shard = qdrant_edge.EdgeShard.load(str(directory.shard(directory.current() or "")))
         try:
             found, _ = shard.scroll(qdrant_edge.ScrollRequest(limit=1_000_000, with_payload=True, with_vector=True))
-            return {record.id if isinstance(record.id, int) else str(record.id): (list(record.vector), record.payload or {}) for record in found}
+            return {
+                record.id if isinstance(record.id, int) else str(record.id): (list(record.vector), record.payload or {})
+                for record in found
+            }
         finally:
             shard.close()
 
@@ -64,7 +67,9 @@ class Server:
         return {"url": self.server.url, "distance": "dot"}
 
     def points(self) -> Points:
-        return {key: (point.vectors[""].tolist(), point.payload) for key, point in self.server.points(self.name).items()}
+        return {
+            key: (point.vectors[""].tolist(), point.payload) for key, point in self.server.points(self.name).items()
+        }
 
     def versions(self) -> list[str]:
         """The versions that are there."""

@@ -18,7 +18,9 @@ def put_rows(folder: Path, name: str, keys: Iterable[int], word: str = "text") -
     """A new file of rows for a stream, there all at once: for each key its text, `text 7`."""
     folder.mkdir(exist_ok=True)
     hidden = folder / f".{name}"
-    hidden.write_text("".join(json.dumps({"id": key, "text": f"{word} {key}"}) + "\n" for key in keys), encoding="utf-8")
+    hidden.write_text(
+        "".join(json.dumps({"id": key, "text": f"{word} {key}"}) + "\n" for key in keys), encoding="utf-8"
+    )
     hidden.rename(folder / f"{name}.json")
 
 
@@ -28,8 +30,11 @@ def rows_of(spark: SparkSession, folder: Path) -> DataFrame:
 
 
 def to_place(df: DataFrame, place: Place, checkpoint: Path, **options: Any) -> DataStreamWriter:
-    """The user's lines: `df.writeStream.format("vectorsink")…`, with the hash encoder; `.start(place.name)` begins it."""
-    return df.writeStream.format("vectorsink").options(**{**place.options, "encoder": HASH, "checkpointLocation": str(checkpoint), **options})
+    """The user's lines: `df.writeStream.format("vectorsink")…`, with the hash encoder; `.start(place.name)` begins
+    it."""
+    return df.writeStream.format("vectorsink").options(
+        **{**place.options, "encoder": HASH, "checkpointLocation": str(checkpoint), **options}
+    )
 
 
 def run_to_end(writer: DataStreamWriter, name: str | None = None) -> Any:

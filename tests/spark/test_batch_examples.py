@@ -23,7 +23,8 @@ def test_files_of_two_formats_and_a_filtered_search(shown: Show) -> None:
 
 
 def test_a_database_table_each_night(shown: Show, tmp_path: Path) -> None:
-    """What changed in it is written, what was deleted there is deleted, and the database leaves no log where the job was started."""
+    """What changed in it is written, what was deleted there is deleted, and the database leaves no log where the job
+    was started."""
     said = [line.split(" s: ")[1] for line in shown("jdbc_nightly").splitlines() if " s: " in line]
     assert said == [
         "120 written, 0 unchanged, 0 deleted",
@@ -44,13 +45,19 @@ def test_the_messages_of_debezium(shown: Show) -> None:
 def test_long_documents_in_chunks(shown: Show) -> None:
     """A search gives the chunk's place, and a document that shrank has only the chunks that it needs."""
     said = shown("long_documents")
-    assert re.findall(r"^  (\w+), chunk \d+ of \d+, characters \d+ to \d+: ", said, re.MULTILINE) == ["difflib", "bisect", "calendar"]
+    assert re.findall(r"^  (\w+), chunk \d+ of \d+, characters \d+ to \d+: ", said, re.MULTILINE) == [
+        "difflib",
+        "bisect",
+        "calendar",
+    ]
     assert "3 documents, 2 unchanged: " in said
     assert "and no stale ones" in said
 
 
 def test_dense_and_sparse_vectors(shown: Show) -> None:
     """The exact word is found where the words of the text count too."""
-    alone, together = re.findall(r"^  dense (?:alone|and sparse): +(.*)$", shown("hybrid").split("\ninet_ntoa\n")[1], re.MULTILINE)[:2]
+    alone, together = re.findall(
+        r"^  dense (?:alone|and sparse): +(.*)$", shown("hybrid").split("\ninet_ntoa\n")[1], re.MULTILINE
+    )[:2]
     assert "socket" in together.split(", ")
     assert "socket" not in alone.split(", ")

@@ -1,4 +1,5 @@
-"""The job for a cluster: its plan, and a run of it as spark-submit starts it, on one machine with two simulated GPUs."""
+"""The job for a cluster: its plan, and a run of it as spark-submit starts it, on one machine with two simulated
+GPUs."""
 
 from __future__ import annotations
 
@@ -33,7 +34,12 @@ def articles(tmp_path: Path) -> str:
 
 
 def test_a_dry_run(
-    spark: SparkSession, articles: str, fake_server: FakeServer, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession,
+    articles: str,
+    fake_server: FakeServer,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Prints the plan and writes nothing; where something is wrong it says what, and its exit status is 1."""
     script = str(ROOT / "examples" / "cluster_submit.py")
@@ -63,10 +69,14 @@ def test_a_word_that_is_no_option(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 @OWN_SPARK
 def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServer) -> None:
-    """With the Python of a packed environment, each task writes from the GPU that Spark gave it, and the report names both GPUs."""
+    """With the Python of a packed environment, each task writes from the GPU that Spark gave it, and the report names
+    both GPUs."""
     made = tmp_path / "bin"
     made.mkdir()
-    for name, lines in {"nvidia-smi": "seq 0 1", "python": f'touch {tmp_path}/packed-python\nexec {sys.executable} "$@"'}.items():
+    for name, lines in {
+        "nvidia-smi": "seq 0 1",
+        "python": f'touch {tmp_path}/packed-python\nexec {sys.executable} "$@"',
+    }.items():
         (made / name).write_text(f"#!/bin/sh\n{lines}\n")
         (made / name).chmod(0o755)
     with tarfile.open(tmp_path / "environment.tar.gz", "w:gz") as archive:
@@ -81,14 +91,17 @@ def test_a_run_on_two_gpus(tmp_path: Path, articles: str, fake_server: FakeServe
         "MASTER": "local-cluster[1,2,1024]",
         "GPUS": "2",
         "ENVIRONMENT": str(tmp_path / "environment.tar.gz"),
-        "SUBMIT": f"--conf spark.worker.resource.gpu.amount=2 --conf spark.worker.resource.gpu.discoveryScript={ROOT}/examples/gpus.sh "
+        "SUBMIT": "--conf spark.worker.resource.gpu.amount=2 --conf "
+        f"spark.worker.resource.gpu.discoveryScript={ROOT}/examples/gpus.sh "
         "--conf spark.driver.bindAddress=127.0.0.1 --conf spark.driver.host=127.0.0.1 --conf spark.ui.enabled=false",
         "TMPDIR": str(tmp_path),
         FAKE_GPUS: "2",
     }
     job = [articles, "articles", f"url={fake_server.url}", f"encoder={ON_DEVICE}", "distance=dot", "--tasks", "4"]
     submit = ["sh", str(ROOT / "examples" / "cluster_submit.sh"), *job]
-    done = subprocess.run(submit, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANGS_AFTER, check=False)
+    done = subprocess.run(
+        submit, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANGS_AFTER, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "devices: cuda:0, cuda:1; 4 tasks; 40 points are in articles" in done.stdout
     points = fake_server.points("articles")

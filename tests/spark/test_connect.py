@@ -122,7 +122,13 @@ def connected(tmp_path_factory: pytest.TempPathFactory) -> Connected:
         }
         environment.pop("SPARK_HOME", None)
         done = subprocess.run(
-            [sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS_AFTER, check=False
+            [sys.executable, "script.py"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANGS_AFTER,
+            check=False,
         )
         lines = [line.partition("TOLD ")[2] for line in done.stdout.splitlines() if "TOLD " in line]
         assert lines, done.stdout + done.stderr

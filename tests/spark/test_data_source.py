@@ -21,25 +21,38 @@ pytestmark = [pytest.mark.spark, pytest.mark.skipif(not HAS_DATA_SOURCES, reason
 ARTICLES = [(1, "cats sleep in the sun", "pets"), (2, "rain falls", None), (3, "ein Ärger 🐈 with 'quotes'", "pets")]
 
 
-def refusal(spark: SparkSession, place: Place, query: str = "SELECT 1 AS id, 'one' AS text", mode: str | None = "append", **options: str) -> str:
+def refusal(
+    spark: SparkSession,
+    place: Place,
+    query: str = "SELECT 1 AS id, 'one' AS text",
+    mode: str | None = "append",
+    **options: str,
+) -> str:
     """What the user reads when the rows of `query` are not written."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - Spark's class depends on its version; the line is what is tested
         save(spark.sql(query), place, mode, **options)
     return our_line(caught.value)
 
 
-# --- what is written --------------------------------------------------------------------------------------------------------------------------
+# --- what is written --------------------------------------------------------------------------------------------------
 
 
 def test_points_are_exactly_the_rows(spark: SparkSession, place: Place) -> None:
     """A point has the row's key as id, the encoder's vector, and all columns as payload."""
     save(spark.createDataFrame(ARTICLES, "id bigint, text string, topic string"), place)
-    assert place.points() == {key: (hashed(text), {"id": key, "text": text, "topic": topic}) for key, text, topic in ARTICLES}
+    assert place.points() == {
+        key: (hashed(text), {"id": key, "text": text, "topic": topic}) for key, text, topic in ARTICLES
+    }
 
 
 def test_the_model_encodes_as_it_does_without_spark(spark: SparkSession, server: Server, tiny_model: Path) -> None:
     """Vectors that a Sentence Transformers model makes in a task are those it makes in a plain program."""
-    save(spark.createDataFrame(ARTICLES, "id bigint, text string, topic string"), server, model=str(tiny_model), dtype="float32")
+    save(
+        spark.createDataFrame(ARTICLES, "id bigint, text string, topic string"),
+        server,
+        model=str(tiny_model),
+        dtype="float32",
+    )
     alone = SentenceTransformer(str(tiny_model), device="cpu").encode([text for _, text, _ in ARTICLES])
     np.testing.assert_allclose([vector for vector, _ in server.points().values()], alone, atol=1e-6)
 
@@ -76,7 +89,13 @@ def test_vectors_that_exist_are_written_as_they_are(spark: SparkSession, place: 
 
 def test_option_names_in_any_case(spark: SparkSession, server: Server) -> None:
     """Spark lower-cases the names of options; the values keep their case."""
-    save(spark.sql("SELECT 7 AS Key, 'one' AS Body"), server, Text_Column="Body", ID_COLUMN="Key", Payload_Rename="Body:BODY")
+    save(
+        spark.sql("SELECT 7 AS Key, 'one' AS Body"),
+        server,
+        Text_Column="Body",
+        ID_COLUMN="Key",
+        Payload_Rename="Body:BODY",
+    )
     assert server.points() == {7: (hashed("one"), {"Key": 7, "BODY": "one"})}
 
 
@@ -98,7 +117,8 @@ def test_a_name_in_another_case(spark: SparkSession, server: Server) -> None:
 
 @OWN_SPARK
 def test_the_report_is_said_at_the_end(run_with_spark: RunWithSpark, fake_server: FakeServer) -> None:
-    """One line on the driver's standard error tells rows, points and collection, in a fresh Spark that knows nothing of the package."""
+    """One line on the driver's standard error tells rows, points and collection, in a fresh Spark that knows nothing of
+    the package."""
     done = run_with_spark(
         f"""
 df = spark.range(30).selectExpr("id", "concat('text ', id) AS text")
@@ -114,7 +134,8 @@ df.write.format("vectorsink").option("url", {fake_server.url!r}).option("encoder
 
 
 def test_overwrite_replaces_all_rows(spark: SparkSession, place: Place) -> None:
-    """What the table no longer has is gone afterwards, in a version of its own: Spark asks for one writer, so there is one version more."""
+    """What the table no longer has is gone afterwards, in a version of its own: Spark asks for one writer, so there is
+    one version more."""
     save(spark.createDataFrame(ARTICLES, "id bigint, text string, topic string"), place)
     save(spark.sql("SELECT 7 AS id, 'seven' AS text"), place, "overwrite")
     assert place.points() == {7: (hashed("seven"), {"id": 7, "text": "seven"})}
@@ -129,7 +150,7 @@ def test_an_overwrite_whose_task_fails_changes_nothing(spark: SparkSession, plac
     assert place.points() == before
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_without_a_mode_spark_says_what_to_write(spark: SparkSession, server: Server) -> None:
@@ -159,7 +180,12 @@ def test_a_bare_name_is_refused(spark: SparkSession, tmp_path: Path, monkeypatch
 
 def test_no_collection(spark: SparkSession, server: Server) -> None:
     """`.save()` without a name says how to give one."""
-    writer = spark.sql("SELECT 1 AS id, 'one' AS text").write.format("vectorsink").options(**server.options, encoder=HASH).mode("append")
+    writer = (
+        spark.sql("SELECT 1 AS id, 'one' AS text")
+        .write.format("vectorsink")
+        .options(**server.options, encoder=HASH)
+        .mode("append")
+    )
     with pytest.raises(Exception, match=r'no collection is named: end with \.save\("articles"\)'):
         writer.save()
 
@@ -170,10 +196,14 @@ def test_two_places(spark: SparkSession, server: Server) -> None:
 
 
 def test_an_interval_of_months_is_refused_by_name(spark: SparkSession, server: Server) -> None:
-    """Spark breaks on such a column before a row is ours, so it is refused before the job, also where it is not in use."""
+    """Spark breaks on such a column before a row is ours, so it is refused before the job, also where it is not in
+    use."""
     query = "SELECT 1 AS id, 'one' AS text, INTERVAL '1-2' YEAR TO MONTH AS age"
     said = refusal(spark, server, query, payload_exclude="age")
-    assert "column 'age' has the type interval year to month, which Spark cannot hand to Python; drop it, or cast it to string" in said
+    assert (
+        "column 'age' has the type interval year to month, which Spark cannot hand to Python; drop it, or cast "
+        "it to string" in said
+    )
 
 
 def test_a_server_that_is_down(spark: SparkSession, server: Server) -> None:
@@ -192,7 +222,10 @@ def test_the_rest_port_as_grpc_port(spark: SparkSession, qdrant_server: FoundSer
     host, _, port = url.removeprefix("http://").partition(":")
     with pytest.raises(Exception, match="grpc_port") as caught:
         save(spark.sql("SELECT 1 AS id, 'one' AS text"), Embedded("articles"), url=url, grpc_port=port)
-    assert our_line(caught.value) == f"grpc_port {port} of {host} speaks REST (HTTP/1.1), not gRPC; Qdrant's gRPC port is usually 6334"
+    assert (
+        our_line(caught.value)
+        == f"grpc_port {port} of {host} speaks REST (HTTP/1.1), not gRPC; Qdrant's gRPC port is usually 6334"
+    )
 
 
 def test_a_collection_of_another_dimension(spark: SparkSession, server: Server) -> None:
@@ -202,7 +235,7 @@ def test_a_collection_of_another_dimension(spark: SparkSession, server: Server) 
     assert "the collection 'articles' holds vectors of 8 dimensions, this job makes 2" in said
 
 
-# --- bad rows ---------------------------------------------------------------------------------------------------------------------------------
+# --- bad rows ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_null_key_is_named(spark: SparkSession, place: Place) -> None:
@@ -215,14 +248,21 @@ def test_a_null_key_is_named(spark: SparkSession, place: Place) -> None:
 def test_a_row_without_text_is_named(spark: SparkSession, place: Place, text: str, reason: str) -> None:
     """The exception that the user catches names key and column."""
     said = refusal(spark, place, f"SELECT 'a-7' AS id, {text} AS body", text_column="body")
-    assert said == f"the row with key 'a-7' cannot be written: column 'body' {reason}; there is no text to encode; {SET_ASIDE}"
+    assert (
+        said
+        == f"the row with key 'a-7' cannot be written: column 'body' {reason}; there is no text to encode; {SET_ASIDE}"
+    )
 
 
 def test_a_vector_of_another_length_is_named(spark: SparkSession, place: Place) -> None:
     """The exception that the user catches names key, column and both lengths."""
     query = "SELECT 1 AS id, array(1f, 2f) AS v UNION ALL SELECT 2, array(1f)"
     said = refusal(spark, place, query, vector_column="v", dimension="2")
-    assert said == f"the row with key '2' cannot be written: column 'v' holds a vector of length 1, the collection's vectors have 2; {SET_ASIDE}"
+    assert (
+        said
+        == "the row with key '2' cannot be written: column 'v' holds a vector of length 1, the collection's vectors "
+        f"have 2; {SET_ASIDE}"
+    )
 
 
 def test_a_failed_job_leaves_an_embedded_store_as_it_was(spark: SparkSession, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""The example of a Delta table, as a user types it: in the environment that uv makes for it, with the jars of Maven Central."""
+"""The example of a Delta table, as a user types it: in the environment that uv makes for it, with the jars of Maven
+Central."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from tests.spark.conftest import ROOT
 pytestmark = pytest.mark.spark
 
 OURS = ("PYTHONPATH", "SPARK_HOME", "VIRTUAL_ENV", "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "PYTHONDONTWRITEBYTECODE")
-"""What belongs to the Spark of these tests, which is another one; and a new environment without bytecode would compile torch for each worker."""
+"""What belongs to the Spark of these tests, which is another one; and a new environment without bytecode would compile
+torch for each worker."""
 
 JAR = "https://repo1.maven.org/maven2/io/delta/delta-spark_4.1_2.13/4.4.0/delta-spark_4.1_2.13-4.4.0.pom"
 
@@ -37,7 +39,8 @@ def uv() -> str:
 
 @pytest.mark.timeout(900)  # the first time, an environment is made, with another Spark
 def test_the_changes_of_a_delta_table(uv: str, tmp_path: Path) -> None:
-    """One command: a stream of the table's change feed, and all of it in one batch, make the documents that the table has rows."""
+    """One command: a stream of the table's change feed, and all of it in one batch, make the documents that the table
+    has rows."""
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
     command = [uv, "run", "examples/delta_changes.py", str(tmp_path / "made")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=850, check=False)

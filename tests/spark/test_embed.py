@@ -26,7 +26,9 @@ MODEL = {"device": "cpu", "dtype": "float32"}
 @pytest.fixture
 def texts(spark: SparkSession) -> DataFrame:
     """Sixty texts of very different lengths, in two partitions."""
-    return spark.range(0, 60, 1, 2).selectExpr("id", "concat('the dog ', repeat('and the cat ', cast(id * 7 % 13 as int))) AS text")
+    return spark.range(0, 60, 1, 2).selectExpr(
+        "id", "concat('the dog ', repeat('and the cat ', cast(id * 7 % 13 as int))) AS text"
+    )
 
 
 def vectors(df: DataFrame) -> dict[int, Any]:
@@ -50,7 +52,9 @@ def test_each_row_has_the_vector_of_its_text(texts: DataFrame, tiny_model: Path)
 
 def test_a_null_or_blank_text_has_no_vector(spark: SparkSession) -> None:
     """There is nothing to encode; the other rows of the batch are not touched."""
-    df = spark.createDataFrame([(1, "one"), (2, None), (3, "  \t"), (4, ""), (5, "five")], "id bigint, text string").coalesce(1)
+    df = spark.createDataFrame(
+        [(1, "one"), (2, None), (3, "  \t"), (4, ""), (5, "five")], "id bigint, text string"
+    ).coalesce(1)
     made = vectors(df.withColumn("vector", embed(f.col("text"), encoder=HASH)))
     assert made == {1: hashed("one"), 2: None, 3: None, 4: None, 5: hashed("five")}
 
@@ -107,8 +111,14 @@ def test_the_vectors_can_be_written_later(texts: DataFrame, fake_server: FakeSer
         ({"url": "http://x"}, "option 'url' has no effect in embed(), which writes nothing; leave it out"),
         ({"windows_rows": 3}, "unknown option 'windows_rows'; did you mean 'window_rows'?"),
         ({"dtype": "int8"}, "option 'dtype' must be 'auto', 'float32', 'bfloat16' or 'float16', got 'int8'"),
-        ({"long_text": "chunk"}, "embed() makes one dense vector for each row; long_text=chunk and 'sparse_model' are for write()"),
-        ({"long_text": "reject"}, "embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()"),
+        (
+            {"long_text": "chunk"},
+            "embed() makes one dense vector for each row; long_text=chunk and 'sparse_model' are for write()",
+        ),
+        (
+            {"long_text": "reject"},
+            "embed() writes nothing, so there is no place for rejected rows; long_text=reject is for write()",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_at_once(tiny_model: Path, options: dict[str, Any], message: str) -> None:
@@ -120,7 +130,10 @@ def test_a_wrong_option_is_refused_at_once(tiny_model: Path, options: dict[str, 
 
 def test_a_missing_model_is_refused_at_once() -> None:
     """Before any task."""
-    with pytest.raises(EncodingError, match=r"^the model folder '/no/such/model' does not exist on this machine; correct option 'model'$"):
+    with pytest.raises(
+        EncodingError,
+        match=r"^the model folder '/no/such/model' does not exist on this machine; correct option 'model'$",
+    ):
         embed("text", model="/no/such/model")
 
 
@@ -136,10 +149,15 @@ def test_a_column_that_is_no_text_is_the_end(spark: SparkSession) -> None:
     """And says what it is."""
     with pytest.raises(Exception, match="cast it to string") as failed:
         spark.range(3).select(embed("id", encoder=HASH)).collect()
-    assert our_line(failed.value) == "embed() encodes texts, and its column holds values of type int64; cast it to string"
+    assert (
+        our_line(failed.value) == "embed() encodes texts, and its column holds values of type int64; cast it to string"
+    )
 
 
-@pytest.mark.skipif(not hasattr(f, "arrow_udf"), reason="before Spark 4.1 texts come by way of pandas, and Spark itself fails at such bytes")
+@pytest.mark.skipif(
+    not hasattr(f, "arrow_udf"),
+    reason="before Spark 4.1 texts come by way of pandas, and Spark itself fails at such bytes",
+)
 def test_a_text_that_is_no_utf8_is_the_end(spark: SparkSession) -> None:
     """Spark's strings may hold any bytes."""
     df = spark.sql("SELECT cast(x'c328' AS string) AS text")

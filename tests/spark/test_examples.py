@@ -1,6 +1,7 @@
 """The examples: what they print, where they are run as they stand.
 
-They run in the Spark of the tests, whose workers have the model already; `make demo`'s, and those that need a Spark of their own, in a process of their own.
+They run in the Spark of the tests, whose workers have the model already; `make demo`'s, and those that need a Spark of
+their own, in a process of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def alone(name: str, folder: Path, *arguments: str, **environment: str) -> str:
     """What an example prints that is run in a process and a folder of its own."""
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
     inherited = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **environment}
-    done = subprocess.run(command, cwd=folder, env=inherited, capture_output=True, text=True, timeout=HANGS_AFTER, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=inherited, capture_output=True, text=True, timeout=HANGS_AFTER, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -32,7 +35,9 @@ def alone(name: str, folder: Path, *arguments: str, **environment: str) -> str:
 @OWN_SPARK
 def test_the_demo_asks_its_questions(tmp_path: Path) -> None:
     """`make demo`: each question's best answer is the documentation that a reader would look for."""
-    answers = [block.splitlines()[1].split()[1] for block in alone("quickstart", tmp_path, QDRANT_URL="").split("\n\n")[1:4]]
+    answers = [
+        block.splitlines()[1].split()[1] for block in alone("quickstart", tmp_path, QDRANT_URL="").split("\n\n")[1:4]
+    ]
     assert [answer.partition(".")[0] for answer in answers] == ["csv", "subprocess", "threading"]
 
 
@@ -53,7 +58,11 @@ def test_rejects_that_are_mended(shown: Show) -> None:
     """Are in the store at the second time."""
     said = shown("fix_rejects")
     assert "1 of 4 rows were written, 3 rejected" in said
-    assert re.findall(r"^  (\d): ([\w ]+):", said, re.MULTILINE) == [("2", "blank text"), ("3", "blank text"), ("4", "payload value")]
+    assert re.findall(r"^  (\d): ([\w ]+):", said, re.MULTILINE) == [
+        ("2", "blank text"),
+        ("3", "blank text"),
+        ("4", "payload value"),
+    ]
     assert "mended, 3 of 3 rows were written, 0 rejected" in said
 
 

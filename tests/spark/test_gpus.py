@@ -1,5 +1,5 @@
-"""M GPUs and N workers: Spark's resources decide, and torch need not be there to show it. The GPUs are simulated: a discovery script
-that lists two, and a torch that says so."""
+"""M GPUs and N workers: Spark's resources decide, and torch need not be there to show it. The GPUs are simulated: a
+discovery script that lists two, and a torch that says so."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ ALONE, HALF, WHOLE = None, 0.5, 1.0
 
 
 def told(folder: Path, master: str, *shares: float | None) -> list[list[list[list[float]]]]:
-    """For each share, for each job, for each row: GPU of the encoder, process, how often this process has made one, GPU that Spark gave, partition."""
+    """For each share, for each job, for each row: GPU of the encoder, process, how often this process has made one, GPU
+    that Spark gave, partition."""
     settings: dict[str, str] = {}
     if shares != (ALONE,):
         script = folder / "gpus.sh"
@@ -52,7 +53,11 @@ def told(folder: Path, master: str, *shares: float | None) -> list[list[list[lis
         }  # fmt: skip
     environment = {FAKE_GPUS: "2", "TMPDIR": str(folder)}
     done = run_script(
-        folder, SCRIPT.replace("ENCODER", ON_DEVICE).replace("SHARES", repr(shares)), master, settings=settings, environment=environment
+        folder,
+        SCRIPT.replace("ENCODER", ON_DEVICE).replace("SHARES", repr(shares)),
+        master,
+        settings=settings,
+        environment=environment,
     )
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("TOLD "))
@@ -63,12 +68,17 @@ def told(folder: Path, master: str, *shares: float | None) -> list[list[list[lis
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> dict[float | None, list[list[list[float]]]]:
     """What tasks with either share have told, in one cluster: each start takes longer than the jobs."""
-    return dict(zip((HALF, WHOLE), told(tmp_path_factory.mktemp("gpus"), "local-cluster[1,4,1024]", HALF, WHOLE), strict=True))
+    return dict(
+        zip((HALF, WHOLE), told(tmp_path_factory.mktemp("gpus"), "local-cluster[1,4,1024]", HALF, WHOLE), strict=True)
+    )
 
 
 @pytest.mark.parametrize("share", [WHOLE, HALF])
-def test_a_task_uses_the_gpu_that_spark_gave_it(cluster: dict[float | None, list[list[list[float]]]], share: float) -> None:
-    """One model on each GPU, or two with half a GPU for each task; a worker that gets another GPU lets the old model go."""
+def test_a_task_uses_the_gpu_that_spark_gave_it(
+    cluster: dict[float | None, list[list[list[float]]]], share: float
+) -> None:
+    """One model on each GPU, or two with half a GPU for each task; a worker that gets another GPU lets the old model
+    go."""
     rows = [row for job in cluster[share] for row in job]
     assert len(rows) == 120
     assert all(on == given and on in (0, 1) for on, _, _, given, _ in rows)

@@ -1,4 +1,5 @@
-"""What only shows when driver, planner, executors and their Python workers are processes of their own, in a cluster on this machine."""
+"""What only shows when driver, planner, executors and their Python workers are processes of their own, in a cluster on
+this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +30,11 @@ pytestmark = [pytest.mark.spark, OWN_SPARK]
 
 ROWS = 400
 EXPECTED: Points = {key: (hashed(f"text {key}"), {"id": key, "text": f"text {key}"}) for key in range(ROWS)}
-KEYS = {"environment": "key-from-the-environment-4f1c", "file": "key-from-a-file-93ab", "option": "key-from-an-option-d07e"}
+KEYS = {
+    "environment": "key-from-the-environment-4f1c",
+    "file": "key-from-a-file-93ab",
+    "option": "key-from-an-option-d07e",
+}
 VIEW_KEY = "key-in-the-options-of-a-view-c2a8"
 DOORS = [
     "write",
@@ -128,7 +133,8 @@ class ClusterRun:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterRun]:
-    """One application on a master, two workers and two executors. They are started once, which takes longer than any of the jobs."""
+    """One application on a master, two workers and two executors. They are started once, which takes longer than any of
+    the jobs."""
     folder = tmp_path_factory.mktemp("cluster")
     for name in ("events", "markers", "stores"):
         (folder / name).mkdir()
@@ -151,14 +157,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterRun]:
                 "spark.eventLog.dir": str(folder / "events"),
                 "spark.eventLog.compress": "false",
                 "spark.log.level": "INFO",
-                "spark.task.maxFailures": "2",  # four by default: this is enough for one kill, and saves time where failure is meant
+                # four by default: this is enough for one kill, and saves time where failure is meant
+                "spark.task.maxFailures": "2",
             },
-            environment={"TEST_GIVEN": json.dumps(given), "TEST_API_KEY": KEYS["environment"], MARKERS: str(folder / "markers")},
+            environment={
+                "TEST_GIVEN": json.dumps(given),
+                "TEST_API_KEY": KEYS["environment"],
+                MARKERS: str(folder / "markers"),
+            },
         )
         told = _told(process)
         doors = ["write", "data_source"] if HAS_DATA_SOURCES else ["write"]
         places = {f"{door} to server": Server(plain, f"plain_{door}") for door in doors}
-        places |= {f"{door} killed": Server(plain, f"killed_{door}") for door in doors} | {way: Server(server) for way, server in servers.items()}
+        places |= {f"{door} killed": Server(plain, f"killed_{door}") for door in doors} | {
+            way: Server(server) for way, server in servers.items()
+        }
         directories = {f"{door} to directory": Embedded(f"{folder}/stores/{door}") for door in doors}
         directories["directory killed"] = Embedded(f"{folder}/stores/killed")
         points = {label: place.points() for label, place in (places | directories).items()}
@@ -183,14 +196,17 @@ def _told(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 def _text(folder: Path) -> str:
     """All files of a folder in one text."""
-    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.rglob("*")) if path.is_file())
+    return "".join(
+        path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.rglob("*")) if path.is_file()
+    )
 
 
-# --- pickled to other processes ---------------------------------------------------------------------------------------------------------------
+# --- pickled to other processes ---------------------------------------------------------------------------------------
 
 
 def test_workers_are_other_processes(cluster: ClusterRun) -> None:
-    """The tests below mean something: rows are handled by Python processes of two executors, none of them the driver."""
+    """The tests below mean something: rows are handled by Python processes of two executors, none of them the
+    driver."""
     pids, folders = ({worker[name] for worker in cluster.told["workers"]} for name in ("pid", "folder"))
     assert cluster.told["driver"] not in pids
     assert len(folders) == 2
@@ -210,12 +226,13 @@ def test_the_report_of_all_executors(cluster: ClusterRun) -> None:
     assert (report["partitions"], report["rows"], report["written"], report["error"]) == (4, ROWS, ROWS, None)
 
 
-# --- a worker that is killed ------------------------------------------------------------------------------------------------------------------
+# --- a worker that is killed ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("run", "killer"), [("write killed", "KillOnce"), ("directory killed", "KillOnceAgain")])
 def test_a_killed_worker_is_replaced(cluster: ClusterRun, run: str, killer: str) -> None:
-    """A Python worker gets SIGKILL after its first window: the task is run again, no row is lost, doubled or counted twice."""
+    """A Python worker gets SIGKILL after its first window: the task is run again, no row is lost, doubled or counted
+    twice."""
     report = cluster.report(run)
     assert killer in cluster.killed
     assert cluster.points[run] == EXPECTED
@@ -230,22 +247,25 @@ def test_a_killed_worker_is_replaced_in_a_data_source(cluster: ClusterRun) -> No
     assert cluster.points["data_source killed"] == EXPECTED
 
 
-# --- an embedded store that executors do not see ----------------------------------------------------------------------------------------------
+# --- an embedded store that executors do not see ----------------------------------------------------------------------
 
 
 def test_a_directory_that_executors_do_not_see(tmp_path: Path) -> None:
-    """A task that does not find the driver's token in the directory refuses in one line that names host and ways out."""
+    """A task that does not find the driver's token in the directory refuses in one line that names host and ways
+    out."""
     rows = pa.RecordBatch.from_pydict({"id": [1], "text": ["one"]})
     made = committer.prepare(plan({"path": f"{tmp_path}/store", "encoder": HASH}, rows.schema))
     elsewhere = replace(made, target=replace(made.target, name=f"{tmp_path}/elsewhere"))  # type: ignore[type-var]
-    shutil.copytree(tmp_path / "store", tmp_path / "elsewhere")  # a store of the same name on another machine, of an earlier job
+    shutil.copytree(
+        tmp_path / "store", tmp_path / "elsewhere"
+    )  # a store of the same name on another machine, of an earlier job
     StoreDirectory(tmp_path / "elsewhere").run_token(made.run).unlink()
     with pytest.raises(PermanentStoreError, match="is not visible to the executor on host") as caught:
         partition_writer.write_partition(elsewhere, [rows], TaskContext())
     assert "use a shared filesystem, or a Qdrant server (option 'url')" in str(caught.value)
 
 
-# --- the API key ------------------------------------------------------------------------------------------------------------------------------
+# --- the API key ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -258,7 +278,8 @@ def test_the_key_opens_the_server(cluster: ClusterRun, way: str, door: str) -> N
 
 @pytest.mark.parametrize("way", KEYS)
 def test_jobs_with_a_key_fail_as_meant(cluster: ClusterRun, way: str) -> None:
-    """The runs whose logs are searched below have failed where they should: before the job, in a task, at the server, in Spark."""
+    """The runs whose logs are searched below have failed where they should: before the job, in a task, at the server,
+    in Spark."""
     doors = ["write", "data_source"] if HAS_DATA_SOURCES else ["write"]
     for door in doors:
         assert "unknown option 'batch_point'" in cluster.error(f"{way} {door}: unknown option")
@@ -284,7 +305,8 @@ def test_no_log_shows_a_key_of_environment_or_file(cluster: ClusterRun, way: str
 
 
 def test_a_key_given_as_an_option_is_in_no_log(cluster: ClusterRun) -> None:
-    """Spark's logs do not show the options of a save, neither of one that went well nor of one that failed, as Spark is set up by default."""
+    """Spark's logs do not show the options of a save, neither of one that went well nor of one that failed, as Spark is
+    set up by default."""
     assert {log: text.count(KEYS["option"]) for log, text in cluster.logs.items() if log != "exceptions"} == {
         "event log": 0,
         "driver": 0,
@@ -294,7 +316,8 @@ def test_a_key_given_as_an_option_is_in_no_log(cluster: ClusterRun) -> None:
 
 @pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)
 def test_spark_shows_an_option_where_it_prints_a_plan(cluster: ClusterRun) -> None:
-    """What docs/secrets.md says: a column that Spark refuses by itself ends in an exception with the plan, and the option's value in clear.
+    """What docs/secrets.md says: a column that Spark refuses by itself ends in an exception with the plan, and the
+    option's value in clear.
 
     No other error of these runs has it. When this fails because Spark no longer shows it, docs/secrets.md must change.
     """
@@ -304,5 +327,6 @@ def test_spark_shows_an_option_where_it_prints_a_plan(cluster: ClusterRun) -> No
 
 @pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES)
 def test_spark_shows_the_options_of_a_view(cluster: ClusterRun) -> None:
-    """What docs/secrets.md says: the options of CREATE TEMPORARY VIEW are in the event log in clear, as a part of the plan."""
+    """What docs/secrets.md says: the options of CREATE TEMPORARY VIEW are in the event log in clear, as a part of the
+    plan."""
     assert VIEW_KEY in cluster.logs["event log"]

@@ -22,6 +22,8 @@ def test_tasks_encode_the_stored_texts(spark: SparkSession, place: Place, monkey
     report = reembed(where, spark=spark, encoder="tests.fakes:Turned")
     assert (report.rows, report.points, report.stored_points, report.partitions) == (50, 50, 50, 2)
     points = place.points() if isinstance(place, Embedded) else Server(place.server, f"{place.name}__v2").points()
-    assert {point: payload for point, (_, payload) in points.items()} == {n: {"id": n, "text": f"text {n}", "n": float(n)} for n in range(50)}
+    assert {point: payload for point, (_, payload) in points.items()} == {
+        n: {"id": n, "text": f"text {n}", "n": float(n)} for n in range(50)
+    }
     wanted = Turned().encode([f"text {n}" for n in range(50)])
     assert all(np.allclose(points[n][0], wanted[n]) for n in range(50))

@@ -26,8 +26,13 @@ FROM range(0, 8, 1, 2)
 """
 
 
-@pytest.mark.parametrize("door", ["write", pytest.param("data source", marks=pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES))])
-def test_rejects_are_read_mended_and_written_again(spark: SparkSession, fake_server: FakeServer, tmp_path: Path, door: str) -> None:
+@pytest.mark.parametrize(
+    "door",
+    ["write", pytest.param("data source", marks=pytest.mark.skipif(not HAS_DATA_SOURCES, reason=NO_DATA_SOURCES))],
+)
+def test_rejects_are_read_mended_and_written_again(
+    spark: SparkSession, fake_server: FakeServer, tmp_path: Path, door: str
+) -> None:
     """What is written at the second time is what would have been written at the first, had the rows been good."""
     first, second, place = Server(fake_server, "mended"), Server(fake_server, "good"), f"{tmp_path}/rejects"
     rejecting = {"rejects_path": place}
@@ -57,13 +62,21 @@ def test_rejects_are_read_mended_and_written_again(spark: SparkSession, fake_ser
 def test_a_job_that_fails_has_no_rejects(spark: SparkSession, fake_server: FakeServer, tmp_path: Path) -> None:
     """What the tasks had rejected until then is not to be seen."""
     with pytest.raises(Exception, match="max_rejects"):
-        write(spark.sql(ROWS), "articles", url=fake_server.url, encoder=HASH, rejects_path=f"{tmp_path}/r", max_rejects="50%")
+        write(
+            spark.sql(ROWS),
+            "articles",
+            url=fake_server.url,
+            encoder=HASH,
+            rejects_path=f"{tmp_path}/r",
+            max_rejects="50%",
+        )
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"_failed"}
     assert spark.read.parquet(*(str(path) for path in (tmp_path / "r" / "_failed").iterdir())).count() == 5
 
 
 def test_every_type_is_read_with_default_settings(spark: SparkSession, fake_server: FakeServer, tmp_path: Path) -> None:
-    """Whatever a column holds, a Spark that nothing was set in reads the rejects, and writes from them what the good rows would have been."""
+    """Whatever a column holds, a Spark that nothing was set in reads the rejects, and writes from them what the good
+    rows would have been."""
     place, folder, rejecting = Server(fake_server), f"{tmp_path}/rejects", {"rejects_path": f"{tmp_path}/rejects"}
     spark.conf.set("spark.sql.timeType.enabled", "true")  # as in test_types
     try:
@@ -131,11 +144,18 @@ def test_every_name_is_read_with_default_settings(spark: SparkSession, fake_serv
     assert read.columns == ["id", *READ, "inner", "text", "_reject_key", "_reject_reason", "_reject_message"]
     assert [read.first()[name] for name in READ] == NAMES
     write(read.fillna("mended", "text"), place.name, **place.options, encoder=HASH)
-    assert place.points()[7][1] == {"id": 7, **dict(zip(READ, NAMES, strict=True)), "inner": {"A": "A", "a_2": "a"}, "text": "mended"}
+    assert place.points()[7][1] == {
+        "id": 7,
+        **dict(zip(READ, NAMES, strict=True)),
+        "inner": {"A": "A", "a_2": "a"},
+        "text": "mended",
+    }
 
 
 def plain(spark: SparkSession) -> SparkSession:
     """The same Spark with no setting of any test."""
     session = spark.newSession()
-    session.conf.set("spark.sql.parquet.datetimeRebaseModeInRead", "EXCEPTION")  # the default of Spark 3, which is the stricter one
+    session.conf.set(
+        "spark.sql.parquet.datetimeRebaseModeInRead", "EXCEPTION"
+    )  # the default of Spark 3, which is the stricter one
     return session

@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.spark, OWN_SPARK]
 
 def test_a_rerun_imports_no_torch(run_with_spark: RunWithSpark, tmp_path: Path, tiny_model: Path) -> None:
     """In the processes of tasks that found everything unchanged, nothing was loaded that encodes."""
-    rows = pa.table({"id": pa.array(range(20), pa.int64()), "text": [f"the dog number {number}" for number in range(20)]})
+    rows = pa.table(
+        {"id": pa.array(range(20), pa.int64()), "text": [f"the dog number {number}" for number in range(20)]}
+    )
     options = {"path": str(tmp_path / "store"), "model": str(tiny_model), "unchanged": "skip", "device": "cpu"}
     plan = committer.prepare(planning.plan(options, rows.schema))
     committer.commit(plan, [partition_writer.write_partition(plan, rows.to_batches(), TaskContext())])

@@ -30,11 +30,22 @@ System.exit(0)
 
 
 def shell(folder: Path, program: str, *arguments: str) -> str:
-    """What a program of Spark's prints that is run with the tests' settings and this Python; its input is at its end."""
+    """What a program of Spark's prints that is run with the tests' settings and this Python; its input is at its
+    end."""
     home = Path(pyspark.__file__).parent
-    settings = {**SETTINGS, "spark.sql.catalogImplementation": "in-memory", "spark.sql.warehouse.dir": str(folder / "warehouse")}
+    settings = {
+        **SETTINGS,
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+    }
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    here = {"SPARK_HOME": str(home), "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path, "SPARK_LOCAL_IP": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
+    here = {
+        "SPARK_HOME": str(home),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": path,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "HF_HUB_OFFLINE": "1",
+    }
     done = subprocess.run(
         [
             str(home / "bin" / program),

@@ -68,7 +68,8 @@ def test_an_archive_in_a_cluster(tmp_path: Path, tiny_model: Path, fake_server: 
 
 
 def test_a_folder(spark: SparkSession, tmp_path: Path, tiny_model: Path, fake_server: FakeServer) -> None:
-    """`addFile(…, recursive=True)` and its name; Spark takes a folder of this machine only where it has no other one."""
+    """`addFile(…, recursive=True)` and its name; Spark takes a folder of this machine only where it has no other
+    one."""
     folder = shutil.copytree(tiny_model, tmp_path / "model-in-a-folder")
     spark.sparkContext.addFile(str(folder), recursive=True)
     df = spark.createDataFrame(list(enumerate(TEXTS)), "id bigint, text string").coalesce(1)

@@ -1,4 +1,5 @@
-"""The speech example: from audio files to segments, and what its step does with files that are long, short or broken."""
+"""The speech example: from audio files to segments, and what its step does with files that are long, short or
+broken."""
 
 from __future__ import annotations
 
@@ -67,7 +68,13 @@ def test_windows_fill_the_models_batches(transcribe: ModuleType, monkeypatch: py
     found = transcribe.segments(iter([files(long=audio(noise(70)), first=short), files(second=short)]), "any", 2)
     numbers = [(row["file"], row["segment"]) for batch in found for row in batch.to_pylist()]
     assert sizes == [2, 2, 1]
-    assert numbers == [*(("long", number) for number in range(6)), ("first", 0), ("first", 1), ("second", 0), ("second", 1)]
+    assert numbers == [
+        *(("long", number) for number in range(6)),
+        ("first", 0),
+        ("first", 1),
+        ("second", 0),
+        ("second", 1),
+    ]
 
 
 def test_a_broken_file_is_one_row(transcribe: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +98,9 @@ def test_windows_are_the_whole_file(transcribe: ModuleType) -> None:
     found = list(transcribe.windows([files(long=audio(sound, kind="WAV"))]))
     np.testing.assert_allclose(np.concatenate([window.sound for window in found]), sound, atol=1e-3)
     assert all(len(window.sound) <= 30 * RATE for window in found)
-    assert [window.start for window in found] == pytest.approx(np.cumsum([0, *(len(window.sound) / RATE for window in found[:-1])]))
+    assert [window.start for window in found] == pytest.approx(
+        np.cumsum([0, *(len(window.sound) / RATE for window in found[:-1])])
+    )
     assert 28 <= found[1].start <= 28.4
 
 
@@ -106,4 +115,6 @@ def test_any_rate_and_number_of_channels(transcribe: ModuleType) -> None:
 def test_a_file_without_sound_is_a_row_with_the_reason(transcribe: ModuleType) -> None:
     """And not a file of which nothing is heard again."""
     (rows,) = transcribe.segments([files(empty=audio(np.zeros(0, np.float32), kind="WAV"))], "no model is loaded", 4)
-    assert [(row["file"], row["text"], row["error"]) for row in rows.to_pylist()] == [("empty", None, "it holds no sound")]
+    assert [(row["file"], row["text"], row["error"]) for row in rows.to_pylist()] == [
+        ("empty", None, "it holds no sound")
+    ]

@@ -1,4 +1,5 @@
-"""SQL and catalogs: the routes that work, and on each route where Spark drops the options a line that names one that works."""
+"""SQL and catalogs: the routes that work, and on each route where Spark drops the options a line that names one that
+works."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def five() -> dict[int, tuple[list[float], dict[str, object]]]:
     return {5: (hashed("five"), {"id": 5, "text": "five"})}
 
 
-# --- routes that work -------------------------------------------------------------------------------------------------------------------------
+# --- routes that work -------------------------------------------------------------------------------------------------
 
 INSERTS: dict[str, Callable[[SparkSession, str], object]] = {
     "INSERT INTO": lambda spark, view: spark.sql(f"INSERT INTO {view} SELECT 5L, 'five'"),
@@ -95,13 +96,15 @@ def test_a_view_says_what_is_wrong(spark: SparkSession, server: Server) -> None:
     assert "no collection is named" in said
 
 
-# --- routes on which Spark drops the options --------------------------------------------------------------------------------------------------
+# --- routes on which Spark drops the options --------------------------------------------------------------------------
 
 DROPPED: dict[str, Callable[[SparkSession, DataFrame, str, str], object]] = {
     "INSERT INTO": lambda spark, one, table, options: spark.sql(f"INSERT INTO {table} SELECT 5L, 'five'"),
     "INSERT OVERWRITE": lambda spark, one, table, options: spark.sql(f"INSERT OVERWRITE {table} SELECT 5L, 'five'"),
     "insertInto": lambda spark, one, table, options: one.write.insertInto(table),
-    "insertInto with options": lambda spark, one, table, options: one.write.option("collection", "articles").insertInto(table),
+    "insertInto with options": lambda spark, one, table, options: one.write.option("collection", "articles").insertInto(
+        table
+    ),
     "writeTo": lambda spark, one, table, options: one.writeTo(table).append(),
     "saveAsTable": lambda spark, one, table, options: one.write.format("vectorsink").mode("append").saveAsTable(table),
     "CREATE TABLE AS": lambda spark, one, table, options: spark.sql(
@@ -114,23 +117,36 @@ DROPPED: dict[str, Callable[[SparkSession, DataFrame, str, str], object]] = {
 
 
 @pytest.mark.parametrize("route", DROPPED)
-def test_a_catalog_s_table_is_refused(spark: SparkSession, one: DataFrame, server: Server, table: str, route: str) -> None:
-    """Without the options that were given to the table nothing is written, and one line names the reason and the way."""
+def test_a_catalog_s_table_is_refused(
+    spark: SparkSession, one: DataFrame, server: Server, table: str, route: str
+) -> None:
+    """Without the options that were given to the table nothing is written, and one line names the reason and the
+    way."""
     try:
         with pytest.raises(Exception, match="no collection is named") as caught:
             DROPPED[route](spark, one, table, named(server))
     finally:
         spark.sql("DROP TABLE IF EXISTS articles_copy")
     said = our_line(caught.value)
-    assert said.startswith("no collection is named, and no option has come with this write: Spark does not hand on the options of a catalog's table")
-    assert "CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING vectorsink OPTIONS (url '…', collection 'articles')" in said
+    assert said.startswith(
+        "no collection is named, and no option has come with this write: Spark does not hand on the options of a "
+        "catalog's table"
+    )
+    assert (
+        "CREATE TEMPORARY VIEW v (id BIGINT, text STRING) USING vectorsink OPTIONS (url '…', collection 'articles')"
+        in said
+    )
     assert "Collections/Create" not in server.server.stats().calls
 
 
 def test_to_table_without_options_is_refused(spark: SparkSession, server: Server, table: str, tmp_path: Path) -> None:
     """A stream into such a table brings only what Spark itself adds."""
     put_rows(tmp_path / "in", "a", [5])
-    writer = rows_of(spark, tmp_path / "in").writeStream.option("checkpointLocation", f"{tmp_path}/checkpoint").trigger(availableNow=True)
+    writer = (
+        rows_of(spark, tmp_path / "in")
+        .writeStream.option("checkpointLocation", f"{tmp_path}/checkpoint")
+        .trigger(availableNow=True)
+    )
     with pytest.raises(Exception, match="no collection is named") as caught:
         writer.toTable(table).awaitTermination(500)
     assert "Spark does not hand on the options of a catalog's table" in our_line(caught.value)
@@ -140,7 +156,10 @@ def test_columns_are_named(spark: SparkSession) -> None:
     """A view or a table without columns cannot be; the line shows how to name them."""
     with pytest.raises(Exception, match="only writes") as caught:
         spark.sql("CREATE TEMPORARY VIEW no_columns USING vectorsink OPTIONS (collection 'articles')")
-    assert "a view or table to write to must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING)" in our_line(caught.value)
+    assert (
+        "a view or table to write to must name its columns: CREATE TEMPORARY VIEW v (id BIGINT, text STRING)"
+        in our_line(caught.value)
+    )
 
 
 def test_a_view_is_not_read(spark: SparkSession, view: str) -> None:
@@ -157,7 +176,11 @@ READS: dict[str, Callable[[SparkSession], object]] = {
     "read, columns named": lambda spark: spark.read.format("vectorsink").schema("id bigint").load("articles").collect(),
     "readStream": lambda spark: spark.readStream.format("vectorsink").load("articles"),
     "readStream, columns named": lambda spark: run_to_end(
-        spark.readStream.format("vectorsink").schema("id bigint").load("articles").writeStream.format("noop").outputMode("append")
+        spark.readStream.format("vectorsink")
+        .schema("id bigint")
+        .load("articles")
+        .writeStream.format("noop")
+        .outputMode("append")
     ),
 }
 

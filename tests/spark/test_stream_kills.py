@@ -67,7 +67,8 @@ class Killed:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
-    """All kinds of streams in one application. Batch 0 goes well; batch 1 is written, and SIGKILL comes before it is committed; batch 2 comes later."""
+    """All kinds of streams in one application. Batch 0 goes well; batch 1 is written, and SIGKILL comes before it is
+    committed; batch 2 comes later."""
     folder = tmp_path_factory.mktemp("kills")
     (folder / "gate").mkdir()
     (folder / "gate" / "closed").touch()
@@ -75,7 +76,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
     put_rows(folder / "rows", "b", range(5, 15), "gated")
     with FakeServer() as server:
         embedded = Embedded(f"{folder}/to_directory")
-        more = {"encoder": GATED, "timeout_seconds": "600"}  # for the lock, which is the test's while it waits for the other streams
+        more = {
+            "encoder": GATED,
+            "timeout_seconds": "600",
+        }  # for the lock, which is the test's while it waits for the other streams
         places = {stream: embedded if stream == "to_directory" else Server(server, stream) for stream in STREAMS}
         streams = {stream: (place.name, {**place.options, **more}) for stream, place in places.items()}
         given = {"streams": streams, "rows": str(folder / "rows"), "checkpoints": str(folder / "checkpoints")}
@@ -85,7 +89,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
             first = _start(folder, given, log)
             try:
                 _wait(lambda: len(list((folder / "gate").glob("waits-*"))) == len(STREAMS), first, folder / "first")
-                server.fault("Points/Count", "deadline", times=None)  # what a batch asks a server last, when all of it is written
+                server.fault(
+                    "Points/Count", "deadline", times=None
+                )  # what a batch asks a server last, when all of it is written
                 before = server.stats().calls["Points/Count"]
                 directory = StoreDirectory(Path(embedded.name))
                 if "to_directory" in STREAMS:
@@ -101,7 +107,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
             finally:
                 end_session(first.pid)
         server.clear_faults()
-        committed = {stream: {path.name for path in (folder / "checkpoints" / stream / "commits").glob("[0-9]*")} for stream in STREAMS}
+        committed = {
+            stream: {path.name for path in (folder / "checkpoints" / stream / "commits").glob("[0-9]*")}
+            for stream in STREAMS
+        }
         at_kill = {stream: place.points() for stream, place in places.items() if isinstance(place, Server)}
 
         put_rows(folder / "rows", "c", range(15, 18))
@@ -119,7 +128,9 @@ def _start(folder: Path, given: object, log: object) -> subprocess.Popen[bytes]:
     """The driver, in a session of its own, so that it is killed with all its processes."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "TEST_GIVEN": json.dumps(given), GATE: str(folder / "gate")}
-    return subprocess.Popen([sys.executable, "script.py"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(
+        [sys.executable, "script.py"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+    )  # type: ignore[call-overload,no-any-return]
 
 
 def _wait(until: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float = 480) -> None:
@@ -139,7 +150,8 @@ def texts(last: int) -> Points:
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_kill_came_between_write_and_commit(killed: Killed, stream: str) -> None:
-    """The tests below mean something: Spark holds batch 0 for done and batch 1 not, and a server has the points of both."""
+    """The tests below mean something: Spark holds batch 0 for done and batch 1 not, and a server has the points of
+    both."""
     assert killed.committed[stream] == {"0"}
     if stream in killed.points_at_kill:
         assert killed.points_at_kill[stream] == texts(15)

@@ -22,15 +22,18 @@ def report(path: Path) -> dict[str, object]:
     return found
 
 
-# --- what is written --------------------------------------------------------------------------------------------------------------------------
+# --- what is written --------------------------------------------------------------------------------------------------
 
 
 @native
 def test_all_micro_batches_arrive(spark: SparkSession, place: Place, tmp_path: Path) -> None:
-    """Every row of every micro-batch is a point, a key that comes again is replaced, and no staged file is left; each batch has its report."""
+    """Every row of every micro-batch is a point, a key that comes again is replaced, and no staged file is left; each
+    batch has its report."""
     put_rows(tmp_path / "in", "a", range(20))
     put_rows(tmp_path / "in", "b", range(15, 30), "newer")
-    writer = to_place(rows_of(spark, tmp_path / "in"), place, tmp_path / "checkpoint", report_path=f"{tmp_path}/report.json")
+    writer = to_place(
+        rows_of(spark, tmp_path / "in"), place, tmp_path / "checkpoint", report_path=f"{tmp_path}/report.json"
+    )
     run_to_end(writer, place.name)
     texts = {**{key: f"text {key}" for key in range(20)}, **{key: f"newer {key}" for key in range(15, 30)}}
     assert place.points() == {key: (hashed(text), {"id": key, "text": text}) for key, text in texts.items()}
@@ -42,7 +45,8 @@ def test_all_micro_batches_arrive(spark: SparkSession, place: Place, tmp_path: P
 
 @native
 def test_many_small_batches(spark: SparkSession, server: Server, tmp_path: Path) -> None:
-    """As many micro-batches as a Kafka topic gives, over a restart: no row is missing, and each Python worker has loaded its model once."""
+    """As many micro-batches as a Kafka topic gives, over a restart: no row is missing, and each Python worker has
+    loaded its model once."""
 
     def run(batches: int) -> int:
         rows = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 10).option("numPartitions", 2).load()
@@ -63,16 +67,25 @@ def test_many_small_batches(spark: SparkSession, server: Server, tmp_path: Path)
     assert len(loaded) == len({process for process, _ in loaded})
 
 
-# --- what is refused, and what fails ----------------------------------------------------------------------------------------------------------
+# --- what is refused, and what fails ----------------------------------------------------------------------------------
 
 
 @native
-def test_wrong_options_end_the_stream_before_its_first_batch(spark: SparkSession, server: Server, tmp_path: Path) -> None:
+def test_wrong_options_end_the_stream_before_its_first_batch(
+    spark: SparkSession, server: Server, tmp_path: Path
+) -> None:
     """One line names every problem, nothing is written, and no batch counts as done."""
     put_rows(tmp_path / "in", "a", range(3))
     with pytest.raises(Exception, match="batch_point") as caught:
-        run_to_end(to_place(rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint", batch_point=1, text_column="body"), server.name)
-    assert our_line(caught.value).startswith("2 problems: (1) unknown option 'batch_point'; did you mean 'batch_points'?; (2) ")
+        run_to_end(
+            to_place(
+                rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint", batch_point=1, text_column="body"
+            ),
+            server.name,
+        )
+    assert our_line(caught.value).startswith(
+        "2 problems: (1) unknown option 'batch_point'; did you mean 'batch_points'?; (2) "
+    )
     assert not list((tmp_path / "checkpoint" / "commits").glob("[0-9]*"))
     assert server.server.stats().upserts == []
 
@@ -81,7 +94,9 @@ def test_wrong_options_end_the_stream_before_its_first_batch(spark: SparkSession
 def test_deleting_what_is_missing_is_refused(spark: SparkSession, server: Server, tmp_path: Path) -> None:
     """A micro-batch is no full load: everything else would be deleted."""
     put_rows(tmp_path / "in", "a", range(3))
-    writer = to_place(rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint", delete_missing=True, source="articles")
+    writer = to_place(
+        rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint", delete_missing=True, source="articles"
+    )
     with pytest.raises(Exception, match="would delete all documents that are not in the micro-batch"):
         run_to_end(writer, server.name)
     assert "Collections/Create" not in server.server.stats().calls
@@ -89,10 +104,15 @@ def test_deleting_what_is_missing_is_refused(spark: SparkSession, server: Server
 
 @native
 def test_partitions_of_a_stream_change_nothing(spark: SparkSession, server: Server, tmp_path: Path) -> None:
-    """Spark does not hand them on to a sink of this kind, which therefore cannot refuse them; the column is payload as ever."""
+    """Spark does not hand them on to a sink of this kind, which therefore cannot refuse them; the column is payload as
+    ever."""
     put_rows(tmp_path / "in", "a", [1, 2])
-    run_to_end(to_place(rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint").partitionBy("id"), server.name)
-    assert {key: payload for key, (_, payload) in server.points().items()} == {key: {"id": key, "text": f"text {key}"} for key in (1, 2)}
+    run_to_end(
+        to_place(rows_of(spark, tmp_path / "in"), server, tmp_path / "checkpoint").partitionBy("id"), server.name
+    )
+    assert {key: payload for key, (_, payload) in server.points().items()} == {
+        key: {"id": key, "text": f"text {key}"} for key in (1, 2)
+    }
 
 
 @native
@@ -119,14 +139,18 @@ def test_spark_4_0_is_told_the_line_that_works(spark: SparkSession, server: Serv
 
 @native
 def test_a_bad_row_ends_the_stream_at_its_batch(spark: SparkSession, place: Place, tmp_path: Path) -> None:
-    """The key is named, what earlier batches wrote stays, and once the row may be rejected the query goes on where it failed."""
+    """The key is named, what earlier batches wrote stays, and once the row may be rejected the query goes on where it
+    failed."""
     put_rows(tmp_path / "in", "a", range(3))
     put_rows(tmp_path / "in", "b", [3])
     (tmp_path / "in" / "b.json").write_text('{"id": 3, "text": null}\n{"id": 4, "text": "text 4"}\n', encoding="utf-8")
     rows = rows_of(spark, tmp_path / "in")
     with pytest.raises(Exception, match="key '3'") as caught:
         run_to_end(to_place(rows, place, tmp_path / "checkpoint"), place.name)
-    assert our_line(caught.value) == f"the row with key '3' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
+    assert (
+        our_line(caught.value)
+        == f"the row with key '3' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
+    )
     if isinstance(place, Embedded):
         assert place.points().keys() == {0, 1, 2}
     run_to_end(to_place(rows, place, tmp_path / "checkpoint", rejects_path=f"{tmp_path}/rejects"), place.name)
@@ -136,7 +160,8 @@ def test_a_bad_row_ends_the_stream_at_its_batch(spark: SparkSession, place: Plac
 
 @native
 def test_a_commit_that_fails_ends_the_stream(spark: SparkSession, place: Place, tmp_path: Path) -> None:
-    """What only shows at the end of a batch is in the error and in the batch's report; the batch is done again when the query starts again."""
+    """What only shows at the end of a batch is in the error and in the batch's report; the batch is done again when the
+    query starts again."""
     put_rows(tmp_path / "in", "a", range(3))
     (tmp_path / "in" / "a.json").write_text('{"id": 3, "text": null}\n{"id": 4, "text": "text 4"}\n', encoding="utf-8")
     rows = rows_of(spark, tmp_path / "in")

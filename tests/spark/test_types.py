@@ -1,4 +1,5 @@
-"""Every type of a Spark column, as payload: the table in `spark_vector_sink/rows/payload.py`, row by row, through Spark and a store.
+"""Every type of a Spark column, as payload: the table in `spark_vector_sink/rows/payload.py`, row by row, through Spark
+and a store.
 
 The session's zone is America/New_York, so a timestamp that loses its zone on the way shows.
 """
@@ -89,7 +90,8 @@ CASES = {
     "map_of_integers": Case("map(1, 'one', -2, 'two')", {"1": "one", "-2": "two"}),
     "map_empty": Case("CAST(map() AS MAP<STRING, INT>)", {}),
     "nested": Case(
-        "array(named_struct('at', TIMESTAMP'2024-02-29 07:30:00', 'tags', map('k', array(CAST(1.50 AS DECIMAL(5, 2)), NULL))))",
+        "array(named_struct('at', TIMESTAMP'2024-02-29 07:30:00', 'tags', map('k', array(CAST(1.50 AS DECIMAL(5, "
+        "2)), NULL))))",
         [{"at": "2024-02-29T12:30:00.000000Z", "tags": {"k": ["1.50", None]}}],
     ),
     # variants
@@ -103,13 +105,16 @@ CASES = {
     "variant_json_null": Case("parse_json('null')", None, since=(4, 0)),
     "variant_date": Case("CAST(DATE'2024-02-29' AS VARIANT)", "2024-02-29", since=(4, 0)),
     "array_of_variants": Case("array(parse_json('1'), NULL, parse_json('{}'))", [1, None, {}], since=(4, 0)),
-    "objects_of_variants": Case("named_struct('m', map('k', parse_json('[null]')))", {"m": {"k": [None]}}, since=(4, 0)),
+    "objects_of_variants": Case(
+        "named_struct('m', map('k', parse_json('[null]')))", {"m": {"k": [None]}}, since=(4, 0)
+    ),
     # types of nothing
     "map_of_nothing": Case("map()", {}),
     "array_of_nothing": Case("array()", []),
     "struct_of_nothing": Case("struct()", {}),
     "nothing_in_objects": Case(
-        "named_struct('m', map(), 'a', array(map(), map()), 'n', NULL, 's', array(struct()))", {"m": {}, "a": [{}, {}], "n": None, "s": [{}]}
+        "named_struct('m', map(), 'a', array(map(), map()), 'n', NULL, 's', array(struct()))",
+        {"m": {}, "a": [{}, {}], "n": None, "s": [{}]},
     ),
 }
 REFUSED = {
@@ -127,15 +132,24 @@ def rows(spark: SparkSession) -> DataFrame:
     """A row with every type's value between two rows of nulls in all columns."""
     columns = ", ".join(f"{case.sql} AS {name}" for name, case in PRESENT.items())
     nulls = ", ".join(f"IF(id = 2, {name}, NULL) AS {name}" for name in PRESENT)
-    return spark.sql(f"SELECT id, 'text' AS text, {nulls} FROM (SELECT explode(array(1, 2, 3)) AS id, {columns})").coalesce(1)
+    return spark.sql(
+        f"SELECT id, 'text' AS text, {nulls} FROM (SELECT explode(array(1, 2, 3)) AS id, {columns})"
+    ).coalesce(1)
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
-def stored(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, dict[str, Any]]]:
-    """The payload of each row after `write()` to a directory, and after a save to a server (`write()` again where Spark has no data sources)."""
-    spark.conf.set("spark.sql.timeType.enabled", "true")  # a preview in 4.3; older versions have no such setting and do not mind
+def stored(
+    request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[int, dict[str, Any]]]:
+    """The payload of each row after `write()` to a directory, and after a save to a server (`write()` again where Spark
+    has no data sources)."""
+    spark.conf.set(
+        "spark.sql.timeType.enabled", "true"
+    )  # a preview in 4.3; older versions have no such setting and do not mind
     with FakeServer() as server:
-        place: Place = Server(server) if request.param == "server" else Embedded(str(tmp_path_factory.mktemp("types") / "store"))
+        place: Place = (
+            Server(server) if request.param == "server" else Embedded(str(tmp_path_factory.mktemp("types") / "store"))
+        )
         if request.param == "server" and HAS_DATA_SOURCES:
             save(rows(spark), place)
         else:
@@ -150,7 +164,9 @@ def test_value(stored: dict[int, dict[str, Any]], name: str) -> None:
     case = CASES[name]
     if case.since > SPARK:
         pytest.skip(f"Spark {SPARK[0]}.{SPARK[1]} has no such type, {case.since[0]}.{case.since[1]} has")
-    assert json.dumps(stored[2][name], sort_keys=True) == json.dumps(case.stored, sort_keys=True)  # as text 1 is neither true nor 1.0
+    assert json.dumps(stored[2][name], sort_keys=True) == json.dumps(
+        case.stored, sort_keys=True
+    )  # as text 1 is neither true nor 1.0
     assert (stored[1][name], stored[3][name]) == (None, None)
 
 
@@ -172,12 +188,18 @@ def test_a_type_without_a_mapping_is_refused_by_name(spark: SparkSession, fake_s
 
 
 @pytest.mark.parametrize(("value", "shown"), [("CAST('NaN' AS DOUBLE)", "nan"), ("CAST('-Infinity' AS FLOAT)", "-inf")])
-def test_a_number_that_json_has_not_is_refused(spark: SparkSession, fake_server: FakeServer, value: str, shown: str) -> None:
+def test_a_number_that_json_has_not_is_refused(
+    spark: SparkSession, fake_server: FakeServer, value: str, shown: str
+) -> None:
     """Row, column and value are named."""
     with pytest.raises(
-        Exception, match=rf"the row with key '7' cannot be written: column 'score' holds {shown}, which a payload cannot; make it null"
+        Exception,
+        match=rf"the row with key '7' cannot be written: column 'score' holds {shown}, which a payload cannot; "
+        r"make it null",
     ):
-        write(spark.sql(f"SELECT 7 AS id, 'one' AS text, {value} AS score"), "articles", url=fake_server.url, encoder=HASH)
+        write(
+            spark.sql(f"SELECT 7 AS id, 'one' AS text, {value} AS score"), "articles", url=fake_server.url, encoder=HASH
+        )
 
 
 KEYS = {
@@ -199,7 +221,8 @@ KEYS = {
 
 @pytest.mark.parametrize("name", KEYS)
 def test_key(spark: SparkSession, fake_server: FakeServer, name: str) -> None:
-    """An integer from 0 on and a canonical UUID are the id; anything else is uuid5 of the documented text, by the standard library."""
+    """An integer from 0 on and a canonical UUID are the id; anything else is uuid5 of the documented text, by the
+    standard library."""
     expected = KEYS[name].stored
     if isinstance(expected, str) and name != "uuid":
         expected = str(uuid.uuid5(uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7"), expected))
@@ -209,7 +232,11 @@ def test_key(spark: SparkSession, fake_server: FakeServer, name: str) -> None:
 
 def test_a_key_of_several_columns(spark: SparkSession, fake_server: FakeServer) -> None:
     """Several key columns are the compact JSON array of their values."""
-    df = spark.sql("SELECT 'ä' AS a, 7 AS b, DATE'2024-02-29' AS c, CAST(1.50 AS DECIMAL(5, 2)) AS d, 'one' AS text").withColumn("e", f.lit(True))
+    df = spark.sql(
+        "SELECT 'ä' AS a, 7 AS b, DATE'2024-02-29' AS c, CAST(1.50 AS DECIMAL(5, 2)) AS d, 'one' AS text"
+    ).withColumn("e", f.lit(True))
     write(df, "articles", url=fake_server.url, encoder=HASH, id_column="a,b,c,d,e")
     text = '["ä",7,"2024-02-29","1.50",true]'
-    assert list(fake_server.points("articles")) == [str(uuid.uuid5(uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7"), text))]
+    assert list(fake_server.points("articles")) == [
+        str(uuid.uuid5(uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7"), text))
+    ]

@@ -19,7 +19,8 @@ has_variants = pytest.mark.skipif(not HAS_DATA_SOURCES, reason="variants came wi
 
 @has_variants
 def test_every_part_can_be_a_variant(spark: SparkSession, place: Place) -> None:
-    """Key, tenant, text, version and operation: inserted by `write()`, changed by the format, and not undone by a late deletion."""
+    """Key, tenant, text, version and operation: inserted by `write()`, changed by the format, and not undone by a late
+    deletion."""
     parts = {"tenant_column": "tenant", "version_column": "at", "op_column": "op"}
 
     def rows(op: str, second: int, text: str) -> DataFrame:
@@ -33,7 +34,12 @@ def test_every_part_can_be_a_variant(spark: SparkSession, place: Place) -> None:
     save(rows("D", 2, "late"), place, **parts)
     ((vector, payload),) = place.points().values()
     assert vector == hashed("täxt")
-    assert (payload["id"], payload["tenant"], payload["text"], payload["_sink"]["version"]) == (7, "t", "täxt", 3_000_000)
+    assert (payload["id"], payload["tenant"], payload["text"], payload["_sink"]["version"]) == (
+        7,
+        "t",
+        "täxt",
+        3_000_000,
+    )
 
 
 @has_variants
@@ -61,12 +67,17 @@ def test_an_envelope_through_the_format(spark: SparkSession, place: Place) -> No
     feed = {"id_column": "after.id", "text_column": "after.body", "op_column": "op"}
     save(
         spark.sql(
-            f"SELECT CAST(NULL AS {kind}) AS before, named_struct('id', id, 'body', 'text') AS after, 'c' AS op FROM (SELECT explode(array(1L, 2L)) AS id)"
+            f"SELECT CAST(NULL AS {kind}) AS before, named_struct('id', id, 'body', 'text') AS after, 'c' AS op FROM "
+            "(SELECT explode(array(1L, 2L)) AS id)"
         ),
         place,
         **feed,
     )
-    save(spark.sql(f"SELECT named_struct('id', 1L, 'body', 'text') AS before, CAST(NULL AS {kind}) AS after, 'd' AS op"), place, **feed)
+    save(
+        spark.sql(f"SELECT named_struct('id', 1L, 'body', 'text') AS before, CAST(NULL AS {kind}) AS after, 'd' AS op"),
+        place,
+        **feed,
+    )
     assert {key: payload for key, (_, payload) in place.points().items()} == {2: {"after": {"id": 2, "body": "text"}}}
 
 

@@ -29,7 +29,7 @@ def put(df: DataFrame, place: Place, **options: Any) -> WriteReport:
     return write(df, place.name, **{**place.options, "encoder": HASH, **options})
 
 
-# --- what is written, and the report ----------------------------------------------------------------------------------------------------------
+# --- what is written, and the report ----------------------------------------------------------------------------------
 
 
 def test_points_are_exactly_the_rows(spark: SparkSession, place: Place) -> None:
@@ -55,7 +55,10 @@ def test_overwrite_replaces_all_rows(spark: SparkSession, place: Place) -> None:
     put(spark.sql("SELECT * FROM VALUES (1, 'one'), (2, 'two') AS t(id, text)"), place)
     report = put(spark.sql("SELECT * FROM VALUES (2, 'zwei'), (3, 'drei') AS t(id, text)"), place, mode="overwrite")
     assert (report.points, report.stored_points) == (2, 2)
-    assert place.points() == {2: (hashed("zwei"), {"id": 2, "text": "zwei"}), 3: (hashed("drei"), {"id": 3, "text": "drei"})}
+    assert place.points() == {
+        2: (hashed("zwei"), {"id": 2, "text": "zwei"}),
+        3: (hashed("drei"), {"id": 3, "text": "drei"}),
+    }
     rollback(place.name, **{name: value for name, value in place.options.items() if name == "url"})
     assert place.points().keys() == {1, 2}
 
@@ -68,9 +71,14 @@ def test_a_mode_that_is_none(spark: SparkSession, place: Place) -> None:
 
 def test_of_one_key_the_last_row_wins(spark: SparkSession, server: Server) -> None:
     """Rows of the same key in one window: the last is written, the others are counted as superseded."""
-    report = put(spark.sql("SELECT * FROM VALUES (1, 'old'), (2, 'two'), (1, 'new') AS t(id, text)").coalesce(1), server)
+    report = put(
+        spark.sql("SELECT * FROM VALUES (1, 'old'), (2, 'two'), (1, 'new') AS t(id, text)").coalesce(1), server
+    )
     assert report.superseded == 1
-    assert server.points() == {1: (hashed("new"), {"id": 1, "text": "new"}), 2: (hashed("two"), {"id": 2, "text": "two"})}
+    assert server.points() == {
+        1: (hashed("new"), {"id": 1, "text": "new"}),
+        2: (hashed("two"), {"id": 2, "text": "two"}),
+    }
 
 
 def test_the_report_tells_where_the_time_went(spark: SparkSession, server: Server, tiny_model: Path) -> None:
@@ -133,13 +141,15 @@ def test_options_as_python_values(spark: SparkSession, server: Server) -> None:
     assert (vector, payload) == (hashed("one"), {"a": 1, "b": 2, "d, e": "x"})
 
 
-# --- columns ----------------------------------------------------------------------------------------------------------------------------------
+# --- columns ----------------------------------------------------------------------------------------------------------
 
 
 def test_columns_not_in_use_do_not_travel(spark: SparkSession, server: Server) -> None:
-    """A column that Spark cannot hand to Python, and one whose values cannot be computed, harm nobody when they are not in use."""
+    """A column that Spark cannot hand to Python, and one whose values cannot be computed, harm nobody when they are not
+    in use."""
     df = spark.sql(
-        "SELECT 1 AS id, 'one' AS text, 'x' AS topic, INTERVAL '1-2' YEAR TO MONTH AS age, CAST(raise_error('computed') AS STRING) AS broken"
+        "SELECT 1 AS id, 'one' AS text, 'x' AS topic, INTERVAL '1-2' YEAR TO MONTH AS age, "
+        "CAST(raise_error('computed') AS STRING) AS broken"
     )
     put(df, server, payload_columns="topic")
     assert server.points() == {1: (hashed("one"), {"id": 1, "text": "one", "topic": "x"})}
@@ -165,7 +175,7 @@ def test_two_columns_of_one_name_are_refused(spark: SparkSession, server: Server
         put(spark.sql("SELECT 1 AS id, 'one' AS text, 'two' AS text"), server)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_everything_wrong_is_said_at_once(spark: SparkSession, server: Server) -> None:
@@ -203,7 +213,9 @@ def _assert_untouched(place: Place) -> None:
     if isinstance(place, Embedded):
         assert not Path(place.name).exists()
     else:
-        assert not any(word in call for call in place.server.stats().calls for word in ("Create", "Update", "Upsert", "Delete"))
+        assert not any(
+            word in call for call in place.server.stats().calls for word in ("Create", "Update", "Upsert", "Delete")
+        )
 
 
 def test_check_runs_no_job(spark: SparkSession, server: Server) -> None:
@@ -213,7 +225,8 @@ def test_check_runs_no_job(spark: SparkSession, server: Server) -> None:
 
 
 def test_resource_profiles(spark: SparkSession, server: Server) -> None:
-    """Where Spark's mapInArrow takes a profile it gets ours; where it does not, the line names the version that does."""
+    """Where Spark's mapInArrow takes a profile it gets ours; where it does not, the line names the version that
+    does."""
     profile = ResourceProfileBuilder().require(TaskResourceRequests().cpus(1)).build
     df = spark.sql("SELECT 1 AS id, 'one' AS text")
     assert "profile" in inspect.signature(write).parameters
@@ -222,17 +235,21 @@ def test_resource_profiles(spark: SparkSession, server: Server) -> None:
             put(df, server, profile=profile)
         assert "Collections/Create" not in server.server.stats().calls
     else:
-        with pytest.raises(Exception, match=r"TaskResourceProfiles? (are|is) only supported"):  # Spark's answer on a local master: it was handed on
+        with pytest.raises(
+            Exception, match=r"TaskResourceProfiles? (are|is) only supported"
+        ):  # Spark's answer on a local master: it was handed on
             put(df, server, profile=profile)
 
 
-# --- failures ---------------------------------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("door", [write, check])
 def test_another_kind_of_table_is_refused(door: Any) -> None:
     """A list, or a DataFrame of pandas, is what people have at hand first; they are told what makes one of Spark's."""
-    with pytest.raises(OptionError, match=r"^the rows must be a Spark DataFrame, not a builtins.list; spark.createDataFrame"):
+    with pytest.raises(
+        OptionError, match=r"^the rows must be a Spark DataFrame, not a builtins.list; spark.createDataFrame"
+    ):
         door([1, 2], "./store")
 
 
@@ -263,7 +280,10 @@ def test_a_failed_task_raises_with_key_and_column(spark: SparkSession, place: Pl
     """The exception that the user catches names key and column."""
     with pytest.raises(Exception, match="a-7") as caught:
         put(spark.sql("SELECT 'a-7' AS id, CAST(NULL AS STRING) AS text"), place)
-    assert our_line(caught.value) == f"the row with key 'a-7' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
+    assert (
+        our_line(caught.value)
+        == f"the row with key 'a-7' cannot be written: column 'text' is null; there is no text to encode; {SET_ASIDE}"
+    )
 
 
 def test_a_null_key_is_named(spark: SparkSession, server: Server) -> None:
@@ -273,7 +293,9 @@ def test_a_null_key_is_named(spark: SparkSession, server: Server) -> None:
     assert our_line(caught.value).startswith("a row cannot be written: column 'nr' is null")
 
 
-def test_the_report_of_a_failed_job(spark: SparkSession, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_report_of_a_failed_job(
+    spark: SparkSession, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """`report_path` and the log say why the job failed, and what to do."""
     with caplog.at_level(logging.ERROR, "spark_vector_sink"), pytest.raises(Exception, match="a-7"):
         put(spark.sql("SELECT 'a-7' AS id, ' ' AS text"), server, report_path=f"{tmp_path}/report.json")
@@ -284,7 +306,9 @@ def test_the_report_of_a_failed_job(spark: SparkSession, server: Server, tmp_pat
     assert "the row with key 'a-7'" in caplog.text
 
 
-def test_the_report_of_a_job_that_fails_at_its_end(spark: SparkSession, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_of_a_job_that_fails_at_its_end(
+    spark: SparkSession, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What goes wrong after the last task is in the report too, with what the tasks had written."""
 
     def commit(*_: Any) -> WriteReport:

@@ -19,7 +19,9 @@ class HashEncoder:
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         digests = [hashlib.sha256(text.encode()).digest()[:DIMENSION] for text in texts]
-        vectors = np.array([np.frombuffer(digest, np.uint8) for digest in digests], np.float32).reshape(-1, DIMENSION) - 127.5
+        vectors = (
+            np.array([np.frombuffer(digest, np.uint8) for digest in digests], np.float32).reshape(-1, DIMENSION) - 127.5
+        )
         lengths: npt.NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / lengths
 
@@ -34,7 +36,9 @@ class ZeroEncoder(HashEncoder):
 class RpcFailure(grpc.RpcError):
     """What a gRPC channel raises."""
 
-    def __init__(self, code: grpc.StatusCode, details: str | None = "details", trailing: tuple[tuple[str, str], ...] | None = ()) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, details: str | None = "details", trailing: tuple[tuple[str, str], ...] | None = ()
+    ) -> None:
         self._said = code, details, trailing
 
     def code(self) -> grpc.StatusCode:

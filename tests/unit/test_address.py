@@ -60,7 +60,7 @@ def refusal(url: str, **more: Any) -> str:
     return str(refused.value)
 
 
-# --- where ------------------------------------------------------------------------------------------------------------------------------------
+# --- where ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,8 @@ def refusal(url: str, **more: Any) -> str:
     ],
 )
 def test_these_ports_are_asked(answers: Answers, url: str, more: dict[str, Any], expected: list[str]) -> None:
-    """`grpc_port` alone where it is given; 6334 for Qdrant's usual port; else the port itself, then the one after it."""
+    """`grpc_port` alone where it is given; 6334 for Qdrant's usual port; else the port itself, then the one after
+    it."""
     asked = answers({})
     refusal(url, **more)
     assert [str(address) for address in asked] == expected
@@ -118,10 +119,16 @@ def test_a_missing_authority_is_named(answers: Answers, tmp_path: Path) -> None:
     """Option, path and reason."""
     answers({}, "1.18.2")
     path = str(tmp_path / "none.pem")
-    assert refusal("https://host", tls_ca_file=path) == f"option 'tls_ca_file' = {path!r} cannot be read: No such file or directory"
+    assert (
+        refusal("https://host", tls_ca_file=path)
+        == f"option 'tls_ca_file' = {path!r} cannot be read: No such file or directory"
+    )
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://:6333", "http://host:port", "http://host:99999", "http://[::1", "", "http://a℀b"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://host", "http://", "http://:6333", "http://host:port", "http://host:99999", "http://[::1", "", "http://a℀b"],
+)
 def test_an_address_that_is_none_is_explained(answers: Answers, url: str) -> None:
     """What it must look like, and what was given."""
     answers({}, "1.18.2")
@@ -131,7 +138,9 @@ def test_an_address_that_is_none_is_explained(answers: Answers, url: str) -> Non
 def test_a_path_in_the_address_is_refused(answers: Answers) -> None:
     """gRPC has none."""
     answers({}, "1.18.2")
-    assert refusal("http://host:6333/qdrant").startswith("option 'url' has a path ('/qdrant'), which a gRPC address cannot have; give host and port")
+    assert refusal("http://host:6333/qdrant").startswith(
+        "option 'url' has a path ('/qdrant'), which a gRPC address cannot have; give host and port"
+    )
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -144,14 +153,15 @@ def test_any_text_is_an_address_or_explained(url: str) -> None:
         assert all(0 <= port <= 65535 for port in ports)
 
 
-# --- no answer --------------------------------------------------------------------------------------------------------------------------------
+# --- no answer --------------------------------------------------------------------------------------------------------
 
 
 def test_a_server_that_is_down_is_explained(answers: Answers) -> None:
     """Where it was looked for, why not, and what to check."""
     answers({})
     assert refusal("http://host:6333") == (
-        "no Qdrant server answers gRPC at host:6334 (failed to connect: connection refused); check that it runs and is reachable from the driver, "
+        "no Qdrant server answers gRPC at host:6334 (failed to connect: connection refused); check that it runs and "
+        "is reachable from the driver, "
         "and give option grpc_port if its gRPC port is another one"
     )
 
@@ -159,7 +169,9 @@ def test_a_server_that_is_down_is_explained(answers: Answers) -> None:
 def test_every_port_that_was_tried_is_named(answers: Answers) -> None:
     """Also whether TLS was spoken; `grpc_port` is no advice for who has given it."""
     answers({})
-    assert refusal("https://host:7000").startswith("no Qdrant server answers gRPC at host:7000 and host:7001 with TLS (")
+    assert refusal("https://host:7000").startswith(
+        "no Qdrant server answers gRPC at host:7000 and host:7001 with TLS ("
+    )
     assert refusal("http://host", grpc_port=5).endswith("; check that it runs and is reachable from the driver")
 
 
@@ -201,7 +213,9 @@ def test_a_rest_port_given_as_grpc_is_explained(rest_port: int) -> None:
 def test_a_rest_port_without_its_grpc_port_is_explained(answers: Answers) -> None:
     """The url was right, but the port beside it is closed."""
     answers({7000: REST})
-    assert refusal("http://host:7000") == ("host:7000 is a REST port, and no gRPC port answers at 7001; give the gRPC port as option 'grpc_port'")
+    assert refusal("http://host:7000") == (
+        "host:7000 is a REST port, and no gRPC port answers at 7001; give the gRPC port as option 'grpc_port'"
+    )
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])
@@ -209,7 +223,8 @@ def test_a_refused_key_is_told_from_silence(answers: Answers, code: grpc.StatusC
     """The server is there, so another port would not help."""
     answers({6334: RpcFailure(code, "Must provide an API key")})
     assert refusal("http://host") == (
-        "the server at host:6334 refuses the API key: Must provide an API key; check options 'api_key_env' and 'api_key_file'"
+        "the server at host:6334 refuses the API key: Must provide an API key; check options 'api_key_env' and "
+        "'api_key_file'"
     )
 
 
@@ -240,7 +255,7 @@ def test_a_server_answers() -> None:
     assert (address.port, warnings) == (server.grpc_port, [])
 
 
-# --- keys -------------------------------------------------------------------------------------------------------------------------------------
+# --- keys -------------------------------------------------------------------------------------------------------------
 
 
 def key(parsed: SinkOptions) -> str | None:
@@ -341,14 +356,23 @@ def test_a_key_is_in_no_message(answers: Answers) -> None:
 def test_an_address_survives_pickling() -> None:
     """It travels to every task, with its key."""
     again = pickle.loads(pickle.dumps(Address("host", 6334, True, b"PEM", Secret(KEY), 5.0)))
-    assert (str(again), again.tls, again.ca, again.timeout_seconds, again.metadata) == ("host:6334", True, b"PEM", 5.0, (("api-key", KEY),))
+    assert (str(again), again.tls, again.ca, again.timeout_seconds, again.metadata) == (
+        "host:6334",
+        True,
+        b"PEM",
+        5.0,
+        (("api-key", KEY),),
+    )
 
 
 @pytest.mark.parametrize("bad", ["two\nlines", "ключ", "tab\tbed"])
 def test_a_key_that_no_header_can_carry_is_refused(answers: Answers, monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
     """It would look like a server that is down; the message names its place, and not the key."""
     said = refusal("http://host", api_key=bad)
-    assert said == "the API key from option 'api_key' holds characters that cannot be sent; it must be one line of printable ASCII"
+    assert (
+        said == "the API key from option 'api_key' holds characters that cannot be sent; it must be one line of "
+        "printable ASCII"
+    )
     monkeypatch.setenv("QDRANT_API_KEY", bad)
     assert "from the environment variable QDRANT_API_KEY" in refusal("http://host")
 
@@ -357,7 +381,9 @@ def test_a_missing_key_file_is_warned_about(answers: Answers) -> None:
     """It may be on the executors only; but a typing error looks the same."""
     answers({}, "1.18.2")
     _, warnings = find(options("http://localhost", api_key_file="/nowhere/key"))
-    assert warnings == ["option 'api_key_file' = '/nowhere/key' is no file that the driver can see, so it asks without a key"]
+    assert warnings == [
+        "option 'api_key_file' = '/nowhere/key' is no file that the driver can see, so it asks without a key"
+    ]
 
 
 def test_what_follows_a_question_mark_is_refused(answers: Answers) -> None:

@@ -1,4 +1,5 @@
-"""The benchmarks' own arithmetic: sections of RESULTS.md, medians and ratios, interleaving, and arms that are what the results call them."""
+"""The benchmarks' own arithmetic: sections of RESULTS.md, medians and ratios, interleaving, and arms that are what the
+results call them."""
 
 from __future__ import annotations
 
@@ -51,7 +52,10 @@ def test_a_section_is_written_to_a_file_that_is_not_there_yet(tmp_path: Path) ->
 
 def test_a_section_names_command_machine_and_missed_targets() -> None:
     """What was missed is said where the number stands."""
-    lines = [common.at_least("a over b", 2.0, Spread(1.5, 1.0, 1.9)), common.at_most("share", 5.0, Spread(4.0, 3.0, 5.0), " %")]
+    lines = [
+        common.at_least("a over b", 2.0, Spread(1.5, 1.0, 1.9)),
+        common.at_most("share", 5.0, Spread(4.0, 3.0, 5.0), " %"),
+    ]
     text = Section("Title", lines, ["A note."]).to_markdown("python -m benchmarks cold", common.machine())
     assert "| a over b | ≥ 2× | 1.50× (1.00–1.90) **missed** |" in text
     assert "| share | ≤ 5 % | 4.00 % (3.00–5.00) |\n" in text
@@ -98,7 +102,9 @@ def test_the_fake_encoder_is_the_same_in_every_process() -> None:
     """Its vectors depend on the text alone."""
     made = fake_encoder.factory().encode(["one", "two", "one"])
     script = "from benchmarks import fake_encoder; print(fake_encoder.factory().encode(['two'])[0].tobytes().hex())"
-    elsewhere = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
     assert made.shape == (3, fake_encoder.factory().dimension)
     assert made.dtype == np.float32
     assert made[1].tobytes().hex() == elsewhere
@@ -125,7 +131,18 @@ def test_recall_leaves_the_query_itself_out() -> None:
 
 def test_the_command_in_a_section_has_no_path_of_the_machine(tmp_path: Path) -> None:
     """What was given is repeated, of files the name alone, and where the results went is nobody's business."""
-    given = ["cold", "--corpus", str(tmp_path / "texts.parquet"), "--rows", "7", "--small", "--memory-rows", "1_0,20", "--results", str(tmp_path)]
+    given = [
+        "cold",
+        "--corpus",
+        str(tmp_path / "texts.parquet"),
+        "--rows",
+        "7",
+        "--small",
+        "--memory-rows",
+        "1_0,20",
+        "--results",
+        str(tmp_path),
+    ]
     said = command(parser().parse_args(given), "cold")
     assert said == "python -m benchmarks cold --corpus texts.parquet --rows 7 --memory-rows 10,20 --small"
 
@@ -139,7 +156,10 @@ def test_a_child_answers_again_and_again() -> None:
 
 def test_a_child_that_dies_is_an_error() -> None:
     """And not a wait without end."""
-    with Child("tests.unit.test_benchmarks:no_such_function") as child, pytest.raises(ChildError, match="no_such_function ended with code 1"):
+    with (
+        Child("tests.unit.test_benchmarks:no_such_function") as child,
+        pytest.raises(ChildError, match="no_such_function ended with code 1"),
+    ):
         child.ask()
 
 
@@ -197,8 +217,13 @@ and two more"""
 
 
 def test_lines_of_code_are_those_that_one_writes() -> None:
-    """Without blank ones, comments and documentation; with the functions that are used, also by way of a method, each of them once."""
-    assert {name: lines.lines_of(SOURCE, name) for name in ("unused", "written", "arm")} == {"unused": 2, "written": 2, "arm": 8 + 2}
+    """Without blank ones, comments and documentation; with the functions that are used, also by way of a method, each
+    of them once."""
+    assert {name: lines.lines_of(SOURCE, name) for name in ("unused", "written", "arm")} == {
+        "unused": 2,
+        "written": 2,
+        "arm": 8 + 2,
+    }
 
 
 @pytest.mark.skipif(not RESULTS.exists(), reason="nothing has been measured yet")
@@ -262,8 +287,13 @@ def test_cpu_time_is_that_of_a_process_and_of_those_below_it() -> None:
     """Spark's Python workers are children of its JVM."""
     if work.cpu_seconds(os.getpid()) is None:
         pytest.skip("the system does not tell the CPU time of other processes")
-    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(20_000_000)); print(flush=True); input()'])"
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    script = (
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(20_000_000)); "
+        "print(flush=True); input()'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         assert (work.cpu_seconds(process.pid) or 0) > 0.1
@@ -276,7 +306,9 @@ def test_without_the_connectors_jar_its_arms_are_left_out_and_it_is_said() -> No
     pytest.importorskip("pyspark")
     from benchmarks import spark_write
 
-    found = spark_write.section({spark_write.SINK: [2.0]}, {spark_write.SINK: [spark_write.Cpu(1.0, None)]}, 100, "somewhere")
+    found = spark_write.section(
+        {spark_write.SINK: [2.0]}, {spark_write.SINK: [spark_write.Cpu(1.0, None)]}, 100, "somewhere"
+    )
     assert "| `sink` | 50 (50–50) | 10,000 (10,000–10,000) | unknown |" in found.notes[0]
     assert [line.met for line in found.lines] == [None, None]
     assert all(spark_write.JAR in line.measured for line in found.lines)

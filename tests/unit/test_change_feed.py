@@ -34,7 +34,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "changes.md"
 def test_a_feed_has_its_own_words(feed: str, meanings: dict[str | None, int]) -> None:
     """As it writes them, in capitals or not, and with blanks around them."""
     words = list(meanings)
-    for shown in (words, *([word and change(word) for word in words] for change in (str.upper, str.lower, lambda word: f" {word} "))):
+    for shown in (
+        words,
+        *([word and change(word) for word in words] for change in (str.upper, str.lower, lambda word: f" {word} ")),
+    ):
         assert change_feed.operations(pa.array(shown, pa.string())).tolist() == list(meanings.values()), shown
 
 
@@ -61,12 +64,19 @@ def test_what_is_said_of_an_unknown_word_is_short() -> None:
 
 def test_the_page_has_every_word_with_what_it_does() -> None:
     """The table of docs/changes.md is the one of the code; no line of it has another word."""
-    rows = re.findall(r"^\| ([^|`]+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", PAGE.read_text(encoding="utf-8"), re.M)
+    rows = re.findall(
+        r"^\| ([^|`]+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", PAGE.read_text(encoding="utf-8"), re.M
+    )
     shown = {
-        feed: {what: " ".join(re.findall(r"`([^`]+)`", cell)).lower() for what, cell in zip((UPSERT, DELETE, IGNORE, EMPTIED), cells, strict=True)}
+        feed: {
+            what: " ".join(re.findall(r"`([^`]+)`", cell)).lower()
+            for what, cell in zip((UPSERT, DELETE, IGNORE, EMPTIED), cells, strict=True)
+        }
         for feed, *cells in rows
     }
-    assert {feed: {what: words for what, words in row.items() if words} for feed, row in shown.items() if feed in FEEDS} == FEEDS
+    assert {
+        feed: {what: words for what, words in row.items() if words} for feed, row in shown.items() if feed in FEEDS
+    } == FEEDS
 
 
 def test_the_help_of_the_option_names_the_feeds() -> None:

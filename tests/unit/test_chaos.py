@@ -24,7 +24,7 @@ def contents(word: str, keys: range = range(5)) -> dict[Id, Content]:
     return {key: Content.of(np.full(3, len(word) + key, np.float32), {"word": word}) for key in keys}
 
 
-# --- the oracle -------------------------------------------------------------------------------------------------------------------------------
+# --- the oracle -------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_points_are_right() -> None:
@@ -49,9 +49,18 @@ def test_a_point_that_no_document_has_is_extra() -> None:
 def test_a_stale_point_is_found() -> None:
     """A point of the earlier rows is stale, and so is one with only their vector or only their payload."""
     new, old = contents("new"), contents("earlier")
-    mixed: dict[Id, Content] = {1: old[1], 2: Content(old[2].vector, new[2].payload), 3: Content(new[3].vector, old[3].payload)}
+    mixed: dict[Id, Content] = {
+        1: old[1],
+        2: Content(old[2].vector, new[2].payload),
+        3: Content(new[3].vector, old[3].payload),
+    }
     verdict = compare(new | mixed, new, old)
-    assert (verdict.lost, verdict.extra, sorted(map(str, verdict.stale)), verdict.wrong) == ([], [], ["1", "2", "3"], [])
+    assert (verdict.lost, verdict.extra, sorted(map(str, verdict.stale)), verdict.wrong) == (
+        [],
+        [],
+        ["1", "2", "3"],
+        [],
+    )
 
 
 def test_one_bit_of_a_vector_is_seen() -> None:
@@ -79,15 +88,18 @@ def test_a_job_that_did_not_end_may_leave_either_rows() -> None:
     assert compare_unfinished(left | {1: Content(old[1].vector, new[1].payload)}, new, old).wrong == [1]
 
 
-# --- what is expected of the rows -------------------------------------------------------------------------------------------------------------
+# --- what is expected of the rows -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_every_document_has_an_id_of_its_own(kind: str) -> None:
-    """Keys of every kind give as many points as there are keys; of two rows of a key, the later one; and the earlier rows are of the same keys."""
+    """Keys of every kind give as many points as there are keys; of two rows of a key, the later one; and the earlier
+    rows are of the same keys."""
     documents = draw(Random(1), [60, 1, 40], kind, list(COLUMNS), twice=0.3, stores_text=True)
     points = documents.points()
-    again = sum(documents.key.id(one) == documents.key.id(other) for file in documents.files for one, other in pairwise(file))
+    again = sum(
+        documents.key.id(one) == documents.key.id(other) for file in documents.files for one, other in pairwise(file)
+    )
     assert again > 0
     assert len(points) == documents.count - again == 101 - again
     before = earlier(Random(2), documents, 0.5).points()
@@ -108,15 +120,21 @@ def test_a_run_is_determined_by_its_seed_and_number() -> None:
     assert kinds == {kind for kinds in DECK for kind in kinds} == {*DECK_NAMES, "statuses"}
 
 
-# --- errors and the end -----------------------------------------------------------------------------------------------------------------------
+# --- errors and the end -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("error", "line"),
     [
         ("the server is gone; start it", "the server is gone; start it"),
-        ("Job aborted\nspark_vector_sink.errors.PermanentStoreError: it is gone; start it\n\n\tat org.apache.Spark", "it is gone; start it"),
-        ("Job aborted\nspark_vector_sink.errors.PermanentStoreError: it is gone\nstart it\n\n\tat org.apache.Spark", None),
+        (
+            "Job aborted\nspark_vector_sink.errors.PermanentStoreError: it is gone; start it\n\n\tat org.apache.Spark",
+            "it is gone; start it",
+        ),
+        (
+            "Job aborted\nspark_vector_sink.errors.PermanentStoreError: it is gone\nstart it\n\n\tat org.apache.Spark",
+            None,
+        ),
         ("Python worker exited unexpectedly (crashed)\n\tat org.apache.Spark", None),
         ("", None),
     ],
@@ -134,14 +152,16 @@ def test_a_lost_point_is_in_the_table() -> None:
     assert "FAILED" in line(make(1, 2, real=False, doors=("write",)), outcome, 1.0)
 
 
-# --- the proxy --------------------------------------------------------------------------------------------------------------------------------
+# --- the proxy --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_replies_are_counted_however_they_are_cut(size: int) -> None:
-    """DATA frames that are not empty are replies, in whatever pieces they come; SETTINGS, HEADERS and empty DATA are not."""
+    """DATA frames that are not empty are replies, in whatever pieces they come; SETTINGS, HEADERS and empty DATA are
+    not."""
     settings, headers, reply, empty = (
-        bytes([0, 0, length, kind, 0, 0, 0, 0, 1]) + b"x" * length for length, kind in [(18, 4), (30, 1), (9, 0), (0, 0)]
+        bytes([0, 0, length, kind, 0, 0, 0, 0, 1]) + b"x" * length
+        for length, kind in [(18, 4), (30, 1), (9, 0), (0, 0)]
     )
     sent = settings + headers + reply + headers + empty + reply
     replies = Replies()
@@ -157,7 +177,10 @@ def server() -> Iterator[socket.socket]:
 
 def test_a_reply_is_lost_after_the_request_went_through(server: socket.socket) -> None:
     """The server has the whole request, its reply does not arrive, and the client's connection ends."""
-    with closing(Proxy(server.getsockname()[1])) as proxy, socket.create_connection(("127.0.0.1", proxy.port), 5) as client:
+    with (
+        closing(Proxy(server.getsockname()[1])) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), 5) as client,
+    ):
         there, _ = server.accept()
         client.sendall(b"a request")
         assert there.recv(100) == b"a request"
@@ -170,7 +193,10 @@ def test_a_reply_is_lost_after_the_request_went_through(server: socket.socket) -
 
 def test_a_request_is_cut(server: socket.socket) -> None:
     """Half of the next request gets through, then the connection ends on both sides."""
-    with closing(Proxy(server.getsockname()[1])) as proxy, socket.create_connection(("127.0.0.1", proxy.port), 5) as client:
+    with (
+        closing(Proxy(server.getsockname()[1])) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), 5) as client,
+    ):
         there, _ = server.accept()
         proxy.arm("cut")
         client.sendall(b"x" * 1000)

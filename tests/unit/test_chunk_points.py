@@ -1,4 +1,5 @@
-"""Chunks of documents: ids that never change, payload that knows where it comes from, and the document's own columns."""
+"""Chunks of documents: ids that never change, payload that knows where it comes from, and the document's own
+columns."""
 
 from __future__ import annotations
 
@@ -28,9 +29,16 @@ def chunked(batch: pa.RecordBatch = BATCH, **options: Any) -> Documents:
     found, chosen = read(batch, **options)
     spans = np.array([[0, 3], [4, 7], [0, 5]])
     return chunk_points.chunked(
-        found, ["one", "two", "three"], np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([2, 2, 1]), spans[:, 0], spans[:, 1],
-        namespace=ID_NAMESPACE, text_path=chosen.text_path,
-    )  # fmt: skip
+        found,
+        ["one", "two", "three"],
+        np.array([0, 0, 1]),
+        np.array([0, 1, 0]),
+        np.array([2, 2, 1]),
+        spans[:, 0],
+        spans[:, 1],
+        namespace=ID_NAMESPACE,
+        text_path=chosen.text_path,
+    )
 
 
 def test_the_first_chunk_has_the_documents_id() -> None:
@@ -50,7 +58,11 @@ def test_a_chunk_says_what_it_is_of() -> None:
 def test_a_chunk_holds_its_own_text_and_the_documents_columns() -> None:
     """Not the whole text in each of them."""
     rows = chunked(payload_rename="text:body").payload.to_pylist()
-    assert [(row["id"], row["body"], row["tag"]) for row in rows] == [(7, "one", "a"), (7, "two", "a"), (9, "three", None)]
+    assert [(row["id"], row["body"], row["tag"]) for row in rows] == [
+        (7, "one", "a"),
+        (7, "two", "a"),
+        (9, "three", None),
+    ]
 
 
 def test_without_the_text_there_is_none() -> None:
@@ -69,7 +81,8 @@ def test_several_text_columns_are_refused() -> None:
     parsed = SinkOptions.from_mapping({"path": "./s", "long_text": "chunk", "text_column": "a,b"})
     _, problems = columns.choose(parsed, batch.schema)
     assert problems == [
-        "long_text=chunk keeps each chunk's text in its text column, and there are several; join them into one column first (concat_ws), "
+        "long_text=chunk keeps each chunk's text in its text column, and there are several; join them into one column "
+        "first (concat_ws), "
         "or set store_text=false"
     ]
     read(batch, text_column="a,b", store_text="false")

@@ -1,4 +1,5 @@
-"""Chunks: no token too many, no character lost, cut where a reader would cut, and the same again when the document has grown."""
+"""Chunks: no token too many, no character lost, cut where a reader would cut, and the same again when the document has
+grown."""
 
 from __future__ import annotations
 
@@ -21,7 +22,24 @@ from tests.tiny_model import wordpiece as _tokenizer
 CHEAP = settings(max_examples=120, deadline=None, derandomize=True)
 
 FAMILY, FLAGS, ACCENTS = "👩‍👩‍👧‍👦", "🇩🇪🇫🇷🇯🇵", "e\u0301\u0323o\u0308"
-HOSTILE = [FAMILY, "👍🏽", FLAGS, ACCENTS, "क्षि", "\u1112\u1161\u11ab", "שלום", "مرحبا؟ ", "\u200f", "\0", "\0\0\0", "ﬁ", "㎏", "。", "」", "我们，"]
+HOSTILE = [
+    FAMILY,
+    "👍🏽",
+    FLAGS,
+    ACCENTS,
+    "क्षि",
+    "\u1112\u1161\u11ab",
+    "שלום",
+    "مرحبا؟ ",
+    "\u200f",
+    "\0",
+    "\0\0\0",
+    "ﬁ",
+    "㎏",
+    "。",
+    "」",
+    "我们，",
+]
 HOSTILE += [
     "\u0301",
     " \u0301",
@@ -40,7 +58,10 @@ HOSTILE += [
     "A",
     " vector",
 ]
-TEXT = st.lists(st.sampled_from(HOSTILE) | st.characters(exclude_categories=("Cs",)) | st.sampled_from(CORPUS.split(" ")), max_size=60).map("".join)
+TEXT = st.lists(
+    st.sampled_from(HOSTILE) | st.characters(exclude_categories=("Cs",)) | st.sampled_from(CORPUS.split(" ")),
+    max_size=60,
+).map("".join)
 
 
 @cache
@@ -53,7 +74,17 @@ def wordpiece() -> Tokenizer:
 def byte_level() -> Tokenizer:
     """A token is a byte or a few, so a character may have several; no special tokens."""
     tokens = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "a"), ("e", "r"), ("Ġ", "v"), ("o", "r"), ("e", "c"), ("Ġv", "ec")]
+    merges = [
+        ("t", "h"),
+        ("th", "e"),
+        ("Ġ", "the"),
+        ("Ġ", "a"),
+        ("e", "r"),
+        ("Ġ", "v"),
+        ("o", "r"),
+        ("e", "c"),
+        ("Ġv", "ec"),
+    ]
     vocabulary = {token: number for number, token in enumerate([*tokens, *("".join(pair) for pair in merges)])}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -62,7 +93,8 @@ def byte_level() -> Tokenizer:
 
 @cache
 def unigram() -> Tokenizer:
-    """Blanks belong to words, characters are composed first, and unknown ones are merged; one special token at the end."""
+    """Blanks belong to words, characters are composed first, and unknown ones are merged; one special token at the
+    end."""
     pieces = [("<unk>", 0.0), ("</s>", 0.0), ("▁", -3.0), ("▁the", -1.0), ("▁vector", -1.0), ("er", -2.0), ("in", -2.0)]
     tokenizer = Tokenizer(models.Unigram([*pieces, *((chr(code), -4.0) for code in range(33, 127))], unk_id=0))
     tokenizer.normalizer = normalizers.NFKC()
@@ -73,7 +105,9 @@ def unigram() -> Tokenizer:
 
 TOKENIZERS = [wordpiece, byte_level, unigram]
 EACH = pytest.mark.parametrize("tokenizer", [make() for make in TOKENIZERS], ids=[make.__name__ for make in TOKENIZERS])
-SIZES = st.tuples(st.integers(8, 40), st.integers(0, 39), st.sampled_from(["", "doc: "])).filter(lambda size: size[1] < size[0])
+SIZES = st.tuples(st.integers(8, 40), st.integers(0, 39), st.sampled_from(["", "doc: "])).filter(
+    lambda size: size[1] < size[0]
+)
 
 
 class Counting:
@@ -111,12 +145,19 @@ def of(made: Chunks, document: int) -> list[tuple[int, int]]:
     return [(int(made.start[row]), int(made.stop[row])) for row in rows]
 
 
-def check(texts: list[str], made: Chunks, tokenizer: Any, tokens: int, prompt: str, longest_whole: int = chunker.HUGE) -> None:
+def check(
+    texts: list[str], made: Chunks, tokenizer: Any, tokens: int, prompt: str, longest_whole: int = chunker.HUGE
+) -> None:
     """All that is promised of the chunks of any texts."""
     assert made.document.tolist() == sorted(made.document.tolist())
     assert set(made.document.tolist()) == set(range(len(texts)))
-    assert all(array.dtype == np.int64 and array.shape == (len(made.texts),) for array in (made.document, made.number, made.start, made.stop))
-    assert made.texts == [texts[row][start:stop] for row, start, stop in zip(made.document, made.start, made.stop, strict=True)]
+    assert all(
+        array.dtype == np.int64 and array.shape == (len(made.texts),)
+        for array in (made.document, made.number, made.start, made.stop)
+    )
+    assert made.texts == [
+        texts[row][start:stop] for row, start, stop in zip(made.document, made.start, made.stop, strict=True)
+    ]
     for row, text in enumerate(texts):
         spans = of(made, row)
         if not text.strip():
@@ -139,7 +180,8 @@ def check(texts: list[str], made: Chunks, tokenizer: Any, tokens: int, prompt: s
 @CHEAP
 @given(st.lists(TEXT, max_size=4), SIZES)
 def test_what_is_promised_holds_for_any_text(tokenizer: Any, texts: list[str], size: tuple[int, int, str]) -> None:
-    """Exact slices, nothing lost but blanks, spans that advance, no chunk blank or too long, a text that fits left whole."""
+    """Exact slices, nothing lost but blanks, spans that advance, no chunk blank or too long, a text that fits left
+    whole."""
     tokens, overlap, prompt = size
     made = chunk(texts, tokenizer, tokens, overlap, prompt)
     check(texts, made, tokenizer, tokens, prompt)
@@ -148,7 +190,9 @@ def test_what_is_promised_holds_for_any_text(tokenizer: Any, texts: list[str], s
 @EACH
 @settings(CHEAP, max_examples=60)
 @given(st.lists(TEXT, max_size=4), SIZES)
-def test_what_is_promised_holds_for_huge_texts_too(tokenizer: Any, texts: list[str], size: tuple[int, int, str]) -> None:
+def test_what_is_promised_holds_for_huge_texts_too(
+    tokenizer: Any, texts: list[str], size: tuple[int, int, str]
+) -> None:
     """The same where texts are tokenised in pieces and in several groups."""
     tokens, overlap, prompt = size
     with pytest.MonkeyPatch.context() as patch:
@@ -160,7 +204,13 @@ def test_what_is_promised_holds_for_huge_texts_too(tokenizer: Any, texts: list[s
 
 @EACH
 @CHEAP
-@given(st.lists(st.sampled_from([FAMILY, "👍🏽", "🇩🇪", "e\u0301", "क्षि", "\u1112\u1161\u11ab", "。\ufe00", "我", "x"]), min_size=20, max_size=60))
+@given(
+    st.lists(
+        st.sampled_from([FAMILY, "👍🏽", "🇩🇪", "e\u0301", "क्षि", "\u1112\u1161\u11ab", "。\ufe00", "我", "x"]),
+        min_size=20,
+        max_size=60,
+    )
+)
 def test_what_is_read_as_one_character_is_not_parted(tokenizer: Any, characters: list[str]) -> None:
     """Emoji sequences, flags, accents and conjuncts stay whole wherever they take less than half of a chunk."""
     text = "".join(characters)
@@ -172,7 +222,9 @@ def test_what_is_read_as_one_character_is_not_parted(tokenizer: Any, characters:
 
 @EACH
 @settings(CHEAP, max_examples=40)
-@given(st.integers(0, 12), st.lists(st.sampled_from(HOSTILE + CORPUS.split(" ")), min_size=1, max_size=30).map(" ".join))
+@given(
+    st.integers(0, 12), st.lists(st.sampled_from(HOSTILE + CORPUS.split(" ")), min_size=1, max_size=30).map(" ".join)
+)
 def test_a_document_that_grows_keeps_its_chunks(tokenizer: Any, overlap: int, more: str) -> None:
     """A paragraph at the end changes at most the last two chunks."""
     made = chunk([CORPUS, CORPUS + "\n\n" + more], tokenizer, 40, overlap)
@@ -194,7 +246,8 @@ def test_pieces_leave_no_trace(tokenizer: Any, overlap: int, monkeypatch: pytest
 
 @pytest.mark.usefixtures("small_pieces")
 def test_memory_is_bounded_by_the_sizes_of_calls() -> None:
-    """No call gets more characters than a group has, and of a huge text no more than a piece; nearly all is tokenised twice only."""
+    """No call gets more characters than a group has, and of a huge text no more than a piece; nearly all is tokenised
+    twice only."""
     tokenizer = Counting(wordpiece())
     texts = ["a vector " * 20] * 30 + [CORPUS * 4] + ["short"] * 5
     made = chunk(texts, tokenizer, 30, 0, "doc: ")
@@ -218,7 +271,8 @@ def test_texts_that_fit_are_tokenised_once() -> None:
 
 @EACH
 def test_an_overlap_repeats_whole_words(tokenizer: Any) -> None:
-    """Each chunk begins with a word out of the end of the one before, about as many tokens before that end as were asked for."""
+    """Each chunk begins with a word out of the end of the one before, about as many tokens before that end as were
+    asked for."""
     spans = of(chunk([CORPUS], tokenizer, 60, 15), 0)
     repeated = [CORPUS[start:stop] for (_, stop), (start, _) in pairwise(spans)]
     assert len(repeated) > 5
@@ -267,12 +321,14 @@ WORDS = "a b c d e f g h i j k l m n o p q r s t"
     ],
 )
 def test_the_best_place_in_the_room_is_taken(text: str, first: str) -> None:
-    """A paragraph's end before a line's, a sentence's, a word's; only in a long word between any two tokens. 10 tokens have room."""
+    """A paragraph's end before a line's, a sentence's, a word's; only in a long word between any two tokens. 10 tokens
+    have room."""
     assert chunk([text], wordpiece(), 12, 0).texts[0] == first
 
 
 def test_a_slice_with_more_tokens_than_it_had_is_cut_again() -> None:
-    """Without the blank before it a word can have more tokens; its chunk is halved at a word, others are left as they are."""
+    """Without the blank before it a word can have more tokens; its chunk is halved at a word, others are left as they
+    are."""
     assert len(byte_level().encode(" vec vec vec vec")) == 4
     assert len(byte_level().encode("vec vec vec vec")) == 5
     assert chunk(["vec" + " vec" * 10], byte_level(), 4, 0).texts == ["vec vec vec", *["vec vec"] * 4]
@@ -293,7 +349,8 @@ def test_what_is_cut_again_is_not_parted_within_a_character() -> None:
 
 @EACH
 def test_a_tokenizer_that_begins_texts_with_a_blank_fills_its_chunks_too(tokenizer: Any) -> None:
-    """Its token is counted before a cut inside a word, and before a word that has a blank of its own; else each chunk would be halved."""
+    """Its token is counted before a cut inside a word, and before a word that has a blank of its own; else each chunk
+    would be halved."""
     for text in ("xyz" * 30, "zyx " * 300, "zyx" * 300):
         counts = [len(tokenizer.encode(piece)) for piece in chunk([text], tokenizer, 80, 0).texts]
         assert min(counts[:-1], default=80) > 70
@@ -304,7 +361,9 @@ def test_a_character_with_too_many_tokens_is_left() -> None:
     assert chunk(["👍我x"], byte_level(), 2, 0).texts == ["👍", "我", "x"]
 
 
-@pytest.mark.parametrize("text", ["x" * 50_000, "👍" * 20_000, "e" + "\u0301" * 20_000, "🇩🇪" * 10_000, "\0" * 50_000 + "x", "." * 50_000])
+@pytest.mark.parametrize(
+    "text", ["x" * 50_000, "👍" * 20_000, "e" + "\u0301" * 20_000, "🇩🇪" * 10_000, "\0" * 50_000 + "x", "." * 50_000]
+)
 def test_endless_words_end(text: str) -> None:
     """One word of any kind, however long, is cut in a time that grows with its length."""
     for tokenizer in (wordpiece(), byte_level(), unigram()):
@@ -328,7 +387,9 @@ def test_no_texts_give_no_chunks() -> None:
     check([], made, wordpiece(), 8, "")
 
 
-@pytest.mark.parametrize(("tokens", "overlap", "problem"), [(8, 8, "an overlap of 8"), (8, -1, "an overlap of -1"), (4, 0, "take 5")])
+@pytest.mark.parametrize(
+    ("tokens", "overlap", "problem"), [(8, 8, "an overlap of 8"), (8, -1, "an overlap of -1"), (4, 0, "take 5")]
+)
 def test_what_cannot_be_is_refused(tokens: int, overlap: int, problem: str) -> None:
     """An overlap without an advance, and a prompt that leaves no room for the text."""
     with pytest.raises(ValueError, match=problem):

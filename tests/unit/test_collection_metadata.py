@@ -1,4 +1,5 @@
-"""What a collection remembers, and the JSON of it; `tests/contract/test_former_metadata.py` has what former versions wrote."""
+"""What a collection remembers, and the JSON of it; `tests/contract/test_former_metadata.py` has what former versions
+wrote."""
 
 from __future__ import annotations
 
@@ -13,7 +14,10 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata, Vect
 from tests.jobs import metadata
 
 WHOLE = replace(
-    metadata("d", "s", model="m@1", place="m", revision="1", settings={"prompt": "one + two", "max_tokens": 8}), text="body", chunked=True, run="r"
+    metadata("d", "s", model="m@1", place="m", revision="1", settings={"prompt": "one + two", "max_tokens": 8}),
+    text="body",
+    chunked=True,
+    run="r",
 ).joined_by((VectorMetadata("guest", job="guest", dimension=5, distance="dot", encoder="tests.fakes:Five"),))
 
 
@@ -47,7 +51,10 @@ def test_where_nothing_of_ours_stands_nothing_is_remembered(found: Any) -> None:
 )
 def test_what_nobody_has_written_is_not_guessed(damaged: dict[str, Any]) -> None:
     """In one line."""
-    with pytest.raises(CollectionError, match=r"^what this sink remembers in 'x' was damaged: .*; restore it, or write to another collection$"):
+    with pytest.raises(
+        CollectionError,
+        match=r"^what this sink remembers in 'x' was damaged: .*; restore it, or write to another collection$",
+    ):
         CollectionMetadata.from_json("x", damaged)
 
 
@@ -63,7 +70,8 @@ def test_what_nobody_has_written_is_not_guessed(damaged: dict[str, Any]) -> None
     ],
 )
 def test_models_that_were_one_text(entry: dict[str, Any], models: list[str | None]) -> None:
-    """Before each vector had its own: the last separator is the one between two models, and a prompt may hold others."""
+    """Before each vector had its own: the last separator is the one between two models, and a prompt may hold
+    others."""
     found = CollectionMetadata.from_json("x", entry)
     assert found is not None
     assert [vector.model for vector in found.vectors] == models

@@ -66,8 +66,15 @@ def test_a_circle_of_versions_ends() -> None:
 
 
 def test_only_the_dead_are_left_over() -> None:
-    """A version that is being filled is dropped when nobody has given a sign of life for an hour; an abandoned one at once."""
-    there = [version(1), version(2, LOADING, STALE_SECONDS - 1), version(3, LOADING, STALE_SECONDS + 1), version(4, ABANDONED), version(5, FOREIGN)]
+    """A version that is being filled is dropped when nobody has given a sign of life for an hour; an abandoned one at
+    once."""
+    there = [
+        version(1),
+        version(2, LOADING, STALE_SECONDS - 1),
+        version(3, LOADING, STALE_SECONDS + 1),
+        version(4, ABANDONED),
+        version(5, FOREIGN),
+    ]
     assert left_overs(there, "v1", NOW) == ["v3", "v4"]
     assert "v2" not in outlived(there, "v1", 0, NOW)
     assert "v5" not in outlived(there, "v1", 0, NOW)

@@ -1,4 +1,5 @@
-"""Where a value is read from: columns by exactly their names, paths into structs, and what is said of a name that nothing has."""
+"""Where a value is read from: columns by exactly their names, paths into structs, and what is said of a name that
+nothing has."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from spark_vector_sink.payload_types import JSON_MARK
 from spark_vector_sink.rows.column_paths import before, find, get
 from spark_vector_sink.rows.columns import Columns, choose
 
-AFTER = pa.struct([("id", pa.int64()), ("body", pa.string()), ("at", pa.timestamp("us")), ("emb", pa.list_(pa.float32()))])
+AFTER = pa.struct(
+    [("id", pa.int64()), ("body", pa.string()), ("at", pa.timestamp("us")), ("emb", pa.list_(pa.float32()))]
+)
 
 
 def choice(schema: pa.Schema, **options: Any) -> tuple[Columns, list[str]]:
@@ -26,7 +29,7 @@ def problem(schema: pa.Schema, **options: Any) -> str:
     return only
 
 
-# --- names ------------------------------------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------------
 
 ODD = [" text", "text ", "a,b", 'a"b', "a.b", "a b", "[x]", "Text", "", "été", "a:b", "{x}"]
 
@@ -78,10 +81,12 @@ def test_names_that_differ_in_case_are_two_columns() -> None:
 def test_a_broken_array_is_no_list_of_names(text: str, reason: str) -> None:
     """It would name columns that nobody has."""
     _, problems = SinkOptions.parse({"path": "./s", "text_column": text})
-    assert problems == [f"option 'text_column' must be names separated by commas, or a JSON array of names, got {text!r} ({reason})"]
+    assert problems == [
+        f"option 'text_column' must be names separated by commas, or a JSON array of names, got {text!r} ({reason})"
+    ]
 
 
-# --- what is meant ----------------------------------------------------------------------------------------------------------------------------
+# --- what is meant ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -89,7 +94,10 @@ def test_a_broken_array_is_no_list_of_names(text: str, reason: str) -> None:
     [
         ("te\u200bxt", "did you mean 'te<U+200B>xt' (only one of the two has U+200B ZERO WIDTH SPACE)?"),
         ("t\u0435xt", "did you mean 't\u0435xt' (only one of the two has U+0435 CYRILLIC SMALL LETTER IE)?"),
-        ("text\u00a0", "did you mean 'text<U+00A0>' (with the blanks that it has; in a list of names, as a JSON array)?"),
+        (
+            "text\u00a0",
+            "did you mean 'text<U+00A0>' (with the blanks that it has; in a list of names, as a JSON array)?",
+        ),
         ("TEXT", "did you mean 'TEXT'?"),
     ],
     ids=["zero width", "cyrillic", "hard blank", "capitals"],
@@ -97,14 +105,19 @@ def test_a_broken_array_is_no_list_of_names(text: str, reason: str) -> None:
 def test_a_difference_that_nobody_sees_is_told_by_its_code(column: str, hint: str) -> None:
     """Two names that look the same are told apart."""
     schema = pa.schema([("id", pa.int64()), (column, pa.string())])
-    assert problem(schema, text_column="text") == f"column 'text' of option 'text_column' (its default) is missing; {hint}; give option 'text_column'"
+    assert (
+        problem(schema, text_column="text")
+        == f"column 'text' of option 'text_column' (its default) is missing; {hint}; give option 'text_column'"
+    )
 
 
 def test_only_what_would_work_is_suggested() -> None:
     """The nearest name is of a column, or of a field, that can play the part."""
     schema = pa.schema([("after", AFTER), ("id_", pa.float64()), ("text", pa.string())])
     assert problem(schema, id_column="after.ids").endswith("did you mean 'after.id'?")
-    assert problem(schema, id_column="id").startswith("column 'id' of option 'id_column' (its default) is missing; there are: after, id_, text")
+    assert problem(schema, id_column="id").startswith(
+        "column 'id' of option 'id_column' (its default) is missing; there are: after, id_, text"
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,21 +134,36 @@ def test_a_path_leads_through_structs_only(field: pa.Field, way: str) -> None:
     assert problem(schema, id_column="doc.id").endswith(f"'doc' is no struct; make a column of it first, as in {way}")
 
 
-# --- paths ------------------------------------------------------------------------------------------------------------------------------------
+# --- paths ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_column_of_exactly_that_name_comes_first() -> None:
     """Before the field of a struct; and of two ways through names with dots, the one that leads somewhere."""
-    schema = pa.schema([("a", pa.struct([("b", pa.int64())])), ("a.b", pa.string()), ("x.y", pa.struct([("z.w", pa.int8())])), ("x", pa.struct([]))])
-    assert [found and found[0] for found in (find("a.b", schema), find("x.y.z.w", schema), find("a.c", schema), find("a.b.c", schema))] == [
-        ("a.b",), ("x.y", "z.w"), None, None,
-    ]  # fmt: skip
+    schema = pa.schema(
+        [
+            ("a", pa.struct([("b", pa.int64())])),
+            ("a.b", pa.string()),
+            ("x.y", pa.struct([("z.w", pa.int8())])),
+            ("x", pa.struct([])),
+        ]
+    )
+    assert [
+        found and found[0]
+        for found in (find("a.b", schema), find("x.y.z.w", schema), find("a.c", schema), find("a.b.c", schema))
+    ] == [
+        ("a.b",),
+        ("x.y", "z.w"),
+        None,
+        None,
+    ]
 
 
 def test_a_field_of_a_null_is_null() -> None:
     """As deep as it lies, also in a slice."""
     kind = pa.struct([("b", pa.struct([("c", pa.int64())]))])
-    rows = pa.record_batch({"a": pa.array([{"b": {"c": 9}}, {"b": {"c": 1}}, None, {"b": None}, {"b": {"c": None}}], kind)}).slice(1)
+    rows = pa.record_batch(
+        {"a": pa.array([{"b": {"c": 9}}, {"b": {"c": 1}}, None, {"b": None}, {"b": {"c": None}}], kind)}
+    ).slice(1)
     assert get(rows, ("a", "b", "c")).to_pylist() == [1, None, None, None]
 
 

@@ -11,7 +11,9 @@ from spark_vector_sink.driver import plan as planning
 from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.rows.columns import Columns, choose
 
-SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string()), ("title", pa.string()), ("size", pa.int32()), ("price", pa.float64())])
+SCHEMA = pa.schema(
+    [("id", pa.int64()), ("text", pa.string()), ("title", pa.string()), ("size", pa.int32()), ("price", pa.float64())]
+)
 VECTORS = pa.schema([("id", pa.int64()), ("v", pa.list_(pa.float32())), ("text", pa.string())])
 
 
@@ -34,19 +36,28 @@ def with_key(kind: pa.DataType) -> pa.Schema:
     return pa.schema([("id", kind), ("text", pa.string())])
 
 
-# --- missing ----------------------------------------------------------------------------------------------------------------------------------
+# --- missing ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"text_column": "titel"}, "column 'titel' of option 'text_column' is missing; did you mean 'title'?"),
-        ({"id_column": "key"}, "column 'key' of option 'id_column' is missing; there are: id, text, title, size, price"),
+        (
+            {"id_column": "key"},
+            "column 'key' of option 'id_column' is missing; there are: id, text, title, size, price",
+        ),
         ({"tenant_column": "sise"}, "column 'sise' of option 'tenant_column' is missing; did you mean 'size'?"),
         ({"payload_columns": "prise"}, "column 'prise' of option 'payload_columns' is missing; did you mean 'price'?"),
         ({"payload_exclude": "prise"}, "column 'prise' of option 'payload_exclude' is missing; did you mean 'price'?"),
-        ({"payload_rename": "prise:cost"}, "column 'prise' of option 'payload_rename' is missing; did you mean 'price'?"),
-        ({"vector_column": "emb"}, "column 'emb' of option 'vector_column' is missing; there are: id, text, title, size, price"),
+        (
+            {"payload_rename": "prise:cost"},
+            "column 'prise' of option 'payload_rename' is missing; did you mean 'price'?",
+        ),
+        (
+            {"vector_column": "emb"},
+            "column 'emb' of option 'vector_column' is missing; there are: id, text, title, size, price",
+        ),
     ],
 )
 def test_a_missing_column_gets_a_hint(options: dict[str, str], message: str) -> None:
@@ -66,7 +77,9 @@ def test_a_missing_default_says_that_it_is_one(column: str, option: str) -> None
 def test_many_columns_are_not_all_listed() -> None:
     """Twelve names are enough, with their number."""
     schema = pa.schema([("id", pa.int64()), ("text", pa.string())] + [(f"c{i}", pa.int64()) for i in range(20)])
-    assert problem(schema, tenant_column="zzzzzzzz").endswith("there are: id, text, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, … (22 in all)")
+    assert problem(schema, tenant_column="zzzzzzzz").endswith(
+        "there are: id, text, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, … (22 in all)"
+    )
 
 
 def test_a_payload_column_that_is_there_twice_is_refused() -> None:
@@ -74,7 +87,7 @@ def test_a_payload_column_that_is_there_twice_is_refused() -> None:
     assert problem(pa.schema([*SCHEMA, ("size", pa.int8())])) == "two columns are called 'size'; rename one of them"
 
 
-# --- text -------------------------------------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 
 def test_text_must_be_strings() -> None:
@@ -90,18 +103,36 @@ def test_large_strings_are_text() -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{title}", "option 'text_template' names title, option 'text_column' text, title; they must name the same columns"),
-        ("nothing", "option 'text_template' names no column, option 'text_column' text, title; they must name the same columns"),
-        ("{}{text}{title}", "option 'text_template' names , text, title, option 'text_column' text, title; they must name the same columns"),
+        (
+            "{title}",
+            "option 'text_template' names title, option 'text_column' text, title; they must name the same columns",
+        ),
+        (
+            "nothing",
+            "option 'text_template' names no column, option 'text_column' text, title; they must name the same columns",
+        ),
+        (
+            "{}{text}{title}",
+            "option 'text_template' names , text, title, option 'text_column' text, title; they must name the "
+            "same columns",
+        ),
         (
             "{title.x}{text}{title}",
-            "option 'text_template' names text, title, title.x, option 'text_column' text, title; they must name the same columns",
+            "option 'text_template' names text, title, title.x, option 'text_column' text, title; they must name the "
+            "same columns",
         ),
-        ("{title:>9}{text}", "option 'text_template' = '{title:>9}{text}' may hold only names in braces, without ':' and '!'"),
-        ("{title!r}{text}", "option 'text_template' = '{title!r}{text}' may hold only names in braces, without ':' and '!'"),
+        (
+            "{title:>9}{text}",
+            "option 'text_template' = '{title:>9}{text}' may hold only names in braces, without ':' and '!'",
+        ),
+        (
+            "{title!r}{text}",
+            "option 'text_template' = '{title!r}{text}' may hold only names in braces, without ':' and '!'",
+        ),
         (
             "{title}{text",
-            "option 'text_template' = '{title}{text' is no template: expected '}' before end of string; write a brace that is text twice",
+            "option 'text_template' = '{title}{text' is no template: expected '}' before end of string; write a brace "
+            "that is text twice",
         ),
     ],
 )
@@ -112,10 +143,13 @@ def test_a_wrong_template_is_refused(template: str, message: str) -> None:
 
 def test_a_good_template_is_taken() -> None:
     """Names may come in any order and more than once, and doubled braces are text."""
-    assert good(text_column="title,text", text_template="{{{text}}} {title} {text}").text_template == "{{{text}}} {title} {text}"
+    assert (
+        good(text_column="title,text", text_template="{{{text}}} {title} {text}").text_template
+        == "{{{text}}} {title} {text}"
+    )
 
 
-# --- key --------------------------------------------------------------------------------------------------------------------------------------
+# --- key --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -142,7 +176,9 @@ def test_these_types_are_keys(kind: pa.DataType) -> None:
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64()], ids=str)
 def test_floats_are_no_keys(kind: pa.DataType) -> None:
     """They have no one spelling."""
-    assert problem(with_key(kind)) == (f"key column 'id' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer")
+    assert problem(with_key(kind)) == (
+        f"key column 'id' holds {kind}, and floating-point numbers are no keys; cast it to string or to an integer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +197,8 @@ def test_floats_are_no_keys(kind: pa.DataType) -> None:
 def test_other_types_are_no_keys(kind: pa.DataType, way_out: str) -> None:
     """The message lists what a key is made of, and how the value gets out of what it is wrapped in."""
     assert problem(with_key(kind)) == (
-        f"key column 'id' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or timestamps; {way_out}"
+        f"key column 'id' holds {kind}; a key is made of strings, integers, decimals, booleans, dates or "
+        f"timestamps; {way_out}"
     )
 
 
@@ -198,11 +235,19 @@ def test_the_content_is_no_key_of_ready_made_vectors() -> None:
     )
 
 
-# --- vectors ----------------------------------------------------------------------------------------------------------------------------------
+# --- vectors ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 4), pa.list_(pa.int16())], ids=str
+    "kind",
+    [
+        pa.list_(pa.float32()),
+        pa.list_(pa.float64()),
+        pa.large_list(pa.float32()),
+        pa.list_(pa.float32(), 4),
+        pa.list_(pa.int16()),
+    ],
+    ids=str,
 )
 def test_arrays_of_numbers_are_vectors(kind: pa.DataType) -> None:
     """Floats and integers, in any kind of list; no text column is asked for then."""
@@ -228,7 +273,10 @@ SPARSE = "ready-made sparse vectors are not taken, option 'sparse_model' makes t
         (pa.binary(), "unpack the bytes into an array<float>, as numpy.frombuffer does in a pandas_udf"),
         (pa.list_(pa.decimal128(10, 2)), "cast it to array<float>"),
         (pa.list_(pa.string()), "cast it to array<float>"),
-        (pa.list_(FLOATS), "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own"),
+        (
+            pa.list_(FLOATS),
+            "a row has one vector: take one of them with element_at, or explode them into rows with keys of their own",
+        ),
         (pa.struct({"a": FLOATS, "b": pa.string()}), "name the field, as in 'v.a'"),
         *(
             (kind, "")
@@ -245,10 +293,12 @@ SPARSE = "ready-made sparse vectors are not taken, option 'sparse_model' makes t
 def test_other_types_are_no_vectors(kind: pa.DataType, way_out: str) -> None:
     """The type that is there is named, with what makes vectors of it where there is such a thing."""
     said = problem(pa.schema([("id", pa.int64()), ("v", kind)]), vector_column="v")
-    assert said == f"vector column 'v' must hold arrays of numbers, it holds {kind}" + (f"; {way_out}" if way_out else "")
+    assert said == f"vector column 'v' must hold arrays of numbers, it holds {kind}" + (
+        f"; {way_out}" if way_out else ""
+    )
 
 
-# --- payload ----------------------------------------------------------------------------------------------------------------------------------
+# --- payload ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -264,7 +314,10 @@ def test_other_types_are_no_vectors(kind: pa.DataType, way_out: str) -> None:
         ({"payload_rename": "price:cost"}, ["id", "text", "title", "size", "cost"]),
         ({"payload_rename": "price:size,size:price"}, ["id", "text", "title", "price", "size"]),
         ({"payload_rename": "id:key"}, ["key", "text", "title", "size", "price"]),
-        ({"text_column": "title", "id_column": "title", "store_text": "false"}, ["id", "text", "title", "size", "price"]),
+        (
+            {"text_column": "title", "id_column": "title", "store_text": "false"},
+            ["id", "text", "title", "size", "price"],
+        ),
         ({"tenant_column": "size", "payload_columns": "price"}, ["id", "text", "size", "price"]),
     ],
 )
@@ -288,11 +341,18 @@ def test_payload_keys_are_the_names_in_the_payload() -> None:
     ("options", "message"),
     [
         ({"payload_exclude": "id"}, "option 'payload_exclude' names the key column 'id', which is always kept"),
-        ({"payload_rename": "price:size"}, "two columns would be called 'size' in the payload; change option 'payload_rename'"),
-        ({"payload_columns": "size", "payload_rename": "price:p"}, "option 'payload_rename' names 'price', which is not in the payload"),
+        (
+            {"payload_rename": "price:size"},
+            "two columns would be called 'size' in the payload; change option 'payload_rename'",
+        ),
+        (
+            {"payload_columns": "size", "payload_rename": "price:p"},
+            "option 'payload_rename' names 'price', which is not in the payload",
+        ),
         (
             {"payload_rename": "price:_sink"},
-            "the payload name '_sink' is the sink's own; leave that column out with option 'payload_exclude', or rename it",
+            "the payload name '_sink' is the sink's own; leave that column out with option 'payload_exclude', "
+            "or rename it",
         ),
     ],
 )
@@ -321,13 +381,19 @@ def test_a_user_column_of_our_name_is_refused() -> None:
         (pa.month_day_nano_interval(), "its type month_day_nano_interval has no mapping"),
         (pa.list_(pa.month_day_nano_interval()), "its type month_day_nano_interval has no mapping"),
         (pa.map_(pa.float64(), pa.string()), "it is a map with keys of type double, and an object's keys are strings"),
-        (pa.struct([pa.field("a", pa.int8()), pa.field("a", pa.int8())]), "it is a struct with two fields of the same name"),
+        (
+            pa.struct([pa.field("a", pa.int8()), pa.field("a", pa.int8())]),
+            "it is a struct with two fields of the same name",
+        ),
     ],
 )
 def test_a_column_without_mapping_is_named(kind: pa.DataType, reason: str) -> None:
     """Column, reason and both ways out, also where it lies deep inside."""
     schema = pa.schema([*SCHEMA, ("odd", kind)])
-    assert problem(schema) == f"column 'odd' cannot become payload: {reason}; cast it, or leave it out with option 'payload_exclude'"
+    assert (
+        problem(schema)
+        == f"column 'odd' cannot become payload: {reason}; cast it, or leave it out with option 'payload_exclude'"
+    )
     assert good(schema, payload_exclude="odd")
 
 

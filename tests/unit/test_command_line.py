@@ -63,13 +63,17 @@ def store(tmp_path: Path) -> str:
 
 def test_search_prints_score_key_and_the_beginning_of_the_text(store: str) -> None:
     """On one line each, without what would change a terminal's colours."""
-    assert lines("search", store, "sorting lists") == [" 1.000  b  sorting lists", lines("search", store, "sorting lists")[1]]
+    assert lines("search", store, "sorting lists") == [
+        " 1.000  b  sorting lists",
+        lines("search", store, "sorting lists")[1],
+    ]
     assert re.fullmatch(r" 0\.\d{3}  a  how to read a file �\[31m", lines("search", store, "sorting lists")[1])
     assert len(lines("search", store, "sorting lists", "--limit", "1")) == 1
 
 
 def test_scripts_that_join_letters_are_printed_as_they_are(tmp_path: Path) -> None:
-    """What no terminal minds is no `�`: the joiners of Persian and of emoji. What turns the direction of a line is one."""
+    """What no terminal minds is no `�`: the joiners of Persian and of emoji. What turns the direction of a line is
+    one."""
     pytest.importorskip("qdrant_edge")
     Place({"path": str(tmp_path / "store"), "encoder": "tests.fakes:Four"}).write(
         pa.table({"id": ["a"], "text": ["می\u200cخواهم 👩\u200d💻 \u202eright to left"]})
@@ -104,9 +108,16 @@ def test_search_among_some_documents(store: str) -> None:
     few = lines("search", store, "sorting lists", "--filter", '{"must": [{"key": "n", "match": {"value": 1}}]}')
     assert [line.split()[1] for line in few] == ["a"]
     assert refused(2, "search", store, "sorting lists", "--filter", "{n: 1}").startswith("Error: --filter is no JSON: ")
-    assert refused(2, "search", store, "sorting lists", "--filter", "[1]") == 'Error: --filter must be a JSON object, such as {"must": […]}'
-    assert refused(2, "search", store, "sorting lists", "--filter", "[" * 100_000).startswith("Error: --filter is no JSON: ")
-    assert refused(1, "search", store, "sorting lists", "--filter", '{"wanted": 1}').startswith("Error: the filter is none of Qdrant's: ")
+    assert (
+        refused(2, "search", store, "sorting lists", "--filter", "[1]")
+        == 'Error: --filter must be a JSON object, such as {"must": […]}'
+    )
+    assert refused(2, "search", store, "sorting lists", "--filter", "[" * 100_000).startswith(
+        "Error: --filter is no JSON: "
+    )
+    assert refused(1, "search", store, "sorting lists", "--filter", '{"wanted": 1}').startswith(
+        "Error: the filter is none of Qdrant's: "
+    )
 
 
 def test_search_with_a_vector(store: str) -> None:
@@ -117,13 +128,21 @@ def test_search_with_a_vector(store: str) -> None:
     (line,) = lines("search", store, "--vector", asked, "--limit", "1")
     assert (line, round(number, 3)) == (" 1.000  b  sorting lists", 1.0)
     for wrong in ((), ("sorting lists", "--vector", "[1, 2, 3, 4]")):
-        assert refused(2, "search", store, *wrong) == "Error: ask with a QUESTION in words or with --vector; give one of them"
+        assert (
+            refused(2, "search", store, *wrong)
+            == "Error: ask with a QUESTION in words or with --vector; give one of them"
+        )
     assert refused(2, "search", store, "--vector", "1, 2").startswith("Error: --vector is no JSON: ")
-    assert refused(2, "search", store, "--vector", '{"a": 1}') == "Error: --vector must be a JSON list, such as [0.1, -0.2, 0.3]"
+    assert (
+        refused(2, "search", store, "--vector", '{"a": 1}')
+        == "Error: --vector must be a JSON list, such as [0.1, -0.2, 0.3]"
+    )
     assert refused(1, "search", store, "--vector", "[1, NaN, 3, 4]") == (
         "Error: the vector of search() has nan in it, and a vector is made of finite float32 numbers"
     )
-    assert "holds vectors of 4 dimensions, but the one to search for has 2; ask with" in refused(1, "search", store, "--vector", "[1, 2]")
+    assert "holds vectors of 4 dimensions, but the one to search for has 2; ask with" in refused(
+        1, "search", store, "--vector", "[1, 2]"
+    )
 
 
 def test_inspect_prints_what_is_there(store: str) -> None:
@@ -166,7 +185,9 @@ def test_check_reads_the_columns_of_a_parquet_dataset(store: str, tmp_path: Path
         assert f"payload  {payload}" in lines("check", store, "-o", ENCODER, "--input", str(path))
     (tmp_path / "rows.txt").write_text("id,text\n")
     assert "cannot be read as Parquet" in refused(1, "check", store, "--input", str(tmp_path / "rows.txt"))
-    assert "nothing': there is no such file or directory" in refused(1, "check", store, "--input", str(tmp_path / "nothing"))
+    assert "nothing': there is no such file or directory" in refused(
+        1, "check", store, "--input", str(tmp_path / "nothing")
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,12 +205,17 @@ def test_check_reads_the_columns_of_a_parquet_dataset(store: str, tmp_path: Path
     ],
     ids=str,
 )
-def test_check_names_what_spark_refuses_in_a_file(store: str, tmp_path: Path, kind: pa.DataType, inside: str, way_out: str) -> None:
+def test_check_names_what_spark_refuses_in_a_file(
+    store: str, tmp_path: Path, kind: pa.DataType, inside: str, way_out: str
+) -> None:
     """Spark 4.3 does not read any column of it then."""
     pq.write_table(pa.table({"id": ["a"], "text": ["b"], "odd": pa.array([None], kind)}), tmp_path / "rows.parquet")
     done = typed("check", store, "-o", ENCODER, "--input", str(tmp_path / "rows.parquet"))
     problems = [line for line in done.stdout.splitlines() if line.startswith("problem")]
-    assert (done.exit_code, problems) == (1, [f"problem  column 'odd' holds {inside}, and Spark refuses a file with such a column; {way_out}"])
+    assert (done.exit_code, problems) == (
+        1,
+        [f"problem  column 'odd' holds {inside}, and Spark refuses a file with such a column; {way_out}"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +231,9 @@ def test_check_names_what_spark_refuses_in_a_file(store: str, tmp_path: Path, ki
     ],
     ids=str,
 )
-def test_check_says_what_spark_reads_as_another_type(store: str, tmp_path: Path, kind: pa.DataType, read: pa.DataType) -> None:
+def test_check_says_what_spark_reads_as_another_type(
+    store: str, tmp_path: Path, kind: pa.DataType, read: pa.DataType
+) -> None:
     """As Spark 4.3 does, and the plan is made for that type."""
     pq.write_table(pa.table({"id": ["a"], "text": ["b"], "odd": pa.array([None], kind)}), tmp_path / "rows.parquet")
     first, *_ = lines("check", store, "-o", ENCODER, "--input", str(tmp_path / "rows.parquet"))
@@ -227,15 +255,24 @@ def test_check_takes_a_file_as_spark_reads_it(tmp_path: Path) -> None:
         "object": (pa.struct({"a": pa.large_binary()}), pa.struct({"a": pa.binary()})),
         "wide": (pa.decimal256(20, 2), pa.decimal128(20, 2)),
     }
-    pq.write_table(pa.table({name: pa.array([None], kind) for name, (kind, _) in kinds.items()}), tmp_path / "rows.parquet")
-    pq.write_table(pa.table({"old": pa.array([1], pa.timestamp("ns"))}), tmp_path / "old.parquet", use_deprecated_int96_timestamps=True)
+    pq.write_table(
+        pa.table({name: pa.array([None], kind) for name, (kind, _) in kinds.items()}), tmp_path / "rows.parquet"
+    )
+    pq.write_table(
+        pa.table({"old": pa.array([1], pa.timestamp("ns"))}),
+        tmp_path / "old.parquet",
+        use_deprecated_int96_timestamps=True,
+    )
     found, old = parquet.of_dataset(str(tmp_path / "rows.parquet")), parquet.of_dataset(str(tmp_path / "old.parquet"))
-    assert dict(zip(found.schema.names, found.schema.types, strict=True)) == {name: kind for name, (_, kind) in kinds.items()}
+    assert dict(zip(found.schema.names, found.schema.types, strict=True)) == {
+        name: kind for name, (_, kind) in kinds.items()
+    }
     assert (found.unreadable, found.otherwise, old.unreadable, old.schema.types) == ({}, [], {}, [pa.timestamp("us")])
 
 
 def test_check_goes_by_the_schema_that_spark_has_written(tmp_path: Path) -> None:
-    """As Spark does itself: an interval is a number in the file, a variant two binaries, and a vector of Spark ML a struct."""
+    """As Spark does itself: an interval is a number in the file, a variant two binaries, and a vector of Spark ML a
+    struct."""
     ml = {
         "type": "udt",
         "class": "VectorUDT",
@@ -253,13 +290,23 @@ def test_check_goes_by_the_schema_that_spark_has_written(tmp_path: Path) -> None
             pa.list_(pa.decimal128(4, 2)),
         ),
     }
-    described = {"type": "struct", "fields": [{"name": name, "type": kind, "nullable": True, "metadata": {}} for name, (kind, _, _) in kinds.items()]}
-    stored = pa.schema([(name, kind) for name, (_, kind, _) in kinds.items()], metadata={parquet.SPARKS_OWN: json.dumps(described)})
+    described = {
+        "type": "struct",
+        "fields": [
+            {"name": name, "type": kind, "nullable": True, "metadata": {}} for name, (kind, _, _) in kinds.items()
+        ],
+    }
+    stored = pa.schema(
+        [(name, kind) for name, (_, kind, _) in kinds.items()], metadata={parquet.SPARKS_OWN: json.dumps(described)}
+    )
     pq.write_table(stored.empty_table(), tmp_path / "rows.parquet")
     found = parquet.of_dataset(str(tmp_path / "rows.parquet"))
-    assert dict(zip(found.schema.names, found.schema.types, strict=True)) == {name: kind for name, (_, _, kind) in kinds.items()}
+    assert dict(zip(found.schema.names, found.schema.types, strict=True)) == {
+        name: kind for name, (_, _, kind) in kinds.items()
+    }
     assert found.unreadable == {
-        "month": "column 'month' has the type interval year to month, which Spark cannot hand to Python; drop it, or cast it to string"
+        "month": "column 'month' has the type interval year to month, which Spark cannot hand to Python; drop it, or "
+        "cast it to string"
     }
 
 
@@ -276,13 +323,27 @@ def test_check_goes_by_the_schema_that_spark_has_written(tmp_path: Path) -> None
 def test_types_of_nothing_are_types(kind: Any, read: pa.DataType) -> None:
     """Spark has them, for a column of empty lists, maps or structs."""
     described = json.dumps({"type": "struct", "fields": [{"name": "x", "type": kind}]})
-    assert parquet.as_read(pa.schema([("x", pa.string())], metadata={parquet.SPARKS_OWN: described})).schema.field("x").type == read
+    assert (
+        parquet.as_read(pa.schema([("x", pa.string())], metadata={parquet.SPARKS_OWN: described}))
+        .schema.field("x")
+        .type
+        == read
+    )
 
 
 def test_check_ends_with_every_problem(store: str, tmp_path: Path) -> None:
     """The plan and the problems are printed, and the exit status is 1."""
     pq.write_table(pa.table({"id": [1.5], "text": ["a"]}), tmp_path / "rows.parquet")
-    done = typed("check", store, "-o", "encoder=tests.fakes:Five", "-o", "batch_point=3", "--input", str(tmp_path / "rows.parquet"))
+    done = typed(
+        "check",
+        store,
+        "-o",
+        "encoder=tests.fakes:Five",
+        "-o",
+        "batch_point=3",
+        "--input",
+        str(tmp_path / "rows.parquet"),
+    )
     assert done.exit_code == 1
     assert [line.split(" ", 1)[0] for line in done.stdout.splitlines()].count("problem") == 3
     assert "did you mean 'batch_points'?" in done.stdout
@@ -291,7 +352,10 @@ def test_check_ends_with_every_problem(store: str, tmp_path: Path) -> None:
 
 def test_check_of_an_overwrite(store: str) -> None:
     """--mode says how the job will write."""
-    assert "mode('overwrite')" in typed("check", store, "-o", ENCODER, "-o", "unchanged=skip", "--mode", "overwrite").stdout
+    assert (
+        "mode('overwrite')"
+        in typed("check", store, "-o", ENCODER, "-o", "unchanged=skip", "--mode", "overwrite").stdout
+    )
 
 
 def test_a_server(fake_server: FakeServer) -> None:
@@ -301,10 +365,15 @@ def test_a_server(fake_server: FakeServer) -> None:
     port = ("-o", f"grpc_port={fake_server.grpc_port}")
     address = f"{fake_server.url}/articles"
     assert lines("inspect", address, *port)[0] == "name      articles, now articles__v1"
-    assert lines("search", "articles", "sorting lists", "-n", "1", "-o", f"url={fake_server.url}", *port) == [" 1.000  b  sorting lists"]
+    assert lines("search", "articles", "sorting lists", "-n", "1", "-o", f"url={fake_server.url}", *port) == [
+        " 1.000  b  sorting lists"
+    ]
     assert "no earlier version" in refused(1, "rollback", address, *port)
     assert "there is no collection 'nothing'" in refused(1, "inspect", f"{fake_server.url}/nothing", *port)
-    assert lines("check", address, *port, "-o", ENCODER)[-1] == "will     write to the existing collection 'articles' (now 'articles__v1')"
+    assert (
+        lines("check", address, *port, "-o", ENCODER)[-1]
+        == "will     write to the existing collection 'articles' (now 'articles__v1')"
+    )
 
 
 @pytest.mark.parametrize("way", ["environment", "another variable", "file"])
@@ -343,7 +412,10 @@ def test_the_servers_address_is_not_taken_from_the_environment() -> None:
         (("look", "./store"), "No such command 'look'"),
         (("inspect", "./store", "-o", "text_column"), "write name=value"),
         (("inspect", "./store", "-o", "path=./other"), "'path' is what PLACE says"),
-        (("inspect", "http://localhost:1/a", "-o", "url=http://localhost:2"), "'url' is given twice: PLACE says it already"),
+        (
+            ("inspect", "http://localhost:1/a", "-o", "url=http://localhost:2"),
+            "'url' is given twice: PLACE says it already",
+        ),
         (("inspect", "./store", "-o", "device=cpu", "-o", "device=cuda"), "'device' is given twice"),
         (("check", "./store", "--mode", "upsert"), "'upsert' is not one of"),
     ],
@@ -356,7 +428,10 @@ def test_what_is_typed_wrongly_has_an_exit_status_of_its_own(arguments: tuple[st
 def test_what_the_sink_refuses_is_one_line(tmp_path: Path) -> None:
     """No traceback."""
     done = typed("inspect", str(tmp_path / "nothing"), "-o", "timeout_second=3")
-    assert (done.exit_code, done.stderr) == (1, "Error: unknown option 'timeout_second'; did you mean 'timeout_seconds'?\n")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "Error: unknown option 'timeout_second'; did you mean 'timeout_seconds'?\n",
+    )
 
 
 def test_a_store_that_cannot_be_read(store: str) -> None:
@@ -364,7 +439,11 @@ def test_a_store_that_cannot_be_read(store: str) -> None:
     (Path(store) / "CURRENT").unlink()
     (Path(store) / "CURRENT").mkdir()
     for command in (("inspect", store), ("rollback", store), ("search", store, "sorting lists")):
-        assert refused(1, *command) == f"Error: the embedded store {store} cannot be read (Is a directory); correct its path, or its permissions"
+        assert (
+            refused(1, *command)
+            == f"Error: the embedded store {store} cannot be read (Is a directory); correct its path, or "
+            "its permissions"
+        )
 
 
 def test_a_directory_that_may_not_be_changed(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,15 +454,25 @@ def test_a_directory_that_may_not_be_changed(store: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(versions, "write_atomically", refuse)
     told = refused(1, "rollback", store)
-    assert told == f"Error: [Errno 13] Permission denied: '{store}/.CURRENT.tmp'; look at the path, its permissions and the room on its disk"
+    assert (
+        told
+        == f"Error: [Errno 13] Permission denied: '{store}/.CURRENT.tmp'; look at the path, its permissions and the "
+        "room on its disk"
+    )
 
 
 def test_without_a_file_every_column_that_is_named_is_there() -> None:
     """So that only options, model and server are looked at."""
     options: dict[str, Any] = {
-        "path": "./store", "id_column": "a,b", "text_column": "title,body", "tenant_column": "t", "version_column": "v", "op_column": "op",
-        "payload_rename": "x:y", "payload_indexes": json.dumps({"y": "keyword", "z.deep[]": "integer", '"q.r"': "float"}),
-    }  # fmt: skip
+        "path": "./store",
+        "id_column": "a,b",
+        "text_column": "title,body",
+        "tenant_column": "t",
+        "version_column": "v",
+        "op_column": "op",
+        "payload_rename": "x:y",
+        "payload_indexes": json.dumps({"y": "keyword", "z.deep[]": "integer", '"q.r"': "float"}),
+    }
     checked = planning.check({**options, "encoder": "tests.fakes:Four"}, assumed_columns(options))
     assert not [problem for problem in checked.problems if "column" in problem or "payload" in problem]
     assert assumed_columns({"vector_column": "v", "id_column": "content"}).names == ["v"]
@@ -392,17 +481,26 @@ def test_without_a_file_every_column_that_is_named_is_there() -> None:
 def test_the_program_starts_without_what_is_heavy() -> None:
     """A real process: --help, and no import of Spark, torch, or numpy."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "spark_vector_sink", "--help"], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-m", "spark_vector_sink", "--help"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert all(f"  {command} " in done.stdout for command in COMMANDS)
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")}
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
     assert {"click", "spark_vector_sink"} <= imported
     assert not imported & {"pyspark", "torch", "sentence_transformers", "numpy", "pyarrow", "qdrant_client"}
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_the_page_has_the_help_texts_as_they_are(command: str) -> None:
-    """docs/command_line.md shows what `--help` prints; `python -m tests.unit.test_command_line` writes the page again."""
+    """docs/command_line.md shows what `--help` prints; `python -m tests.unit.test_command_line` writes the page
+    again."""
     page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
     assert help_of(command) in page, "docs/command_line.md is stale: run `python -m tests.unit.test_command_line`"
 
@@ -419,4 +517,7 @@ def test_the_version() -> None:
 if __name__ == "__main__":
     path = ROOT / "docs" / "command_line.md"
     shown = re.compile(r"(?<=```text\n)Usage: vectorsink (\w*).*?(?=\n```)", re.S)
-    path.write_text(shown.sub(lambda block: help_of(block[1] if block[1] in COMMANDS else ""), path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(
+        shown.sub(lambda block: help_of(block[1] if block[1] in COMMANDS else ""), path.read_text(encoding="utf-8")),
+        encoding="utf-8",
+    )

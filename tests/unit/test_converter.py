@@ -39,13 +39,20 @@ def refused(rows: pa.RecordBatch, **options: Any) -> BadRowError:
 
 
 def payloads(found: Documents) -> list[dict[str, Any]]:
-    columns = [payload_types.values(column, field) for field, column in zip(found.payload.schema, found.payload.columns, strict=True)]
+    columns = [
+        payload_types.values(column, field)
+        for field, column in zip(found.payload.schema, found.payload.columns, strict=True)
+    ]
     return [dict(zip(found.payload.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def table(ids: list[Any], texts: list[str | None], **more: Any) -> pa.RecordBatch:
     return pa.record_batch(
-        {"id": pa.array(ids, pa.int64() if ids and isinstance(ids[-1], int) else pa.string()), "text": pa.array(texts, pa.string()), **more}
+        {
+            "id": pa.array(ids, pa.int64() if ids and isinstance(ids[-1], int) else pa.string()),
+            "text": pa.array(texts, pa.string()),
+            **more,
+        }
     )
 
 
@@ -63,7 +70,7 @@ def test_an_empty_window_has_no_documents() -> None:
     assert (len(found), found.texts, len(found.payload)) == (0, [], 0)
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------------------------------
+# --- refused ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_null_key_is_refused() -> None:
@@ -95,7 +102,10 @@ def test_a_null_tenant_is_refused() -> None:
 def test_a_text_of_nothing_is_refused(text: str | None, reason: str) -> None:
     """Null and blanks of any kind have nothing to encode; key and column are named."""
     error = refused(table([7, 8], ["a", text]))
-    assert str(error) == f"the row with key '8' cannot be written: column 'text' {reason}; there is no text to encode; {SET_ASIDE}"
+    assert (
+        str(error)
+        == f"the row with key '8' cannot be written: column 'text' {reason}; there is no text to encode; {SET_ASIDE}"
+    )
 
 
 def test_the_first_bad_row_is_the_one_named() -> None:
@@ -113,7 +123,9 @@ def test_a_bad_payload_value_names_its_row_and_column() -> None:
     """A NaN deep in a column is found, and the row it is in."""
     rows = table([1, 2, 3], ["a", "b", "c"], scores=[[1.0], [0.5, float("nan")], [float("inf")]])
     assert (
-        str(refused(rows)) == f"the row with key '2' cannot be written: column 'scores' holds nan, which a payload cannot; make it null; {SET_ASIDE}"
+        str(refused(rows))
+        == "the row with key '2' cannot be written: column 'scores' holds nan, which a payload cannot; make it "
+        f"null; {SET_ASIDE}"
     )
 
 
@@ -136,7 +148,7 @@ def test_a_superseded_row_cannot_be_bad_payload() -> None:
     assert payloads(found) == [{"id": 1, "text": "b", "n": 1.0}]
 
 
-# --- duplicates -------------------------------------------------------------------------------------------------------------------------------
+# --- duplicates -------------------------------------------------------------------------------------------------------
 
 
 def test_the_last_of_a_key_wins() -> None:
@@ -151,7 +163,11 @@ def test_the_last_of_a_key_wins() -> None:
 @given(st.lists(st.integers(0, 5), max_size=20))
 def test_every_row_is_a_document_or_superseded(ids: list[int]) -> None:
     """The two counts add up to the rows, and each key's document is its last row."""
-    rows = everything(pa.record_batch({"id": pa.array(ids, pa.int64()), "text": pa.array([f"t{i}" for i in range(len(ids))], pa.string())}))
+    rows = everything(
+        pa.record_batch(
+            {"id": pa.array(ids, pa.int64()), "text": pa.array([f"t{i}" for i in range(len(ids))], pa.string())}
+        )
+    )
     found = rows.documents
     assert sorted([*found.rows, *rows.superseded]) == list(range(len(ids)))
     assert dict(zip(found.ids, found.texts, strict=True)) == {key: f"t{i}" for i, key in enumerate(ids)}
@@ -173,11 +189,13 @@ def test_equal_content_is_one_document() -> None:
 
 def test_equal_content_of_two_tenants_is_two() -> None:
     """The tenant comes first in the key."""
-    found = documents(pa.record_batch({"text": ["a", "a"], "org": ["x", "y"]}), id_column="content", tenant_column="org")
+    found = documents(
+        pa.record_batch({"text": ["a", "a"], "org": ["x", "y"]}), id_column="content", tenant_column="org"
+    )
     assert found.ids == [str(uuid.uuid5(ID_NAMESPACE, f'["{org}","a"]')) for org in "xy"]
 
 
-# --- text -------------------------------------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 TWO = {"text_column": "title,body"}
 
@@ -216,12 +234,14 @@ def test_a_template_works_for_one_column() -> None:
     assert documents(table([1], ["x"]), text_template="passage: {text}").texts == ["passage: x"]
 
 
-# --- payload ----------------------------------------------------------------------------------------------------------------------------------
+# --- payload ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_payload_has_its_new_names() -> None:
     """Renamed columns appear under the new name, and their values are those of the old."""
-    assert payloads(documents(table([1], ["a"], price=[0.5]), payload_rename="price:cost,id:key")) == [{"key": 1, "text": "a", "cost": 0.5}]
+    assert payloads(documents(table([1], ["a"], price=[0.5]), payload_rename="price:cost,id:key")) == [
+        {"key": 1, "text": "a", "cost": 0.5}
+    ]
 
 
 def test_a_payload_may_be_empty() -> None:
@@ -233,7 +253,12 @@ def test_a_payload_may_be_empty() -> None:
 def test_a_slice_of_a_batch_is_read_as_such() -> None:
     """Rows before and after the slice do not show anywhere."""
     whole = pa.record_batch(
-        {"id": list(range(9)), "text": [f"t{i}" for i in range(9)], "l": [[i] for i in range(9)], "v": [[float(i)] for i in range(9)]}
+        {
+            "id": list(range(9)),
+            "text": [f"t{i}" for i in range(9)],
+            "l": [[i] for i in range(9)],
+            "v": [[float(i)] for i in range(9)],
+        }
     )
     found = documents(whole.slice(3, 2))
     assert (found.ids, found.texts, [row["l"] for row in payloads(found)]) == ([3, 4], ["t3", "t4"], [[3], [4]])
@@ -242,18 +267,28 @@ def test_a_slice_of_a_batch_is_read_as_such() -> None:
     assert np.array_equal(vectors.flatten().to_numpy(), [3.0, 4.0])
 
 
-@pytest.mark.parametrize(("column", "row"), [("n", "the row with key '2'"), ("text", "the row with key '2'"), ("id", "a row")])
+@pytest.mark.parametrize(
+    ("column", "row"), [("n", "the row with key '2'"), ("text", "the row with key '2'"), ("id", "a row")]
+)
 def test_bytes_that_are_no_text_are_refused(column: str, row: str) -> None:
     """Spark lets a string hold any bytes; they are found here, with the key, and not when a store reads them."""
-    bad = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 3], np.int32).tobytes()), pa.py_buffer(b"2a\xff")])
-    rows = pa.RecordBatch.from_pydict({"id": pa.array(["1", "2"]), "text": pa.array(["x", "y"]), "n": pa.array(["a", "b"])} | {column: bad})
-    assert str(refused(rows)) == f"{row} cannot be written: column '{column}' holds bytes that are no UTF-8; {SET_ASIDE}"
+    bad = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 3], np.int32).tobytes()), pa.py_buffer(b"2a\xff")]
+    )
+    rows = pa.RecordBatch.from_pydict(
+        {"id": pa.array(["1", "2"]), "text": pa.array(["x", "y"]), "n": pa.array(["a", "b"])} | {column: bad}
+    )
+    assert (
+        str(refused(rows)) == f"{row} cannot be written: column '{column}' holds bytes that are no UTF-8; {SET_ASIDE}"
+    )
 
 
-# --- rejected ---------------------------------------------------------------------------------------------------------------------------------
+# --- rejected ---------------------------------------------------------------------------------------------------------
 
 
-def sifted(rows: pa.RecordBatch, dimension: int | None = None, **options: Any) -> tuple[Sifted, dict[int, tuple[str | None, str, str]]]:
+def sifted(
+    rows: pa.RecordBatch, dimension: int | None = None, **options: Any
+) -> tuple[Sifted, dict[int, tuple[str | None, str, str]]]:
     """What the rows are, and of each that is rejected its key, its column and the kind of its reason."""
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a", **options}), rows.schema)
     found = sift(rows, columns, ID_NAMESPACE, Wanted(dimension) if dimension else None)
@@ -264,7 +299,9 @@ def sifted(rows: pa.RecordBatch, dimension: int | None = None, **options: Any) -
 def broken(*texts: bytes) -> pa.Array:
     """Strings of any bytes."""
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
-    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(texts))])
+    return pa.Array.from_buffers(
+        pa.string(), len(texts), [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(texts))]
+    )
 
 
 def test_bad_rows_of_every_kind_are_told_apart() -> None:
@@ -287,19 +324,30 @@ def test_bad_rows_of_every_kind_are_told_apart() -> None:
         5: (None, "id", "null key"),
         6: ("6", "s", "bad bytes"),
     }
-    assert (found.ids, found.texts, found.rows.tolist(), payloads(found)) == ([0], ["a"], [0], [{"id": 0, "text": "a", "n": 0.5, "s": "x"}])
+    assert (found.ids, found.texts, found.rows.tolist(), payloads(found)) == (
+        [0],
+        ["a"],
+        [0],
+        [{"id": 0, "text": "a", "n": 0.5, "s": "x"}],
+    )
 
 
 def test_a_rejected_row_does_not_supersede() -> None:
     """The window is read as if the bad row were not in it: the one before it has the key."""
     found, bad = sifted(table([1, 2, 1, 1], ["old", "b", "new", "newest"], n=[0.5, 1.0, 2.0, float("nan")]))
     assert bad == {3: ("1", "n", "payload value")}
-    assert (found.documents.texts, found.documents.rows.tolist(), found.superseded.tolist()) == (["b", "new"], [1, 2], [0])
+    assert (found.documents.texts, found.documents.rows.tolist(), found.superseded.tolist()) == (
+        ["b", "new"],
+        [1, 2],
+        [0],
+    )
 
 
 def test_a_null_key_keeps_its_place_in_the_window() -> None:
     """The message counts rows that were rejected before it."""
-    rows = pa.record_batch({"id": pa.array(["a", "b", None]), "part": broken(b"\xff", b"b", b"c"), "text": ["a", "b", "c"]})
+    rows = pa.record_batch(
+        {"id": pa.array(["a", "b", None]), "part": broken(b"\xff", b"b", b"c"), "text": ["a", "b", "c"]}
+    )
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a", "id_column": "part,id"}), rows.schema)
     bad = sift(rows, columns, ID_NAMESPACE).bad
     assert str(bad[1].error()) == "a row cannot be written: column 'id' is null (row 3 of 3 in its window)"
@@ -307,23 +355,38 @@ def test_a_null_key_keeps_its_place_in_the_window() -> None:
 
 def test_ready_made_vectors_that_do_not_fit_are_rejected() -> None:
     """Of another length, null, or with a null in them."""
-    rows = pa.record_batch({"id": [1, 2, 3, 4], "v": pa.array([[1.0], [1.0, 2.0], None, [None]], pa.list_(pa.float32()))})
+    rows = pa.record_batch(
+        {"id": [1, 2, 3, 4], "v": pa.array([[1.0], [1.0, 2.0], None, [None]], pa.list_(pa.float32()))}
+    )
     found, bad = sifted(rows, dimension=1, vector_column="v")
     assert bad == {1: ("2", "v", "vector"), 2: ("3", "v", "vector"), 3: ("4", "v", "vector")}
     assert found.documents.ids == [1]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from(["a", " ", None]), st.sampled_from([0.5, float("nan")])), max_size=12))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3) | st.none(), st.sampled_from(["a", " ", None]), st.sampled_from([0.5, float("nan")])
+        ),
+        max_size=12,
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_every_row_is_a_document_or_superseded_or_rejected(rows: list[tuple[int | None, str | None, float]]) -> None:
     """And documents are those of the window without the rejected rows."""
-    columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate((pa.int64(), pa.string(), pa.float64()))]
+    columns = [
+        pa.array([row[i] for row in rows], kind) for i, kind in enumerate((pa.int64(), pa.string(), pa.float64()))
+    ]
     batch = pa.record_batch(columns, names=["id", "text", "n"])
     found, bad = sifted(batch)
     assert sorted([*found.documents.rows, *found.superseded, *bad]) == list(range(len(rows)))
     good = [row for row in range(len(rows)) if row not in bad]
     alone = everything(batch.take(pa.array(good, pa.int64())))
-    assert (alone.documents.ids, alone.documents.texts, len(alone.superseded)) == (found.documents.ids, found.documents.texts, len(found.superseded))
+    assert (alone.documents.ids, alone.documents.texts, len(alone.superseded)) == (
+        found.documents.ids,
+        found.documents.texts,
+        len(found.superseded),
+    )
 
 
 def test_columns_of_rejects_are_no_payload() -> None:
@@ -336,7 +399,9 @@ def test_columns_of_rejects_are_no_payload() -> None:
 @pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us", "UTC")], ids=str)
 def test_a_key_without_a_text_is_refused(kind: pa.DataType) -> None:
     """By its column: a date after 9999 has no text in ISO 8601, and so no id."""
-    far = pa.array([0, 2**31 - 1 if kind == pa.date32() else 2**63 - 1], pa.int32() if kind == pa.date32() else pa.int64()).view(kind)
+    far = pa.array(
+        [0, 2**31 - 1 if kind == pa.date32() else 2**63 - 1], pa.int32() if kind == pa.date32() else pa.int64()
+    ).view(kind)
     error = refused(pa.record_batch({"id": far, "text": ["a", "b"]}))
     assert (error.key, error.column) == (None, "id")
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), pa.schema([("id", kind), ("text", pa.string())]))
@@ -350,7 +415,10 @@ def test_bad_bytes_in_a_list_are_those_of_one_row() -> None:
     rows = table([1, 2, 3], ["x", "y", "z"], tags=pa.ListArray.from_arrays([0, 1, 2, 3], words))
     columns, _ = choose(SinkOptions.from_mapping({"path": "./a"}), rows.schema)
     found = sift(rows, columns, ID_NAMESPACE)
-    assert (found.documents.ids, [(one.key, one.column, one.kind) for one in found.bad]) == ([1, 3], [("2", "tags", "bad bytes")])
+    assert (found.documents.ids, [(one.key, one.column, one.kind) for one in found.bad]) == (
+        [1, 3],
+        [("2", "tags", "bad bytes")],
+    )
 
 
 def test_a_vector_of_no_numbers_takes_no_place() -> None:

@@ -1,4 +1,5 @@
-"""The model of many tasks at one server (part `crowd` of the benchmarks): its server, its clients, and what it counts."""
+"""The model of many tasks at one server (part `crowd` of the benchmarks): its server, its clients, and what it
+counts."""
 
 from __future__ import annotations
 
@@ -12,11 +13,16 @@ from spark_vector_sink.store.in_flight_limit import LEAST
 def test_the_server_applies_one_request_after_the_other() -> None:
     """The second of two that arrive together is applied when both have been; one that comes later, at once."""
     server = Server(rate=100, overhead=0.5, latency=0.25)
-    assert [server.applied_at(0.0, 100), server.applied_at(0.0, 50), server.applied_at(10.0, 100)] == [1.75, 2.75, 11.75]
+    assert [server.applied_at(0.0, 100), server.applied_at(0.0, 50), server.applied_at(10.0, 100)] == [
+        1.75,
+        2.75,
+        11.75,
+    ]
 
 
 def test_the_rate_limit_is_a_bucket_of_a_minute() -> None:
-    """A refusal takes no tokens and tells whole seconds; the bucket fills as time goes by, and holds no more than a minute's."""
+    """A refusal takes no tokens and tells whole seconds; the bucket fills as time goes by, and holds no more than a
+    minute's."""
     server = Server(rate=1_000, per_minute=600)
     assert server.refusal(10.0, 101) == 1.0
     assert server.refusal(10.0, 100) is None
@@ -41,7 +47,8 @@ def test_the_same_seed_tells_the_same() -> None:
 
 
 def test_what_the_server_did_for_nobody_is_not_counted_as_useful() -> None:
-    """Two tasks at a server that takes longer than the deadline for the smallest request: it never stops working, and nobody gets an answer."""
+    """Two tasks at a server that takes longer than the deadline for the smallest request: it never stops working, and
+    nobody gets an answer."""
     slow = Server(rate=LEAST * POINTS[0] / (2 * DEADLINE), overhead=0.0)
     told = Crowd(2, slow, seconds=300).run()
     assert (told.points, told.useful) == (0, 0.0)
@@ -64,7 +71,8 @@ def test_a_request_is_cut_for_a_limit_that_has_sunk() -> None:
 
 
 def test_waits_are_the_sinks_own() -> None:
-    """They double from 0.1 s to 20 s, with up to a second more; what the server has said is kept, and up to a tenth or a second added."""
+    """They double from 0.1 s to 20 s, with up to a second more; what the server has said is kept, and up to a tenth or
+    a second added."""
     assert 0.1 <= wait_after(1) <= 1.1
     assert 3.2 <= wait_after(6) <= 4.2
     assert 20.0 <= wait_after(30) <= 21.0

@@ -40,7 +40,10 @@ def test_a_datatype_that_nobody_knows_is_refused() -> None:
     """Whoever makes the vectors, and whoever makes the collection."""
     words = "a datatype that this sink does not know, so it cannot say what becomes of numbers there"
     for spec in (SPEC, replace(SPEC, fractions="")):
-        assert [f"the collection 'x' holds vectors of int3, {words}" in line for line in problems_there("x", dense("int3"), {}, spec)] == [True]
+        assert [
+            f"the collection 'x' holds vectors of int3, {words}" in line
+            for line in problems_there("x", dense("int3"), {}, spec)
+        ] == [True]
 
 
 @pytest.mark.parametrize("datatype", EVERY)
@@ -49,7 +52,10 @@ def test_an_index_of_sparse_vectors_is_of_three_datatypes(datatype: str) -> None
     config = {"sparse_vectors": {"index": {"datatype": datatype}}}
     found = list(problems_to_come(replace(SPEC, config=config)))
     assert len(found) == (datatype not in ("float32", "float16", "uint8"))
-    assert all(line.startswith(f"option 'collection_config' asks for sparse vectors of {datatype}, which no index") for line in found)
+    assert all(
+        line.startswith(f"option 'collection_config' asks for sparse vectors of {datatype}, which no index")
+        for line in found
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,14 @@ def test_of_sparse_vectors_halves_are_looked_at() -> None:
     """The other kinds hold any weight; and vectors that the job does not write are none of its business."""
     assert to_be_checked({}, sparse(models.Datatype.FLOAT16), SPEC) == {"sp": "float16"}
     assert to_be_checked({}, sparse(models.Datatype.UINT8), SPEC) == {}
-    assert to_be_checked(dense(models.Datatype.UINT8), sparse(models.Datatype.FLOAT16), replace(SPEC, dense=False, sparse_vector_name=None)) == {}
+    assert (
+        to_be_checked(
+            dense(models.Datatype.UINT8),
+            sparse(models.Datatype.FLOAT16),
+            replace(SPEC, dense=False, sparse_vector_name=None),
+        )
+        == {}
+    )
 
 
 def test_a_setting_that_the_client_does_not_know_is_one_line(fake_server: FakeServer) -> None:
@@ -84,6 +97,8 @@ def test_a_setting_that_the_client_does_not_know_is_one_line(fake_server: FakeSe
     made = q.CreateCollection(collection_name="x", vectors_config=q.VectorsConfig(params=params))
     q.CollectionsStub(fake_server.channel).Create(made)
     with pytest.raises(
-        CollectionError, match=r"the settings of 'x' on .* hold something that the installed qdrant-client does not know .*; install a newer one"
+        CollectionError,
+        match=r"the settings of 'x' on .* hold something that the installed qdrant-client does not know .*; "
+        r"install a newer one",
     ):
         server_place(fake_server, "x", vector_column="v").write(vectors(1))

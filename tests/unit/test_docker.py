@@ -1,4 +1,5 @@
-"""docker/ keeps to its rules, as far as that can be seen without a Docker engine; tests/integration/test_docker_compose.py runs it where there is one."""
+"""docker/ keeps to its rules, as far as that can be seen without a Docker engine;
+tests/integration/test_docker_compose.py runs it where there is one."""
 
 from __future__ import annotations
 
@@ -42,9 +43,17 @@ FULL_VERSION = re.compile(r":v?\d+\.\d+\.\d+[\w.-]*$")
 
 def instructions(name: str = "") -> list[tuple[str, str]]:
     """The Dockerfile's instructions and what follows them, in order; of one name only, where one is given."""
-    lines = [line for line in DOCKERFILE.read_text(encoding="utf-8").splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [
+        line
+        for line in DOCKERFILE.read_text(encoding="utf-8").splitlines()
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
     joined = "\n".join(lines).replace("\\\n", " ").splitlines()
-    return [(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined) if name in ("", word.upper())]
+    return [
+        (word.upper(), rest.strip())
+        for word, _, rest in (line.partition(" ") for line in joined)
+        if name in ("", word.upper())
+    ]
 
 
 def copied() -> list[str]:
@@ -67,14 +76,18 @@ def test_the_compose_file_keeps_to_the_schema() -> None:
 
 def test_the_dockerfile_passes_the_linter() -> None:
     """hadolint has nothing to say, not even as information."""
-    done = subprocess.run([Path(sysconfig.get_path("scripts"), "hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sysconfig.get_path("scripts"), "hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 def test_images_are_pinned() -> None:
     """Each image from elsewhere has a whole version; that of Qdrant is the one that the tests run on."""
     stages = {rest.split()[-1] for _, rest in instructions("FROM") if " AS " in rest}
-    images = [rest.split()[0] for _, rest in instructions("FROM")] + [each["image"] for each in SERVICES.values() if "build" not in each]
+    images = [rest.split()[0] for _, rest in instructions("FROM")] + [
+        each["image"] for each in SERVICES.values() if "build" not in each
+    ]
     assert [image for image in images if image not in stages and not FULL_VERSION.search(image)] == []
     assert SERVICES["qdrant"]["image"] == DOCKER_IMAGE
 
@@ -93,7 +106,8 @@ def test_no_secret_is_in_a_layer_or_in_the_environment() -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_a_service_says_whether_it_is_well(name: str) -> None:
-    """Each has a health check, but for those that run to their end; and whoever waits for a service waits until it is well."""
+    """Each has a health check, but for those that run to their end; and whoever waits for a service waits until it is
+    well."""
     assert ("healthcheck" in SERVICES[name]) == (name not in ONE_SHOT)
     assert {each["condition"] for each in SERVICES[name].get("depends_on", {}).values()} <= {"service_healthy"}
 
@@ -125,38 +139,63 @@ def test_what_is_copied_is_there_and_let_through() -> None:
     assert "*" in rules
     assert [source for source in copied() if not (ROOT / source).exists()] == []
     assert [source for source in copied() if not any(fnmatch.fnmatch(source, rule) for rule in shown)] == []
-    wanted = [rule for rule in shown if any(fnmatch.fnmatch(source, rule) or rule.startswith(f"{source}/") for source in copied())]
+    wanted = [
+        rule
+        for rule in shown
+        if any(fnmatch.fnmatch(source, rule) or rule.startswith(f"{source}/") for source in copied())
+    ]
     assert wanted == shown  # and no more than that
 
 
 def test_what_an_example_leaves_behind_is_in_no_layer() -> None:
-    """Whoever runs one from its own folder has stores, databases and notes in it; of examples/ Docker sees the scripts."""
-    scripts = [path.relative_to(ROOT) for path in (ROOT / "examples").iterdir() if path.is_file() and not path.name.startswith(".")]
+    """Whoever runs one from its own folder has stores, databases and notes in it; of examples/ Docker sees the
+    scripts."""
+    scripts = [
+        path.relative_to(ROOT)
+        for path in (ROOT / "examples").iterdir()
+        if path.is_file() and not path.name.startswith(".")
+    ]
     assert [str(path) for path in scripts if not is_seen(path)] == []
-    for left in ("demo/nightly/store/v1/sink.json", "spark-warehouse/part-0.parquet", ".env", "key.txt", "__pycache__/common.cpython-311.pyc"):
+    for left in (
+        "demo/nightly/store/v1/sink.json",
+        "spark-warehouse/part-0.parquet",
+        ".env",
+        "key.txt",
+        "__pycache__/common.cpython-311.pyc",
+    ):
         assert not is_seen(Path("examples", left)), left
 
 
 def is_seen(path: Path) -> bool:
-    """Whether Docker gets to see a file: the last rule that fits it, or a folder that it is in, says so. `*` stands for no slash."""
+    """Whether Docker gets to see a file: the last rule that fits it, or a folder that it is in, says so. `*` stands for
+    no slash."""
     seen = True
     for rule in (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines():
         pattern = rule.removeprefix("!").removeprefix("**/")
         folders = [path, *path.parents][:-1]
-        tails = [each.name for each in folders] if "**/" in rule else [each for each in folders if len(each.parts) == len(Path(pattern).parts)]
+        tails = (
+            [each.name for each in folders]
+            if "**/" in rule
+            else [each for each in folders if len(each.parts) == len(Path(pattern).parts)]
+        )
         if not rule.startswith("#") and any(fnmatch.fnmatch(str(each), pattern) for each in tails):
             seen = rule.startswith("!")
     return seen
 
 
 def test_a_service_runs_what_its_image_has() -> None:
-    """Build contexts exist, and so do the scripts that commands and health checks name, at the places where the image has them."""
-    places = {Path(rest.split()[-1]).name: rest.split()[0] for _, rest in instructions("COPY") if "/home/spark/" in rest}
+    """Build contexts exist, and so do the scripts that commands and health checks name, at the places where the image
+    has them."""
+    places = {
+        Path(rest.split()[-1]).name: rest.split()[0] for _, rest in instructions("COPY") if "/home/spark/" in rest
+    }
     assert places == {"examples": "examples", "spark": "docker/healthy.py"}
     for each in (each for each in SERVICES.values() if "build" in each):
         assert (FOLDER / each["build"]["context"]).resolve() == ROOT
         assert (FOLDER / each["build"]["context"] / each["build"]["dockerfile"]).resolve() == DOCKERFILE
-        named = [word for word in [*each["command"], *each.get("healthcheck", {}).get("test", [])] if word.endswith(".py")]
+        named = [
+            word for word in [*each["command"], *each.get("healthcheck", {}).get("test", [])] if word.endswith(".py")
+        ]
         assert [word for word in named if not (ROOT / word).exists() and not (FOLDER / word).exists()] == []
 
 
@@ -173,8 +212,13 @@ def test_the_pinned_lists_hold_what_the_project_asks_for(flavour: str) -> None:
     """Everything that pyproject.toml names is in the lists, in a version that it allows."""
     have = {**locked("requirements.txt"), **locked(f"requirements-{flavour}.txt")}
     extras = PROJECT["optional-dependencies"]
-    asked = [Requirement(line) for line in [*PROJECT["dependencies"], *extras["encode"], *extras["spark"], *extras["edge"]]]
-    asked += [Requirement(line.partition("  #")[0]) for line in (FOLDER / "requirements.in").read_text(encoding="utf-8").splitlines()[1:]]
+    asked = [
+        Requirement(line) for line in [*PROJECT["dependencies"], *extras["encode"], *extras["spark"], *extras["edge"]]
+    ]
+    asked += [
+        Requirement(line.partition("  #")[0])
+        for line in (FOLDER / "requirements.in").read_text(encoding="utf-8").splitlines()[1:]
+    ]
     assert [str(each) for each in asked if each.name not in have or not each.specifier.contains(have[each.name])] == []
 
 
@@ -195,7 +239,8 @@ urllib.request.urlopen = lambda url, timeout: urlopen(url, timeout={HANGS_AFTER_
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""Runs a script whose pages may take their time: on a busy machine more than the seconds that are enough for a health check."""
+"""Runs a script whose pages may take their time: on a busy machine more than the seconds that are enough for a health
+check."""
 
 
 @pytest.fixture

@@ -72,8 +72,16 @@ def test_the_site_has_every_page_and_builds_without_a_warning(tmp_path: Path) ->
     )
     assert built.returncode == 0, built.stdout + built.stderr
     shown = {page.stem: (tmp_path / "site" / f"{page.stem}.html").read_text(encoding="utf-8") for page in SITE}
-    prose = {name: re.findall(r"<(p|li)>(.*?)</\1>", re.sub(r"<pre>.*?</pre>", "", html, flags=re.S), re.S) for name, html in shown.items()}
-    misread = [(name, text[:80]) for name, texts in prose.items() for _, text in texts if re.search(r"\n *([*-] |\d\. |\||```)", text)]
+    prose = {
+        name: re.findall(r"<(p|li)>(.*?)</\1>", re.sub(r"<pre>.*?</pre>", "", html, flags=re.S), re.S)
+        for name, html in shown.items()
+    }
+    misread = [
+        (name, text[:80])
+        for name, texts in prose.items()
+        for _, text in texts
+        if re.search(r"\n *([*-] |\d\. |\||```)", text)
+    ]
     assert misread == [], "a list, a table or a block that the site takes for text"
 
 
@@ -88,15 +96,22 @@ def test_the_table_of_indexes_is_the_one_in_the_code() -> None:
     """docs/rows.md shows which index holds what, as rows/indexes.py has it."""
     shown = _tables(ROOT / "docs" / "rows.md")[f"| stored | {' | '.join(INDEX_TYPES)} |"]
     words = {payload_indexes.ALWAYS: "yes", payload_indexes.VALUES: "by value"}
-    assert shown == [[stored, *(words.get(takes.get(kind, ""), "") for kind in INDEX_TYPES)] for stored, takes in payload_indexes.TABLE.items()]
+    assert shown == [
+        [stored, *(words.get(takes.get(kind, ""), "") for kind in INDEX_TYPES)]
+        for stored, takes in payload_indexes.TABLE.items()
+    ]
 
 
 def test_the_page_of_the_report_has_every_field_of_it() -> None:
     """Once each, and the rows' ends in the table of their own."""
     tables = _tables(ROOT / "docs" / "report.md")
-    named = {header: [name for field, _ in rows for name in re.findall(r"`(\w+)`", field)] for header, rows in tables.items()}
+    named = {
+        header: [name for field, _ in rows for name in re.findall(r"`(\w+)`", field)] for header, rows in tables.items()
+    }
     assert tuple(named["| field | rows that |"]) == ROW_COUNTS
-    assert sorted(name for names in named.values() for name in names) == sorted(field.name for field in fields(WriteReport))
+    assert sorted(name for names in named.values() for name in names) == sorted(
+        field.name for field in fields(WriteReport)
+    )
 
 
 def test_the_default_namespace_is_documented() -> None:
@@ -126,17 +141,22 @@ def test_options_that_a_page_assigns_exist(page: Path) -> None:
 
 
 def test_the_messages_of_the_page_of_errors_are_those_of_the_code() -> None:
-    """Each first column of docs/errors.md can be found in the source: its words between what differs from case to case."""
+    """Each first column of docs/errors.md can be found in the source: its words between what differs from case to
+    case."""
     source = _said_by_the_package()
     rows = _tables(ROOT / "docs" / "errors.md")["| message | cause | way out |"]
     assert len(rows) > 60
     ours = [message for message, cause, _ in rows if "Spark's own" not in cause]
-    assert [message for message in ours if not _pieces(message) or not all(piece in source for piece in _pieces(message))] == []
+    assert [
+        message for message in ours if not _pieces(message) or not all(piece in source for piece in _pieces(message))
+    ] == []
 
 
 def test_examples_of_python_are_python() -> None:
     """Every block of Python in the pages compiles."""
-    blocks = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)]
+    blocks = [
+        block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    ]
     assert blocks
     for block in blocks:
         compile(textwrap.dedent(block), "page", "exec")
@@ -152,11 +172,15 @@ def _links(page: Path) -> list[str]:
 def _anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as Git hosts and the site make them of plain words."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.M)
-    return {re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)).strip().lower().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)).strip().lower().replace(" ", "-")
+        for heading in headings
+    }
 
 
 def _references(page: Path) -> list[str]:
-    """`tests/…/test_x.py` or `tests/…/test_x.py::name` in a page; a `test_y.py` alone is of the folder that was named last."""
+    """`tests/…/test_x.py` or `tests/…/test_x.py::name` in a page; a `test_y.py` alone is of the folder that was named
+    last."""
     folder, found = "", []
     for span in re.findall(r"`((?:tests/)?[\w/]*test_\w+\.py(?:::\w+)*)`", page.read_text(encoding="utf-8")):
         if "/" in span:
@@ -191,9 +215,12 @@ def _tables(page: Path) -> dict[str, list[list[str]]]:
 
 
 def _pieces(message: str) -> list[str]:
-    """The words of a message that are the same in each case: names in quotes, addresses, numbers, statuses and … are not."""
+    """The words of a message that are the same in each case: names in quotes, addresses, numbers, statuses and … are
+    not."""
     varying = r"(?<!\w)'[^']*'|…|\b(?:host|cuda):\d+|\b[\d,.]*\d\b%?|\b[A-Z_]{6,}\b|= "
-    return [piece for piece in (piece.strip(" ;:,()/") for piece in re.split(varying, message.strip("`"))) if len(piece) > 3]
+    return [
+        piece for piece in (piece.strip(" ;:,()/") for piece in re.split(varying, message.strip("`"))) if len(piece) > 3
+    ]
 
 
 @cache

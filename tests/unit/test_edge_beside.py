@@ -1,4 +1,5 @@
-"""An embedded store while other processes work on it: they bring in what waits, and drop what nobody needs, between any two looks."""
+"""An embedded store while other processes work on it: they bring in what waits, and drop what nobody needs, between any
+two looks."""
 
 from __future__ import annotations
 
@@ -42,8 +43,11 @@ def written(place: Place, table: pa.Table, mode: str = "append", **options: Any)
 
 
 @pytest.mark.parametrize("is_first", [False, True])
-def test_a_job_is_told_what_others_have_brought_in_for_it(place: Place, monkeypatch: pytest.MonkeyPatch, is_first: bool) -> None:
-    """A search that gets the lock first brings the job's rows in; how many of them were older the job reports all the same, and nothing is left over."""
+def test_a_job_is_told_what_others_have_brought_in_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    """A search that gets the lock first brings the job's rows in; how many of them were older the job reports all the
+    same, and nothing is left over."""
     place = Place({**place.options, "version_column": "version"})
     place.write(rows(5))
     late = written(place, rows(4))
@@ -97,11 +101,17 @@ def test_a_version_that_is_dropped_between_two_looks_is_none(place: Place, monke
 def test_a_new_version_that_another_program_has_open(place: Place) -> None:
     """The end of an overwrite says so in one of our own errors."""
     plan, reports = written(place, rows(1), mode="overwrite")
-    program = "import sys, time, qdrant_edge; shard = qdrant_edge.EdgeShard.load(sys.argv[1]); print(flush=True); time.sleep(600)"
+    program = (
+        "import sys, time, qdrant_edge; shard = qdrant_edge.EdgeShard.load(sys.argv[1]); print(flush=True); "
+        "time.sleep(600)"
+    )
     shard = StoreDirectory(Path(place.options["path"])).shard("v1")
     with subprocess.Popen([sys.executable, "-c", program, str(shard)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with pytest.raises(TransientStoreError, match=r"^the index .*v1/shard is open in a program that is not this sink; try again when it is free"):
+        with pytest.raises(
+            TransientStoreError,
+            match=r"^the index .*v1/shard is open in a program that is not this sink; try again when it is free",
+        ):
             committer.commit(plan, reports)
         other.kill()

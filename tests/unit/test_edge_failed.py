@@ -1,4 +1,5 @@
-"""An embedded store and rows that its index would not take: refused by the task, and set aside whole where they got further."""
+"""An embedded store and rows that its index would not take: refused by the task, and set aside whole where they got
+further."""
 
 from __future__ import annotations
 
@@ -103,7 +104,13 @@ def points(ids: list[Any], columns: Mapping[str, Any], how: How = How.REPLACE, v
     n = len(ids)
     sparse = SparseVectors(np.arange(n + 1), np.ones(n, np.uint32), np.ones(n, np.float32))
     both = {"d": np.ones((n, 2), np.float32), "sp": sparse} if how in (How.REPLACE, How.MERGE) else {}
-    return PointBatch(ids, both, pa.RecordBatch.from_arrays([array for array, _ in made.values()], schema=pa.schema(fields)), versions, how)
+    return PointBatch(
+        ids,
+        both,
+        pa.RecordBatch.from_arrays([array for array, _ in made.values()], schema=pa.schema(fields)),
+        versions,
+        how,
+    )
 
 
 def rows(store: Store, batch: PointBatch) -> pa.RecordBatch:
@@ -116,7 +123,9 @@ def json_column(*texts: str, mark: Mapping[bytes, bytes] = JSON_MARK) -> tuple[p
 
 def unreadable() -> pa.Array:
     """Texts, of which the second is no UTF-8."""
-    return pa.Array.from_buffers(pa.string(), 3, [None, pa.py_buffer(np.array([0, 1, 2, 3], np.int32)), pa.py_buffer(b"a\xffc")])
+    return pa.Array.from_buffers(
+        pa.string(), 3, [None, pa.py_buffer(np.array([0, 1, 2, 3], np.int32)), pa.py_buffer(b"a\xffc")]
+    )
 
 
 def nested(levels: int) -> str:
@@ -140,11 +149,20 @@ BAD_SECOND_ROWS: dict[str, tuple[Any, str]] = {
         "nested deeper than",
     ),
     "no object to spread": (json_column("{}", "[1]", "{}", mark=SPREAD_MARK), "no JSON object"),
-    "a document that is none": (json_column("{}", '{"_sink": {"document": "²"}}', "{}", mark=SPREAD_MARK), "'_sink.document'"),
-    "chunks that are words": (json_column("{}", '{"_sink": {"chunks": "two"}}', "{}", mark=SPREAD_MARK), "'_sink.chunks'"),
+    "a document that is none": (
+        json_column("{}", '{"_sink": {"document": "²"}}', "{}", mark=SPREAD_MARK),
+        "'_sink.document'",
+    ),
+    "chunks that are words": (
+        json_column("{}", '{"_sink": {"chunks": "two"}}', "{}", mark=SPREAD_MARK),
+        "'_sink.chunks'",
+    ),
     "a number that is none": ([1.0, float("nan"), 2.0], "not finite"),
     "one in a list": ([[1.0], [2.0, float("inf")], None], "not finite"),
-    "one in a map": ((pa.array([[], [("a", float("inf"))], None], pa.map_(pa.string(), pa.float64())), None), "not finite"),
+    "one in a map": (
+        (pa.array([[], [("a", float("inf"))], None], pa.map_(pa.string(), pa.float64())), None),
+        "not finite",
+    ),
     "one in a struct": ([{"a": 1.0}, {"a": float("nan")}, None], "not finite"),
     "bytes": ((unreadable(), None), "UTF8"),
 }
@@ -152,11 +170,17 @@ FORMS: dict[str, tuple[Mapping[str, Any], str]] = {
     "bytes": ({"x": [b"x"]}, "'x' is of type binary"),
     "a moment": ({"x": pa.array([1], pa.timestamp("us")).to_pylist()}, "'x' is of type timestamp"),
     "a decimal in a list": ({"x": (pa.array([[1]], pa.list_(pa.decimal128(5))), None)}, "of type decimal128"),
-    "numbers as names": ({"x": (pa.array([[(1, 2)]], pa.map_(pa.int64(), pa.int64())), None)}, "'x' has keys that are no texts"),
+    "numbers as names": (
+        {"x": (pa.array([[(1, 2)]], pa.map_(pa.int64(), pa.int64())), None)},
+        "'x' has keys that are no texts",
+    ),
     "JSON that is no text": ({"x": (pa.array([1]), JSON_MARK)}, "marked as JSON"),
     "_sink that is a text": ({"_sink": ["x"]}, "'_sink' is no object"),
     "chunks that are a text": ({"_sink": [{"chunks": "1"}]}, r"'_sink\.chunks' is of type string"),
-    "a type that is deep": ({"x": (pa.nulls(1, eval("pa.list_(" * 101 + "pa.int64()" + ")" * 101)), None)}, "nested deeper than 100"),
+    "a type that is deep": (
+        {"x": (pa.nulls(1, eval("pa.list_(" * 101 + "pa.int64()" + ")" * 101)), None)},
+        "nested deeper than 100",
+    ),
 }
 
 
@@ -208,7 +232,8 @@ class TestStaging:
 
     @pytest.mark.parametrize("how", list(How))
     def test_what_is_deep_and_allowed(self, store: Store, how: How) -> None:
-        """The deepest value that a task takes is there again after the log was replayed, whichever way it was written."""
+        """The deepest value that a task takes is there again after the log was replayed, whichever way it was
+        written."""
         store.job("run1", points([1], {"x": [0]}))
         batch = points([1], {"x": json_column(nested(99))}, how)
         assert not store.task("run2").submit(batch).refused
@@ -265,7 +290,9 @@ def forged(kind: str, **columns: Any) -> Callable[[Store], Operation]:
     """A staged operation that no task makes: of three good points, but for these columns."""
 
     def make(store: Store) -> Operation:
-        good = rows(store, points([1, 2, 3], {"n": [1, 2, 3]}, How(kind) if kind in {how.value for how in How} else How.REPLACE))
+        good = rows(
+            store, points([1, 2, 3], {"n": [1, 2, 3]}, How(kind) if kind in {how.value for how in How} else How.REPLACE)
+        )
         made = {name: good.column(name) for name in good.schema.names} | columns
         return Operation(kind, pa.record_batch({name: column for name, column in made.items() if column is not None}))
 
@@ -285,16 +312,32 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 OPERATIONS: dict[str, tuple[Callable[[Store], Operation], str]] = {
     "a kind that is none": (forged("upsert"), "no operation 'upsert'"),
-    "another dimension": (forged("replace", vector=pa.array([[1.0] * 3] * 3, pa.list_(pa.float32(), 3))), "'vector' is of type"),
-    "other numbers": (forged("replace", vector=pa.array([[1.0] * 2] * 3, pa.list_(pa.float64(), 2))), "'vector' is of type"),
-    "a vector that is null": (forged("replace", vector=pa.array([[1.0] * 2, None, [1.0] * 2], pa.list_(pa.float32(), 2))), "row 4 .* is null"),
+    "another dimension": (
+        forged("replace", vector=pa.array([[1.0] * 3] * 3, pa.list_(pa.float32(), 3))),
+        "'vector' is of type",
+    ),
+    "other numbers": (
+        forged("replace", vector=pa.array([[1.0] * 2] * 3, pa.list_(pa.float64(), 2))),
+        "'vector' is of type",
+    ),
+    "a vector that is null": (
+        forged("replace", vector=pa.array([[1.0] * 2, None, [1.0] * 2], pa.list_(pa.float32(), 2))),
+        "row 4 .* is null",
+    ),
     "another vector": (forged("replace", **{"vector:b": pa.array([[1.0]] * 3)}), "'vector:b'"),
     "half a sparse vector": (forged("replace", sparse_values=None), "0 columns 'sparse_values'"),
-    "a longer half": (forged("replace", sparse_values=pa.array([[1], [1, 2], [1]], pa.large_list(pa.float32()))), "row 4 .*, point 2: .* more indices"),
-    "no id": (forged("replace", id_number=pa.array([1, None, 3], pa.uint64())), "row 4 .*, point without an id: it needs one id"),
+    "a longer half": (
+        forged("replace", sparse_values=pa.array([[1], [1, 2], [1]], pa.large_list(pa.float32()))),
+        "row 4 .*, point 2: .* more indices",
+    ),
+    "no id": (
+        forged("replace", id_number=pa.array([1, None, 3], pa.uint64())),
+        "row 4 .*, point without an id: it needs one id",
+    ),
     "two ids": (forged("replace", id_uuid=texts(None, "x", None)), "row 4 .*, point 2: it needs one id"),
     "an id that is none": (
-        forged("replace", id_number=pa.array([1, None, 3], pa.uint64()), id_uuid=texts(None, "x", None)), "row 4 .*, point x: its id is no point id",
+        forged("replace", id_number=pa.array([1, None, 3], pa.uint64()), id_uuid=texts(None, "x", None)),
+        "row 4 .*, point x: its id is no point id",
     ),
     "ids of another type": (forged("remove", id_number=texts("1", "2", "3")), "'id_number' is of type string"),
     "a version that is a text": (forged("replace", version=texts("1", "2", "3")), "'version' is of type string"),
@@ -304,9 +347,12 @@ OPERATIONS: dict[str, tuple[Callable[[Store], Operation], str]] = {
         "row 4 of 000000-0-0-000000.arrow, point 2: 'x' holds text that is no JSON",
     ),
     "a touch of nothing that is": (
-        lambda store: Operation("touch", rows(store, points([1], {}, How.PATCH)).select(["id_number", "id_uuid"]), {"run": [1]}), "a touch sets texts",
+        lambda store: Operation(
+            "touch", rows(store, points([1], {}, How.PATCH)).select(["id_number", "id_uuid"]), {"run": [1]}
+        ),
+        "a touch sets texts",
     ),
-}  # fmt: skip
+}
 MANIFESTS: dict[str, tuple[str | dict[str, Any], str]] = {
     "empty": ("", "JSONDecodeError"),
     "garbage": ("\x00\x01", "JSONDecodeError"),
@@ -339,7 +385,8 @@ class TestSetAside:
             self.is_set_aside(store, run, expected, line)
 
     def test_damaged_files(self, store: Store, said: Callable[[], list[str]]) -> None:
-        """A search sets each run aside whose file is damaged, says so once, and finds everything else, runs that came later too."""
+        """A search sets each run aside whose file is damaged, says so once, and finds everything else, runs that came
+        later too."""
         store.job("good", points([7], {"run": ["good"]}))
         for number, (damage, _) in enumerate(FILES.values()):
             damage(store.pending(f"run{number}"))
@@ -350,7 +397,8 @@ class TestSetAside:
         assert said() == []
 
     def test_rows_that_cannot_be_brought_in(self, store: Store, said: Callable[[], list[str]]) -> None:
-        """The next job sets each run aside that holds what no task writes, names the row, and nothing of those runs is in the store."""
+        """The next job sets each run aside that holds what no task writes, names the row, and nothing of those runs is
+        in the store."""
         for number, (make, _) in enumerate(OPERATIONS.values()):
             file = store.pending(f"run{number}")
             other = StagedFile(file.with_suffix(".tmp"))
@@ -358,11 +406,14 @@ class TestSetAside:
             other.write(make(store))
             other.publish_as(file)
         assert store.job("good", points([7], {"n": [7]})) == 1
-        self.are_set_aside(store, {f"run{number}": words for number, (_, words) in enumerate(OPERATIONS.values())}, said())
+        self.are_set_aside(
+            store, {f"run{number}": words for number, (_, words) in enumerate(OPERATIONS.values())}, said()
+        )
         assert store.there() == {7: {"n": 7}}
 
     def test_damaged_manifests(self, store: Store, said: Callable[[], list[str]]) -> None:
-        """A manifest that cannot be understood is set aside with the run's files; a look at the store and a plan are not disturbed by it."""
+        """A manifest that cannot be understood is set aside with the run's files; a look at the store and a plan are
+        not disturbed by it."""
         files = []
         for number, (text, _) in enumerate(MANIFESTS.values()):
             files.append(store.pending(f"run{number}"))
@@ -371,7 +422,10 @@ class TestSetAside:
         assert store.collections.inspect(str(store.name)).pending_runs == len(MANIFESTS)
         assert store.collections.resolve(str(store.name), SPEC).problems == ()
         assert store.there() == {}
-        expected = {f"run{number}": f"its manifest is damaged: .*{words}" for number, (_, words) in enumerate(MANIFESTS.values())}
+        expected = {
+            f"run{number}": f"its manifest is damaged: .*{words}"
+            for number, (_, words) in enumerate(MANIFESTS.values())
+        }
         self.are_set_aside(store, expected, said())
         assert all((store.directory.failed(file.parent.name) / file.name).exists() for file in files)
         told = store.collections.inspect(str(store.name))
@@ -380,12 +434,21 @@ class TestSetAside:
 
     @pytest.mark.parametrize("how", ["versions", "chunks", "merge"])
     def test_whatever_the_run_does(self, store: Store, said: Callable[[], list[str]], how: str) -> None:
-        """A run with versions, with chunks, or that merges is looked at as a whole before anything of it is done, too."""
+        """A run with versions, with chunks, or that merges is looked at as a whole before anything of it is done,
+        too."""
         store.job("run1", points([1, 2], {"n": [0, 0], "_sink": [{"chunks": 1, "version": 1}] * 2}))
         before = store.there()
-        ours = {"versions": [{"version": 5}] * 2, "chunks": [{"document": "1", "chunk": 0, "chunks": 2}, {"document": "1", "chunk": 1, "chunks": 2}]}
+        ours = {
+            "versions": [{"version": 5}] * 2,
+            "chunks": [{"document": "1", "chunk": 0, "chunks": 2}, {"document": "1", "chunk": 1, "chunks": 2}],
+        }
         columns = {"n": [1, 1], "_sink": ours.get(how, [{"chunks": 1}] * 2)}
-        batch = points([1, 2], columns, How.MERGE if how == "merge" else How.REPLACE, np.array([5, 5]) if how == "versions" else None)
+        batch = points(
+            [1, 2],
+            columns,
+            How.MERGE if how == "merge" else How.REPLACE,
+            np.array([5, 5]) if how == "versions" else None,
+        )
         file = store.pending("run2", Operation(batch.how.value, rows(store, batch)))
         with file.open("r+b") as opened:
             opened.truncate(file.stat().st_size - 100)
@@ -394,13 +457,24 @@ class TestSetAside:
         store.job("run3", batch)
         assert {row["n"] for row in store.there().values()} == {1}
 
-    def test_the_job_itself_hears_of_it(self, tmp_path: Path, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-        """A job whose own rows cannot be brought in fails with that line, also in its report; the next job is not disturbed."""
+    def test_the_job_itself_hears_of_it(
+        self, tmp_path: Path, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A job whose own rows cannot be brought in fails with that line, also in its report; the next job is not
+        disturbed."""
         place = Place({"path": str(tmp_path / "s"), "vector_column": "v"})
         monkeypatch.setattr(ingest, "check_file", _always("a fault"))
         plan = planning.plan({**place.options, "report_path": str(tmp_path / "report.json")}, vectors(3).schema)
-        with pytest.raises(PermanentStoreError, match=rf"the rows of run {plan.run} cannot be brought into .*: a fault; the run is set aside in"):
-            committer.run(plan, lambda plan: [partition_writer.write_partition(plan, vectors(3).to_batches(), TaskContext(partition=0))])
+        with pytest.raises(
+            PermanentStoreError,
+            match=rf"the rows of run {plan.run} cannot be brought into .*: a fault; the run is set aside in",
+        ):
+            committer.run(
+                plan,
+                lambda plan: [
+                    partition_writer.write_partition(plan, vectors(3).to_batches(), TaskContext(partition=0))
+                ],
+            )
         (line,) = said()
         assert line.startswith("failed after")
         assert "with 0 points of 3 rows written" in line
@@ -430,18 +504,23 @@ class TestSetAside:
                 store.collections.finish(target, "run1", [name])
 
     def test_an_overwrite(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An overwrite with such rows fails and leaves what serves as it was; nothing is set aside, because nobody waits for its rows."""
+        """An overwrite with such rows fails and leaves what serves as it was; nothing is set aside, because nobody
+        waits for its rows."""
         place = Place({"path": str(tmp_path / "s"), "vector_column": "v"})
         place.write(vectors(2))
         monkeypatch.setattr(ingest, "check_file", _always("row 3 of x.arrow, point 3: a fault"))
-        with pytest.raises(PermanentStoreError, match=r"cannot be brought into .*/v2: row 3 of x\.arrow, point 3: a fault"):
+        with pytest.raises(
+            PermanentStoreError, match=r"cannot be brought into .*/v2: row 3 of x\.arrow, point 3: a fault"
+        ):
             place.write(vectors(3), mode="overwrite")
         monkeypatch.undo()
         assert len(place.stored()) == 2
         assert not (tmp_path / "s" / "failed").exists()
 
     @pytest.mark.parametrize("step", range(SEVERAL))
-    def test_killed_while_setting_aside(self, store: Store, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    def test_killed_while_setting_aside(
+        self, store: Store, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, step: int
+    ) -> None:
         """Killed between any two steps, the next one to open the store does the rest, and says the same."""
         garbage(store.pending("run2"))
         original, calls = Path.rename, []
@@ -482,13 +561,19 @@ class TestSetAside:
         store.pending("run2")
         with monkeypatch.context() as patched:
             patched.setattr(ingest, "to_edge_points", _always(error))
-            with pytest.raises(PermanentStoreError, match=r"the rows of run run2 cannot be brought into .* now: .*; they are safe there"):
+            with pytest.raises(
+                PermanentStoreError,
+                match=r"the rows of run run2 cannot be brought into .* now: .*; they are safe there",
+            ):
                 store.there()
         assert store.there().keys() == {1, 2, 3}
         assert said() == []
 
-    def test_what_only_the_index_knows(self, store: Store, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-        """What the index itself refuses in the middle of a run sets it aside too; the same rows from the next job put everything right."""
+    def test_what_only_the_index_knows(
+        self, store: Store, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the index itself refuses in the middle of a run sets it aside too; the same rows from the next job put
+        everything right."""
         monkeypatch.setattr(ingest, "_BATCH_POINTS", 2)
         original, calls = ingest.to_edge_points, []
 
@@ -502,7 +587,9 @@ class TestSetAside:
         monkeypatch.setattr(ingest, "to_edge_points", refusing)
         store.pending("run2")
         assert store.there().keys() == {1, 2}
-        self.are_set_aside(store, {"run2": "refused: .*expected dim: 2, got 1; the points before it are in the store"}, said())
+        self.are_set_aside(
+            store, {"run2": "refused: .*expected dim: 2, got 1; the points before it are in the store"}, said()
+        )
         assert store.job("run3", points([1, 2, 3], {"n": [1, 2, 3]})) == 3
         assert store.there() == {id: {"n": id} for id in (1, 2, 3)}
 
@@ -524,7 +611,9 @@ class TestSetAside:
         monkeypatch.setattr(shard, "nearest", _always(PanicException("index out of bounds")))
         with pytest.raises(PermanentStoreError, match=r"the index .* cannot be used: index out of bounds"):
             store.there()
-        monkeypatch.setattr(shard.qdrant_edge().EdgeShard, "load", staticmethod(_always(PanicException("out of bounds"))), raising=False)
+        monkeypatch.setattr(
+            shard.qdrant_edge().EdgeShard, "load", staticmethod(_always(PanicException("out of bounds"))), raising=False
+        )
         with pytest.raises(PermanentStoreError, match=r"the index .* cannot be opened: out of bounds"):
             store.there()
 

@@ -1,4 +1,5 @@
-"""The embedded store's operations: what each does to the points that are there, under versions, in every order, and after a kill."""
+"""The embedded store's operations: what each does to the points that are there, under versions, in every order, and
+after a kill."""
 
 from __future__ import annotations
 
@@ -31,11 +32,20 @@ from tests.jobs import metadata
 pytest.importorskip("qdrant_edge")
 
 SPEC = CollectionSpec(vector_name="", dimension=2, distance="dot", metadata=metadata(), reads=True)
-SPARSE = CollectionSpec(vector_name="d", dimension=2, distance="dot", metadata=metadata("d", "sp"), sparse_vector_name="sp")
+SPARSE = CollectionSpec(
+    vector_name="d", dimension=2, distance="dot", metadata=metadata("d", "sp"), sparse_vector_name="sp"
+)
 UUIDS = [str(uuid.UUID(int=number)) for number in (0, 1, 2**64, 2**127, 2**128 - 1)]
 
 
-def points(ids: Sequence[PointId], rows: Sequence[Mapping[str, Any]], how: How = How.REPLACE, *, tag: float = 1, versions: Any = None) -> PointBatch:
+def points(
+    ids: Sequence[PointId],
+    rows: Sequence[Mapping[str, Any]],
+    how: How = How.REPLACE,
+    *,
+    tag: float = 1,
+    versions: Any = None,
+) -> PointBatch:
     """Points whose vectors are (tag, 1), where they have some."""
     vectors = {"": np.array([[tag, 1]] * len(ids), np.float32)} if how in (How.REPLACE, How.MERGE) else {}
     versions = None if versions is None else np.array(versions, np.int64)
@@ -49,7 +59,10 @@ def document(id: int, version: int | None = None, chunks: int = 1, tag: float = 
     if chunks == 1:
         rows = [{"tag": tag, "_sink": {**ours, "source": "s"}}]
     else:
-        rows = [{"tag": tag, "_sink": {**ours, "source": "s", "document": str(id), "chunk": part, "chunks": chunks}} for part in range(chunks)]
+        rows = [
+            {"tag": tag, "_sink": {**ours, "source": "s", "document": str(id), "chunk": part, "chunks": chunks}}
+            for part in range(chunks)
+        ]
     return points(ids, rows, tag=tag, versions=None if version is None else [version] * chunks)
 
 
@@ -119,7 +132,9 @@ def indexed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     """A store of 3,000 points with a graph, or without one."""
     monkeypatch.setattr(shard, "_INDEXING_THRESHOLD_KB", 1 if request.param else 100_000)
     place = Place(tmp_path, SPARSE)
-    place.job(*submit(both(range(3000), [{"a": n, "b": 1, "_sink": {"version": 1, "run": "x"}} for n in range(3000)], tag=1)))
+    place.job(
+        *submit(both(range(3000), [{"a": n, "b": 1, "_sink": {"version": 1, "run": "x"}} for n in range(3000)], tag=1))
+    )
     edge = shard.qdrant_edge()
     with shard.opened(place.name / "v1" / "shard", 5) as index:
         assert (index.info().indexed_vectors_count > 3000) == request.param
@@ -127,19 +142,29 @@ def indexed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return place
 
 
-def both(ids: Sequence[int], rows: Sequence[Mapping[str, Any]], how: How = How.REPLACE, *, tag: float, versions: Any = None) -> PointBatch:
+def both(
+    ids: Sequence[int], rows: Sequence[Mapping[str, Any]], how: How = How.REPLACE, *, tag: float, versions: Any = None
+) -> PointBatch:
     """Points with a dense and a sparse vector."""
     n = len(ids)
     sparse = SparseVectors(np.arange(n + 1), np.ones(n, np.uint32), np.full(n, tag, np.float32))
     versions = None if versions is None else np.array(versions, np.int64)
-    return PointBatch(ids, {"d": np.full((n, 2), tag, np.float32), "sp": sparse}, pa.RecordBatch.from_pylist(list(rows)), versions, how)
+    return PointBatch(
+        ids,
+        {"d": np.full((n, 2), tag, np.float32), "sp": sparse},
+        pa.RecordBatch.from_pylist(list(rows)),
+        versions,
+        how,
+    )
 
 
 def searched(place: Place) -> tuple[set[PointId], set[PointId]]:
     """What the dense vectors find, and what the sparse ones do."""
     name = str(place.name)
     dense = place.collections.search(name, [1.0, 1.0], 10_000)
-    return {hit.id for hit in dense}, {hit.id for hit in place.collections.search(name, None, 10_000, sparse=([1], [1.0]))}
+    return {hit.id for hit in dense}, {
+        hit.id for hit in place.collections.search(name, None, 10_000, sparse=([1], [1.0]))
+    }
 
 
 class TestHow:
@@ -175,7 +200,8 @@ class TestHow:
         assert 5000 not in there
 
     def test_patch(self, indexed: Place) -> None:
-        """The given keys and fields are set, one that is null is gone, everything else stays; nothing is made of a point that is not there."""
+        """The given keys and fields are set, one that is null is gone, everything else stays; nothing is made of a
+        point that is not there."""
         indexed.job(*submit(points([5, 5000], [{"b": None, "_sink": {"version": 2}}] * 2, How.PATCH)))
         there = indexed.there()
         assert there[5][1] == {"a": 5, "_sink": {"version": 2, "run": "x"}}
@@ -183,7 +209,8 @@ class TestHow:
         assert 5000 not in there
 
     def test_tombstone(self, indexed: Place) -> None:
-        """No search by dense or by sparse vectors finds it, then and after optimising; it is still there, without a vector."""
+        """No search by dense or by sparse vectors finds it, then and after optimising; it is still there, without a
+        vector."""
         indexed.job(*submit(tombstone(5, 2), tombstone(5000, 2)))
         for _ in range(2):
             assert indexed.there()[5] == indexed.there()[5000] == (None, {"_sink": {"version": 2, "deleted": 7}})
@@ -192,16 +219,25 @@ class TestHow:
                 index.optimize()
 
     def test_a_tombstone_is_no_document(self, place: Place) -> None:
-        """A merge makes the document anew, a new payload or a patch do nothing to it, and a document written over it is found again."""
+        """A merge makes the document anew, a new payload or a patch do nothing to it, and a document written over it is
+        found again."""
         place.job(*submit(tombstone(1, 1), tombstone(2, 1), tombstone(3, 1), tombstone(4, 1)))
         ours = {"_sink": {"version": 2}}
-        place.job(*submit(points([1], [ours], How.MERGE), points([2], [ours], How.PAYLOAD), points([3], [ours], How.PATCH), points([4], [ours])))
+        place.job(
+            *submit(
+                points([1], [ours], How.MERGE),
+                points([2], [ours], How.PAYLOAD),
+                points([3], [ours], How.PATCH),
+                points([4], [ours]),
+            )
+        )
         dead = {"_sink": {"version": 1, "deleted": 7}}
         assert place.payloads() == {1: ours, 2: dead, 3: dead, 4: ours}
         assert place.found() == {1, 4}
 
     def test_delete(self, place: Place) -> None:
-        """The points are gone; with `before`, only those of a lesser version or none; what is not there is nobody's trouble."""
+        """The points are gone; with `before`, only those of a lesser version or none; what is not there is nobody's
+        trouble."""
         place.job(*submit(document(1, 5), document(2, 5), document(3), document(4, 5), document(5, 4)))
         place.job(
             lambda store: store.delete(Removal([1, 99])),
@@ -219,7 +255,8 @@ class TestHow:
         }
 
     def test_in_order(self, place: Place) -> None:
-        """A task's operations are done in the order in which it gave them, whatever kinds they are, over several flushes."""
+        """A task's operations are done in the order in which it gave them, whatever kinds they are, over several
+        flushes."""
         target, run = place.prepare()
         store = EdgeStore(target, run, 0, 0)
         for _ in range(3):
@@ -280,10 +317,13 @@ class TestHow:
 class TestVersions:
     @pytest.mark.parametrize("how", [How.REPLACE, How.MERGE, How.PAYLOAD, How.PATCH])
     def test_writes(self, place: Place, how: How) -> None:
-        """A point of a lesser version changes nothing and is counted; one of the same version, or over none, is written."""
+        """A point of a lesser version changes nothing and is counted; one of the same version, or over none, is
+        written."""
         place.job(*submit(document(1, 5), document(2, 5), document(3, 5), document(4)))
         versions = [4, 5, 6, 1]
-        batch = points([1, 2, 3, 4], [{"new": 1, "_sink": {"version": version}} for version in versions], how, versions=versions)
+        batch = points(
+            [1, 2, 3, 4], [{"new": 1, "_sink": {"version": version}} for version in versions], how, versions=versions
+        )
         assert place.job(*submit(batch)) == 1
         assert {id for id, payload in place.payloads().items() if "new" in payload} == {2, 3, 4}
 
@@ -303,12 +343,15 @@ class TestVersions:
         assert place.payloads()[1]["tag"] == 3
 
     def test_over_batches(self, place: Place) -> None:
-        """What the same run has written counts, also in another partition and in another of the parts in which it comes in."""
+        """What the same run has written counts, also in another partition and in another of the parts in which it comes
+        in."""
         ids = list(range(1200))
         target, run = place.prepare()
         receipts: list[str] = []
         for partition, version in enumerate((2, 1, 3, 2)):
-            batch = points(ids, [{"v": version, "_sink": {"version": version}}] * len(ids), versions=[version] * len(ids))
+            batch = points(
+                ids, [{"v": version, "_sink": {"version": version}}] * len(ids), versions=[version] * len(ids)
+            )
             receipts += staged(target, run, *submit(batch), partition=partition)
         assert place.collections.finish(target, run, receipts).older == 2400
         assert place.payloads() == {id: {"v": 3, "_sink": {"version": 3}} for id in ids}
@@ -322,16 +365,23 @@ class TestChunks:
         place.job(*submit(document(1, version, 3), document(2, version, 3)))
         place.job(*submit(document(1, version, chunks, tag=2)))
         there = place.payloads()
-        assert {id for id, payload in there.items() if payload["tag"] == 2} == {1, *(100 + part for part in range(1, chunks))}
+        assert {id for id, payload in there.items() if payload["tag"] == 2} == {
+            1,
+            *(100 + part for part in range(1, chunks)),
+        }
         assert {id for id, payload in there.items() if payload["tag"] == 1} == {2, 201, 202}
 
     def test_many_documents_at_once(self, place: Place) -> None:
         """Each loses those that it no longer has, and no other."""
         place.job(*submit(*(document(id, 1, 4) for id in range(1, 90))))
         place.job(*submit(*(document(id, 2, 1 + id % 4) for id in range(1, 90))))
-        assert set(place.payloads()) == {id if part == 0 else 100 * id + part for id in range(1, 90) for part in range(1 + id % 4)}
+        assert set(place.payloads()) == {
+            id if part == 0 else 100 * id + part for id in range(1, 90) for part in range(1 + id % 4)
+        }
 
-    @pytest.mark.parametrize("write", [lambda store: store.submit(tombstone(1, 6)), lambda store: store.delete(Removal([1], np.array([6])))])
+    @pytest.mark.parametrize(
+        "write", [lambda store: store.submit(tombstone(1, 6)), lambda store: store.delete(Removal([1], np.array([6])))]
+    )
     def test_of_a_document_that_is_deleted(self, place: Place, write: Write) -> None:
         """They go with it."""
         place.job(*submit(document(1, 5, 3), document(2, 5, 3)))
@@ -339,7 +389,8 @@ class TestChunks:
         assert place.found() == {2, 201, 202}
 
     def test_of_an_older_version(self, place: Place) -> None:
-        """They never come in beside a newer document, of however many chunks, in one request with it or in another; nor beside a tombstone."""
+        """They never come in beside a newer document, of however many chunks, in one request with it or in another; nor
+        beside a tombstone."""
         place.job(*submit(document(1, 5, 2), tombstone(2, 5)))
         older = document(1, 4, 4)
         assert place.job(*submit(older, document(2, 4, 2))) == 2
@@ -352,9 +403,16 @@ class TestChunks:
     def test_a_patch_of_a_chunk(self, place: Place) -> None:
         """It stays the chunk that it is, and its document's version decides."""
         place.job(*submit(document(1, 5, 3)))
-        assert place.job(*submit(points([1, 101], [{"x": 1, "_sink": {"version": 6}}] * 2, How.PATCH, versions=[6, 6]))) == 0
+        assert (
+            place.job(*submit(points([1, 101], [{"x": 1, "_sink": {"version": 6}}] * 2, How.PATCH, versions=[6, 6])))
+            == 0
+        )
         assert place.job(*submit(points([102], [{"x": 1, "_sink": {"version": 5}}], How.PATCH, versions=[5]))) == 0
-        assert place.payloads()[101] == {"tag": 1, "x": 1, "_sink": {"version": 6, "source": "s", "document": "1", "chunk": 1, "chunks": 3}}
+        assert place.payloads()[101] == {
+            "tag": 1,
+            "x": 1,
+            "_sink": {"version": 6, "source": "s", "document": "1", "chunk": 1, "chunks": 3},
+        }
 
     def test_documents_with_uuids(self, place: Place) -> None:
         """They are found by the text of their first chunk's id, too."""
@@ -367,15 +425,24 @@ class TestChunks:
 
 class TestPurge:
     def full(self, place: Place) -> tuple[Target, str]:
-        """A source of four documents, of which run `now` has seen two; another source; a tombstone; a document of no source."""
+        """A source of four documents, of which run `now` has seen two; another source; a tombstone; a document of no
+        source."""
         place.job(*submit(document(1, 1, 3), document(2, 1), document(3, 1, 2), document(4, 1)))
-        place.job(lambda store: store.touch([1, 101, 102, 2], {"run": "before"}), lambda store: store.touch([3, 201, 4], {"run": "now"}))
-        others = [{"_sink": {"source": "other", "run": "before"}}, {"_sink": {"source": "s", "run": "before", "deleted": 7}}, {"x": 1}]
+        place.job(
+            lambda store: store.touch([1, 101, 102, 2], {"run": "before"}),
+            lambda store: store.touch([3, 201, 4], {"run": "now"}),
+        )
+        others = [
+            {"_sink": {"source": "other", "run": "before"}},
+            {"_sink": {"source": "s", "run": "before", "deleted": 7}},
+            {"x": 1},
+        ]
         place.job(*submit(points([50], others[:1]), points([51], others[1:2], How.TOMBSTONE), points([52], others[2:])))
         return place.collections.resolve(str(place.name), SPEC), "now"
 
     def test_documents_are_counted_and_not_their_chunks(self, place: Place) -> None:
-        """Documents are counted, not their chunks, and neither tombstones nor those of other sources; another run's are those that are missing."""
+        """Documents are counted, not their chunks, and neither tombstones nor those of other sources; another run's are
+        those that are missing."""
         target, run = self.full(place)
         assert place.collections.missing(target, "s", run) == (2, 4)
         assert place.collections.missing(target, "s", "later") == (4, 4)
@@ -383,7 +450,8 @@ class TestPurge:
         assert place.collections.missing(target, "none", run) == (0, 0)
 
     def test_purge(self, place: Place) -> None:
-        """They go with their chunks; those of a document that was seen stay, whether they were touched or not; the count is remembered."""
+        """They go with their chunks; those of a document that was seen stay, whether they were touched or not; the
+        count is remembered."""
         target, run = self.full(place)
         place.collections.purge(target, "s", run)
         assert set(place.payloads()) == {3, 301, 4, 50, 51, 52}
@@ -395,7 +463,9 @@ class TestPurge:
     def test_many(self, place: Place) -> None:
         """More than are looked at at a time."""
         ids = range(5000)
-        place.job(*submit(points(ids, [{"_sink": {"source": "s", "run": "now" if id % 5 == 0 else "before"}} for id in ids])))
+        place.job(
+            *submit(points(ids, [{"_sink": {"source": "s", "run": "now" if id % 5 == 0 else "before"}} for id in ids]))
+        )
         target = place.collections.resolve(str(place.name), SPEC)
         assert place.collections.missing(target, "s", "now") == (4000, 5000)
         place.collections.purge(target, "s", "now")
@@ -449,10 +519,13 @@ class TestState:
 
     @settings(max_examples=100, deadline=None)
     @given(
-        st.sets(st.integers(0, 2**64 - 1) | st.integers(0, 300), max_size=60), st.sets(st.uuids() | st.sampled_from(UUIDS).map(uuid.UUID), max_size=60),
+        st.sets(st.integers(0, 2**64 - 1) | st.integers(0, 300), max_size=60),
+        st.sets(st.uuids() | st.sampled_from(UUIDS).map(uuid.UUID), max_size=60),
         st.integers(1, 7),
-    )  # fmt: skip
-    def test_every_id_is_found(self, tmp_path_factory: pytest.TempPathFactory, numbers: set[int], uuids: set[uuid.UUID], size: int) -> None:
+    )
+    def test_every_id_is_found(
+        self, tmp_path_factory: pytest.TempPathFactory, numbers: set[int], uuids: set[uuid.UUID], size: int
+    ) -> None:
         """Of both kinds, wherever they stand in the file; and no other."""
         ids: list[PointId] = [*sorted(numbers), *map(str, sorted(uuids))]
         inside, path = ids[::2], tmp_path_factory.mktemp("state") / "STATE"
@@ -502,7 +575,10 @@ class _Scrolled:
         batch = self._batches.pop(0) if self._batches else []
         self._number += len(batch)
         records = [
-            _Record(id if isinstance(id, int) else uuid.UUID(id), {"_sink": {"fingerprint": str(id), "version": before + place}})
+            _Record(
+                id if isinstance(id, int) else uuid.UUID(id),
+                {"_sink": {"fingerprint": str(id), "version": before + place}},
+            )
             for place, id in enumerate(batch)
         ]
         return records, 1 if self._batches else None
@@ -547,10 +623,16 @@ class Model:
         vector, payload = self.there.get(step.id, (None, {}))
         ours = payload.get("_sink", {})
         alive, known = step.id in self.there and "deleted" not in ours, ours.get("version")
-        if (step.what in ("payload", "patch") and not alive) or (step.what in ("remove", "touch") and step.id not in self.there):
+        if (step.what in ("payload", "patch") and not alive) or (
+            step.what in ("remove", "touch") and step.id not in self.there
+        ):
             return
         version = step.version or 0 if step.what == "tombstone" else step.version
-        if step.what != "touch" and None not in (known, version) and (known > version or (known == version and step.what in ("tombstone", "remove"))):
+        if (
+            step.what != "touch"
+            and None not in (known, version)
+            and (known > version or (known == version and step.what in ("tombstone", "remove")))
+        ):
             self.older += step.what != "remove"
             return
         mine = {f"s{step.tag}": 1} | ({} if version is None else {"version": version})
@@ -558,12 +640,17 @@ class Model:
         if step.what == "touch":
             self.there[step.id] = vector, payload | {"_sink": ours | {"run": str(step.tag)}}
         elif step.what == "patch" or (step.what == "merge" and alive):
-            self.there[step.id] = [step.tag, 1] if step.what == "merge" else vector, payload | keys | {"_sink": ours | mine}
+            self.there[step.id] = (
+                [step.tag, 1] if step.what == "merge" else vector,
+                payload | keys | {"_sink": ours | mine},
+            )
         else:
             self.there = {id: point for id, point in self.there.items() if id != step.id and id // 100 != step.id}
             if step.what == "replace":
                 batch = document(step.id, step.version, step.chunks, step.tag)
-                self.there |= {id: ([step.tag, 1], row) for id, row in zip(batch.ids, batch.payload.to_pylist(), strict=True)}  # type: ignore[misc]
+                self.there |= {
+                    id: ([step.tag, 1], row) for id, row in zip(batch.ids, batch.payload.to_pylist(), strict=True)
+                }  # type: ignore[misc]
             elif step.what == "tombstone":
                 self.there[step.id] = None, {"_sink": {"version": version, "deleted": 7}}
             elif step.what != "remove":
@@ -596,11 +683,20 @@ class Dying:
 STEPS = st.builds(
     Step,
     what=st.sampled_from(["replace", "replace", "merge", "payload", "patch", "tombstone", "remove", "touch"]),
-    id=st.integers(1, 2), version=st.none() | st.integers(1, 4), chunks=st.integers(1, 3), tag=st.integers(1, 3), split=st.booleans(),
-)  # fmt: skip
+    id=st.integers(1, 2),
+    version=st.none() | st.integers(1, 4),
+    chunks=st.integers(1, 3),
+    tag=st.integers(1, 3),
+    split=st.booleans(),
+)
 VERSIONED = st.builds(
-    Step, what=st.sampled_from(["replace", "tombstone"]), id=st.integers(1, 2), version=st.integers(1, 4), chunks=st.integers(1, 3), split=st.booleans(),
-)  # fmt: skip
+    Step,
+    what=st.sampled_from(["replace", "tombstone"]),
+    id=st.integers(1, 2),
+    version=st.integers(1, 4),
+    chunks=st.integers(1, 3),
+    split=st.booleans(),
+)
 MANY = settings(max_examples=60, deadline=None)
 
 
@@ -620,7 +716,8 @@ class Index:
         index.update(edge.UpdateOperation.delete_points(list(self.there(index))))
 
     def job(self, index: Any, steps: Sequence[Step], deaths: Sequence[int] = ()) -> int:
-        """Bring in what a task does, after processes that did so were killed at a write; how many documents and deletions were older."""
+        """Bring in what a task does, after processes that did so were killed at a write; how many documents and
+        deletions were older."""
         self.runs += 1
         run = f"any{self.runs}"
         begin_run(self.directory, run)
@@ -647,12 +744,17 @@ class TestAnySequence:
         monkeypatch.setattr("os.fsync", lambda _: None)
 
     def test_as_the_model_says(self, tmp_path: Path) -> None:
-        """Two runs of any operations end as they should, wherever the bringing in of the second one was killed, and what was older is counted once."""
+        """Two runs of any operations end as they should, wherever the bringing in of the second one was killed, and
+        what was older is counted once."""
         mine = Index(tmp_path)
         with mine.open() as index:
 
             @MANY
-            @given(first=st.lists(STEPS, max_size=6), second=st.lists(STEPS, min_size=1, max_size=8), deaths=st.lists(st.integers(0, 12), max_size=2))
+            @given(
+                first=st.lists(STEPS, max_size=6),
+                second=st.lists(STEPS, min_size=1, max_size=8),
+                deaths=st.lists(st.integers(0, 12), max_size=2),
+            )
             def holds(first: list[Step], second: list[Step], deaths: list[int]) -> None:
                 mine.emptied(index)
                 model, older = Model(), 0
@@ -671,8 +773,21 @@ class TestAnySequence:
             [Step("replace", 1, chunks=1, tag=2)],
             [Step("tombstone", 1, 9)],
             [Step("remove", 1)],
-            [Step("merge", 1), Step("payload", 1), Step("patch", 1, tag=2), Step("touch", 1), Step("remove", 1), Step("merge", 1, tag=3)],
-            [Step("patch", 2), Step("payload", 2), Step("touch", 2), Step("merge", 2, 3, tag=2), Step("merge", 2, 4, tag=3)],
+            [
+                Step("merge", 1),
+                Step("payload", 1),
+                Step("patch", 1, tag=2),
+                Step("touch", 1),
+                Step("remove", 1),
+                Step("merge", 1, tag=3),
+            ],
+            [
+                Step("patch", 2),
+                Step("payload", 2),
+                Step("touch", 2),
+                Step("merge", 2, 3, tag=2),
+                Step("merge", 2, 4, tag=3),
+            ],
             [
                 Step("patch", 2, 9),
                 Step("replace", 2, 3, 3),
@@ -698,7 +813,8 @@ class TestAnySequence:
                 assert mine.there(index) == model.there
 
     def test_in_any_order(self, tmp_path: Path) -> None:
-        """Under versions, two runs in any order end with the greatest version of each document, which stands before a tombstone of the same one."""
+        """Under versions, two runs in any order end with the greatest version of each document, which stands before a
+        tombstone of the same one."""
         mine = Index(tmp_path)
         with mine.open() as index:
 

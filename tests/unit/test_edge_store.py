@@ -44,10 +44,14 @@ def spec(**changes: Any) -> CollectionSpec:
 
 def vectors(ids: Sequence[int | str], dimension: int = DIMENSION) -> np.ndarray:
     """A vector for each id, of its own direction."""
-    return np.stack([np.random.default_rng(abs(hash(str(id))) % 2**32).standard_normal(dimension) for id in ids]).astype(np.float32)
+    return np.stack(
+        [np.random.default_rng(abs(hash(str(id))) % 2**32).standard_normal(dimension) for id in ids]
+    ).astype(np.float32)
 
 
-def batch(ids: Sequence[int | str], payload: pa.RecordBatch | None = None, *, name: str = "", dimension: int = DIMENSION) -> PointBatch:
+def batch(
+    ids: Sequence[int | str], payload: pa.RecordBatch | None = None, *, name: str = "", dimension: int = DIMENSION
+) -> PointBatch:
     if payload is None:
         payload = pa.record_batch({"key": pa.array([str(id) for id in ids])})
     return PointBatch(ids, {name: vectors(ids, dimension)}, payload)
@@ -123,7 +127,13 @@ class TestRoundTrip:
     def test_nothing_is_left_over(self, tmp_path: Path) -> None:
         """After `finish` neither staged files nor a manifest remain."""
         append(tmp_path / "s", [1])
-        assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["CURRENT", "LOCK", "pending", "staging", "v1"]
+        assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
+            "CURRENT",
+            "LOCK",
+            "pending",
+            "staging",
+            "v1",
+        ]
         assert not list((tmp_path / "s" / "staging").iterdir())
         assert not list((tmp_path / "s" / "pending").iterdir())
 
@@ -137,7 +147,11 @@ class TestRoundTrip:
             "text": (pa.string(), None, ["ü\n\u2028😀", ""]),
             "large": (pa.large_string(), None, ["x", None]),
             "list": (pa.list_(pa.string()), None, [["a", None], []]),
-            "struct": (pa.struct([("a", pa.int64()), ("b", pa.list_(pa.float64()))]), None, [{"a": 1, "b": [0.5]}, None]),
+            "struct": (
+                pa.struct([("a", pa.int64()), ("b", pa.list_(pa.float64()))]),
+                None,
+                [{"a": 1, "b": [0.5]}, None],
+            ),
             "map": (pa.map_(pa.string(), pa.list_(pa.int64())), None, [[("k", [1]), ("l", None)], []]),
             "json": (pa.string(), JSON, ['{"a": [1, 2.0, null, "\\u00fc"], "b": {}}', None]),
             "json_list": (pa.list_(pa.field("item", pa.string(), metadata=JSON)), None, [["1", None, '"x"'], None]),
@@ -149,7 +163,9 @@ class TestRoundTrip:
             "id_uuid": (pa.string(), None, ["not mine", "yours"]),
         }
         schema = pa.schema([pa.field(name, kind, metadata=metadata) for name, (kind, metadata, _) in columns.items()])
-        payload = pa.RecordBatch.from_arrays([pa.array(values, kind) for kind, _, values in columns.values()], schema=schema)
+        payload = pa.RecordBatch.from_arrays(
+            [pa.array(values, kind) for kind, _, values in columns.values()], schema=schema
+        )
         target = prepare(tmp_path / "s")
         store = EdgeStore(target, "run1", 0, 0)
         store.submit(batch([1, 2], payload))
@@ -163,7 +179,9 @@ class TestRoundTrip:
         answers = found(tmp_path / "s")
         for row, id in enumerate([1, 2]):
             assert answers[id] == {name: values[row] for name, values in expected.items()}
-            assert {name: type(value) for name, value in answers[id].items()} == {name: type(values[row]) for name, values in expected.items()}
+            assert {name: type(value) for name, value in answers[id].items()} == {
+                name: type(values[row]) for name, values in expected.items()
+            }
 
     def test_a_slice_stages_its_own_rows_only(self, tmp_path: Path) -> None:
         """A slice of a batch stages its own rows only, nested columns included."""
@@ -182,7 +200,11 @@ class TestRoundTrip:
         assert finish(target, "run1", store.flush()) == 1206
         answers = found(tmp_path / "s", 3000)
         assert set(answers) == {*range(3, 1207), 1500, 1501}
-        assert all(answer == {"l": [id], "m": {str(id): id}, "s": {"x": id / 2}} for id, answer in answers.items() if isinstance(id, int))
+        assert all(
+            answer == {"l": [id], "m": {str(id): id}, "s": {"x": id / 2}}
+            for id, answer in answers.items()
+            if isinstance(id, int)
+        )
 
     def test_ids_of_both_kinds(self, tmp_path: Path) -> None:
         """Integers and UUIDs mix in one batch, and come back as int and as canonical text."""
@@ -238,7 +260,8 @@ class TestRoundTrip:
         assert EdgeCollections(5).resolve(str(tmp_path / "new"), wanted).plan[1:] == ()
 
     def test_attempts_of_the_same_number(self, tmp_path: Path) -> None:
-        """A stage that runs again counts its attempts anew: what one of before still writes does not take the place of what was reported."""
+        """A stage that runs again counts its attempts anew: what one of before still writes does not take the place of
+        what was reported."""
         target = prepare(tmp_path / "s")
         early, late = EdgeStore(target, "run1", 0, 0), EdgeStore(target, "run1", 0, 0)
         early.submit(batch([1]))
@@ -276,7 +299,9 @@ def sparse(*rows: dict[int, float]) -> SparseVectors:
 
 
 def with_sparse(ids: Sequence[int], *rows: dict[int, float], dense: bool = True) -> PointBatch:
-    return PointBatch(ids, {**({"": vectors(ids)} if dense else {}), "sp": sparse(*rows)}, pa.record_batch({"n": list(ids)}))
+    return PointBatch(
+        ids, {**({"": vectors(ids)} if dense else {}), "sp": sparse(*rows)}, pa.record_batch({"n": list(ids)})
+    )
 
 
 class TestSparse:
@@ -285,7 +310,8 @@ class TestSparse:
 
     @pytest.mark.parametrize("dense", [True, False])
     def test_a_slice_stages_its_own_entries_only(self, tmp_path: Path, dense: bool) -> None:
-        """A slice of a batch stages its own entries only, over more points than are brought in at once; unsorted ones too."""
+        """A slice of a batch stages its own entries only, over more points than are brought in at once; unsorted ones
+        too."""
         ids = list(range(2000))
         rows = [{2 * n + 1: 1.0, n: n / 2} if n % 3 else {} for n in ids]
         target = prepare(tmp_path / "s", wanted=self.BOTH if dense else self.ALONE)
@@ -303,15 +329,24 @@ class TestSparse:
             (with_sparse([1, 2], {3: 1.0}, {4: 1.0}).slice(0, 0), None),
             (batch([1]), "takes the vector '' and 'sp', but got ''"),
             (with_sparse([1], {3: 1.0}, dense=False), "but got 'sp'"),
-            (PointBatch([1], {"": sparse({1: 1.0}), "sp": vectors([1])}, pa.record_batch({"n": [1]})), "dense or sparse"),
             (
-                PointBatch([1], {"": vectors([1]), "sp": SparseVectors(*map(np.array, ([0, 3], [5, 4, 5], [1, 1, 1])))}, pa.record_batch({"n": [1]})),
+                PointBatch([1], {"": sparse({1: 1.0}), "sp": vectors([1])}, pa.record_batch({"n": [1]})),
+                "dense or sparse",
+            ),
+            (
+                PointBatch(
+                    [1],
+                    {"": vectors([1]), "sp": SparseVectors(*map(np.array, ([0, 3], [5, 4, 5], [1, 1, 1])))},
+                    pa.record_batch({"n": [1]}),
+                ),
                 "twice",
             ),
         ],
         ids=["empty", "no sparse", "no dense", "kinds", "twice"],
     )
-    def test_sparse_vectors_that_the_index_could_not_take_are_refused(self, tmp_path: Path, points: PointBatch, words: str | None) -> None:
+    def test_sparse_vectors_that_the_index_could_not_take_are_refused(
+        self, tmp_path: Path, points: PointBatch, words: str | None
+    ) -> None:
         """What the index could not take is refused in the task, and nothing of it is staged."""
         store = EdgeStore(prepare(tmp_path / "s", wanted=self.BOTH), "run1", 0, 0)
         if words is None:
@@ -331,10 +366,16 @@ class TestSparse:
         """A store that was made when there were no sparse vectors is one without them."""
         append(tmp_path / "s", [1])
         facts = tmp_path / "s" / "v1" / "sink.json"
-        facts.write_text(json.dumps({name: value for name, value in json.loads(facts.read_text()).items() if name != "sparse_vector_name"}))
+        facts.write_text(
+            json.dumps(
+                {name: value for name, value in json.loads(facts.read_text()).items() if name != "sparse_vector_name"}
+            )
+        )
         assert set(found(tmp_path / "s")) == {1}
         problems = EdgeCollections(5).resolve(str(tmp_path / "s"), self.BOTH).problems
-        assert problems == (f"{tmp_path / 's'} has no sparse vector, but this job makes 'sp'; write to another directory",)
+        assert problems == (
+            f"{tmp_path / 's'} has no sparse vector, but this job makes 'sp'; write to another directory",
+        )
 
 
 class TestResolve:
@@ -351,14 +392,18 @@ class TestResolve:
 
     def test_not_to_be_created(self, tmp_path: Path) -> None:
         """With create_collection=false a missing store is a problem."""
-        assert "create_collection=true" in EdgeCollections(5).resolve(str(tmp_path / "s"), spec(create=False)).problems[0]
+        assert (
+            "create_collection=true" in EdgeCollections(5).resolve(str(tmp_path / "s"), spec(create=False)).problems[0]
+        )
 
     def test_misfits(self, tmp_path: Path) -> None:
         """Each thing in which an existing store differs is one problem, and `prepare` refuses all of them."""
         prepare(tmp_path / "s", wanted=spec(payload_indexes={"lang": "keyword"}))
         wanted = spec(dimension=8, distance="dot", vector_name="v", payload_indexes={"lang": "text"})
         target = EdgeCollections(5).resolve(str(tmp_path / "s"), wanted)
-        for problem, words in zip(target.problems, ("4 dimensions", "distance=cosine", "unnamed", "'lang'"), strict=True):
+        for problem, words in zip(
+            target.problems, ("4 dimensions", "distance=cosine", "unnamed", "'lang'"), strict=True
+        ):
             assert words in problem
             assert "\n" not in problem
         with pytest.raises(CollectionError, match="4 problems"):
@@ -390,13 +435,16 @@ class TestResolve:
         assert (told.physical, told.points) == ("v1", 2)
 
     def test_lost_current(self, tmp_path: Path) -> None:
-        """A store that lost its file CURRENT is not taken for an unfinished one: its points stay, and the way back is said."""
+        """A store that lost its file CURRENT is not taken for an unfinished one: its points stay, and the way back is
+        said."""
         target = prepare(tmp_path / "s")
         store = EdgeStore(target, "run1", 0, 0)
         store.submit(batch([1, 2]))
         EdgeCollections(5).finish(target, "run1", store.flush())
         (tmp_path / "s" / "CURRENT").unlink()
-        with pytest.raises(CollectionError, match="holds 2 points but no file CURRENT; write a file CURRENT with the line v1"):
+        with pytest.raises(
+            CollectionError, match="holds 2 points but no file CURRENT; write a file CURRENT with the line v1"
+        ):
             prepare(tmp_path / "s", "run2")
         (tmp_path / "s" / "CURRENT").write_text("v1\n")
         assert len(found(tmp_path / "s")) == 2
@@ -460,7 +508,9 @@ class TestRefusals:
             (batch([2**64]), "no point id"),
         ],
     )
-    def test_points_that_the_index_could_not_take_are_refused(self, tmp_path: Path, points: PointBatch, words: str) -> None:
+    def test_points_that_the_index_could_not_take_are_refused(
+        self, tmp_path: Path, points: PointBatch, words: str
+    ) -> None:
         """A point that the index could not take is refused in the task, and nothing of the batch is staged."""
         target = prepare(tmp_path / "s")
         store = EdgeStore(target, "run1", 0, 0)
@@ -470,7 +520,9 @@ class TestRefusals:
 
     def test_directory_not_visible(self, tmp_path: Path) -> None:
         """A task that does not see the driver's directory says on which host, and what to do."""
-        with pytest.raises(PermanentStoreError, match=r"not visible to the executor on host .*shared filesystem.*'url'"):
+        with pytest.raises(
+            PermanentStoreError, match=r"not visible to the executor on host .*shared filesystem.*'url'"
+        ):
             EdgeStore(Target(str(tmp_path / "s"), "v1", exists=True), "run1", 0, 0)
         prepare(tmp_path / "s", "another")
         with pytest.raises(PermanentStoreError, match="not visible"):
@@ -520,7 +572,11 @@ class TestCrashes:
     def test_killed_while_ingesting(self, tmp_path: Path) -> None:
         """kill -9 in the middle of bringing in: the next search has every point once, with its own payload."""
         target = prepare(tmp_path / "s")
-        receipts = [name for partition in range(3) for name in stage(target, "run1", range(partition * 1000, partition * 1000 + 1500), partition)]
+        receipts = [
+            name
+            for partition in range(3)
+            for name in stage(target, "run1", range(partition * 1000, partition * 1000 + 1500), partition)
+        ]
         code = """
             import os, signal, sys
             from spark_vector_sink.store.edge import EdgeCollections, ingest
@@ -578,7 +634,8 @@ class TestCrashes:
         assert set(found(tmp_path / "s")) == {2}
 
     def test_two_runs_at_once(self, tmp_path: Path) -> None:
-        """Runs that stage at the same time both come in, whichever ends first; for the same id the later one to end wins."""
+        """Runs that stage at the same time both come in, whichever ends first; for the same id the later one to end
+        wins."""
         first, second = prepare(tmp_path / "s", "a"), prepare(tmp_path / "s", "b")
         receipts = {run: stage(target, run, ids) for run, target, ids in (("a", first, [1, 2]), ("b", second, [2, 3]))}
         assert finish(second, "b", receipts["b"]) == 2
@@ -634,7 +691,9 @@ class TestLocks:
         target = prepare(tmp_path / "s")
         receipts = stage(target, "run1", [1, 2])
         with held_by_another_process(tmp_path / "s" / "LOCK") as pid:
-            with pytest.raises(TransientStoreError, match=rf"held by process {pid} on .*rows of this run are safe") as caught:
+            with pytest.raises(
+                TransientStoreError, match=rf"held by process {pid} on .*rows of this run are safe"
+            ) as caught:
                 EdgeCollections(0.3).finish(target, "run1", receipts)
             assert 0.3 <= clock.now < 0.4
             assert "\n" not in str(caught.value)
@@ -647,7 +706,10 @@ class TestLocks:
         """An index that another program has open without our lock gives the same clear error."""
         target = prepare(tmp_path / "s")
         receipts = stage(target, "run1", [1])
-        code = "import qdrant_edge, sys, time; s = qdrant_edge.EdgeShard.load(sys.argv[1]); print('open', flush=True); time.sleep(600)"
+        code = (
+            "import qdrant_edge, sys, time; s = qdrant_edge.EdgeShard.load(sys.argv[1]); print('open', "
+            "flush=True); time.sleep(600)"
+        )
         process = in_another_process(code, tmp_path / "s" / "v1" / "shard")
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"

@@ -39,7 +39,7 @@ def encode(encoder: Any, texts: Sequence[str]) -> Encoded:
 CUSTOM = EncoderSpec("encoder x", "", factory="tests.unit.fakes:HashEncoder")
 
 
-# --- what users bring -------------------------------------------------------------------------------------------------------------------------
+# --- what users bring -------------------------------------------------------------------------------------------------
 
 
 class Counting:
@@ -134,10 +134,14 @@ def test_a_factory_may_lie_deeper() -> None:
     [
         (
             "no_such_module_x:f",
-            f"option 'encoder' = 'no_such_module_x:f' failed: there is no module 'no_such_module_x' on host {socket.gethostname()}; "
+            "option 'encoder' = 'no_such_module_x:f' failed: there is no module 'no_such_module_x' on host "
+            f"{socket.gethostname()}; "
             "install it, or ship it to the executors: spark.sparkContext.addPyFile(…), or --py-files",
         ),
-        (f"{HERE}:nothing", f"option 'encoder' = '{HERE}:nothing' failed: AttributeError: module '{HERE}' has no attribute 'nothing'"),
+        (
+            f"{HERE}:nothing",
+            f"option 'encoder' = '{HERE}:nothing' failed: AttributeError: module '{HERE}' has no attribute 'nothing'",
+        ),
         (f"{HERE}:fails", f"option 'encoder' = '{HERE}:fails' failed: RuntimeError: first line second line"),
         (f"{HERE}:NoDimension", f"option 'encoder' = '{HERE}:NoDimension' returned a NoDimension without dimension"),
         (f"{HERE}:Neither", f"option 'encoder' = '{HERE}:Neither' returned a Neither without dimension and encode"),
@@ -157,11 +161,16 @@ def test_a_wrong_shape_is_refused(monkeypatch: pytest.MonkeyPatch, shape: tuple[
     monkeypatch.setattr(Wrong, "answer", np.zeros(shape))
     with pytest.raises(EncodingError) as failed:
         encode(load(custom("Wrong")), ["a", "b"])
-    assert str(failed.value) == f"the encoder '{HERE}:Wrong' returned an array of shape {shape} for 2 texts, it must be (2, 2)"
+    assert (
+        str(failed.value)
+        == f"the encoder '{HERE}:Wrong' returned an array of shape {shape} for 2 texts, it must be (2, 2)"
+    )
 
 
 @pytest.mark.parametrize(
-    "answer", [[[1.0, 2.0], [3.0]], None, "vectors", RuntimeError("first line\nsecond line")], ids=["ragged", "None", "text", "raises"]
+    "answer",
+    [[[1.0, 2.0], [3.0]], None, "vectors", RuntimeError("first line\nsecond line")],
+    ids=["ragged", "None", "text", "raises"],
 )
 def test_an_answer_that_is_no_vectors_is_refused(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     """Whatever the object does, the error is ours, in one line, and names the encoder."""
@@ -179,7 +188,7 @@ def test_a_wrong_shape_is_refused_of_encoded_too(monkeypatch: pytest.MonkeyPatch
         encode(load(custom("Wrong")), ["a", "b"])
 
 
-# --- one for each process ---------------------------------------------------------------------------------------------------------------------
+# --- one for each process ---------------------------------------------------------------------------------------------
 
 
 def test_the_same_spec_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +208,21 @@ def test_another_spec_takes_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 OTHER: dict[str, Any] = {
-    "identity": "other", "model": "other", "revision": "other", "device": "cuda", "dtype": "float16", "token_budget": 1, "prompt": "other",
-    "normalize": True, "truncate_dim": 1, "max_tokens": 1, "trust_remote_code": True, "shipped": True, "is_sparse": True,
+    "identity": "other",
+    "model": "other",
+    "revision": "other",
+    "device": "cuda",
+    "dtype": "float16",
+    "token_budget": 1,
+    "prompt": "other",
+    "normalize": True,
+    "truncate_dim": 1,
+    "max_tokens": 1,
+    "trust_remote_code": True,
+    "shipped": True,
+    "is_sparse": True,
     "sparse": EncoderSpec("other", "other"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(EncoderSpec) if f.name != "factory"])
@@ -236,8 +256,11 @@ class Collecting(Counting):
 
 @pytest.mark.parametrize("is_on", [True, False])
 @pytest.mark.parametrize("factory", ["Collecting", "Neither"])
-def test_python_collects_no_garbage_while_a_model_loads(monkeypatch: pytest.MonkeyPatch, factory: str, is_on: bool) -> None:
-    """It would look through half a million new objects again and again. Afterwards it does as it did before, also where loading fails."""
+def test_python_collects_no_garbage_while_a_model_loads(
+    monkeypatch: pytest.MonkeyPatch, factory: str, is_on: bool
+) -> None:
+    """It would look through half a million new objects again and again. Afterwards it does as it did before, also where
+    loading fails."""
     monkeypatch.setattr(loader, "_loaded", None)
     before = gc.isenabled()
     try:
@@ -260,14 +283,15 @@ def test_a_model_that_fails_to_load_is_tried_again(monkeypatch: pytest.MonkeyPat
     assert load(custom("Counting")).dimension == 2
 
 
-# --- a model's files --------------------------------------------------------------------------------------------------------------------------
+# --- a model's files --------------------------------------------------------------------------------------------------
 
 
 def model_folder(folder: Path, modules: Sequence[tuple[str, dict[str, Any]]], **settings: Any) -> Path:
     """A folder with just the small files of a model."""
     folder.mkdir()
     listed = [
-        {"idx": i, "name": str(i), "path": f"{i}_{kind}", "type": f"sentence_transformers.models.{kind}"} for i, (kind, _) in enumerate(modules)
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}", "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, _) in enumerate(modules)
     ]
     (folder / "modules.json").write_text(json.dumps(listed))
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
@@ -288,13 +312,24 @@ MEAN = ("Pooling", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": 
         ([BERT, MEAN, ("Normalize", {})], 16),
         ([BERT, MEAN, ("Dense", {"in_features": 16, "out_features": 24}), ("Normalize", {})], 24),
         ([BERT, MEAN, ("Dense", {"out_features": 24}), ("Dropout", {}), ("LayerNorm", {"dimension": 24})], 24),
-        ([BERT, ("Pooling", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True})], 32),
+        (
+            [
+                BERT,
+                (
+                    "Pooling",
+                    {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True},
+                ),
+            ],
+            32,
+        ),
         ([BERT, ("Pooling", {"embedding_dimension": 16, "pooling_mode": "mean"})], 16),
         ([BERT, MEAN, ("Mystery", {})], None),
         ([("StaticEmbedding", {})], None),
     ],
 )
-def test_the_files_tell_the_dimension(tmp_path: Path, modules: list[tuple[str, dict[str, Any]]], dimension: int | None) -> None:
+def test_the_files_tell_the_dimension(
+    tmp_path: Path, modules: list[tuple[str, dict[str, Any]]], dimension: int | None
+) -> None:
     """The last module that changes the length says it; where none does, nothing is guessed."""
     files = model_files.read(str(model_folder(tmp_path / "m", modules)), None)
     assert (files.dimension, files.revision) == (dimension, None)
@@ -349,13 +384,18 @@ def test_the_name_of_a_folder_is_no_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["/no/such/folder", "./no-such-folder", "~/no-such-folder", "a/b/c"])
 def test_a_missing_folder_is_named(model: str) -> None:
     """What looks like a path is not looked for on the hub."""
-    with pytest.raises(EncodingError, match=r"^the model folder '.*' does not exist on this machine; correct option 'model'$"):
+    with pytest.raises(
+        EncodingError, match=r"^the model folder '.*' does not exist on this machine; correct option 'model'$"
+    ):
         model_files.read(model, None)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     """It says what it lacks."""
-    with pytest.raises(EncodingError, match=r"holds no model: neither modules\.json nor config\.json is in it, as far as it can be read$"):
+    with pytest.raises(
+        EncodingError,
+        match=r"holds no model: neither modules\.json nor config\.json is in it, as far as it can be read$",
+    ):
         model_files.read(str(tmp_path), None)
 
 
@@ -398,7 +438,11 @@ def test_a_hub_model_is_named_with_its_commit(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     files = model_files.read("all-tiny", "main")
-    assert (files.name, files.revision, asked) == ("all-tiny@c0ffee", "c0ffee", [("sentence-transformers/all-tiny", "main")])
+    assert (files.name, files.revision, asked) == (
+        "all-tiny@c0ffee",
+        "c0ffee",
+        [("sentence-transformers/all-tiny", "main")],
+    )
 
 
 def test_reading_files_does_not_import_torch(tmp_path: Path) -> None:
@@ -406,13 +450,16 @@ def test_reading_files_does_not_import_torch(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "m", [BERT, MEAN])
     script = (
         "import sys; from spark_vector_sink.encode import model_files, encoder; "
-        f"assert model_files.read({str(folder)!r}, None).dimension == 16; print({{'torch', 'sentence_transformers'}} & set(sys.modules))"
+        f"assert model_files.read({str(folder)!r}, None).dimension == 16; print({{'torch', 'sentence_transformers'}} "
+        "& set(sys.modules))"
     )
-    printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert printed.strip() == "set()"
 
 
-# --- a real model -----------------------------------------------------------------------------------------------------------------------------
+# --- a real model -----------------------------------------------------------------------------------------------------
 
 TEXTS = [
     "a vector database stores points",
@@ -427,7 +474,11 @@ TEXTS = [
 
 
 def tiny(model: Path, **changes: Any) -> Any:
-    return load(replace(EncoderSpec(model_files.read(str(model), None).name, str(model), device="cpu", dtype="float32"), **changes))
+    return load(
+        replace(
+            EncoderSpec(model_files.read(str(model), None).name, str(model), device="cpu", dtype="float32"), **changes
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +490,9 @@ def reference(tiny_model: Path) -> Any:
 
 
 def one_by_one(model: Any, texts: Sequence[str], **how: Any) -> npt.NDArray[np.float32]:
-    vectors: npt.NDArray[np.float32] = np.stack([model.encode_document([text], show_progress_bar=False, **how)[0] for text in texts])
+    vectors: npt.NDArray[np.float32] = np.stack(
+        [model.encode_document([text], show_progress_bar=False, **how)[0] for text in texts]
+    )
     return vectors
 
 
@@ -491,7 +544,9 @@ def test_the_models_own_document_prompt_is_counted(tiny_model: Path, tmp_path: P
     folder = tmp_path / "prompted"
     shutil.copytree(tiny_model, folder)
     settings = json.loads((folder / "config_sentence_transformers.json").read_text())
-    (folder / "config_sentence_transformers.json").write_text(json.dumps({**settings, "prompts": {"document": "read the document "}}))
+    (folder / "config_sentence_transformers.json").write_text(
+        json.dumps({**settings, "prompts": {"document": "read the document "}})
+    )
     assert encode(tiny(folder), ["dog"]).tokens.tolist() == [6]
 
 
@@ -541,7 +596,9 @@ def test_half_precision_comes_out_as_float32(tiny_model: Path, reference: Any) -
         ({"device": "cuda"}, "option 'device' = 'cuda', but torch finds no CUDA device on this machine"),
     ],
 )
-def test_what_the_model_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, changes: dict[str, Any], message: str) -> None:
+def test_what_the_model_cannot_do_is_said(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Path, changes: dict[str, Any], message: str
+) -> None:
     """In one line, when it is loaded."""
     import torch
 
@@ -564,7 +621,10 @@ def test_another_model_under_the_drivers_path_is_refused(tiny_model: Path, tmp_p
     identity = model_files.read(str(tiny_model), None).name
     shutil.copytree(tiny_model, tmp_path / "m")
     (tmp_path / "m" / "extra.json").write_text("{}")
-    with pytest.raises(EncodingError, match=rf"host .* holds sha256:.*, the driver's is {identity}; put the same model on every machine"):
+    with pytest.raises(
+        EncodingError,
+        match=rf"host .* holds sha256:.*, the driver's is {identity}; put the same model on every machine",
+    ):
         load(EncoderSpec(identity, str(tmp_path / "m")))
     with pytest.raises(EncodingError, match=r"is not on host .*; put it at the same path on every executor"):
         load(EncoderSpec(identity, str(tmp_path / "nowhere")))
@@ -606,7 +666,9 @@ def test_threads_are_those_of_the_task(tiny_model: Path) -> None:
         (set(), "float32"),
     ],
 )
-def test_auto_is_half_precision_where_it_is_native(monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: str) -> None:
+def test_auto_is_half_precision_where_it_is_native(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: str
+) -> None:
     """Emulated it would be three times slower; who asks for one gets it."""
     monkeypatch.setattr(devices, "_cpu_flags", lambda: frozenset(flags))
     assert devices.dtype("auto", "cpu") == expected

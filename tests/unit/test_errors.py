@@ -95,7 +95,9 @@ def test_the_drawn_tree_is_the_tree() -> None:
             above.pop()
         drawn[match[2]] = above[-1][1] if above else None
         above.append((len(match[1]), match[2]))
-    assert drawn == {cls.__name__: next((base.__name__ for base in cls.__bases__ if base in _classes()), None) for cls in _classes()}
+    assert drawn == {
+        cls.__name__: next((base.__name__ for base in cls.__bases__ if base in _classes()), None) for cls in _classes()
+    }
 
 
 def test_several_problems_are_numbered() -> None:

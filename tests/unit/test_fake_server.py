@@ -46,8 +46,13 @@ def server(shared: FakeServer) -> FakeServer:
 
 def upsert(server: FakeServer, *ids: int, timeout: float = HANGS_AFTER_SECONDS) -> Any:
     """Upsert points with these ids, or raise what gRPC raises."""
-    points = [q.PointStruct(id=q.PointId(num=n), vectors=q.Vectors(vector=q.Vector(dense=q.DenseVector(data=[3, 4])))) for n in ids]
-    return q.PointsStub(server.channel).Upsert(q.UpsertPoints(collection_name="c", wait=True, points=points), timeout=timeout)
+    points = [
+        q.PointStruct(id=q.PointId(num=n), vectors=q.Vectors(vector=q.Vector(dense=q.DenseVector(data=[3, 4]))))
+        for n in ids
+    ]
+    return q.PointsStub(server.channel).Upsert(
+        q.UpsertPoints(collection_name="c", wait=True, points=points), timeout=timeout
+    )
 
 
 def failure(do: Callable[[], Any]) -> Any:
@@ -69,7 +74,9 @@ def failure(do: Callable[[], Any]) -> Any:
         ("invalid", grpc.StatusCode.INVALID_ARGUMENT, "Wrong input", False),
     ],
 )
-def test_a_fault_is_played_once(server: FakeServer, kind: str, code: grpc.StatusCode, words: str, written: bool) -> None:
+def test_a_fault_is_played_once(
+    server: FakeServer, kind: str, code: grpc.StatusCode, words: str, written: bool
+) -> None:
     """Each kind of fault has its status code, says whether the points were written, and is over after one call."""
     server.fault("Points/Upsert", kind)
     error = failure(lambda: upsert(server, 1))
@@ -92,11 +99,17 @@ def test_trailing_metadata_tell_the_three_meanings_apart(server: FakeServer) -> 
     server.fault("Points/Upsert", "rate_limit")
     server.fault("Points/Upsert", "no_space")
     seen = [failure(lambda: upsert(server, 1)) for _ in range(3)]
-    assert [dict(error.trailing_metadata()) for error in seen] == [{"retry-after": "7"}, {}, {"qdrant-insufficient-storage": "1"}]
+    assert [dict(error.trailing_metadata()) for error in seen] == [
+        {"retry-after": "7"},
+        {},
+        {"qdrant-insufficient-storage": "1"},
+    ]
     assert seen[0].details().endswith("Retry after 7s")
 
 
-@pytest.mark.parametrize(("kind", "status"), [("wait_timeout", q.UpdateStatus.WaitTimeout), ("acknowledged", q.UpdateStatus.Acknowledged)])
+@pytest.mark.parametrize(
+    ("kind", "status"), [("wait_timeout", q.UpdateStatus.WaitTimeout), ("acknowledged", q.UpdateStatus.Acknowledged)]
+)
 def test_a_reply_that_is_no_success(server: FakeServer, kind: str, status: int) -> None:
     """A status other than Completed, with the points written or, as `applied=False`, not."""
     server.fault("Points/Upsert", kind)
@@ -112,9 +125,9 @@ def test_a_deadline_passes(server: FakeServer) -> None:
     server.fault("Points/Upsert", "deadline", ids=[2], applied=True)
     server.fault("Points/Upsert", "deadline", ids=[3], seconds=0.05)
     begun = time.monotonic()
-    with ThreadPoolExecutor(
-        3
-    ) as threads:  # within its deadline a call must have reached the server, so it is long; and at once, so that the test is not
+    with (
+        ThreadPoolExecutor(3) as threads
+    ):  # within its deadline a call must have reached the server, so it is long; and at once, so that the test is not
         patience = {1: 5.0, 2: 5.0, 3: 2 * HANGS_AFTER_SECONDS}
         failures = [threads.submit(failure, lambda n=n: upsert(server, n, timeout=patience[n])) for n in patience]
     assert [failed.result().code() for failed in failures] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
@@ -137,7 +150,11 @@ def test_faults_are_counted_out(server: FakeServer) -> None:
     server.fault("Points/Upsert", "unavailable", skip=1, times=2)
     server.fault("Points/Upsert", "internal", message="Service internal error: mine")
     upsert(server, 1)
-    assert [failure(lambda: upsert(server, 1)).code() for _ in range(3)] == [UNAVAILABLE, UNAVAILABLE, grpc.StatusCode.INTERNAL]
+    assert [failure(lambda: upsert(server, 1)).code() for _ in range(3)] == [
+        UNAVAILABLE,
+        UNAVAILABLE,
+        grpc.StatusCode.INTERNAL,
+    ]
     upsert(server, 1)
     assert len(server.points("c")) == 1
     stats = server.stats()
@@ -183,7 +200,8 @@ def test_concurrent_upserts_are_counted(server: FakeServer) -> None:
 
 
 def test_what_is_to_come_is_waited_for(server: FakeServer) -> None:
-    """Until so many calls have arrived, though one is still on its way, and so many faults were played; what has been is not waited for."""
+    """Until so many calls have arrived, though one is still on its way, and so many faults were played; what has been
+    is not waited for."""
     server.fault("Points/Upsert", "held")
     server.fault("Points/Upsert", "unavailable")
     with ThreadPoolExecutor(1) as pool:
@@ -214,7 +232,9 @@ def test_an_emptied_server_is_as_good_as_new(server: FakeServer) -> None:
 def test_each_connection_is_a_peer(server: FakeServer) -> None:
     """A client that opens a channel of its own is counted as another connection."""
     upsert(server, 1)
-    with closing(grpc.insecure_channel(f"{server.host}:{server.grpc_port}", [("grpc.use_local_subchannel_pool", 1)])) as other:
+    with closing(
+        grpc.insecure_channel(f"{server.host}:{server.grpc_port}", [("grpc.use_local_subchannel_pool", 1)])
+    ) as other:
         point = q.PointStruct(id=q.PointId(num=2), vectors=q.Vectors(vector=q.Vector(dense=q.DenseVector(data=[1, 2]))))
         q.PointsStub(other).Upsert(q.UpsertPoints(collection_name="c", wait=True, points=[point]))
     assert len(server.stats().peers) == 2
@@ -242,12 +262,23 @@ def test_what_the_fake_does_not_know_it_says(server: FakeServer) -> None:
     listed.must[0].field.key = "x[]"
     unknown = q.Filter(should=[q.Condition(filter=q.Filter(must_not=[q.Condition(slice=q.SliceCondition(total=2))]))])
     assert words(lambda: points.Count(q.CountPoints(collection_name="c", filter=text))) == "match text"
-    assert words(lambda: points.Scroll(q.ScrollPoints(collection_name="c", filter=place))) == "field condition geo_radius"
-    assert words(lambda: points.Delete(q.DeletePoints(collection_name="c", points=q.PointsSelector(filter=unknown)))) == "condition slice"
-    assert words(lambda: points.Upsert(q.UpsertPoints(collection_name="c", update_filter=listed))) == "payload paths into lists"
+    assert (
+        words(lambda: points.Scroll(q.ScrollPoints(collection_name="c", filter=place))) == "field condition geo_radius"
+    )
+    assert (
+        words(lambda: points.Delete(q.DeletePoints(collection_name="c", points=q.PointsSelector(filter=unknown))))
+        == "condition slice"
+    )
+    assert (
+        words(lambda: points.Upsert(q.UpsertPoints(collection_name="c", update_filter=listed)))
+        == "payload paths into lists"
+    )
     assert words(lambda: points.DeletePayload(q.DeletePayloadPoints(collection_name="c"))) == "Points/DeletePayload"
     emptying = q.PointsUpdateOperation(clear_payload=q.PointsUpdateOperation.ClearPayload())
-    assert words(lambda: points.UpdateBatch(q.UpdateBatchPoints(collection_name="c", operations=[emptying]))) == "operation clear_payload"
+    assert (
+        words(lambda: points.UpdateBatch(q.UpdateBatchPoints(collection_name="c", operations=[emptying])))
+        == "operation clear_payload"
+    )
 
 
 def ids(*keys: int) -> Any:
@@ -257,7 +288,9 @@ def ids(*keys: int) -> Any:
 OTHER_CALLS: dict[str, Callable[[Any], Any]] = {
     "Get": lambda points: points.Get(q.GetPoints(collection_name="c", ids=ids(1, 2).points.ids)),
     "Delete": lambda points: points.Delete(q.DeletePoints(collection_name="c", wait=True, points=ids(1, 2))),
-    "SetPayload": lambda points: points.SetPayload(q.SetPayloadPoints(collection_name="c", wait=True, points_selector=ids(1, 2))),
+    "SetPayload": lambda points: points.SetPayload(
+        q.SetPayloadPoints(collection_name="c", wait=True, points_selector=ids(1, 2))
+    ),
     "UpdateBatch": lambda points: points.UpdateBatch(
         q.UpdateBatchPoints(
             collection_name="c",
@@ -272,7 +305,9 @@ OTHER_CALLS: dict[str, Callable[[Any], Any]] = {
 """Calls that name the points 1 and 2"""
 
 
-@pytest.mark.parametrize("kind", ["unavailable", "applied_then_unavailable", "rate_limit", "too_large", "internal", "invalid"])
+@pytest.mark.parametrize(
+    "kind", ["unavailable", "applied_then_unavailable", "rate_limit", "too_large", "internal", "invalid"]
+)
 @pytest.mark.parametrize("call", OTHER_CALLS)
 def test_faults_of_other_calls(server: FakeServer, call: str, kind: str) -> None:
     """A fault is for any call of the Points service: it is played once, and the call succeeds after it."""
@@ -296,10 +331,15 @@ def test_faults_of_some_requests_only(server: FakeServer) -> None:
         server.fault(f"Points/{call}", "too_large", more_than=2)
         server.fault(f"Points/{call}", "unavailable", ids=[2])
         server.fault(f"Points/{call}", "internal", more_than=1)
-        assert [failure(lambda send=send: send(points)).code() for _ in range(2)] == [UNAVAILABLE, grpc.StatusCode.INTERNAL]
+        assert [failure(lambda send=send: send(points)).code() for _ in range(2)] == [
+            UNAVAILABLE,
+            grpc.StatusCode.INTERNAL,
+        ]
 
 
-@pytest.mark.parametrize(("kind", "status"), [("wait_timeout", q.UpdateStatus.WaitTimeout), ("acknowledged", q.UpdateStatus.Acknowledged)])
+@pytest.mark.parametrize(
+    ("kind", "status"), [("wait_timeout", q.UpdateStatus.WaitTimeout), ("acknowledged", q.UpdateStatus.Acknowledged)]
+)
 def test_a_batch_that_is_no_success(server: FakeServer, kind: str, status: int) -> None:
     """Each operation has the status; done or, as `applied=False`, not."""
     upsert(server, 1, 2)
@@ -330,7 +370,9 @@ def test_every_request_of_points_is_written_down(server: FakeServer) -> None:
     insert = q.PointsUpdateOperation.PointStructList(points=[point], update_filter=q.Filter())
     points.UpdateBatch(q.UpdateBatchPoints(collection_name="c", operations=[q.PointsUpdateOperation(upsert=insert)]))
     stats = server.stats()
-    assert [(seen.method.removeprefix("Points/"), seen.points, seen.operations, seen.conditional) for seen in stats.requests] == [
+    assert [
+        (seen.method.removeprefix("Points/"), seen.points, seen.operations, seen.conditional) for seen in stats.requests
+    ] == [
         ("Upsert", 2, [], False),
         ("Get", 2, [], False),
         ("Upsert", 2, [], False),
@@ -373,7 +415,18 @@ def test_the_command_line(tmp_path: Path) -> None:
     """`python -m tests.fake_server` prints its port and plays the faults of a file."""
     script = tmp_path / "faults.json"
     script.write_text(json.dumps([{"method": "Collections/List", "kind": "rate_limit", "retry_after": 3}]))
-    command = [sys.executable, "-m", "tests.fake_server", "--port", "0", "--api-key", "sesame", "--script", str(script), "--stop-at-eof"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fake_server",
+        "--port",
+        "0",
+        "--api-key",
+        "sesame",
+        "--script",
+        str(script),
+        "--stop-at-eof",
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -384,7 +437,9 @@ def test_the_command_line(tmp_path: Path) -> None:
             stub = q.CollectionsStub(channel)
             assert failure(lambda: stub.List(q.ListCollectionsRequest())).code() == grpc.StatusCode.UNAUTHENTICATED
             key = [("api-key", "sesame")]
-            assert dict(failure(lambda: stub.List(q.ListCollectionsRequest(), metadata=key)).trailing_metadata()) == {"retry-after": "3"}
+            assert dict(failure(lambda: stub.List(q.ListCollectionsRequest(), metadata=key)).trailing_metadata()) == {
+                "retry-after": "3"
+            }
             assert not stub.List(q.ListCollectionsRequest(), metadata=key).collections
         process.stdin.close()
         assert process.wait(timeout=HANGS_AFTER_SECONDS) == 0

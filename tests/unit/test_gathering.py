@@ -1,4 +1,5 @@
-"""A request never lets a filter choose among points of which the server may hold older copies: right before stands an operation that names them."""
+"""A request never lets a filter choose among points of which the server may hold older copies: right before stands an
+operation that names them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ PLACE = Place(None, "c", ("title", "body"))
 def operations(operation: Operation) -> list[tuple[str, Any]]:
     """Of a request for all points: the name of each operation, and itself."""
     request = messages.UpdateBatchPoints.FromString(operation.make(0, len(IDS)))
-    return [(name, getattr(change, name)) for change in request.operations if (name := str(change.WhichOneof("operation")))]
+    return [
+        (name, getattr(change, name)) for change in request.operations if (name := str(change.WhichOneof("operation")))
+    ]
 
 
 def filter_of(name: str, operation: Any) -> Any:
@@ -28,13 +31,22 @@ def filter_of(name: str, operation: Any) -> Any:
     return (operation.points if name == "delete_points" else operation.points_selector).filter
 
 
-WRITES = [(how, versions) for how in (How.MERGE, How.PAYLOAD, How.PATCH, How.TOMBSTONE) for versions in (None, [7, 7, 8, 9])]
+WRITES = [
+    (how, versions) for how in (How.MERGE, How.PAYLOAD, How.PATCH, How.TOMBSTONE) for versions in (None, [7, 7, 8, 9])
+]
 
 
 @pytest.mark.parametrize(("how", "versions"), WRITES)
 def test_points_are_named_before_a_filter_chooses_among_them(how: How, versions: list[int] | None) -> None:
     """All that the filter is about, by an operation that sets nothing."""
-    made = operations(writing("c", batch(PLACE, IDS, how=how, versions=versions, text="new", sink={"fingerprint": "f"}), "weak", lambda: ["title"]))
+    made = operations(
+        writing(
+            "c",
+            batch(PLACE, IDS, how=how, versions=versions, text="new", sink={"fingerprint": "f"}),
+            "weak",
+            lambda: ["title"],
+        )
+    )
     filters = 0
     for (before, earlier), (name, operation) in zip([("", None), *made], made, strict=False):
         if name == "upsert":
@@ -53,7 +65,9 @@ def test_points_are_named_before_a_filter_chooses_among_them(how: How, versions:
 
 def test_points_are_named_before_older_ones_are_removed() -> None:
     """And only then the versions are compared."""
-    (first, named), (second, removed) = operations(removing("c", Removal(IDS, np.array([7, 7, 8, 9], np.int64)), "weak"))
+    (first, named), (second, removed) = operations(
+        removing("c", Removal(IDS, np.array([7, 7, 8, 9], np.int64)), "weak")
+    )
     assert (first, second) == ("set_payload", "delete_points")
     assert not named.payload
     assert [point.num for point in named.points_selector.points.ids] == IDS

@@ -66,9 +66,16 @@ def test_a_choice_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("variable", "count", "names"),
-    [("", 2, ["0", "1"]), ("3,5", 2, ["3", "5"]), ("GPU-aa, GPU-bb", 2, ["GPU-aa", "GPU-bb"]), ("0,1,2", 2, ["0", "1"])],
+    [
+        ("", 2, ["0", "1"]),
+        ("3,5", 2, ["3", "5"]),
+        ("GPU-aa, GPU-bb", 2, ["GPU-aa", "GPU-bb"]),
+        ("0,1,2", 2, ["0", "1"]),
+    ],
 )
-def test_names_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch, variable: str, count: int, names: list[str]) -> None:
+def test_names_are_those_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, variable: str, count: int, names: list[str]
+) -> None:
     """As CUDA_VISIBLE_DEVICES gives them, where it says something that fits."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     assert gpus.visible_names(count) == names
@@ -95,7 +102,8 @@ def test_sparks_address_is_found_among_the_visible_ones(address: str, visible: l
         (
             "0",
             [],
-            "Spark gave GPU 0 to this task, but torch finds no CUDA device; install a torch with CUDA on the executors, or set option 'device' = 'cpu'",
+            "Spark gave GPU 0 to this task, but torch finds no CUDA device; install a torch with CUDA on the "
+            "executors, or set option 'device' = 'cpu'",
         ),
         ("7", ["0", "1"], "Spark gave GPU 7 to this task, which sees only 0, 1; give option 'device', such as cuda:0"),
     ],
@@ -111,7 +119,12 @@ class Machine:
     """What torch tells of a machine."""
 
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, count: int, free: int = 2**34, capability: tuple[int, int] = (9, 0), mps: bool = False
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        count: int,
+        free: int = 2**34,
+        capability: tuple[int, int] = (9, 0),
+        mps: bool = False,
     ) -> None:
         import torch
 
@@ -136,7 +149,9 @@ class Machine:
         ("auto", (), 0, False, "cpu"),
     ],
 )
-def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch, asked: str, given: Any, count: int, mps: bool, chosen: str) -> None:
+def test_the_device_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, asked: str, given: Any, count: int, mps: bool, chosen: str
+) -> None:
     """What was asked for, else Spark's, else the least used one, else Apple's, else the CPU."""
     Machine(monkeypatch, count, mps=mps)
     monkeypatch.setattr(gpus, "least_used", lambda names: names.index("1"))
@@ -147,12 +162,16 @@ def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch, asked: str, given
 def test_a_gpu_that_was_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     """It says which option, and what is missing."""
     Machine(monkeypatch, 0)
-    with pytest.raises(EncodingError, match=f"^option 'device' = '{asked}', but torch finds no CUDA device on this machine$"):
+    with pytest.raises(
+        EncodingError, match=f"^option 'device' = '{asked}', but torch finds no CUDA device on this machine$"
+    ):
         devices.choose(asked, ())
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")])
-def test_half_precision_where_the_gpu_has_it(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str) -> None:
+def test_half_precision_where_the_gpu_has_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str
+) -> None:
     """From compute capability 8.0 on."""
     Machine(monkeypatch, 1, capability=capability)
     assert devices.dtype("auto", "cuda:0") == expected
@@ -166,8 +185,11 @@ def test_half_precision_where_the_gpu_has_it(monkeypatch: pytest.MonkeyPatch, ca
         (2**20, 1024, 2048),
     ],
 )
-def test_a_gpus_budget_fits_into_its_free_memory(monkeypatch: pytest.MonkeyPatch, free: int, width: int, expected: int) -> None:
-    """Half of it, at 64 bytes of activations for each unit of a model's width; where that is wrong, it is halved on the way."""
+def test_a_gpus_budget_fits_into_its_free_memory(
+    monkeypatch: pytest.MonkeyPatch, free: int, width: int, expected: int
+) -> None:
+    """Half of it, at 64 bytes of activations for each unit of a model's width; where that is wrong, it is halved on the
+    way."""
     Machine(monkeypatch, 1, free=free)
     assert devices.token_budget("auto", "cuda:0", width) == expected
     assert devices.token_budget(777, "cuda:0", width) == 777

@@ -6,7 +6,14 @@ import grpc
 import pytest
 
 from spark_vector_sink.errors import PermanentStoreError, StoreError, TransientStoreError
-from spark_vector_sink.store.qdrant.grpc_errors import MissingPointError, OverloadedError, RefusedPointsError, TooLargeError, is_rest, store_error
+from spark_vector_sink.store.qdrant.grpc_errors import (
+    MissingPointError,
+    OverloadedError,
+    RefusedPointsError,
+    TooLargeError,
+    is_rest,
+    store_error,
+)
 from tests.unit.fakes import RpcFailure
 
 CODES = grpc.StatusCode
@@ -22,7 +29,9 @@ KINDS: dict[grpc.StatusCode, type[StoreError]] = {
 REST = "Trying to connect an http1.x server (HTTP status 400)"
 
 
-def made(code: grpc.StatusCode, details: str | None = "details", trailing: tuple[tuple[str, str], ...] | None = ()) -> StoreError:
+def made(
+    code: grpc.StatusCode, details: str | None = "details", trailing: tuple[tuple[str, str], ...] | None = ()
+) -> StoreError:
     return store_error(RpcFailure(code, details, trailing), "upsert to 'articles' on host:6334")
 
 
@@ -65,7 +74,9 @@ def test_a_rate_limit_need_not_name_a_wait(trailing: tuple[tuple[str, str], ...]
 
 def test_a_lack_of_storage_cannot_heal() -> None:
     """The same code with the header of a storage quota; a named wait does not change it."""
-    error = made(CODES.RESOURCE_EXHAUSTED, "Insufficient storage", (("qdrant-insufficient-storage", "1"), ("retry-after", "1")))
+    error = made(
+        CODES.RESOURCE_EXHAUSTED, "Insufficient storage", (("qdrant-insufficient-storage", "1"), ("retry-after", "1"))
+    )
     assert type(error) is PermanentStoreError
     assert str(error).endswith("; the server has no more room; make room, or raise that limit, and run the job again")
 
@@ -76,27 +87,36 @@ def test_a_lack_of_storage_cannot_heal() -> None:
         "Bad request: Max points count limit of 10 reached!",
         "Bad request: Max vector storage size limit of 1MB reached!",
         "Bad request: Max payload storage size limit of 1MB reached!",
-        "Bad request: Resident memory usage is at 91% of total memory, exceeding the configured limit of 90%. Help: Reduce memory usage",
-        "Bad request: Disk usage is at 91% of total capacity, exceeding the configured limit of 90%. Help: Reduce disk usage",
+        "Bad request: Resident memory usage is at 91% of total memory, exceeding the configured limit of 90%. Help: "
+        "Reduce memory usage",
+        "Bad request: Disk usage is at 91% of total capacity, exceeding the configured limit of 90%. Help: "
+        "Reduce disk usage",
     ],
 )
 def test_a_collection_that_takes_no_more_is_no_fault_of_points(details: str) -> None:
     """None is looked for, and none is rejected: the next would be refused as well."""
     error = made(CODES.INVALID_ARGUMENT, details)
     assert type(error) is PermanentStoreError
-    assert str(error).endswith("; the collection's strict mode takes no more; make room, or raise that limit, and run the job again")
+    assert str(error).endswith(
+        "; the collection's strict mode takes no more; make room, or raise that limit, and run the job again"
+    )
 
 
 def test_a_full_disk_may_be_emptied() -> None:
-    """Qdrant 1.18 answers so as long as too little space is free, and takes points again as soon as there is some: it is worth to wait."""
-    error = made(CODES.INTERNAL, "Service internal error: No space left on device: WAL buffer size exceeds available disk space")
+    """Qdrant 1.18 answers so as long as too little space is free, and takes points again as soon as there is some: it
+    is worth to wait."""
+    error = made(
+        CODES.INTERNAL, "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
+    )
     assert type(error) is TransientStoreError
     assert str(error).endswith("; the server's disk is full; free some space")
 
 
 def test_a_point_that_the_server_cannot_digest_is_looked_for() -> None:
     """Qdrant 1.18 answers so to a request with such a point, again and again; the others can be written."""
-    error = made(CODES.INTERNAL, 'Service internal error: task 17804 panicked with message "end byte index is out of bounds"')
+    error = made(
+        CODES.INTERNAL, 'Service internal error: task 17804 panicked with message "end byte index is out of bounds"'
+    )
     assert type(error) is RefusedPointsError
 
 
@@ -105,9 +125,20 @@ def test_a_point_that_the_server_cannot_digest_is_looked_for() -> None:
     [
         (CODES.RESOURCE_EXHAUSTED, "request larger than rate limiter capacity, please try to split your request"),
         (CODES.RESOURCE_EXHAUSTED, "Sent message larger than max (5 vs. 4)"),
-        (CODES.INVALID_ARGUMENT, 'Bad request: Limit exceeded 11 > 10 for "upsert limit". Help: Reduce the "upsert limit" parameter to or below 10.'),
-        (CODES.INVALID_ARGUMENT, 'Bad request: Limit exceeded 8 > 5 for "update limit". Help: Reduce the "update limit" parameter to or below 5.'),
-        (CODES.INVALID_ARGUMENT, "Bad request: Condition size limit reached (20 > 5). Help: Reduce the size of your condition."),
+        (
+            CODES.INVALID_ARGUMENT,
+            'Bad request: Limit exceeded 11 > 10 for "upsert limit". Help: Reduce the "upsert limit" parameter to '
+            "or below 10.",
+        ),
+        (
+            CODES.INVALID_ARGUMENT,
+            'Bad request: Limit exceeded 8 > 5 for "update limit". Help: Reduce the "update limit" parameter '
+            "to or below 5.",
+        ),
+        (
+            CODES.INVALID_ARGUMENT,
+            "Bad request: Condition size limit reached (20 > 5). Help: Reduce the size of your condition.",
+        ),
     ],
 )
 def test_too_large_a_request_is_split(code: grpc.StatusCode, details: str) -> None:
@@ -129,7 +160,10 @@ def test_a_point_that_is_not_there() -> None:
 
 def test_a_payload_index_that_strict_mode_wants() -> None:
     """No point is to blame, so none is looked for."""
-    error = made(CODES.INVALID_ARGUMENT, 'Bad request: Index required but not found for "_sink.deleted" of one of the following types: [integer].')
+    error = made(
+        CODES.INVALID_ARGUMENT,
+        'Bad request: Index required but not found for "_sink.deleted" of one of the following types: [integer].',
+    )
     assert type(error) is PermanentStoreError
     assert str(error).endswith("; create that payload index, or let strict mode take updates without one")
 
@@ -138,11 +172,14 @@ def test_a_rest_port_is_explained() -> None:
     """Waiting would not make it speak gRPC."""
     error = made(CODES.UNAVAILABLE, REST)
     assert isinstance(error, PermanentStoreError)
-    assert str(error).endswith("the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'")
+    assert str(error).endswith(
+        "the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'"
+    )
 
 
 @pytest.mark.parametrize(
-    ("code", "details", "rest"), [(CODES.UNAVAILABLE, REST, True), (CODES.UNAVAILABLE, None, False), (CODES.INTERNAL, REST, False)]
+    ("code", "details", "rest"),
+    [(CODES.UNAVAILABLE, REST, True), (CODES.UNAVAILABLE, None, False), (CODES.INTERNAL, REST, False)],
 )
 def test_rest_is_known_by_code_and_words(code: grpc.StatusCode, details: str | None, rest: bool) -> None:
     """Either alone may mean something else."""
@@ -158,4 +195,6 @@ def test_the_servers_words_are_one_short_line() -> None:
 
 def test_no_words_are_no_error() -> None:
     """A server may say nothing."""
-    assert str(made(CODES.INVALID_ARGUMENT, None)).strip() == "upsert to 'articles' on host:6334 failed: INVALID_ARGUMENT"
+    assert (
+        str(made(CODES.INVALID_ARGUMENT, None)).strip() == "upsert to 'articles' on host:6334 failed: INVALID_ARGUMENT"
+    )

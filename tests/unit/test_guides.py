@@ -11,7 +11,9 @@ import pytest
 from benchmarks.common import RESULTS, marks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guides.md").read_text(encoding="utf-8")
-ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if re.match(r"\| [a-e]\.", line)]
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if re.match(r"\| [a-e]\.", line)
+]
 
 
 def test_there_are_five_guides() -> None:
@@ -43,6 +45,8 @@ def test_the_loop_of_the_guide_loses_rows() -> None:
     """As many as the page says; the corrected one loses none."""
     listing: dict[str, Any] = {}
     exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], listing)
-    kept = {name: sum(map(len, listing[name](iter(range(1000)), 32))) for name in ("as_the_guide_writes_it", "corrected")}
+    kept = {
+        name: sum(map(len, listing[name](iter(range(1000)), 32))) for name in ("as_the_guide_writes_it", "corrected")
+    }
     assert kept == {"as_the_guide_writes_it": 224, "corrected": 1000}
     assert "Of a partition of 1,000 rows, in batches of 32, the first gives 224." in PAGE

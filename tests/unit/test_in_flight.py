@@ -89,7 +89,8 @@ def test_submit_waits_while_all_are_busy() -> None:
 
 
 def test_a_point_is_not_on_its_way_twice() -> None:
-    """A request that touches a point of an earlier one waits for it, though there is room, so the last row written is the last."""
+    """A request that touches a point of an earlier one waits for it, though there is room, so the last row written is
+    the last."""
     overlaps: list[set[str]] = []
     running: set[str] = set()
     order: list[str] = []
@@ -111,7 +112,9 @@ def test_a_point_is_not_on_its_way_twice() -> None:
     sending.drain()
     sending.close()
     assert all(len(overlap) == 1 for overlap in overlaps)
-    assert [[r for r in order if r[0] == key] for key in "012"] == [[r for r in requests if r[0] == key] for key in "012"]
+    assert [[r for r in order if r[0] == key] for key in "012"] == [
+        [r for r in requests if r[0] == key] for key in "012"
+    ]
 
 
 def test_drain_raises_what_went_wrong() -> None:
@@ -200,7 +203,8 @@ def test_what_was_returned_is_heard_in_the_thread_that_submits() -> None:
 
 
 def test_waiting_for_a_place_raises_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that waits for places is allowed more of them; one whose requests have ended before the next one comes is not."""
+    """A task that waits for places is allowed more of them; one whose requests have ended before the next one comes is
+    not."""
     limit = Limit()
     sender = Sender()
     sender.gate.set()

@@ -14,7 +14,8 @@ def grown(limit: Limit, times: int) -> Limit:
 
 
 def test_it_begins_small_and_doubles_until_two() -> None:
-    """A quarter of a request first, so that a thousand tasks which begin together do not drown a server; three requests later it is two."""
+    """A quarter of a request first, so that a thousand tasks which begin together do not drown a server; three requests
+    later it is two."""
     limit = Limit()
     seen = [(limit.now, limit.share)] + [(grown(limit, 1).now, limit.share) for _ in range(3)]
     assert seen == [(1, 0.25), (1, 0.5), (1, 1.0), (2, 1.0)]

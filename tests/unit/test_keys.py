@@ -25,7 +25,10 @@ COLUMN_TYPES: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.int64(), st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)),
     (pa.bool_(), st.booleans()),
     (pa.date32(), st.dates(date(1, 1, 1), date(9999, 12, 31))),
-    (pa.timestamp("us", "UTC"), st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)).map(lambda t: t.replace(tzinfo=timezone.utc))),
+    (
+        pa.timestamp("us", "UTC"),
+        st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)).map(lambda t: t.replace(tzinfo=timezone.utc)),
+    ),
     (pa.decimal128(20, 2), st.integers(-(10**19), 10**19).map(lambda n: Decimal(n).scaleb(-2))),
 ]
 
@@ -39,7 +42,8 @@ def text_of(*columns: tuple[Any, pa.DataType]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"), [(0, pa.int64()), (1, pa.int8()), (2**63 - 1, pa.int64()), (2**63, pa.uint64()), (2**64 - 1, pa.uint64())]
+    ("value", "kind"),
+    [(0, pa.int64()), (1, pa.int8()), (2**63 - 1, pa.int64()), (2**63, pa.uint64()), (2**64 - 1, pa.uint64())],
 )
 def test_unsigned_integers_pass_through(value: int, kind: pa.DataType) -> None:
     """An integer that Qdrant takes as an id is the id, and stays an integer."""
@@ -53,7 +57,16 @@ def test_canonical_uuids_pass_through() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [CANONICAL.upper(), CANONICAL.replace("-", ""), f"{{{CANONICAL}}}", f"urn:uuid:{CANONICAL}", f" {CANONICAL}", CANONICAL + "\n", "5"]
+    "text",
+    [
+        CANONICAL.upper(),
+        CANONICAL.replace("-", ""),
+        f"{{{CANONICAL}}}",
+        f"urn:uuid:{CANONICAL}",
+        f" {CANONICAL}",
+        CANONICAL + "\n",
+        "5",
+    ],
 )
 def test_other_spellings_are_hashed(text: str) -> None:
     """Two spellings are two keys, since nobody said that they mean the same; a string of digits is a string."""
@@ -76,7 +89,11 @@ def test_the_standard_library_gives_the_same_id(text: str, namespace: uuid.UUID)
         (False, pa.bool_(), "false"),
         (date(2024, 2, 29), pa.date32(), "2024-02-29"),
         (datetime(2024, 2, 29, 12, 30, tzinfo=timezone.utc), pa.timestamp("us", "UTC"), "2024-02-29T12:30:00.000000Z"),
-        (datetime(2024, 2, 29, 12, 30, tzinfo=timezone.utc), pa.timestamp("us", "Europe/Berlin"), "2024-02-29T12:30:00.000000Z"),
+        (
+            datetime(2024, 2, 29, 12, 30, tzinfo=timezone.utc),
+            pa.timestamp("us", "Europe/Berlin"),
+            "2024-02-29T12:30:00.000000Z",
+        ),
         (datetime(2024, 2, 29, 12, 30), pa.timestamp("us"), "2024-02-29T12:30:00.000000"),
         (Decimal("12.50"), pa.decimal128(10, 2), "12.50"),
         (Decimal("-7"), pa.decimal128(10, 0), "-7"),
@@ -93,7 +110,8 @@ def test_the_text_of_a_key_is_the_written_one(value: Any, kind: pa.DataType, tex
 
 @pytest.mark.parametrize("number", [0, 7, 2**63, 2**64 - 1])
 def test_a_whole_decimal_is_the_integer(number: int) -> None:
-    """As Spark reads Parquet's UINT_64, `decimal(20,0)`: the point has the id that it had before a collection was moved."""
+    """As Spark reads Parquet's UINT_64, `decimal(20,0)`: the point has the id that it had before a collection was
+    moved."""
     assert id_of(Decimal(number), pa.decimal128(20, 0)) == number
 
 

@@ -57,7 +57,9 @@ def clients(batch: PointBatch, rows: list[dict[str, Any]]) -> list[grpc.PointStr
         vectors = {name: one_vector(rows, row) for name, rows in batch.vectors.items()}
         made.append(
             RestToGrpc.convert_point_struct(
-                models.PointStruct(id=identifier, vector=vectors[""] if set(vectors) == {""} else vectors, payload=rows[row])
+                models.PointStruct(
+                    id=identifier, vector=vectors[""] if set(vectors) == {""} else vectors, payload=rows[row]
+                )
             )
         )
     return made
@@ -84,9 +86,18 @@ def payload_of(row: dict[str, Any]) -> Any:
 
 def batch_of(values: list[Any], field: pa.Field, names: tuple[str, ...] = ("",)) -> PointBatch:
     """Points numbered from 0, with one payload column."""
-    arrow = [json.dumps(v) if field.metadata else list(v.items()) if isinstance(v, dict) and pa.types.is_map(field.type) else v for v in values]
+    arrow = [
+        json.dumps(v)
+        if field.metadata
+        else list(v.items())
+        if isinstance(v, dict) and pa.types.is_map(field.type)
+        else v
+        for v in values
+    ]
     vectors = {name: np.arange(len(values) * 3, dtype=np.float32).reshape(-1, 3) / 7 for name in names}
-    return PointBatch(list(range(len(values))), vectors, pa.record_batch([pa.array(arrow, field.type)], schema=pa.schema([field])))
+    return PointBatch(
+        list(range(len(values))), vectors, pa.record_batch([pa.array(arrow, field.type)], schema=pa.schema([field]))
+    )
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -139,7 +150,10 @@ def test_a_vector_of_any_length_arrives(dimension: int) -> None:
     """The length on the wire is written in as many bytes as it takes."""
     matrix = np.random.default_rng(0).standard_normal((2, dimension)).astype(np.float32)
     points = sent(PointBatch([1, 2], {"": matrix}, pa.record_batch({"a": ["x", "y"]}))).points
-    assert all(np.array_equal(np.array(point.vectors.vector.dense.data, np.float32), row) for point, row in zip(points, matrix, strict=True))
+    assert all(
+        np.array_equal(np.array(point.vectors.vector.dense.data, np.float32), row)
+        for point, row in zip(points, matrix, strict=True)
+    )
 
 
 def test_a_vector_need_not_lie_in_one_piece() -> None:
@@ -149,7 +163,9 @@ def test_a_vector_need_not_lie_in_one_piece() -> None:
     assert [list(point.vectors.vector.dense.data) for point in points] == [[0, 2, 4], [6, 8, 10]]
 
 
-INDICES = st.integers(0, 2**32 - 1) | st.sampled_from([0, 127, 128, 2**14 - 1, 2**14, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])
+INDICES = st.integers(0, 2**32 - 1) | st.sampled_from(
+    [0, 127, 128, 2**14 - 1, 2**14, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1]
+)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -204,7 +220,9 @@ def test_a_payload_may_have_no_columns() -> None:
     assert list(sent(batch).points) == clients(batch, [{}, {}])
 
 
-@pytest.mark.parametrize(("ordering", "number"), [("medium", grpc.WriteOrderingType.Medium), ("strong", grpc.WriteOrderingType.Strong)])
+@pytest.mark.parametrize(
+    ("ordering", "number"), [("medium", grpc.WriteOrderingType.Medium), ("strong", grpc.WriteOrderingType.Strong)]
+)
 def test_a_request_carries_its_ordering(ordering: str, number: int) -> None:
     """As asked, and nothing where it is Qdrant's default."""
     batch = batch_of(["a"], pa.field("t", pa.string()))

@@ -51,10 +51,15 @@ def read(folder: Path, files: dict[str, Any]) -> ModelFiles:
 
 def bert(**changes: Any) -> dict[str, Any]:
     """A BERT with a mean, in the style of version 2, and other files beside it."""
-    return {"modules.json": listed("Transformer", "Pooling"), "config.json": BERT, "1_Pooling/config.json": OLD_MEAN, **changes}
+    return {
+        "modules.json": listed("Transformer", "Pooling"),
+        "config.json": BERT,
+        "1_Pooling/config.json": OLD_MEAN,
+        **changes,
+    }
 
 
-# --- dimension --------------------------------------------------------------------------------------------------------------------------------
+# --- dimension --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,7 +67,10 @@ def bert(**changes: Any) -> dict[str, Any]:
     [
         (OLD_MEAN, 16),
         ({**OLD_MEAN, "pooling_mode_max_tokens": True}, 32),
-        ({"word_embedding_dimension": 16, "pooling_mode_lasttoken": True, "pooling_mode_weightedmean_tokens": True}, 32),
+        (
+            {"word_embedding_dimension": 16, "pooling_mode_lasttoken": True, "pooling_mode_weightedmean_tokens": True},
+            32,
+        ),
         ({"word_embedding_dimension": 16}, 16),
         ({"embedding_dimension": 16, "pooling_mode": "cls"}, 16),
         ({"embedding_dimension": 16, "pooling_mode": ["cls", "mean", "max"]}, 48),
@@ -87,9 +95,16 @@ def test_a_pooling_multiplies_the_width_by_its_modes(tmp_path: Path, pooling: JS
         ((OTHER_MODULE,), {"embedding_dimension": 16}, None),
     ],
 )
-def test_the_last_module_that_changes_the_length_tells_it(tmp_path: Path, kinds: tuple[str, ...], config: JSON, dimension: int | None) -> None:
+def test_the_last_module_that_changes_the_length_tells_it(
+    tmp_path: Path, kinds: tuple[str, ...], config: JSON, dimension: int | None
+) -> None:
     """Of modules that are not known nothing is guessed, whatever their files say."""
-    files = bert(**{"modules.json": listed("Transformer", "Pooling", *kinds), f"2_{kinds[0].rpartition('.')[2]}/config.json": config})
+    files = bert(
+        **{
+            "modules.json": listed("Transformer", "Pooling", *kinds),
+            f"2_{kinds[0].rpartition('.')[2]}/config.json": config,
+        }
+    )
     assert read(tmp_path, files).dimension == dimension
 
 
@@ -123,7 +138,9 @@ def test_a_bare_transformer_tells_its_width(tmp_path: Path, config: JSON, dimens
         ({"embedding.weight": {"shape": []}}, None),
     ],
 )
-def test_word_vectors_tell_their_length_in_the_header_of_their_weights(tmp_path: Path, header: JSON, dimension: int | None) -> None:
+def test_word_vectors_tell_their_length_in_the_header_of_their_weights(
+    tmp_path: Path, header: JSON, dimension: int | None
+) -> None:
     """StaticEmbedding has no settings of its own; models of model2vec have another name for the table."""
     files = {"modules.json": listed("StaticEmbedding"), "model.safetensors": safetensors(header)}
     assert read(tmp_path, files).dimension == dimension
@@ -149,14 +166,18 @@ def test_word_embeddings_are_read_too(tmp_path: Path) -> None:
     assert read(tmp_path, {"modules.json": files["modules.json"][:1]}).dimension == 16
 
 
-# --- other fields -----------------------------------------------------------------------------------------------------------------------------
+# --- other fields -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("files", "dimension"),
     [
         (
-            {"modules.json": listed("Transformer", "SpladePooling"), "config.json": {**BERT, "vocab_size": 99}, "1_SpladePooling/config.json": {}},
+            {
+                "modules.json": listed("Transformer", "SpladePooling"),
+                "config.json": {**BERT, "vocab_size": 99},
+                "1_SpladePooling/config.json": {},
+            },
             99,
         ),
         (
@@ -167,12 +188,28 @@ def test_word_embeddings_are_read_too(tmp_path: Path) -> None:
             },
             9,
         ),
-        ({"modules.json": listed("SparseStaticEmbedding"), "model.safetensors": safetensors({"weight": {"shape": [77]}})}, 77),
-        (bert(**{"modules.json": listed("Transformer", "Pooling", "SparseAutoEncoder"), "2_SparseAutoEncoder/config.json": {"hidden_dim": 64}}), 64),
+        (
+            {
+                "modules.json": listed("SparseStaticEmbedding"),
+                "model.safetensors": safetensors({"weight": {"shape": [77]}}),
+            },
+            77,
+        ),
+        (
+            bert(
+                **{
+                    "modules.json": listed("Transformer", "Pooling", "SparseAutoEncoder"),
+                    "2_SparseAutoEncoder/config.json": {"hidden_dim": 64},
+                }
+            ),
+            64,
+        ),
         (bert(**{"config_sentence_transformers.json": {"model_type": "SparseEncoder"}}), 16),
     ],
 )
-def test_a_sparse_model_is_told_by_its_type_or_its_modules(tmp_path: Path, files: dict[str, Any], dimension: int | None) -> None:
+def test_a_sparse_model_is_told_by_its_type_or_its_modules(
+    tmp_path: Path, files: dict[str, Any], dimension: int | None
+) -> None:
     """Its dimension is the number of indices."""
     found = read(tmp_path, files)
     assert (found.sparse, found.dimension) == (True, dimension)
@@ -189,8 +226,11 @@ def test_a_sparse_model_is_told_by_its_type_or_its_modules(tmp_path: Path, files
         ("Router", {}, "passage", None),
     ],
 )
-def test_a_router_is_followed_to_its_documents(tmp_path: Path, module: str, parameters: JSON, way: str, dimension: int | None) -> None:
-    """As the library follows it, by its old name too, under which its file had another; without a way for documents nothing is told."""
+def test_a_router_is_followed_to_its_documents(
+    tmp_path: Path, module: str, parameters: JSON, way: str, dimension: int | None
+) -> None:
+    """As the library follows it, by its old name too, under which its file had another; without a way for documents
+    nothing is told."""
     router = {
         "types": {"a": f"{LIBRARY}.StaticEmbedding", "b": f"{LIBRARY}.StaticEmbedding", "c": f"{LIBRARY}.Normalize"},
         "structure": {"query": ["a"], way: ["b", "c"]},
@@ -207,7 +247,9 @@ def test_a_router_is_followed_to_its_documents(tmp_path: Path, module: str, para
 
 def test_prompts_that_are_not_set_are_empty(tmp_path: Path) -> None:
     """As the library reads them."""
-    files = read(tmp_path, bert(**{"config_sentence_transformers.json": {"prompts": {"query": "q: ", "document": None}}}))
+    files = read(
+        tmp_path, bert(**{"config_sentence_transformers.json": {"prompts": {"query": "q: ", "document": None}}})
+    )
     assert files.prompts == {"query": "q: ", "document": ""}
 
 
@@ -218,7 +260,7 @@ def test_an_adapter_has_the_architecture_of_another_model(tmp_path: Path) -> Non
     assert read(tmp_path, files).dimension == 16
 
 
-# --- damage -----------------------------------------------------------------------------------------------------------------------------------
+# --- damage -----------------------------------------------------------------------------------------------------------
 
 STATIC = {"modules.json": listed("StaticEmbedding")}
 ROUTER = {"modules.json": [{"path": "", "type": f"{LIBRARY}.Router"}]}
@@ -263,7 +305,9 @@ ROUTER = {"modules.json": [{"path": "", "type": f"{LIBRARY}.Router"}]}
 )  # fmt: skip
 def test_a_damaged_file_is_named(tmp_path: Path, files: dict[str, Any], named: str) -> None:
     """In one line, whichever it is and whatever is in it."""
-    with pytest.raises(EncodingError, match=rf"^the model's file {re.escape(named)} (cannot be read: .|is damaged: .)") as failed:
+    with pytest.raises(
+        EncodingError, match=rf"^the model's file {re.escape(named)} (cannot be read: .|is damaged: .)"
+    ) as failed:
         read(tmp_path, files)
     assert "\n" not in str(failed.value)
 
@@ -278,10 +322,17 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     assert str(failed.value) == f"the model's file {missing} is missing; copy or download the whole model"
 
 
-@pytest.mark.parametrize("missing", ["tokenizer_config.json", "sentence_bert_config.json", "config_sentence_transformers.json"])
+@pytest.mark.parametrize(
+    "missing", ["tokenizer_config.json", "sentence_bert_config.json", "config_sentence_transformers.json"]
+)
 def test_a_file_that_old_models_lack_may_be_missing(tmp_path: Path, missing: str) -> None:
     """Not every version wrote it."""
-    files = bert(**{name: {} for name in ("tokenizer_config.json", "sentence_bert_config.json", "config_sentence_transformers.json")})
+    files = bert(
+        **{
+            name: {}
+            for name in ("tokenizer_config.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+        }
+    )
     del files[missing]
     assert read(tmp_path, files).dimension == 16
 
@@ -308,20 +359,52 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
         model_files.read(str(tmp_path), None)
 
 
-STRANGE: list[Any] = [None, True, -1, 0, 1.5, 10**40, float("nan"), "", "x", [], [1], ["x"], [[]], {}, {"x": 1}, {"x": []}]
-ROUTED = {"types": {"a": f"{LIBRARY}.Normalize"}, "structure": {"document": ["a"]}, "parameters": {"route_mappings": {"(None, 'text')": "document"}}}
+STRANGE: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    10**40,
+    float("nan"),
+    "",
+    "x",
+    [],
+    [1],
+    ["x"],
+    [[]],
+    {},
+    {"x": 1},
+    {"x": []},
+]
+ROUTED = {
+    "types": {"a": f"{LIBRARY}.Normalize"},
+    "structure": {"document": ["a"]},
+    "parameters": {"route_mappings": {"(None, 'text')": "document"}},
+}
 WHOLE: dict[str, JSON] = {
-    "config.json": {**BERT, "text_config": BERT, "architectures": ["BertModel"], "pad_token_id": 1, "is_causal": True, "projection_dim": 4},
+    "config.json": {
+        **BERT,
+        "text_config": BERT,
+        "architectures": ["BertModel"],
+        "pad_token_id": 1,
+        "is_causal": True,
+        "projection_dim": 4,
+    },
     "1_Pooling/config.json": {**OLD_MEAN, "embedding_dimension": 16, "pooling_mode": "mean"},
     "router_config.json": ROUTED,
     "sentence_bert_config.json": {
-        "max_seq_length": 64, "document_length": 64, "processing_kwargs": {"text": {"max_length": 64}}, "processor_kwargs": {"model_max_length": 64},
-        "tokenizer_args": {"model_max_length": 64}, "module_output_name": "sentence_embedding",
+        "max_seq_length": 64,
+        "document_length": 64,
+        "processing_kwargs": {"text": {"max_length": 64}},
+        "processor_kwargs": {"model_max_length": 64},
+        "tokenizer_args": {"model_max_length": 64},
+        "module_output_name": "sentence_embedding",
     },
     "tokenizer_config.json": {"model_max_length": 64},
     "tokenizer.json": {"truncation": {"max_length": 64}},
     "config_sentence_transformers.json": {"prompts": {"query": "q: "}, "model_type": "SentenceTransformer"},
-}  # fmt: skip
+}
 """Files in which everything is told that anybody reads."""
 
 

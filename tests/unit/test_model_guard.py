@@ -35,32 +35,55 @@ WAYS = "use that model, mode('overwrite'), another collection, or "
         (
             ONE,
             spec("m2"),
-            f"'x' was filled with the model m1, this job would write vectors of m2, and no search can compare them; {WAYS}a vector of its own beside it "
+            "'x' was filled with the model m1, this job would write vectors of m2, and no search can compare them; "
+            f"{WAYS}a vector of its own beside it "
             "(existing=merge with another vector_name)",
         ),
-        (ONE, spec("m2", merge=True), f"'x' was filled with the model m1, this job would write vectors of m2, and no search can compare them; {WAYS}another vector_name"),
+        (
+            ONE,
+            spec("m2", merge=True),
+            "'x' was filled with the model m1, this job would write vectors of m2, and no search can compare them; "
+            f"{WAYS}another vector_name",
+        ),
         (
             TWO,
             spec("m3", "b", merge=True),
-            f"the vector 'b' of 'x' was filled with the model m2, this job would write vectors of m3, and no search can compare them; {WAYS}another vector_name",
+            "the vector 'b' of 'x' was filled with the model m2, this job would write vectors of m3, and no search "
+            f"can compare them; {WAYS}another vector_name",
         ),
-        (ONE, spec("m2", adopt=True), "'x' was filled with the model m1, this job would write vectors of m2, and no search can compare them; "),
-        (joined(spec(None)), spec(), "'x' was filled with vectors of unknown origin (option 'vector_column'); set adopt_collection=true if they were made with m1"),
-        (None, spec(), "'x' holds 5 points that this sink has not written; set adopt_collection=true if they were made with the same model"),
+        (
+            ONE,
+            spec("m2", adopt=True),
+            "'x' was filled with the model m1, this job would write vectors of m2, and no search can compare them; ",
+        ),
+        (
+            joined(spec(None)),
+            spec(),
+            "'x' was filled with vectors of unknown origin (option 'vector_column'); set adopt_collection=true if "
+            "they were made with m1",
+        ),
+        (
+            None,
+            spec(),
+            "'x' holds 5 points that this sink has not written; set adopt_collection=true if they were made with "
+            "the same model",
+        ),
         (
             TWO,
             spec("m2", "b", merge=True, owning=("version_column", "op_column")),
-            "option 'version_column' and 'op_column' would decide about whole documents of 'x', and only a job that writes its first vector (that has no name) "
+            "option 'version_column' and 'op_column' would decide about whole documents of 'x', and only a job that "
+            "writes its first vector (that has no name) "
             "may; leave it out of this job",
         ),
         (
             replace(ONE, chunked=True),
             spec(merge=True),
-            "the documents of 'x' are in chunks (long_text=chunk), which existing=merge cannot put anything into: every job would cut them elsewhere; "
+            "the documents of 'x' are in chunks (long_text=chunk), which existing=merge cannot put anything into: "
+            "every job would cut them elsewhere; "
             "write to another collection",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_job_that_is_refused(theirs: CollectionMetadata | None, job: CollectionSpec, line: str) -> None:
     """In one line with the ways out."""
     (problem,) = guard_problems("x", theirs, job, 5)
@@ -103,19 +126,32 @@ def test_at_the_end_of_a_job() -> None:
     assert "another job began to fill 'x' with the model m2 while this one wrote vectors of m3" in str(
         other_model("x", TWO, spec("m3", "b", merge=True))
     )
-    assert "another job has put the vector 'b' beside those of 'x' while this one replaced points" in str(other_model("x", TWO, spec()))
+    assert "another job has put the vector 'b' beside those of 'x' while this one replaced points" in str(
+        other_model("x", TWO, spec())
+    )
 
 
 def test_each_vector_is_asked_with_its_own_model() -> None:
     """The first job's where none is named."""
     assert [of_vector("x", TWO, name)[0].model for name in (None, "", "b")] == ["m1", "m1", "m2"]
     with pytest.raises(
-        CollectionError, match="'x' has no vector 'c' that this sink has written; it has the unnamed one, 'b': set vector_name to one of them"
+        CollectionError,
+        match="'x' has no vector 'c' that this sink has written; it has the unnamed one, 'b': set vector_name "
+        "to one of them",
     ):
         of_vector("x", TWO, "c")
 
 
 def test_fingerprints_lie_apart() -> None:
     """Those of a vector that moved in have its name."""
-    assert fingerprint_field(None, spec(merge=True)) == fingerprint_field(TWO, spec(merge=True)) == fingerprint_field(TWO, spec()) == "fingerprint"
-    assert fingerprint_field(ONE, spec("m2", "b", merge=True)) == fingerprint_field(TWO, spec("m2", "b", merge=True)) == "fingerprint:b"
+    assert (
+        fingerprint_field(None, spec(merge=True))
+        == fingerprint_field(TWO, spec(merge=True))
+        == fingerprint_field(TWO, spec())
+        == "fingerprint"
+    )
+    assert (
+        fingerprint_field(ONE, spec("m2", "b", merge=True))
+        == fingerprint_field(TWO, spec("m2", "b", merge=True))
+        == "fingerprint:b"
+    )

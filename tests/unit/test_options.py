@@ -22,7 +22,28 @@ KEY = "hush-hush-4711"
 NAMES = st.sampled_from([*option_table(), *SPARK_KEYS]) | st.text(max_size=12)
 VALUES = (
     st.text(max_size=20)
-    | st.sampled_from(["true", "auto", "-1", "0", "1e400", "nan", "inf", "{}", "[]", "{", "a:b", ":", ",", "null", "0x10", "１２", "1_0", "."])
+    | st.sampled_from(
+        [
+            "true",
+            "auto",
+            "-1",
+            "0",
+            "1e400",
+            "nan",
+            "inf",
+            "{}",
+            "[]",
+            "{",
+            "a:b",
+            ":",
+            ",",
+            "null",
+            "0x10",
+            "１２",
+            "1_0",
+            ".",
+        ]
+    )
     | st.integers().map(str)
     | st.floats().map(str)
 )
@@ -43,7 +64,7 @@ def only_problem(**options: Any) -> str:
     return problem
 
 
-# --- values -----------------------------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -71,7 +92,11 @@ def only_problem(**options: Any) -> str:
         ("payload_rename", "a:b, c : d", {"a": "b", "c": "d"}),
         ("payload_rename", '{"a:b": "c,d"}', {"a:b": "c,d"}),
         ("payload_rename", "a:b:c", {"a": "b:c"}),
-        ("collection_config", '{"on_disk_payload": true, "shard_number": 2}', {"on_disk_payload": True, "shard_number": 2}),
+        (
+            "collection_config",
+            '{"on_disk_payload": true, "shard_number": 2}',
+            {"on_disk_payload": True, "shard_number": 2},
+        ),
         ("collection_config", "", {}),
     ],
 )
@@ -95,14 +120,23 @@ def test_a_text_has_this_value(name: str, text: str, value: Any) -> None:
         ("store_text", "yes", "option 'store_text' must be true or false, got 'yes'"),
         ("distance", "cos", "option 'distance' must be 'cosine', 'dot', 'euclid' or 'manhattan', got 'cos'"),
         ("id_namespace", "me", "option 'id_namespace' must be a UUID, got 'me'"),
-        ("payload_rename", "a", "option 'payload_rename' must be pairs `a:b, c:d`, got 'a' ('a' has no ':' between two names)"),
-        ("payload_rename", "a:", "option 'payload_rename' must be pairs `a:b, c:d`, got 'a:' ('a:' has no ':' between two names)"),
+        (
+            "payload_rename",
+            "a",
+            "option 'payload_rename' must be pairs `a:b, c:d`, got 'a' ('a' has no ':' between two names)",
+        ),
+        (
+            "payload_rename",
+            "a:",
+            "option 'payload_rename' must be pairs `a:b, c:d`, got 'a:' ('a:' has no ':' between two names)",
+        ),
         ("collection_config", "[1]", "option 'collection_config' must be a JSON object, got '[1]' (it is no object)"),
         ("device", "gpu", "option 'device' must be a text like auto, cpu, cuda, cuda:1 or mps, got 'gpu'"),
         (
             "collection_config",
             "{a: 1}",
-            "option 'collection_config' must be a JSON object, got '{a: 1}' (Expecting property name enclosed in double quotes at character 2)",
+            "option 'collection_config' must be a JSON object, got '{a: 1}' (Expecting property name enclosed in "
+            "double quotes at character 2)",
         ),
     ],
 )
@@ -119,12 +153,16 @@ def test_a_time_without_end_is_refused(name: str) -> None:
 
 def test_json_that_nests_too_deep_is_refused_like_any_other() -> None:
     """Python's parser gives up by another exception than on wrong JSON; the user sees the same sentence."""
-    assert only_problem(collection_config='{"a":' + "[" * 100_000).startswith("option 'collection_config' must be a JSON object, got ")
+    assert only_problem(collection_config='{"a":' + "[" * 100_000).startswith(
+        "option 'collection_config' must be a JSON object, got "
+    )
 
 
 def test_a_python_value_that_is_no_json_is_refused_by_name() -> None:
     """`write(df, collection_config={…})` with something that JSON has no form for names the option."""
-    assert only_problem(collection_config={"shard_number": {1}}).startswith("option 'collection_config' must be a JSON object")
+    assert only_problem(collection_config={"shard_number": {1}}).startswith(
+        "option 'collection_config' must be a JSON object"
+    )
 
 
 @pytest.mark.parametrize("name", ["vector_column", "tenant_column"])
@@ -135,7 +173,10 @@ def test_an_empty_column_name_is_refused(name: str) -> None:
 
 def test_a_long_value_is_shown_short() -> None:
     """Eighty characters are enough to recognise it."""
-    assert only_problem(batch_points="9" * 70 + "x" * 5000) == f"option 'batch_points' must be an integer >= 1, got '{'9' * 70}{'x' * 9}…'"
+    assert (
+        only_problem(batch_points="9" * 70 + "x" * 5000)
+        == f"option 'batch_points' must be an integer >= 1, got '{'9' * 70}{'x' * 9}…'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,13 +208,17 @@ def test_none_is_as_if_not_given() -> None:
 def test_defaults_are_the_promised_ones() -> None:
     """A few that users rely on, among them the namespace that every derived id hangs on."""
     options = parse()
-    assert (options.text_column, options.id_column, options.model) == (("text",), ("id",), "sentence-transformers/all-MiniLM-L6-v2")
+    assert (options.text_column, options.id_column, options.model) == (
+        ("text",),
+        ("id",),
+        "sentence-transformers/all-MiniLM-L6-v2",
+    )
     assert (options.window_rows, options.batch_points, options.batch_bytes) == (4096, 512, 4 * 1024 * 1024)
     assert (options.timeout_seconds, options.retry_max_seconds, options.trust_remote_code) == (60.0, 600.0, False)
     assert options.id_namespace == ID_NAMESPACE == uuid.uuid5(uuid.NAMESPACE_DNS, "spark-vector-sink")
 
 
-# --- names ------------------------------------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
 def test_names_are_case_insensitive() -> None:
@@ -195,9 +240,13 @@ def test_sparks_own_keys_are_ignored(key: str) -> None:
         ("zzz", "unknown option 'zzz'; docs/options.md lists the options"),
         (
             "replaceWhere",
-            "option 'replaceWhere' cannot be followed: mode('overwrite') replaces all documents; write those that have changed with mode('append')",
+            "option 'replaceWhere' cannot be followed: mode('overwrite') replaces all documents; write those that "
+            "have changed with mode('append')",
         ),
-        ("on_bad_row", "option 'on_bad_row' is gone: 'rejects_path' alone means that bad rows are rejected; leave it out"),
+        (
+            "on_bad_row",
+            "option 'on_bad_row' is gone: 'rejects_path' alone means that bad rows are rejected; leave it out",
+        ),
         ("given", "unknown option 'given'; docs/options.md lists the options"),
     ],
 )
@@ -206,7 +255,7 @@ def test_a_name_that_is_none_is_explained(name: str, message: str) -> None:
     assert only_problem(**{name: "1"}) == message
 
 
-# --- where ------------------------------------------------------------------------------------------------------------------------------------
+# --- where ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_bare_name_without_url_gets_both_ways_out() -> None:
@@ -229,26 +278,36 @@ def test_a_path_is_an_embedded_store(path: str) -> None:
 
 def test_a_file_url_and_its_path_are_one_directory() -> None:
     """`file:/x`, `file:///x` and `/x` are the same place."""
-    assert {SinkOptions.from_mapping({"path": path}).directory for path in ("file:/tmp/a", "file:///tmp/a", "/tmp/a")} == {Path("/tmp/a")}
+    assert {
+        SinkOptions.from_mapping({"path": path}).directory for path in ("file:/tmp/a", "file:///tmp/a", "/tmp/a")
+    } == {Path("/tmp/a")}
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/articles", "hdfs://host/articles", "http://host:6333/articles"])
 def test_another_filesystem_is_no_embedded_store(path: str) -> None:
     """The index needs a local directory; who meant a server is told how to name it."""
-    with pytest.raises(OptionError, match=r"^an embedded store is a local directory, got .*; for a server give its address as option 'url'"):
+    with pytest.raises(
+        OptionError,
+        match=r"^an embedded store is a local directory, got .*; for a server give its address as option 'url'",
+    ):
         SinkOptions.from_mapping({"path": path})
 
 
 def test_no_place_at_all_is_explained() -> None:
     """`save()` without a name, and a table of a catalog, end here."""
-    with pytest.raises(OptionError, match=r"^no collection is named: end with \.save\(\"articles\"\), or give option 'collection'"):
+    with pytest.raises(
+        OptionError, match=r"^no collection is named: end with \.save\(\"articles\"\), or give option 'collection'"
+    ):
         SinkOptions.from_mapping({"url": "http://localhost:6333"})
 
 
 def test_two_places_are_refused() -> None:
     """`save(name)` and option `collection` may agree, but not differ."""
     assert parse(collection="articles").collection == "articles"
-    assert only_problem(collection="books") == "save('articles') and option 'collection' = 'books' name two places; give one of them"
+    assert (
+        only_problem(collection="books")
+        == "save('articles') and option 'collection' = 'books' name two places; give one of them"
+    )
 
 
 def test_a_path_together_with_url_is_refused() -> None:
@@ -256,35 +315,61 @@ def test_a_path_together_with_url_is_refused() -> None:
     assert only_problem(path="./articles") == "with option 'url' the collection is a plain name, got './articles'"
 
 
-# --- together ---------------------------------------------------------------------------------------------------------------------------------
+# --- together ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"vector_column": "v", "model": "m"}, "option 'model' has no effect together with 'vector_column'; leave it out"),
-        ({"vector_column": "v", "max_tokens": "9"}, "option 'max_tokens' has no effect together with 'vector_column'; leave it out"),
-        ({"vector_column": "v", "text_column": "body"}, "option 'text_column' has no effect together with 'vector_column'; leave it out"),
-        ({"vector_column": "v", "store_text": "false"}, "option 'store_text' has no effect together with 'vector_column'; leave it out"),
+        (
+            {"vector_column": "v", "model": "m"},
+            "option 'model' has no effect together with 'vector_column'; leave it out",
+        ),
+        (
+            {"vector_column": "v", "max_tokens": "9"},
+            "option 'max_tokens' has no effect together with 'vector_column'; leave it out",
+        ),
+        (
+            {"vector_column": "v", "text_column": "body"},
+            "option 'text_column' has no effect together with 'vector_column'; leave it out",
+        ),
+        (
+            {"vector_column": "v", "store_text": "false"},
+            "option 'store_text' has no effect together with 'vector_column'; leave it out",
+        ),
         ({"encoder": "a.b:c", "model": "m"}, "option 'model' has no effect together with 'encoder'; leave it out"),
         ({"encoder": "a.b:c", "prompt": "p"}, "option 'prompt' has no effect together with 'encoder'; leave it out"),
-        ({"encoder": "a.b:c", "normalize": "true"}, "option 'normalize' has no effect together with 'encoder'; leave it out"),
+        (
+            {"encoder": "a.b:c", "normalize": "true"},
+            "option 'normalize' has no effect together with 'encoder'; leave it out",
+        ),
         ({"tls_ca_file": "ca.pem"}, "option 'tls_ca_file' has no effect without an https 'url'; leave it out"),
         (
             {"create_collection": "false", "collection_config": "{}"},
             "option 'collection_config' has no effect with create_collection=false; leave it out",
         ),
-        ({"dimension": "8"}, "option 'dimension' has no effect without 'vector_column': the model tells it; leave it out"),
-        ({"prompt": "a", "prompt_name": "b"}, "options 'prompt' and 'prompt_name' exclude each other; give one of them"),
-        ({"payload_columns": "a", "payload_exclude": "b"}, "options 'payload_columns' and 'payload_exclude' exclude each other; give one of them"),
+        (
+            {"dimension": "8"},
+            "option 'dimension' has no effect without 'vector_column': the model tells it; leave it out",
+        ),
+        (
+            {"prompt": "a", "prompt_name": "b"},
+            "options 'prompt' and 'prompt_name' exclude each other; give one of them",
+        ),
+        (
+            {"payload_columns": "a", "payload_exclude": "b"},
+            "options 'payload_columns' and 'payload_exclude' exclude each other; give one of them",
+        ),
         (
             {"payload_columns": "text,v", "vector_column": "v"},
-            "option 'payload_columns' names the column 'v' of option 'vector_column', which is stored as the vector; leave it out there, or give a copy of the "
+            "option 'payload_columns' names the column 'v' of option 'vector_column', which is stored as the vector; "
+            "leave it out there, or give a copy of the "
             "column another name",
         ),
         (
             {"payload_columns": "text,a", "store_text": "false"},
-            "option 'payload_columns' names the text column 'text', and store_text=false leaves it out; give one of them",
+            "option 'payload_columns' names the text column 'text', and store_text=false leaves it out; "
+            "give one of them",
         ),
         ({"encoder": "nonsense"}, "option 'encoder' must be package.module:factory, got 'nonsense'"),
         ({"text_column": " , "}, "option 'text_column' must not be empty"),
@@ -296,7 +381,9 @@ def test_options_that_do_not_go_together_are_refused(options: dict[str, str], me
     assert only_problem(**options) == message
 
 
-@pytest.mark.parametrize("name", ["grpc_port", "api_key", "batch_points", "max_in_flight", "ordering", "retry_max_seconds", "versioned"])
+@pytest.mark.parametrize(
+    "name", ["grpc_port", "api_key", "batch_points", "max_in_flight", "ordering", "retry_max_seconds", "versioned"]
+)
 def test_a_servers_options_have_no_effect_on_a_directory(name: str) -> None:
     """The embedded store has neither requests nor keys."""
     value = {"ordering": "weak", "versioned": "true"}.get(name, "5")
@@ -310,21 +397,35 @@ def test_every_problem_is_in_the_one_message() -> None:
     with pytest.raises(OptionError) as refused:
         SinkOptions.from_mapping({"path": "articles", "batch_points": "x", "text_colum": "t", "long_text": "reject"})
     assert len(refused.value.problems) == 4
-    assert str(refused.value).startswith("4 problems: (1) option 'batch_points' must be an integer >= 1, got 'x'; (2) unknown option 'text_colum'; ")
+    assert str(refused.value).startswith(
+        "4 problems: (1) option 'batch_points' must be an integer >= 1, got 'x'; (2) unknown option 'text_colum'; "
+    )
 
 
 def test_a_place_for_rejects_is_all_that_rejecting_needs() -> None:
     """Whoever rejects says where to, and whoever says where to rejects; a limit alone would change nothing."""
     assert not parse().rejects
     assert parse(rejects_path="r", max_rejects="1%", long_text="reject").rejects
-    assert only_problem(long_text="reject") == "option 'long_text' = 'reject' needs option 'rejects_path', a directory for the rejected rows"
+    assert (
+        only_problem(long_text="reject")
+        == "option 'long_text' = 'reject' needs option 'rejects_path', a directory for the rejected rows"
+    )
     assert only_problem(max_rejects="5") == "option 'max_rejects' has no effect without 'rejects_path'; leave it out"
     assert only_problem(long_text="reject", rejects_path="") == "option 'rejects_path' must not be empty"
 
 
 @pytest.mark.parametrize(
     ("text", "rows", "most"),
-    [("5", 10, 5), (" 0 ", 10, 0), ("1%", 250, 2), ("0.1%", 999, 0), ("0.1%", 1000, 1), ("100%", 7, 7), ("29%", 100, 29), (None, 10, None)],
+    [
+        ("5", 10, 5),
+        (" 0 ", 10, 0),
+        ("1%", 250, 2),
+        ("0.1%", 999, 0),
+        ("0.1%", 1000, 1),
+        ("100%", 7, 7),
+        ("29%", 100, 29),
+        (None, 10, None),
+    ],
 )
 def test_how_many_rejects_are_allowed(text: str | None, rows: int, most: int | None) -> None:
     """A count, or a share of the rows read, rounded down and without the errors of floating point."""
@@ -340,10 +441,12 @@ def test_a_limit_of_rejects_is_a_count_or_a_share(text: str) -> None:
     assert only_problem(rejects_path="r", max_rejects=text) == expected
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------------------------------
+# --- secrets ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", [{}, {"batch_points": "x"}, {"path": "./a"}, {"api_keys": KEY}, {"url": f"http://user:{KEY}@host:6333"}])
+@pytest.mark.parametrize(
+    "more", [{}, {"batch_points": "x"}, {"path": "./a"}, {"api_keys": KEY}, {"url": f"http://user:{KEY}@host:6333"}]
+)
 def test_a_key_is_in_no_text(more: dict[str, str]) -> None:
     """Neither repr nor str of the options shows it, nor the message of whatever else is wrong."""
     given_options = {**SERVER, "api_key": KEY, **more}
@@ -368,7 +471,7 @@ def test_a_secret_is_passed_on_as_such() -> None:
     assert repr(parsed.api_key) == "Secret('***')"
 
 
-# --- the table --------------------------------------------------------------------------------------------------------------------------------
+# --- the table --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", option_table())
@@ -394,13 +497,14 @@ def test_the_markdown_table_has_every_option_once() -> None:
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in lines)
 
 
-# --- properties -------------------------------------------------------------------------------------------------------------------------------
+# --- properties -------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.dictionaries(NAMES, VALUES, max_size=6))
 def test_any_mapping_parses_or_is_explained(options: dict[str, str]) -> None:
-    """No text makes an exception; the one line names every option that is unknown, and what could be parsed survives pickling."""
+    """No text makes an exception; the one line names every option that is unknown, and what could be parsed survives
+    pickling."""
     parsed, found = SinkOptions.parse(options)
     assert len(str(OptionError(found)).splitlines()) == 1
     for name in options:
@@ -415,12 +519,19 @@ def test_one_wrong_option_does_not_hide_another(name: str, text: str) -> None:
     """A problem of one option does not change what is said of another."""
     alone = SinkOptions.parse({**SERVER, name: text})[1]
     together = SinkOptions.parse({**SERVER, name: text, "window_rows": "none"})[1]
-    assert set(together) == {*alone, "option 'window_rows' must be an integer >= 1, got 'none'"} or name == "window_rows"
+    assert (
+        set(together) == {*alone, "option 'window_rows' must be an integer >= 1, got 'none'"} or name == "window_rows"
+    )
 
 
 def test_options_survive_pickling() -> None:
     """Every task gets them by pickle."""
-    options = parse(text_column="a,b", payload_rename="a:b", collection_config=json.dumps({"on_disk_payload": True}), normalize="true")
+    options = parse(
+        text_column="a,b",
+        payload_rename="a:b",
+        collection_config=json.dumps({"on_disk_payload": True}),
+        normalize="true",
+    )
     again = pickle.loads(pickle.dumps(options))
     assert (again, again.given) == (options, options.given)
 
@@ -440,7 +551,12 @@ def test_a_directory_by_its_url(where: str, directory: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "words"), [("file://host/data", "directory of this machine"), ("./a\0b", "cannot be the directory"), ("./" + "x" * 300, "too long")]
+    ("where", "words"),
+    [
+        ("file://host/data", "directory of this machine"),
+        ("./a\0b", "cannot be the directory"),
+        ("./" + "x" * 300, "too long"),
+    ],
 )
 def test_a_directory_that_cannot_be(where: str, words: str) -> None:
     """Another machine's directory, and a path that no system takes, are refused in one line."""
@@ -456,7 +572,13 @@ def test_a_collections_name_that_a_server_refuses(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"id_column": "id,id"}, {"id_column": "a,t", "tenant_column": "t"}, {"payload_rename": '{"a": ""}'}, {"vector_name": "a/b"}]
+    "options",
+    [
+        {"id_column": "id,id"},
+        {"id_column": "a,t", "tenant_column": "t"},
+        {"payload_rename": '{"a": ""}'},
+        {"vector_name": "a/b"},
+    ],
 )
 def test_names_that_cannot_be(options: dict[str, str]) -> None:
     """A key column named twice, an empty payload name, a vector name that the server refuses."""

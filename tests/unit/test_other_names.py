@@ -26,9 +26,15 @@ def named(text: str) -> set[str]:
     ("names", "ours"),
     [
         ("qdrant_url host uri endpoint es.nodes milvus.uri https port location", {"url"}),
-        ("collection_name index_name className milvus.collection.name es.resource pinecone.indexName table", {"collection"}),
+        (
+            "collection_name index_name className milvus.collection.name es.resource pinecone.indexName table",
+            {"collection"},
+        ),
         ("id_field idField primary_key milvus.collection.primaryKeyField es.mapping.id", {"id_column"}),
-        ("embedding_field embedding_column embeddingColumn vector_field milvus.collection.vectorField vector_fields", {"vector_column"}),
+        (
+            "embedding_field embedding_column embeddingColumn vector_field milvus.collection.vectorField vector_fields",
+            {"vector_column"},
+        ),
         ("text_field text_key content_column embedding_source_column", {"text_column"}),
         ("batch_size batchSize pinecone.batchSize upload_batch_size es.batch.size.entries", {"batch_points"}),
         ("es.batch.size.bytes", {"batch_bytes"}),
@@ -101,7 +107,12 @@ def test_another_name_is_led_to_the_page(name: str) -> None:
 
 def test_migrating_says_the_same() -> None:
     """Each name in the first column of qdrant-spark's table is answered with options that its second column has."""
-    page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8").partition("| qdrant-spark | here |\n")[2].partition("\n\n")[0]
+    page = (
+        (ROOT / "docs" / "migrating.md")
+        .read_text(encoding="utf-8")
+        .partition("| qdrant-spark | here |\n")[2]
+        .partition("\n\n")[0]
+    )
     rows = [row.strip("|").split("|") for row in page.splitlines()[1:]]
     assert len(rows) > 10
     for theirs, here in rows:

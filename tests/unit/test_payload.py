@@ -22,7 +22,8 @@ from spark_vector_sink.rows.payload import is_text, plain_field, to_plain, unmap
 UTC = timezone.utc
 MOMENT = datetime(2024, 2, 29, 12, 30, 0, 5)
 
-# One line for each row of the table in rows/payload.py, and for each Arrow type in it: type, value, value in the payload.
+# One line for each row of the table in rows/payload.py, and for each Arrow type in it: type, value, value in the
+# payload.
 MAPPING: list[tuple[pa.DataType, Any, Any]] = [
     (pa.bool_(), True, True),
     (pa.string(), "ü\0", "ü\0"),
@@ -40,7 +41,11 @@ MAPPING: list[tuple[pa.DataType, Any, Any]] = [
     (pa.decimal128(19, 0), Decimal("12"), "12"),
     (pa.decimal128(10, 2), Decimal("12.50"), "12.50"),
     (pa.decimal128(10, 8), Decimal("0.00000001"), "0.00000001"),
-    (pa.decimal128(38, 10), Decimal("-1234567890123456789012345678.0000000001"), "-1234567890123456789012345678.0000000001"),
+    (
+        pa.decimal128(38, 10),
+        Decimal("-1234567890123456789012345678.0000000001"),
+        "-1234567890123456789012345678.0000000001",
+    ),
     (pa.decimal128(5, -2), Decimal("1.2E+3"), "1200"),
     (pa.date32(), date(2024, 2, 29), "2024-02-29"),
     (pa.date32(), date(1, 1, 1), "0001-01-01"),
@@ -137,7 +142,7 @@ def test_a_float_keeps_its_own_value() -> None:
     assert stored([0.1], pa.float32()) == [0.10000000149011612]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 BAD = [float("nan"), float("inf"), float("-inf")]
 
@@ -187,7 +192,13 @@ def test_an_unsigned_integer_above_int64_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.month_day_nano_interval(), pa.map_(pa.date32(), pa.string()), pa.map_(pa.string(), pa.month_day_nano_interval())], ids=str
+    "kind",
+    [
+        pa.month_day_nano_interval(),
+        pa.map_(pa.date32(), pa.string()),
+        pa.map_(pa.string(), pa.month_day_nano_interval()),
+    ],
+    ids=str,
 )
 def test_a_type_without_mapping_has_a_reason(kind: pa.DataType) -> None:
     """It is known before the job, from the type alone."""
@@ -202,27 +213,43 @@ def test_a_type_with_mapping_has_none(kind: pa.DataType, value: Any, expected: A
 
 
 FAR = [
-    (pa.date32(), 2_932_897), (pa.date32(), -719_163), (pa.date32(), 2**31 - 1), (pa.date64(), 2_932_897 * 86_400_000),
-    *((pa.timestamp(unit, zone), tick) for unit in ("s", "ms", "us") for zone in (None, "UTC", "Europe/Berlin") for tick in (2**63 - 1, -(2**63))),
-    (pa.timestamp("us"), 2_932_897 * 86_400_000_000), (pa.timestamp("us"), -719_162 * 86_400_000_000 - 1),
-]  # fmt: skip
+    (pa.date32(), 2_932_897),
+    (pa.date32(), -719_163),
+    (pa.date32(), 2**31 - 1),
+    (pa.date64(), 2_932_897 * 86_400_000),
+    *(
+        (pa.timestamp(unit, zone), tick)
+        for unit in ("s", "ms", "us")
+        for zone in (None, "UTC", "Europe/Berlin")
+        for tick in (2**63 - 1, -(2**63))
+    ),
+    (pa.timestamp("us"), 2_932_897 * 86_400_000_000),
+    (pa.timestamp("us"), -719_162 * 86_400_000_000 - 1),
+]
 
 
 @pytest.mark.parametrize(("kind", "tick"), FAR, ids=str)
 def test_a_date_without_a_text_is_refused(kind: pa.DataType, tick: int) -> None:
     """Arrow writes a date outside of four digits for a year as another one, or as nothing that is one."""
     array = pa.array([0, tick], pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
-    with pytest.raises(ValueError, match=r"^holds a (date|timestamp) outside of the years 1 to 9999, .*; make it null, or cast it to string$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^holds a (date|timestamp) outside of the years 1 to 9999, .*; make it null, or cast it to string$",
+    ):
         to_plain(array, pa.field("c", kind))
 
 
 def test_the_digits_of_a_timestamp_are_those_of_its_unit() -> None:
     """None for seconds, 3, 6 or 9 for the others; nothing is cut off."""
-    texts = [stored_array(pa.array([1], pa.int64()).view(pa.timestamp(unit, "UTC"))) for unit in ("s", "ms", "us", "ns")]
+    texts = [
+        stored_array(pa.array([1], pa.int64()).view(pa.timestamp(unit, "UTC"))) for unit in ("s", "ms", "us", "ns")
+    ]
     assert texts == [[f"1970-01-01T00:00:0{rest}Z"] for rest in ("1", "0.001", "0.000001", "0.000000001")]
 
 
-@pytest.mark.parametrize(("kind", "tick"), [(pa.time64("us"), -1), (pa.time64("us"), 86_400_000_000), (pa.time32("s"), 86_400)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "tick"), [(pa.time64("us"), -1), (pa.time64("us"), 86_400_000_000), (pa.time32("s"), 86_400)], ids=str
+)
 def test_a_time_of_no_day_is_refused(kind: pa.DataType, tick: int) -> None:
     """Arrow would write that it is out of range, as if that were its text."""
     array = pa.array([tick], pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
@@ -230,10 +257,14 @@ def test_a_time_of_no_day_is_refused(kind: pa.DataType, tick: int) -> None:
         to_plain(array, pa.field("c", kind))
 
 
-@pytest.mark.parametrize(("kind", "tick"), [(pa.time64("ns"), 1), (pa.duration("ns"), 1), (pa.duration("s"), 2**62)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "tick"), [(pa.time64("ns"), 1), (pa.duration("ns"), 1), (pa.duration("s"), 2**62)], ids=str
+)
 def test_what_is_no_whole_microsecond_is_refused(kind: pa.DataType, tick: int) -> None:
     """Rather than rounded."""
-    with pytest.raises(ValueError, match=r"^holds a .* that is no 64-bit number of whole microseconds; round it, or cast it to string$"):
+    with pytest.raises(
+        ValueError, match=r"^holds a .* that is no 64-bit number of whole microseconds; round it, or cast it to string$"
+    ):
         to_plain(pa.array([tick], pa.int64()).view(kind), pa.field("c", kind))
 
 
@@ -242,7 +273,11 @@ def test_a_map_with_a_key_twice_is_refused(key: pa.DataType) -> None:
     """Of two values in one object one would be lost. The same key in two rows is no matter."""
     one, two = ("a", "b") if pa.types.is_string(key) else (1, 2)
     kind = pa.map_(key, pa.int8())
-    assert stored_array(pa.array([[(one, 1)], None, [(one, 2), (two, 1)]], kind)) == [{str(one): 1}, None, {str(one): 2, str(two): 1}]
+    assert stored_array(pa.array([[(one, 1)], None, [(one, 2), (two, 1)]], kind)) == [
+        {str(one): 1},
+        None,
+        {str(one): 2, str(two): 1},
+    ]
     with pytest.raises(ValueError, match=rf"^holds a map with the key '{one}' twice, and an object has each key once$"):
         stored_array(pa.array([[(two, 1)], None, [(two, 1), (one, 1), (one, 2)]], kind))
 
@@ -250,7 +285,9 @@ def test_a_map_with_a_key_twice_is_refused(key: pa.DataType) -> None:
 @pytest.mark.parametrize("wrap", [lambda of: pa.list_(of, 2), pa.list_], ids=["fixed", "list"])
 def test_a_slice_of_lists_of_lists_is_the_slice(wrap: Any) -> None:
     """Arrow's own cast of a slice of fixed-size lists ends the process."""
-    array = pa.array([[[1.0, None], None], None, [[0.5, 2.0], [1.0, 2.0]], [None, None]], wrap(pa.list_(pa.float64(), 2)))
+    array = pa.array(
+        [[[1.0, None], None], None, [[0.5, 2.0], [1.0, 2.0]], [None, None]], wrap(pa.list_(pa.float64(), 2))
+    )
     assert stored_array(array.slice(1, 3)) == [None, [[0.5, 2.0], [1.0, 2.0]], [None, None]]
 
 
@@ -284,26 +321,31 @@ def test_bad_bytes_under_a_null_are_not_seen() -> None:
     assert is_text(pa.StructArray.from_arrays([_of_bytes(b"a", b"\xff")], ["x"], mask=pa.array([False, True])))
 
 
-# --- variant ----------------------------------------------------------------------------------------------------------------------------------
+# --- variant ----------------------------------------------------------------------------------------------------------
 
 VARIANT = pa.field("c", pa.string(), metadata=JSON_MARK)
 
 
-@pytest.mark.parametrize("text", ["null", "true", "-5", "1.5", '"x"', "[]", "{}", '{"a":[1,{"b":null}],"":"ü"}', str(2**63 - 1), str(-(2**63))])
+@pytest.mark.parametrize(
+    "text",
+    ["null", "true", "-5", "1.5", '"x"', "[]", "{}", '{"a":[1,{"b":null}],"":"ü"}', str(2**63 - 1), str(-(2**63))],
+)
 def test_a_variant_is_its_value(text: str) -> None:
     """JSON text becomes what it stands for."""
     made = to_plain(pa.array([text, None]), VARIANT)
     assert payload_types.values(made, plain_field(VARIANT)) == [json.loads(text), None]
 
 
-@pytest.mark.parametrize("text", ["NaN", "[-Infinity]", '{"a": Infinity}', "1e400", "[-1e400]", str(2**63), f"[{-(2**63) - 1}]", "{", ""])
+@pytest.mark.parametrize(
+    "text", ["NaN", "[-Infinity]", '{"a": Infinity}', "1e400", "[-1e400]", str(2**63), f"[{-(2**63) - 1}]", "{", ""]
+)
 def test_a_variant_that_no_payload_holds_is_refused(text: str) -> None:
     """Not finite, too large for 64 bits, or no JSON at all."""
     with pytest.raises(ValueError, match=r".+"):
         to_plain(pa.array(["1", text]), VARIANT)
 
 
-# --- any column -------------------------------------------------------------------------------------------------------------------------------
+# --- any column -------------------------------------------------------------------------------------------------------
 
 SIMPLE: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.null(), st.none()),
@@ -325,7 +367,9 @@ SIMPLE: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
 ]
 
 
-def _nested(inner: tuple[pa.DataType, st.SearchStrategy[Any]]) -> st.SearchStrategy[tuple[pa.DataType, st.SearchStrategy[Any]]]:
+def _nested(
+    inner: tuple[pa.DataType, st.SearchStrategy[Any]],
+) -> st.SearchStrategy[tuple[pa.DataType, st.SearchStrategy[Any]]]:
     kind, values = inner
     some = st.none() | values
     lists = st.lists(some, max_size=3)
@@ -334,9 +378,18 @@ def _nested(inner: tuple[pa.DataType, st.SearchStrategy[Any]]) -> st.SearchStrat
             (pa.list_(kind), lists),
             (pa.large_list(kind), lists),
             (pa.list_(kind, 2), st.lists(some, min_size=2, max_size=2)),
-            (pa.struct([("a", kind), ("b", pa.int8())]), st.fixed_dictionaries({"a": some, "b": st.none() | st.integers(-5, 5)})),
-            (pa.map_(pa.string(), kind), st.dictionaries(st.text("abü", max_size=2), some, max_size=3).map(lambda d: list(d.items()))),
-            (pa.map_(pa.int32(), kind), st.dictionaries(st.integers(-9, 9), some, max_size=3).map(lambda d: list(d.items()))),
+            (
+                pa.struct([("a", kind), ("b", pa.int8())]),
+                st.fixed_dictionaries({"a": some, "b": st.none() | st.integers(-5, 5)}),
+            ),
+            (
+                pa.map_(pa.string(), kind),
+                st.dictionaries(st.text("abü", max_size=2), some, max_size=3).map(lambda d: list(d.items())),
+            ),
+            (
+                pa.map_(pa.int32(), kind),
+                st.dictionaries(st.integers(-9, 9), some, max_size=3).map(lambda d: list(d.items())),
+            ),
         ]
     )
 
@@ -352,7 +405,9 @@ def test_any_column_becomes_what_the_table_says(data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.none() | values, max_size=6))
     start = data.draw(st.integers(0, len(rows)))
     length = data.draw(st.integers(0, len(rows) - start))
-    assert stored_array(pa.array(rows, kind).slice(start, length)) == [_as_documented(v, kind) for v in rows[start : start + length]]
+    assert stored_array(pa.array(rows, kind).slice(start, length)) == [
+        _as_documented(v, kind) for v in rows[start : start + length]
+    ]
 
 
 def _as_documented(value: Any, kind: pa.DataType) -> Any:

@@ -12,7 +12,9 @@ from tests.hangs import HANGS_AFTER_SECONDS
 
 
 def helpers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith(("vectorsink-ahead", "vectorsink-behind"))]
+    return [
+        thread for thread in threading.enumerate() if thread.name.startswith(("vectorsink-ahead", "vectorsink-behind"))
+    ]
 
 
 def test_items_keep_their_order() -> None:

@@ -57,7 +57,11 @@ def test_a_line_says_rows_tokens_and_rejects(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(time, "monotonic", lambda: now)
     progress = Progress(30, PartitionReport(partition=3, rows=28_672, rejected=3), lambda: 2_880_000)
     now += 150
-    assert progress.line() == "partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 2,880,000 tokens encoded (19.2k tokens/s), 3 rejected"
+    assert (
+        progress.line()
+        == "partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 2,880,000 tokens encoded (19.2k "
+        "tokens/s), 3 rejected"
+    )
 
 
 def test_an_encoder_that_does_not_tell_has_no_rate_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +99,9 @@ def test_a_task_says_lines_while_its_model_works(tmp_path: Path) -> None:
 def test_a_task_that_fails_says_no_more_lines(tmp_path: Path) -> None:
     """Its worker lives on, and has other tasks."""
     rows = pa.record_batch({"id": pa.array([1], pa.int64()), "text": pa.array([None], pa.string())})
-    made = committer.prepare(plan({"path": f"{tmp_path}/store", "encoder": "tests.fakes:Four", "progress_seconds": "3600"}, rows.schema))
+    made = committer.prepare(
+        plan({"path": f"{tmp_path}/store", "encoder": "tests.fakes:Four", "progress_seconds": "3600"}, rows.schema)
+    )
     with pytest.raises(BadRowError):
         partition_writer.write_partition(made, [rows], TaskContext())
     assert not any(thread.name == "vectorsink-progress" for thread in threading.enumerate())

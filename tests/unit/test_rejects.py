@@ -1,4 +1,5 @@
-"""The file of a task's rejects: rows as they came, in types that Spark reads back; and what is said where it cannot be written."""
+"""The file of a task's rejects: rows as they came, in types that Spark reads back; and what is said where it cannot be
+written."""
 
 from __future__ import annotations
 
@@ -76,14 +77,26 @@ def test_rows_are_as_they_came(tmp_path: Path) -> None:
     )
     table = kept(tmp_path, batch, 0)
     assert table.drop_columns(["_reject_reason", "_reject_message"]).to_pylist()[0] | {"list": None} == {
-        "id": 1, "list": None, "map": [("a", 1)], "struct": {"a": "01:00:00.000000"}, "none": None, "nones": [None], "duration": 1_000_000, "decimal": None,
-        "empty": [], "_reject_key": "0",
-    }  # fmt: skip
-    assert (table.schema.field("none").type, table.schema.field("empty").type) == (pa.string(), pa.map_(pa.string(), pa.string()))
+        "id": 1,
+        "list": None,
+        "map": [("a", 1)],
+        "struct": {"a": "01:00:00.000000"},
+        "none": None,
+        "nones": [None],
+        "duration": 1_000_000,
+        "decimal": None,
+        "empty": [],
+        "_reject_key": "0",
+    }
+    assert (table.schema.field("none").type, table.schema.field("empty").type) == (
+        pa.string(),
+        pa.map_(pa.string(), pa.string()),
+    )
 
 
 def test_any_type_is_kept_or_left_out(tmp_path: Path) -> None:
-    """A dictionary as what it stands for, a decimal before its point as one that Parquet knows; what neither Arrow nor Parquet takes is not there."""
+    """A dictionary as what it stands for, a decimal before its point as one that Parquet knows; what neither Arrow nor
+    Parquet takes is not there."""
     words = pa.array([b"a", b"a\xff"], pa.binary()).view(pa.string())
     small = pa.Array.from_buffers(pa.decimal128(2, 5), 1, [None, pa.py_buffer((12).to_bytes(16, "little"))])
     batch = pa.record_batch(
@@ -97,13 +110,24 @@ def test_any_type_is_kept_or_left_out(tmp_path: Path) -> None:
         }
     )
     table = kept(tmp_path, batch, 0)
-    assert table.column_names == ["words", "lists", "decimal", "small", "_reject_key", "_reject_reason", "_reject_message"]
+    assert table.column_names == [
+        "words",
+        "lists",
+        "decimal",
+        "small",
+        "_reject_key",
+        "_reject_reason",
+        "_reject_message",
+    ]
     assert table.column("words").cast(pa.binary()).to_pylist() == [b"a\xff"]
-    assert table.select(["lists", "decimal", "small"]).to_pylist() == [{"lists": ["x"], "decimal": Decimal(1200), "small": [Decimal("0.00012")]}]
+    assert table.select(["lists", "decimal", "small"]).to_pylist() == [
+        {"lists": ["x"], "decimal": Decimal(1200), "small": [Decimal("0.00012")]}
+    ]
 
 
 def test_types_that_spark_does_not_have(tmp_path: Path) -> None:
-    """They are kept as the text of their payload, or in the next type that Spark has; a value that a payload refuses can be seen in it."""
+    """They are kept as the text of their payload, or in the next type that Spark has; a value that a payload refuses
+    can be seen in it."""
     batch = pa.record_batch(
         {
             "nanos": pa.array([1, None], pa.timestamp("ns", "UTC")),
@@ -112,33 +136,68 @@ def test_types_that_spark_does_not_have(tmp_path: Path) -> None:
             "wide": pa.array([Decimal("12345678901234567890123456789012345678901.50"), None], pa.decimal256(60, 2)),
             "half": pa.array([np.float16(0.5), None], pa.float16()),
             "map": pa.array([[("a", None)], None], pa.map_(pa.string(), pa.null())),
-            "times": pa.array([[(time(1), [{"a": {}}])], None], pa.map_(pa.time64("us"), pa.list_(pa.struct([("a", pa.struct([]))])))),
+            "times": pa.array(
+                [[(time(1), [{"a": {}}])], None], pa.map_(pa.time64("us"), pa.list_(pa.struct([("a", pa.struct([]))])))
+            ),
             "fixed": pa.array([[time(1), None], None], pa.list_(pa.time64("us"), 2)),
         }
     )
     table = kept(tmp_path, batch, 0, 1)
     assert table.drop_columns(["_reject_key", "_reject_reason", "_reject_message"]).to_pylist() == [
         {
-            "nanos": "1970-01-01T00:00:00.000000001Z", "time": "00:00:01.000000", "exact": "1", "wide": "12345678901234567890123456789012345678901.50",
-            "half": 0.5, "map": [("a", None)], "times": [("01:00:00.000000", [{"a": []}])], "fixed": ["01:00:00.000000", None],
+            "nanos": "1970-01-01T00:00:00.000000001Z",
+            "time": "00:00:01.000000",
+            "exact": "1",
+            "wide": "12345678901234567890123456789012345678901.50",
+            "half": 0.5,
+            "map": [("a", None)],
+            "times": [("01:00:00.000000", [{"a": []}])],
+            "fixed": ["01:00:00.000000", None],
         },
-        {"nanos": None, "time": "86400", "exact": "00:00:00.000001", "wide": None, "half": None, "map": None, "times": None, "fixed": None},
-    ]  # fmt: skip
+        {
+            "nanos": None,
+            "time": "86400",
+            "exact": "00:00:00.000001",
+            "wide": None,
+            "half": None,
+            "map": None,
+            "times": None,
+            "fixed": None,
+        },
+    ]
     assert table.schema.field("half").type == pa.float32()
 
 
 def test_names_that_differ_in_case_only(tmp_path: Path) -> None:
-    """The first one stays, a later one gets a number that no other column has; those of an earlier reject give way to the new ones."""
+    """The first one stays, a later one gets a number that no other column has; those of an earlier reject give way to
+    the new ones."""
     names = ["a", "A", "a_2", "A_3", "_Reject_Key", "_reject_key", "s"]
     struct = pa.array([("x", "y", "z")], pa.struct([("b", pa.string()), ("B", pa.string()), ("b", pa.string())]))
-    table = kept(tmp_path, pa.RecordBatch.from_arrays([pa.array([name]) for name in names[:-1]] + [struct], names=names), 0)
-    assert table.column_names == ["a", "A_4", "a_2", "A_3", "_Reject_Key_2", "s", "_reject_key", "_reject_reason", "_reject_message"]
+    table = kept(
+        tmp_path, pa.RecordBatch.from_arrays([pa.array([name]) for name in names[:-1]] + [struct], names=names), 0
+    )
+    assert table.column_names == [
+        "a",
+        "A_4",
+        "a_2",
+        "A_3",
+        "_Reject_Key_2",
+        "s",
+        "_reject_key",
+        "_reject_reason",
+        "_reject_message",
+    ]
     assert table.column("s").to_pylist() == [{"b": "x", "B_2": "y", "b_3": "z"}]
 
 
 def test_rows_without_columns(tmp_path: Path) -> None:
     """What is said of them is kept."""
-    assert kept(tmp_path, pa.RecordBatch.from_struct_array(pa.array([{}] * 2, pa.struct([]))), 1).to_pylist()[0]["_reject_key"] == "1"
+    assert (
+        kept(tmp_path, pa.RecordBatch.from_struct_array(pa.array([{}] * 2, pa.struct([]))), 1).to_pylist()[0][
+            "_reject_key"
+        ]
+        == "1"
+    )
 
 
 def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:
@@ -178,7 +237,8 @@ def test_a_file_that_the_driver_does_not_see_is_missed(tmp_path: Path) -> None:
     with pytest.raises(RejectsError) as failed:
         rejects.publish(chosen, "run", reports)
     assert str(failed.value) == (
-        f"1 of 2 files with rejected rows are not visible to the driver; option 'rejects_path' = '{tmp_path}/r' must be a place that all machines see: "
+        f"1 of 2 files with rejected rows are not visible to the driver; option 'rejects_path' = '{tmp_path}/r' must "
+        "be a place that all machines see: "
         "name another, and run the job again"
     )
     assert list((tmp_path / "r").glob("*.parquet")) == []
@@ -213,11 +273,18 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """Before the job where it shows, else in one line; what may be a password is not in it."""
     (tmp_path / "file").touch()
     for place, words in (
-        (str(tmp_path / "file"), f"option 'rejects_path' = '{tmp_path}/file' is a file; rejected rows go to a directory"),
-        (str(tmp_path / "file" / "r"), f"option 'rejects_path' = '{tmp_path}/file/r' cannot be written; name a directory that you may write to"),
+        (
+            str(tmp_path / "file"),
+            f"option 'rejects_path' = '{tmp_path}/file' is a file; rejected rows go to a directory",
+        ),
+        (
+            str(tmp_path / "file" / "r"),
+            f"option 'rejects_path' = '{tmp_path}/file/r' cannot be written; name a directory that you may write to",
+        ),
         (
             "nosuch://KEY:HUSH@bucket/r",
-            "option 'rejects_path' = 'bucket/r' is no place that Arrow can write to (ArrowInvalid); name a directory, or a URL such as s3://bucket/folder",
+            "option 'rejects_path' = 'bucket/r' is no place that Arrow can write to (ArrowInvalid); name a directory, "
+            "or a URL such as s3://bucket/folder",
         ),
     ):
         assert list(rejects.problems(options(place))) == [words]

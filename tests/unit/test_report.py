@@ -20,7 +20,9 @@ def job(**values: object) -> WriteReport:
 
 def test_the_one_line_is_the_promised_one() -> None:
     """The example of the design, to the letter."""
-    report = job(rows=63_666, written=63_666, points=63_666, tokens=5_800_000, truncated=1204, tokens_cut=31_022, retries=3)
+    report = job(
+        rows=63_666, written=63_666, points=63_666, tokens=5_800_000, truncated=1204, tokens_cut=31_022, retries=3
+    )
     assert str(report) == (
         "wrote 63,666 points from 63,666 rows to articles in 5 min 2 s: "
         "211 rows/s, 19.2k tokens/s, 0 rejected, 1,204 truncated (31,022 tokens), 3 retries"
@@ -56,11 +58,13 @@ def test_a_failure_has_a_line_of_its_own() -> None:
     report = job(
         points=10,
         rows=12,
-        error="1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, and it completes it",
+        error="1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, "
+        "and it completes it",
     )
     assert str(report) == (
         "failed after 5 min 2 s on articles, with 10 points of 12 rows written by tasks that ended well: "
-        "1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, and it completes it"
+        "1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, and "
+        "it completes it"
     )
 
 
@@ -85,7 +89,8 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "text"), [(0, "0.0"), (1, "0.1"), (95, "9.5"), (2110, "211"), (99_990, "9,999"), (192_000, "19.2k"), (13_000_000, "1.3M")]
+    ("rows", "text"),
+    [(0, "0.0"), (1, "0.1"), (95, "9.5"), (2110, "211"), (99_990, "9,999"), (192_000, "19.2k"), (13_000_000, "1.3M")],
 )
 def test_rates_are_readable(rows: int, text: str) -> None:
     """Three digits or so, whatever the speed (here in ten seconds)."""
@@ -120,14 +125,26 @@ def test_devices_are_named_once() -> None:
 def test_the_peak_is_the_largest() -> None:
     """Memory of several processes is not added up."""
     total = WriteReport.of(
-        [PartitionReport(peak_bytes=5), PartitionReport(peak_bytes=7), PartitionReport(peak_bytes=6)], collection="c", run="r", seconds=1
+        [PartitionReport(peak_bytes=5), PartitionReport(peak_bytes=7), PartitionReport(peak_bytes=6)],
+        collection="c",
+        run="r",
+        seconds=1,
     )
     assert total.peak_bytes == 7
 
 
 def test_a_partition_report_travels_as_json() -> None:
     """What a task says arrives as it was said."""
-    report = PartitionReport(rows=3, written=2, superseded=1, points=2, partition=4, receipts=("4-0.arrow", "ü"), device="cpu", reading_seconds=0.25)
+    report = PartitionReport(
+        rows=3,
+        written=2,
+        superseded=1,
+        points=2,
+        partition=4,
+        receipts=("4-0.arrow", "ü"),
+        device="cpu",
+        reading_seconds=0.25,
+    )
     assert PartitionReport.from_json(report.to_json()) == report
 
 

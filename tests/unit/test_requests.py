@@ -15,14 +15,22 @@ from spark_vector_sink.store.qdrant.requests import requests
 def of_sizes(sizes: Sequence[int]) -> Operation:
     """An operation on points numbered from 0, each of so many bytes."""
     return Operation(
-        "Points/Upsert", range(len(sizes)), lambda start, stop: b"".join(bytes([start + i]) * n for i, n in enumerate(sizes[start:stop])), sum(sizes)
+        "Points/Upsert",
+        range(len(sizes)),
+        lambda start, stop: b"".join(bytes([start + i]) * n for i, n in enumerate(sizes[start:stop])),
+        sum(sizes),
     )
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(sizes=st.lists(st.integers(1, 300), max_size=60), most_points=st.integers(1, 20), most_bytes=st.integers(1, 1000))
-def test_a_request_has_no_more_points_and_bytes_than_allowed(sizes: list[int], most_points: int, most_bytes: int) -> None:
-    """Whatever the sizes of the points; one that alone is larger goes alone. Nothing is left out, and the order stays."""
+@given(
+    sizes=st.lists(st.integers(1, 300), max_size=60), most_points=st.integers(1, 20), most_bytes=st.integers(1, 1000)
+)
+def test_a_request_has_no_more_points_and_bytes_than_allowed(
+    sizes: list[int], most_points: int, most_bytes: int
+) -> None:
+    """Whatever the sizes of the points; one that alone is larger goes alone. Nothing is left out, and the order
+    stays."""
     made = list(requests(of_sizes(sizes), lambda: most_points, most_bytes))
     assert [id for request in made for id in request.ids] == list(range(len(sizes)))
     assert b"".join(request.data for request in made) == of_sizes(sizes).make(0, len(sizes))

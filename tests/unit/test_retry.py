@@ -116,12 +116,16 @@ def test_an_unknown_error_is_raised_at_once(clock: Clock) -> None:
 
 
 def test_it_gives_up_in_words(clock: Clock) -> None:
-    """The last reason, how often, how long, and the option that decides; the last try comes when the time is over, and not a wait earlier."""
+    """The last reason, how often, how long, and the option that decides; the last try comes when the time is over, and
+    not a wait earlier."""
     server = Never(TransientStoreError("upsert failed: UNAVAILABLE"))
     with pytest.raises(PermanentStoreError) as raised:
         retrying(server, 60, lambda: None)
     seconds = clock.now - 1000
-    assert str(raised.value) == f"upsert failed: UNAVAILABLE (tried {server.calls} times in {seconds:.0f} s; option 'retry_max_seconds' = 60)"
+    assert (
+        str(raised.value) == f"upsert failed: UNAVAILABLE (tried {server.calls} times in {seconds:.0f} s; option "
+        "'retry_max_seconds' = 60)"
+    )
     assert seconds == pytest.approx(60)
     assert server.calls > 5
 

@@ -41,7 +41,9 @@ def test_a_shipped_model_goes_by_its_name(shipped: Path, tiny_model: Path, tmp_p
     assert encoder.encode(encoder.tokenise(["dog"])).vectors.shape == (1, 32)
 
 
-def test_a_folder_here_comes_first(shipped: Path, model_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_here_comes_first(
+    shipped: Path, model_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A relative path means what it means to everything else on the driver."""
     here = tmp_path / "here"
     shutil.copytree(model_of("bert-mean"), here / "tiny")
@@ -63,7 +65,9 @@ def test_another_model_of_the_name(shipped: Path, model_of: Callable[[str], Path
     """Vectors of two models under one name would be compared with each other."""
     spec, _ = model_spec.spec(options(model="tiny"), shipped)
     shutil.copytree(model_of("bert-mean"), tmp_path / "task" / "tiny")
-    with pytest.raises(EncodingError, match=r"^the model folder 'tiny' on host .* holds sha256:.*, the driver's is sha256:"):
+    with pytest.raises(
+        EncodingError, match=r"^the model folder 'tiny' on host .* holds sha256:.*, the driver's is sha256:"
+    ):
         loader.load(spec, files=str(tmp_path / "task"))
 
 

@@ -21,7 +21,15 @@ from spark_vector_sink.driver import committer
 from spark_vector_sink.driver.plan import check, plan
 from spark_vector_sink.encode import loader
 from spark_vector_sink.encode.encoder import Encoded, Tokenised
-from spark_vector_sink.errors import BadRowError, CollectionError, IncompleteError, OptionError, RefusedError, RejectsError, SchemaError
+from spark_vector_sink.errors import (
+    BadRowError,
+    CollectionError,
+    IncompleteError,
+    OptionError,
+    RefusedError,
+    RejectsError,
+    SchemaError,
+)
 from spark_vector_sink.job import Plan
 from spark_vector_sink.report import PartitionReport, WriteReport
 from spark_vector_sink.rows.bad_rows import SET_ASIDE
@@ -40,7 +48,10 @@ WINDOW = 4
 
 
 def rows(ids: Sequence[int], **more: Any) -> pa.RecordBatch:
-    columns: dict[str, Any] = {"id": pa.array(ids, pa.int64()), "text": pa.array([f"text {i}" for i in ids], pa.string())}
+    columns: dict[str, Any] = {
+        "id": pa.array(ids, pa.int64()),
+        "text": pa.array([f"text {i}" for i in ids], pa.string()),
+    }
     return pa.record_batch({**columns, **more})
 
 
@@ -55,7 +66,9 @@ def prepared(directory: Path, schema: pa.Schema = SCHEMA, **more: Any) -> Plan:
     return committer.prepare(plan(options(directory, **more), schema))
 
 
-def write(directory: Path, partitions: Sequence[Sequence[pa.RecordBatch]], schema: pa.Schema = SCHEMA, **more: Any) -> WriteReport:
+def write(
+    directory: Path, partitions: Sequence[Sequence[pa.RecordBatch]], schema: pa.Schema = SCHEMA, **more: Any
+) -> WriteReport:
     """A whole job; the plan is pickled into each task, as Spark would."""
     made = prepared(directory, schema, **more)
     reports = []
@@ -73,7 +86,7 @@ def files(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in directory.rglob("*")}
 
 
-# --- whole jobs -------------------------------------------------------------------------------------------------------------------------------
+# --- whole jobs -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW, 2 * WINDOW + 1])
@@ -136,7 +149,9 @@ def test_a_later_window_wins_over_an_earlier(tmp_path: Path) -> None:
 
 def test_ready_made_vectors_are_written(tmp_path: Path) -> None:
     """No encoder, the vector as it is, and no text asked for."""
-    batch = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "v": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float64()))})
+    batch = pa.record_batch(
+        {"id": pa.array([1, 2], pa.int64()), "v": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float64()))}
+    )
     report = write(tmp_path / "s", [[batch]], batch.schema, encoder=None, vector_column="v", dimension=2)
     assert (report.rows, report.written, report.tokens, report.device) == (2, 2, 0, "")
     best = EdgeCollections(5).search(str(tmp_path / "s"), [0.0, 1.0], 1)[0]
@@ -158,7 +173,8 @@ def test_the_report_says_where_time_went(tmp_path: Path) -> None:
 
 
 def test_rows_are_read_window_by_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory does not depend on the partition: when a window is read, all but the three before it are with the store already."""
+    """Memory does not depend on the partition: when a window is read, all but the three before it are with the store
+    already."""
     made = prepared(tmp_path / "s")
     read, submitted = 0, 0
     ahead: list[int] = []
@@ -183,7 +199,7 @@ def test_rows_are_read_window_by_window(tmp_path: Path, monkeypatch: pytest.Monk
     assert max(ahead) <= 3
 
 
-# --- long text --------------------------------------------------------------------------------------------------------------------------------
+# --- long text --------------------------------------------------------------------------------------------------------
 
 TINY = {"encoder": None, "device": "cpu", "dtype": "float32"}
 
@@ -206,19 +222,28 @@ def test_a_long_text_can_end_the_job(tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(BadRowError) as refused:
         partition_writer.write_partition(made, [long_rows()], TaskContext())
     assert str(refused.value) == (
-        "the row with key '2' cannot be written: column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'fail')"
+        "the row with key '2' cannot be written: column 'text' has 72 tokens, the model reads 64 (option "
+        "'long_text' = 'fail')"
     )
 
 
-# --- bad rows ---------------------------------------------------------------------------------------------------------------------------------
+# --- bad rows ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("ids", "texts", "message"),
     [
         ([1, None], ["a", "b"], "a row cannot be written: column 'id' is null (row 2 of 2 in its window)"),
-        ([1, 2], ["a", None], "the row with key '2' cannot be written: column 'text' is null; there is no text to encode"),
-        ([1, 2], ["a", " "], "the row with key '2' cannot be written: column 'text' holds only blanks; there is no text to encode"),
+        (
+            [1, 2],
+            ["a", None],
+            "the row with key '2' cannot be written: column 'text' is null; there is no text to encode",
+        ),
+        (
+            [1, 2],
+            ["a", " "],
+            "the row with key '2' cannot be written: column 'text' holds only blanks; there is no text to encode",
+        ),
     ],
 )
 def test_a_bad_row_ends_the_task(tmp_path: Path, ids: list[int | None], texts: list[str | None], message: str) -> None:
@@ -243,7 +268,9 @@ def test_a_bad_row_ends_the_task(tmp_path: Path, ids: list[int | None], texts: l
 )
 def test_a_bad_vector_ends_the_task(tmp_path: Path, vector: Any, reason: str) -> None:
     """A store would take some of them without a word."""
-    batch = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "v": pa.array([[1.0, 2.0], vector], pa.list_(pa.float32()))})
+    batch = pa.record_batch(
+        {"id": pa.array([1, 2], pa.int64()), "v": pa.array([[1.0, 2.0], vector], pa.list_(pa.float32()))}
+    )
     made = prepared(tmp_path / "s", batch.schema, encoder=None, vector_column="v", dimension=2)
     with pytest.raises(BadRowError) as refused:
         partition_writer.write_partition(made, [batch], TaskContext())
@@ -257,7 +284,7 @@ def test_a_model_that_makes_no_direction_ends_the_task(tmp_path: Path) -> None:
         partition_writer.write_partition(made, [rows(range(2))], TaskContext())
 
 
-# --- rejected rows ----------------------------------------------------------------------------------------------------------------------------
+# --- rejected rows ----------------------------------------------------------------------------------------------------
 
 
 def mixed(ids: Sequence[int | None], texts: Sequence[str | None]) -> pa.RecordBatch:
@@ -278,12 +305,35 @@ def test_a_bad_row_is_rejected_and_the_others_are_written(tmp_path: Path) -> Non
     """Each row is in one count, and the rejects say what is wrong, beside the row as it came."""
     batch = mixed([1, 2, None, 1, 4, 5], ["old", None, "c", "a", "e", " "])
     report = write(tmp_path / "s", [[batch], [rows([7])]], **rejecting(tmp_path))
-    assert (report.rows, report.written, report.superseded, report.rejected, report.points, report.missing_rows()) == (7, 3, 1, 3, 3, 0)
-    assert stored(tmp_path / "s") == {1: {"id": 1, "text": "a"}, 4: {"id": 4, "text": "e"}, 7: {"id": 7, "text": "text 7"}}
+    assert (report.rows, report.written, report.superseded, report.rejected, report.points, report.missing_rows()) == (
+        7,
+        3,
+        1,
+        3,
+        3,
+        0,
+    )
+    assert stored(tmp_path / "s") == {
+        1: {"id": 1, "text": "a"},
+        4: {"id": 4, "text": "e"},
+        7: {"id": 7, "text": "text 7"},
+    }
     assert [tuple(row.values()) for row in rejected(tmp_path)] == [
-        (2, None, "2", "blank text", "the row with key '2' cannot be written: column 'text' is null; there is no text to encode"),
+        (
+            2,
+            None,
+            "2",
+            "blank text",
+            "the row with key '2' cannot be written: column 'text' is null; there is no text to encode",
+        ),
         (None, "c", None, "null key", "a row cannot be written: column 'id' is null (row 3 of 4 in its window)"),
-        (5, " ", "5", "blank text", "the row with key '5' cannot be written: column 'text' holds only blanks; there is no text to encode"),
+        (
+            5,
+            " ",
+            "5",
+            "blank text",
+            "the row with key '5' cannot be written: column 'text' holds only blanks; there is no text to encode",
+        ),
     ]
     assert report.warnings == [f"3 rows were rejected; they are in '{tmp_path}/rejects', each with its reason"]
     assert {path.suffix for path in (tmp_path / "rejects").iterdir()} == {".parquet"}
@@ -301,7 +351,9 @@ def test_a_window_of_vectors_that_are_all_rejected(tmp_path: Path, monkeypatch: 
     """Found bad only behind the model; no store is asked to write nothing."""
     submitted: list[int] = []
     monkeypatch.setattr(EdgeStore, "submit", lambda store, points: submitted.append(len(points)))
-    report = write(tmp_path / "s", [[rows(range(WINDOW + 1))]], **rejecting(tmp_path, encoder="tests.unit.fakes:ZeroEncoder"))
+    report = write(
+        tmp_path / "s", [[rows(range(WINDOW + 1))]], **rejecting(tmp_path, encoder="tests.unit.fakes:ZeroEncoder")
+    )
     assert (report.rejected, report.written, report.points, submitted) == (WINDOW + 1, 0, 0, [])
     assert {row["_reject_reason"] for row in rejected(tmp_path)} == {"vector"}
 
@@ -320,17 +372,27 @@ def test_a_bad_vector_is_rejected(tmp_path: Path) -> None:
     report = write(tmp_path / "s", [[batch]], batch.schema, **rejecting(tmp_path, **options))
     assert (report.written, report.rejected, report.missing_rows()) == (2, 5, 0)
     assert stored(tmp_path / "s", 2).keys() == {0, 6}
-    assert [(row["id"], row["_reject_reason"]) for row in rejected(tmp_path)] == [(i, "vector") for i in (1, 2, 3, 4, 5)]
+    assert [(row["id"], row["_reject_reason"]) for row in rejected(tmp_path)] == [
+        (i, "vector") for i in (1, 2, 3, 4, 5)
+    ]
 
 
 def test_a_long_text_is_rejected(tmp_path: Path, tiny_model: Path) -> None:
     """With long_text=reject, into the same place as all other bad rows; it does not count as truncated."""
     options = {"long_text": "reject", "rejects_path": tmp_path / "rejects", "model": tiny_model, **TINY}
     report = write(tmp_path / "s", [[long_rows(), mixed([9], [None])]], **options)
-    assert (report.written, report.rejected, report.truncated, report.tokens_cut, report.missing_rows()) == (2, 2, 0, 0, 0)
+    assert (report.written, report.rejected, report.truncated, report.tokens_cut, report.missing_rows()) == (
+        2,
+        2,
+        0,
+        0,
+        0,
+    )
     found = {row["id"]: row for row in rejected(tmp_path)}
     assert {key: row["_reject_reason"] for key, row in found.items()} == {2: "long text", 9: "blank text"}
-    assert found[2]["_reject_message"].endswith("column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'reject')")
+    assert found[2]["_reject_message"].endswith(
+        "column 'text' has 72 tokens, the model reads 64 (option 'long_text' = 'reject')"
+    )
 
 
 def test_a_long_text_still_ends_a_job_that_rejects_others(tmp_path: Path, tiny_model: Path) -> None:
@@ -344,21 +406,34 @@ def test_a_long_text_still_ends_a_job_that_rejects_others(tmp_path: Path, tiny_m
 def without_memory(encoder: EncoderRunner, tokenised: Tokenised, encode: Any = EncoderRunner.encode) -> Encoded:
     """No memory for a text that has the word `bread`."""
     made: Encoded = encode(encoder, tokenised)
-    failed = {i: "has 5 tokens, for which the memory of cpu is not enough" for i, text in enumerate(tokenised.texts) if "bread" in text}
-    return replace(made, failed=failed, vectors=np.where([[i in failed] for i in range(len(tokenised.texts))], np.nan, made.vectors))
+    failed = {
+        i: "has 5 tokens, for which the memory of cpu is not enough"
+        for i, text in enumerate(tokenised.texts)
+        if "bread" in text
+    }
+    return replace(
+        made,
+        failed=failed,
+        vectors=np.where([[i in failed] for i in range(len(tokenised.texts))], np.nan, made.vectors),
+    )
 
 
 def test_a_text_without_memory_is_rejected(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its vector means nothing, and is not what is said of it."""
     monkeypatch.setattr(EncoderRunner, "encode", without_memory)
-    report = write(tmp_path / "s", [[mixed([1, 2, 3], ["cat", "bread", "dog"])]], **rejecting(tmp_path, model=tiny_model, **TINY))
+    report = write(
+        tmp_path / "s", [[mixed([1, 2, 3], ["cat", "bread", "dog"])]], **rejecting(tmp_path, model=tiny_model, **TINY)
+    )
     assert (report.written, report.rejected) == (2, 1)
     assert [(row["id"], row["_reject_reason"]) for row in rejected(tmp_path)] == [(2, "memory")]
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 5, 50])
-def test_a_document_is_rejected_once_whatever_its_chunks(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    """Chunks that come after the first bad one are not sent; the row is in one count, wherever windows of chunks end."""
+def test_a_document_is_rejected_once_whatever_its_chunks(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """Chunks that come after the first bad one are not sent; the row is in one count, wherever windows of chunks
+    end."""
     monkeypatch.setattr(EncoderRunner, "encode", without_memory)
     batch = mixed([1, 2, 3, 4], ["cat " * 90, "bread " + "cat " * 90 + "bread", "dog " * 90, None])
     options = {"model": tiny_model, "long_text": "chunk", "chunk_tokens": 40, "window_rows": window, **TINY}
@@ -367,7 +442,10 @@ def test_a_document_is_rejected_once_whatever_its_chunks(tmp_path: Path, tiny_mo
     points = stored(tmp_path / "s", 32)
     assert {row["id"] for row in points.values()} == {1, 3}
     assert report.points == len(points)
-    assert sorted((row["id"], row["_reject_reason"]) for row in rejected(tmp_path)) == [(2, "memory"), (4, "blank text")]
+    assert sorted((row["id"], row["_reject_reason"]) for row in rejected(tmp_path)) == [
+        (2, "memory"),
+        (4, "blank text"),
+    ]
 
 
 def test_only_the_attempt_that_is_reported_shows_its_rejects(tmp_path: Path) -> None:
@@ -398,8 +476,12 @@ def test_a_failed_job_has_rejected_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "rejects").rglob("*")) == []
 
 
-@pytest.mark.parametrize(("mode", "step"), [("append", "wait_for_index"), ("overwrite", "wait_for_index"), ("overwrite", "publish")])
-def test_a_job_that_fails_at_its_end_has_rejected_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, step: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "step"), [("append", "wait_for_index"), ("overwrite", "wait_for_index"), ("overwrite", "publish")]
+)
+def test_a_job_that_fails_at_its_end_has_rejected_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, step: str
+) -> None:
     """Whatever its last step is: the rows are rejected again by the next run, and must not be there twice."""
 
     def fails(*_: Any) -> None:
@@ -418,13 +500,18 @@ def test_an_overwrite_says_that_rejected_rows_are_in_it_no_more(tmp_path: Path) 
     """Whatever the version before had of them."""
     write(tmp_path / "s", [[rows([1, 2])]])
     made = committer.prepare(plan(options(tmp_path / "s", **rejecting(tmp_path)), SCHEMA, "overwrite"))
-    report = committer.commit(made, [partition_writer.write_partition(made, [mixed([1, 2], ["a", None])], TaskContext(0))])
+    report = committer.commit(
+        made, [partition_writer.write_partition(made, [mixed([1, 2], ["a", None])], TaskContext(0))]
+    )
     assert report.warnings == [
-        f"1 row was rejected; it is in '{tmp_path / 'rejects'}', with its reason; the new version of '{tmp_path / 's'}' has no points of such rows"
+        f"1 row was rejected; it is in '{tmp_path / 'rejects'}', with its reason; the new version of "
+        f"'{tmp_path / 's'}' has no points of such rows"
     ]
 
 
-@pytest.mark.parametrize(("most", "is_too_many"), [("2", True), ("3", False), ("29%", True), ("30%", False), (None, False)])
+@pytest.mark.parametrize(
+    ("most", "is_too_many"), [("2", True), ("3", False), ("29%", True), ("30%", False), (None, False)]
+)
 def test_too_many_rejects_fail_the_job(tmp_path: Path, most: str | None, is_too_many: bool) -> None:
     """Counted exactly over all tasks; the rejects are put aside for people, and nothing of the job is visible."""
     made = prepared(tmp_path / "s", **rejecting(tmp_path, max_rejects=most))
@@ -438,7 +525,8 @@ def test_too_many_rejects_fail_the_job(tmp_path: Path, most: str | None, is_too_
     committer.abort(made, reports, 2, str(failed.value))
     folder = tmp_path / "rejects" / "_failed" / made.run
     assert str(failed.value) == (
-        f"3 of 10 rows are rejected, and option 'max_rejects' = '{most}' allows 2; they are in '{folder}', each with its reason; "
+        f"3 of 10 rows are rejected, and option 'max_rejects' = '{most}' allows 2; they are in '{folder}', each with "
+        "its reason; "
         "mend such rows, or allow more, and run the job again"
     )
     assert (len(pq.read_table(folder)), rejected(tmp_path), stored(tmp_path / "s")) == (3, [], {})
@@ -459,8 +547,10 @@ def test_a_task_that_rejects_too_many_ends_at_once(tmp_path: Path) -> None:
     with pytest.raises(RejectsError) as failed:
         partition_writer.write_partition(made, source(), TaskContext())
     assert str(failed.value) == (
-        "6 rows of one partition are rejected, and option 'max_rejects' = '5' allows 5 in all; the last: the row with key '11' cannot be written: "
-        "column 'text' holds only blanks; there is no text to encode; mend such rows, or allow more, and run the job again"
+        "6 rows of one partition are rejected, and option 'max_rejects' = '5' allows 5 in all; the last: the row with "
+        "key '11' cannot be written: "
+        "column 'text' holds only blanks; there is no text to encode; mend such rows, or allow more, and run "
+        "the job again"
     )
     assert read < 20
 
@@ -482,7 +572,7 @@ def test_mended_rejects_are_written_again(tmp_path: Path) -> None:
     )
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------------------------------
+# --- the end ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("partitions", "shown"), [([0, 2], r"\[0, 2\]"), ([1], r"\[1\]"), ([0, 1, 1], r"\[0, 1, 1\]")])
@@ -530,7 +620,8 @@ def test_the_report_is_written_after_a_failure(tmp_path: Path) -> None:
     assert (saved["rows"], saved["partitions"]) == (3, 1)
     assert (
         saved["error"]
-        == "a task failed; 1 of 4 partitions had ended well; what was written is right; run the job again when the cause is gone, and it completes it"
+        == "a task failed; 1 of 4 partitions had ended well; what was written is right; run the job again when the "
+        "cause is gone, and it completes it"
     )
     assert stored(tmp_path / "s") == {}
 
@@ -544,7 +635,9 @@ def test_the_report_is_written_though_the_store_is_gone(tmp_path: Path) -> None:
     assert "the disk went away" in json.loads((tmp_path / "report.json").read_text())["error"]
 
 
-def test_remains_that_cannot_be_removed_do_not_hide_why_the_job_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remains_that_cannot_be_removed_do_not_hide_why_the_job_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both are said, the reason first."""
 
     def fails(*_: Any) -> None:
@@ -553,11 +646,14 @@ def test_remains_that_cannot_be_removed_do_not_hide_why_the_job_failed(tmp_path:
     made = committer.prepare(plan(options(tmp_path / "s"), SCHEMA, "overwrite"))
     monkeypatch.setattr(EdgeCollections, "abandon", fails)
     assert committer.abort(made, [], None, "a task failed").error == (
-        f"a task failed; '{tmp_path / 's'}' is as it was; run the job again; what it has left there was not removed: OSError: the disk is away"
+        f"a task failed; '{tmp_path / 's'}' is as it was; run the job again; what it has left there was not removed: "
+        "OSError: the disk is away"
     )
 
 
-def test_the_report_is_written_where_the_job_ended_before_its_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_written_where_the_job_ended_before_its_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Such as on a server that goes away between the plan and the first step."""
 
     def fails(*_: Any) -> None:
@@ -588,24 +684,33 @@ def test_a_report_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     for wrong in (f"{tmp_path}/r/", f"{tmp_path}/\0"):
         assert "is no file that can be written" in check(options(tmp_path / "s", report_path=wrong), SCHEMA).problems[0]
     for missing in (tmp_path / "no" / "r.json", "~nobody_of_that_name/r.json"):
-        assert "the directory does not exist, or cannot be seen" in check(options(tmp_path / "s", report_path=missing), SCHEMA).problems[0]
+        assert (
+            "the directory does not exist, or cannot be seen"
+            in check(options(tmp_path / "s", report_path=missing), SCHEMA).problems[0]
+        )
     assert check(options(tmp_path / "s", report_path=f"file:{tmp_path}/r.json"), SCHEMA).problems == ()
 
 
 def test_a_report_path_that_arrow_does_not_know_is_refused(tmp_path: Path) -> None:
     """Before the job, and without a word of its password."""
     (problem,) = check(options(tmp_path / "s", report_path="nosuch://KEY:HUSH@bucket/report.json"), SCHEMA).problems
-    assert problem.startswith("option 'report_path' = 'bucket/report.json' is no place that Arrow can write to (ArrowInvalid); name a file, or a URL")
+    assert problem.startswith(
+        "option 'report_path' = 'bucket/report.json' is no place that Arrow can write to (ArrowInvalid); name a "
+        "file, or a URL"
+    )
 
 
 def test_rejects_do_not_go_into_the_store_itself(tmp_path: Path) -> None:
     """Its directory holds nothing but the store."""
     for place in (tmp_path / "s", tmp_path / "s" / "rejects"):
         (problem,) = check(options(tmp_path / "s", rejects_path=place), SCHEMA).problems
-        assert problem == f"option 'rejects_path' = '{place}' is within the embedded store itself; name a directory beside it"
+        assert (
+            problem
+            == f"option 'rejects_path' = '{place}' is within the embedded store itself; name a directory beside it"
+        )
 
 
-# --- the plan ---------------------------------------------------------------------------------------------------------------------------------
+# --- the plan ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_check_writes_no_file(tmp_path: Path) -> None:
@@ -618,10 +723,18 @@ def test_a_check_writes_no_file(tmp_path: Path) -> None:
 def test_check_says_every_problem_at_once(tmp_path: Path) -> None:
     """Options, columns, place and report, each in its own words, and nothing is made."""
     wrong = options(
-        tmp_path / "s", batch_point="5", window_rows="many", text_column="body", tenant_column="price", create_collection="false",
-        payload_indexes="size:number", report_path=tmp_path / "none" / "report.json",
-    )  # fmt: skip
-    checked = check(wrong, pa.schema([("id", pa.int64()), ("price", pa.float64())]), unreadable={"x": "column 'x' cannot be read"})
+        tmp_path / "s",
+        batch_point="5",
+        window_rows="many",
+        text_column="body",
+        tenant_column="price",
+        create_collection="false",
+        payload_indexes="size:number",
+        report_path=tmp_path / "none" / "report.json",
+    )
+    checked = check(
+        wrong, pa.schema([("id", pa.int64()), ("price", pa.float64())]), unreadable={"x": "column 'x' cannot be read"}
+    )
     expected = [
         "batch_point",
         "window_rows",
@@ -668,8 +781,10 @@ def test_another_model_is_refused_before_the_first_row(tmp_path: Path) -> None:
     write(tmp_path / "s", [[rows(range(3))]])
     (problem,) = check(options(tmp_path / "s", encoder="tests.unit.fakes:ZeroEncoder"), SCHEMA).problems
     assert problem.endswith(
-        "was filled with the model encoder tests.unit.fakes:HashEncoder, this job would write vectors of encoder tests.unit.fakes:ZeroEncoder, "
-        "and no search can compare them; use that model, mode('overwrite'), another collection, or a vector of its own beside it (existing=merge with another vector_name)"
+        "was filled with the model encoder tests.unit.fakes:HashEncoder, this job would write vectors of encoder "
+        "tests.unit.fakes:ZeroEncoder, "
+        "and no search can compare them; use that model, mode('overwrite'), another collection, or a vector of its "
+        "own beside it (existing=merge with another vector_name)"
     )
 
 
@@ -678,7 +793,10 @@ def test_another_model_is_refused_before_the_first_row(tmp_path: Path) -> None:
     [
         ({"prompt_name": "nope"}, "option 'prompt_name' = 'nope' is no prompt of the model; it has: document, query"),
         ({"truncate_dim": 33}, "option 'truncate_dim' = 33 is more than the model's 32 dimensions"),
-        ({"model": "./no-such-model"}, "the model folder './no-such-model' does not exist on this machine; correct option 'model'"),
+        (
+            {"model": "./no-such-model"},
+            "the model folder './no-such-model' does not exist on this machine; correct option 'model'",
+        ),
     ],
 )
 def test_a_model_is_checked_by_its_files(tmp_path: Path, tiny_model: Path, more: dict[str, Any], words: str) -> None:
@@ -688,12 +806,19 @@ def test_a_model_is_checked_by_its_files(tmp_path: Path, tiny_model: Path, more:
     assert loader._loaded is None
 
 
-@pytest.mark.parametrize(("name", "value"), [("prompt", "p"), ("prompt_name", "query"), ("normalize", False), ("truncate_dim", 8), ("max_tokens", 9)])
-def test_what_changes_the_vectors_changes_the_models_identity(tmp_path: Path, tiny_model: Path, name: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("prompt", "p"), ("prompt_name", "query"), ("normalize", False), ("truncate_dim", 8), ("max_tokens", 9)],
+)
+def test_what_changes_the_vectors_changes_the_models_identity(
+    tmp_path: Path, tiny_model: Path, name: str, value: Any
+) -> None:
     """The guard compares it; device and arithmetic are not part of it."""
     plain = check(options(tmp_path / "s", encoder=None, model=tiny_model), SCHEMA).encoder
     changed = check(options(tmp_path / "s", encoder=None, model=tiny_model, **{name: value}), SCHEMA).encoder
-    same = check(options(tmp_path / "s", encoder=None, model=tiny_model, device="cpu", dtype="float16", token_budget=5), SCHEMA).encoder
+    same = check(
+        options(tmp_path / "s", encoder=None, model=tiny_model, device="cpu", dtype="float16", token_budget=5), SCHEMA
+    ).encoder
     assert plain is not None
     assert changed is not None
     assert same is not None
@@ -733,5 +858,7 @@ def test_ready_made_vectors_need_no_torch(tmp_path: Path) -> None:
         print({"torch", "sentence_transformers", "transformers", "tokenizers", "pyspark"} & set(sys.modules))
         """
     )
-    printed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "s")], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "s")], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert printed.split("\n")[:2] == ["2", "set()"]

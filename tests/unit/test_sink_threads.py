@@ -1,4 +1,5 @@
-"""A task that fails, wherever it does: the first error is the one that is raised, soon, and neither threads nor files are left."""
+"""A task that fails, wherever it does: the first error is the one that is raised, soon, and neither threads nor files
+are left."""
 
 from __future__ import annotations
 
@@ -107,12 +108,13 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[EdgeStore]:
     return stores
 
 
-# --- where it fails ---------------------------------------------------------------------------------------------------------------------------
+# --- where it fails ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 7])
 def test_an_error_of_the_source(tmp_path: Path, closed: list[EdgeStore], before: int) -> None:
-    """Spark's own error comes out as the object that it is, whether it comes before the first row or after many windows."""
+    """Spark's own error comes out as the object that it is, whether it comes before the first row or after many
+    windows."""
     error = OSError("the shuffle file is gone")
     assert failing(prepared(tmp_path / "s"), batches(before, error)) is error
     assert staged(tmp_path / "s") == set()
@@ -167,7 +169,9 @@ def test_an_error_while_loading(tmp_path: Path, closed: list[EdgeStore]) -> None
     assert closed
 
 
-def test_an_interrupt_while_waiting_for_the_first_row(tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_waiting_for_the_first_row(
+    tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends the thread, too, that waits for the model."""
 
     class Interrupted(threading.Event):
@@ -186,7 +190,9 @@ def test_an_interrupt_while_waiting_for_the_first_row(tmp_path: Path, closed: li
     assert closed
 
 
-def test_an_interrupt_just_before_the_model_is_loaded(tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_just_before_the_model_is_loaded(
+    tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the model is loaded only when there is something to encode, the thread that waits for it is let go, too."""
 
     def interrupted(self: EncoderRunner) -> None:
@@ -198,7 +204,9 @@ def test_an_interrupt_just_before_the_model_is_loaded(tmp_path: Path, closed: li
 
 
 @pytest.mark.parametrize("window", [0, 1, 5])
-def test_an_error_of_the_store(tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+def test_an_error_of_the_store(
+    tmp_path: Path, closed: list[EdgeStore], monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
     """It comes out of the thread that sends, and no window is encoded for long after it."""
     submit, submitted, read = EdgeStore.submit, 0, 0
 
@@ -246,15 +254,20 @@ def test_an_error_while_flushing(tmp_path: Path, closed: list[EdgeStore], monkey
     assert closed
 
 
-# --- a store that is tried again for long -----------------------------------------------------------------------------------------------------
+# --- a store that is tried again for long -----------------------------------------------------------------------------
 
 
 def waiting_for_the_store(server: FakeServer) -> Plan:
     """A plan for a server that cannot be reached for upserts, and is tried again for an hour."""
     options = {
-        "url": server.url, "grpc_port": server.grpc_port, "path": "articles", "encoder": "tests.unit.fakes:HashEncoder", "window_rows": WINDOW,
-        "max_in_flight": 1, "retry_max_seconds": 3_600,
-    }  # fmt: skip
+        "url": server.url,
+        "grpc_port": server.grpc_port,
+        "path": "articles",
+        "encoder": "tests.unit.fakes:HashEncoder",
+        "window_rows": WINDOW,
+        "max_in_flight": 1,
+        "retry_max_seconds": 3_600,
+    }
     made = committer.prepare(plan(options, rows(0).schema))
     server.fault("Points/Upsert", "unavailable", times=None)
     return made
@@ -266,7 +279,8 @@ def refused_upserts(server: FakeServer) -> None:
 
 
 def test_an_error_of_the_source_ends_the_retries(fake_server: FakeServer) -> None:
-    """While the sender waits for the server, and the task for the sender: the error does not have to wait until they give up."""
+    """While the sender waits for the server, and the task for the sender: the error does not have to wait until they
+    give up."""
     begun: list[float] = []
 
     def source() -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,9 @@ from spark_vector_sink.payload_types import SparseVectors
 from spark_vector_sink.store.search_query import SparseQuery, candidates, check_question
 from spark_vector_sink.store.write_batch import PointBatch
 
-ROWS = st.lists(st.dictionaries(st.integers(0, 2**32 - 1), st.floats(width=32, allow_nan=False), max_size=5), max_size=6)
+ROWS = st.lists(
+    st.dictionaries(st.integers(0, 2**32 - 1), st.floats(width=32, allow_nan=False), max_size=5), max_size=6
+)
 
 
 def sparse(rows: Sequence[dict[int, float]]) -> SparseVectors:
@@ -42,7 +44,11 @@ def test_a_slice_has_its_own_rows(rows: list[dict[int, float]], data: st.DataObj
     assert (len(whole), len(part)) == (len(rows), stop - start)
     assert entries(part) == rows[start:stop]
     assert entries(part.slice(1, len(part))) == rows[start + 1 : stop] if len(part) else True
-    assert all(np.shares_memory(mine, theirs) for mine, theirs in ((part.indices, whole.indices), (part.values, whole.values)) if len(mine))
+    assert all(
+        np.shares_memory(mine, theirs)
+        for mine, theirs in ((part.indices, whole.indices), (part.values, whole.values))
+        if len(mine)
+    )
 
 
 @given(rows=ROWS, data=st.data())
@@ -78,7 +84,9 @@ def test_parts_that_do_not_fit_together(offsets: list[int], indices: int, values
         SparseVectors(np.array(offsets, np.int64), np.zeros(indices, np.uint32), np.zeros(values, np.float32))
 
 
-@pytest.mark.parametrize(("vector", "question"), [([1.0], None), (None, ([1], [0.5])), ([], ([], [])), ([1.0], ([2, 1], [1.0, 1.0]))])
+@pytest.mark.parametrize(
+    ("vector", "question"), [([1.0], None), (None, ([1], [0.5])), ([], ([], [])), ([1.0], ([2, 1], [1.0, 1.0]))]
+)
 def test_questions(vector: list[float] | None, question: SparseQuery | None) -> None:
     """Dense, sparse, or both; indices may be in any order, and may be none."""
     check_question("c", vector, question, True, True)

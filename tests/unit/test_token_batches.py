@@ -13,11 +13,15 @@ from spark_vector_sink.encode.memory import is_lack_of_memory
 from spark_vector_sink.encode.token_batches import Rows, TokenBatches
 from spark_vector_sink.errors import EncodingError
 
-OUT_OF_MEMORY = RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+OUT_OF_MEMORY = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+)
 
 
 def batches(tokens: list[int], budget: int) -> list[list[int]]:
-    return [rows.tolist() for rows, _ in TokenBatches(budget, "cpu").run(np.array(tokens, np.int64), lambda rows: None, {})]
+    return [
+        rows.tolist() for rows, _ in TokenBatches(budget, "cpu").run(np.array(tokens, np.int64), lambda rows: None, {})
+    ]
 
 
 class Memory:

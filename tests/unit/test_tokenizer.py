@@ -1,4 +1,5 @@
-"""Token ids of a window: what the model itself would read, what it would cut, and never more memory than a group of texts takes."""
+"""Token ids of a window: what the model itself would read, what it would cut, and never more memory than a group of
+texts takes."""
 
 from __future__ import annotations
 
@@ -82,7 +83,9 @@ def test_nothing_is_cut_without_a_limit(own: Any) -> None:
 
 def test_a_limit_without_room_is_refused(own: Any) -> None:
     """Two special tokens are no text."""
-    with pytest.raises(EncodingError, match=r"^option 'max_tokens' = 2 leaves no room for text beside the 2 special tokens"):
+    with pytest.raises(
+        EncodingError, match=r"^option 'max_tokens' = 2 leaves no room for text beside the 2 special tokens"
+    ):
         RustTokenizer(own.to_str(), 2, "", "right")
 
 
@@ -163,7 +166,9 @@ def fast(own: Any, side: str = "right") -> Any:
 
 def test_the_fastest_tokenizer_is_taken(own: Any) -> None:
     """Rust's, bare or inside a fast one; else the one in Python; else none."""
-    made = [DocumentWay(Model([Module(held)]), None, None).tokenizer for held in (own, fast(own), PythonTokenizer(), None)]
+    made = [
+        DocumentWay(Model([Module(held)]), None, None).tokenizer for held in (own, fast(own), PythonTokenizer(), None)
+    ]
     assert [type(one).__name__ for one in made] == ["RustTokenizer", "RustTokenizer", "SlowTokenizer", "Estimate"]
 
 

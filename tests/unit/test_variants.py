@@ -1,4 +1,5 @@
-"""The value inside a variant plays a part as if its column had that value's type, or the row is bad, with the part and what the variant holds."""
+"""The value inside a variant plays a part as if its column had that value's type, or the row is bad, with the part and
+what the variant holds."""
 
 from __future__ import annotations
 
@@ -71,8 +72,18 @@ def test_a_null_inside_is_a_null(part: Part) -> None:
         (Part.TEXT, '"2024-02-29"', "date", 'the date "2024-02-29", and must hold a string'),
         (Part.TEXT, '"aGk="', "binary", 'the binary "aGk=", and must hold a string'),
         (Part.OPERATION, "[]", None, "an array, and must hold a string"),
-        (Part.KEY, "[1]", None, "an array, and must hold a string, an integer, a decimal, a boolean, a date or a timestamp"),
-        (Part.KEY, "1.5", "double", "the double 1.5, and must hold a string, an integer, a decimal, a boolean, a date or a timestamp"),
+        (
+            Part.KEY,
+            "[1]",
+            None,
+            "an array, and must hold a string, an integer, a decimal, a boolean, a date or a timestamp",
+        ),
+        (
+            Part.KEY,
+            "1.5",
+            "double",
+            "the double 1.5, and must hold a string, an integer, a decimal, a boolean, a date or a timestamp",
+        ),
         (Part.SHARD_KEY, "1.5", "decimal", "the decimal 1.5, and must hold a string or an integer"),
         (Part.VERSION, '"5"', None, "a string, and must hold an integer, a date or a timestamp"),
         (Part.VECTOR, '{"a": 1}', None, "an object, and must hold an array of numbers"),
@@ -94,7 +105,14 @@ def test_another_value_is_refused_by_name(part: Part, text: str, kind: str | Non
         (Part.TEXT, '"\\ud800"', None),
         (Part.VECTOR, "[1" + "0" * 400 + "]", None),
     ],
-    ids=["a text in a vector", "a boolean in a vector", "no whole version", "too great a version", "half a character", "no double"],
+    ids=[
+        "a text in a vector",
+        "a boolean in a vector",
+        "no whole version",
+        "too great a version",
+        "half a character",
+        "no double",
+    ],
 )
 def test_a_value_of_the_right_kind_may_still_be_none(part: Part, text: str, kind: str | None) -> None:
     """Refused with a reason, never as an error of its own."""

@@ -10,7 +10,13 @@ from spark_vector_sink.payload_types import SparseVectors
 from spark_vector_sink.rows import vectors
 
 ROWS = [[1.0, 2.0], [3.0, -4.5], [0.1, 1e-30]]
-LISTS = [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 2), pa.list_(pa.float64(), 2)]
+LISTS = [
+    pa.list_(pa.float32()),
+    pa.list_(pa.float64()),
+    pa.large_list(pa.float32()),
+    pa.list_(pa.float32(), 2),
+    pa.list_(pa.float64(), 2),
+]
 
 
 @pytest.mark.parametrize("kind", LISTS, ids=str)
@@ -61,7 +67,10 @@ def test_a_null_among_other_lists_is_found(kind: pa.DataType) -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_are_not_finite_are_found(bad: float) -> None:
     """A store would take them without a word."""
-    assert vectors.unusable(np.array([[1, 2], [bad, 1]], np.float32)) == (1, "gives a vector with NaN or an infinite number")
+    assert vectors.unusable(np.array([[1, 2], [bad, 1]], np.float32)) == (
+        1,
+        "gives a vector with NaN or an infinite number",
+    )
 
 
 def test_a_double_too_large_for_float32_is_found() -> None:
@@ -96,7 +105,14 @@ def test_vectors_of_any_length_are_scaled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "words"), [(float("nan"), "NaN"), (float("inf"), "infinite"), (0.0, "zeros only"), (1e300, "infinite"), (1e-300, "zeros only")]
+    ("bad", "words"),
+    [
+        (float("nan"), "NaN"),
+        (float("inf"), "infinite"),
+        (0.0, "zeros only"),
+        (1e300, "infinite"),
+        (1e-300, "zeros only"),
+    ],
 )
 def test_a_vector_that_compares_with_none_is_a_misfit(bad: float, words: str) -> None:
     """It is known before any row is left out for it."""
@@ -132,13 +148,41 @@ def test_bytes_are_held_by_every_datatype(numbers: list[float], datatype: str) -
 @pytest.mark.parametrize(
     ("datatype", "numbers", "words"),
     [
-        ("uint8", [1, 0.5], "gives a vector with 0.5 in it, and the collection stores uint8: whole numbers from 0 to 255"),
-        ("uint8", [-1, 0], "gives a vector with -1 in it, and the collection stores uint8: whole numbers from 0 to 255"),
-        ("uint8", [0, 256], "gives a vector with 256 in it, and the collection stores uint8: whole numbers from 0 to 255"),
-        ("float16", [1, -65520], "gives a vector with -65520 in it, and the collection stores float16: numbers up to 65,504"),
-        ("float16", [2e-8, -2e-8], "gives a vector of numbers next to 0, and the collection stores float16, where each of them is 0"),
-        ("turbo16", [1e-42, 1e-42], "gives a vector of numbers next to 0, and the collection stores turbo16, where each of them is 0"),
-        ("turbo4", [3e38, 3e38], "gives a vector with 3e+38 in it, and the collection stores turbo4: vectors of a length up to 3.4e+38"),
+        (
+            "uint8",
+            [1, 0.5],
+            "gives a vector with 0.5 in it, and the collection stores uint8: whole numbers from 0 to 255",
+        ),
+        (
+            "uint8",
+            [-1, 0],
+            "gives a vector with -1 in it, and the collection stores uint8: whole numbers from 0 to 255",
+        ),
+        (
+            "uint8",
+            [0, 256],
+            "gives a vector with 256 in it, and the collection stores uint8: whole numbers from 0 to 255",
+        ),
+        (
+            "float16",
+            [1, -65520],
+            "gives a vector with -65520 in it, and the collection stores float16: numbers up to 65,504",
+        ),
+        (
+            "float16",
+            [2e-8, -2e-8],
+            "gives a vector of numbers next to 0, and the collection stores float16, where each of them is 0",
+        ),
+        (
+            "turbo16",
+            [1e-42, 1e-42],
+            "gives a vector of numbers next to 0, and the collection stores turbo16, where each of them is 0",
+        ),
+        (
+            "turbo4",
+            [3e38, 3e38],
+            "gives a vector with 3e+38 in it, and the collection stores turbo4: vectors of a length up to 3.4e+38",
+        ),
     ],
 )
 def test_a_vector_that_would_be_stored_as_another_is_found(datatype: str, numbers: list[float], words: str) -> None:
@@ -156,7 +200,8 @@ def test_fewer_digits_are_no_other_vector(datatype: str, numbers: list[float]) -
 
 
 def test_a_weight_beyond_float16_is_found() -> None:
-    """It would be infinite in the index of sparse vectors; small ones do no harm, and other datatypes have room for any."""
+    """It would be infinite in the index of sparse vectors; small ones do no harm, and other datatypes have room for
+    any."""
     made = SparseVectors(np.array([0, 1, 3]), np.array([4, 1, 2], np.uint32), np.array([1e-9, 2, 7e4], np.float32))
     words = "gives a sparse vector with 70000 in it, and the collection's index stores float16: numbers up to 65,504"
     assert vectors.unlike_sparse(made, "float16") == (1, words)

@@ -1,4 +1,5 @@
-"""Waiting for the index: when it ends well, when it gives up, and what it says meanwhile. The clock is the tests' own."""
+"""Waiting for the index: when it ends well, when it gives up, and what it says meanwhile. The clock is the tests'
+own."""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ class Server:
         self.seconds += seconds
 
     def wait(self, most_seconds: float = 600.0) -> float:
-        return wait_until_indexed("articles", self.look, self.wake, most_seconds, clock=lambda: self.seconds, sleep=self.sleep)
+        return wait_until_indexed(
+            "articles", self.look, self.wake, most_seconds, clock=lambda: self.seconds, sleep=self.sleep
+        )
 
 
 def test_an_index_that_is_ready() -> None:
@@ -108,7 +111,8 @@ def test_red_that_stays_ends_the_job_in_the_optimizer_s_words() -> None:
     with pytest.raises(PermanentStoreError) as error:
         server.wait()
     assert str(error.value) == (
-        "all points are written to 'articles', but the server cannot index them: Service runtime error: Not enough space available for optimization; "
+        "all points are written to 'articles', but the server cannot index them: Service runtime error: Not enough "
+        "space available for optimization; "
         "remove the cause, then run the job again or update the collection's optimizers_config"
     )
     assert server.seconds <= 6
@@ -127,8 +131,10 @@ def test_no_progress_ends_the_job() -> None:
     with pytest.raises(PermanentStoreError) as error:
         server.wait(30)
     assert str(error.value) == (
-        "all points are written to 'articles', but the server still optimises, and nothing has changed for 30 s (option 'retry_max_seconds' = 30): "
-        "yellow, 20,000 points, 5,000 vectors indexed, 4 segments, 0 in the queue; wait for green, or give the job a longer retry_max_seconds"
+        "all points are written to 'articles', but the server still optimises, and nothing has changed for 30 s "
+        "(option 'retry_max_seconds' = 30): "
+        "yellow, 20,000 points, 5,000 vectors indexed, 4 segments, 0 in the queue; wait for green, or give the job a "
+        "longer retry_max_seconds"
     )
     assert server.seconds == 30.0
 
@@ -142,10 +148,13 @@ def test_any_number_that_changes_is_progress(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "states", [[replace(YELLOW, segments=n) for n in range(1000)], [YELLOW, replace(YELLOW, status="green")] * 500], ids=["segments", "status"]
+    "states",
+    [[replace(YELLOW, segments=n) for n in range(1000)], [YELLOW, replace(YELLOW, status="green")] * 500],
+    ids=["segments", "status"],
 )
 def test_what_only_goes_round_is_no_progress(states: list[IndexState]) -> None:
-    """Attempts that fail leave segments behind, and a status may change for ever: neither is waited for longer than `retry_max_seconds`."""
+    """Attempts that fail leave segments behind, and a status may change for ever: neither is waited for longer than
+    `retry_max_seconds`."""
     with pytest.raises(PermanentStoreError, match=r"nothing has changed for 30 s"):
         Server(states).wait(30)
 
@@ -160,13 +169,15 @@ def test_the_log_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "spark_vector_sink"):
         Server([YELLOW] * 50 + [GREEN]).wait()
     assert [record.getMessage() for record in caplog.records] == [
-        f"waiting for the index of 'articles' since {seconds} s: yellow, 20,000 points, 5,000 vectors indexed, 4 segments, 0 in the queue"
+        f"waiting for the index of 'articles' since {seconds} s: yellow, 20,000 points, 5,000 vectors indexed, 4 "
+        "segments, 0 in the queue"
         for seconds in (10, 20)
     ]
 
 
 def test_what_a_server_says_is_read() -> None:
-    """Queue and deferred points are one number; a server that tells of no queue has none; the optimizer's error is its text."""
+    """Queue and deferred points are one number; a server that tells of no queue has none; the optimizer's error is its
+    text."""
     info = models.CollectionInfo.model_construct(
         status=models.CollectionStatus.YELLOW, points_count=7, indexed_vectors_count=None, segments_count=2,
         optimizer_status=models.OptimizersStatusOneOf1(error="no space"), update_queue=None,
@@ -210,14 +221,17 @@ class TestJobs:
         assert fake_server.stats().faults == {"unavailable": 2}
 
     @pytest.mark.parametrize(
-        ("kind", "words"), [("unavailable", r"UNAVAILABLE.*\(tried (?:once|\d+ times) in \d+ s"), ("invalid", "INVALID_ARGUMENT")]
+        ("kind", "words"),
+        [("unavailable", r"UNAVAILABLE.*\(tried (?:once|\d+ times) in \d+ s"), ("invalid", "INVALID_ARGUMENT")],
     )
     def test_a_server_that_stays_away_meanwhile(self, fake_server: FakeServer, kind: str, words: str) -> None:
-        """After `retry_max_seconds`, or when asking again is of no use: one line says that the points are written, and why nobody waits for the index."""
+        """After `retry_max_seconds`, or when asking again is of no use: one line says that the points are written, and
+        why nobody waits for the index."""
         with written(server_place(fake_server, vector_column="v", retry_max_seconds=2)) as (collections, target):
             fake_server.fault("Collections/Get", kind, skip=1, times=None)
             with pytest.raises(
-                PermanentStoreError, match=rf"^all points are written to '.*', but its index cannot be waited for: reading '.*{words}"
+                PermanentStoreError,
+                match=rf"^all points are written to '.*', but its index cannot be waited for: reading '.*{words}",
             ):
                 collections.wait_for_index(target)
 

@@ -1,4 +1,5 @@
-"""Remove from the index what no longer belongs there: chunks of documents, documents that a full load no longer has, old tombstones.
+"""Remove from the index what no longer belongs there: chunks of documents, documents that a full load no longer has,
+old tombstones.
 
 A chunk is found by `_sink.document`, which names the point of the first one, and `_sink.chunk`, its number.
 """
@@ -30,7 +31,8 @@ def remove_chunks(edge: Any, shard: Any, documents: Iterable[tuple[PointId, int]
 
 
 def index_documents(edge: Any, shard: Any) -> None:
-    """Make the index by which chunks are found, unless it is there. Without one, each look for chunks would read the payload of all points."""
+    """Make the index by which chunks are found, unless it is there. Without one, each look for chunks would read the
+    payload of all points."""
     if DOCUMENT not in shard.info().payload_schema:
         shard.update(edge.UpdateOperation.create_field_index(DOCUMENT, edge.PayloadSchemaType.Keyword))
 
@@ -39,7 +41,9 @@ def pages(edge: Any, shard: Any, condition: Any) -> Iterator[Sequence[PointId]]:
     """The ids of the points that meet a condition, some at a time; they may be removed meanwhile."""
     offset, more = None, True
     while more:
-        records, offset = shard.scroll(edge.ScrollRequest(offset=offset, limit=_AT_ONCE, filter=condition, with_payload=False, with_vector=False))
+        records, offset = shard.scroll(
+            edge.ScrollRequest(offset=offset, limit=_AT_ONCE, filter=condition, with_payload=False, with_vector=False)
+        )
         if records:
             yield [plain_id(record.id) for record in records]
         more = offset is not None
@@ -49,7 +53,8 @@ SOURCE, RUN, DELETED = (f"{RESERVED}.{name}" for name in ("source", "run", "dele
 
 
 def missing(shard: Any, source: str, run: str) -> tuple[int, int]:
-    """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
+    """How many documents of this source another run than `run` was the last to see; and how many documents of it there
+    are."""
     edge = qdrant_edge()
     gone, all_of_it = (edge.CountRequest(exact=True, filter=_documents(edge, source, but)) for but in (run, None))
     return int(shard.count(gone)), int(shard.count(all_of_it))
@@ -62,7 +67,8 @@ def count_documents(shard: Any) -> int:
 
 
 def purge(shard: Any, source: str, run: str) -> None:
-    """Remove the documents that `missing` counts, durably. Their chunks go first: killed in between, the document is still there to be counted."""
+    """Remove the documents that `missing` counts, durably. Their chunks go first: killed in between, the document is
+    still there to be counted."""
     edge = qdrant_edge()
     for documents in pages(edge, shard, _documents(edge, source, run)):
         remove_chunks(edge, shard, [(id, 1) for id in documents])
@@ -80,7 +86,8 @@ def purge_tombstones(shard: Any, until: int) -> None:
 
 
 def _documents(edge: Any, source: str | None = None, but: str | None = None) -> Any:
-    """Documents, which are neither later chunks nor tombstones: of a source, without those that the run `but` was the last to see, where these are given."""
+    """Documents, which are neither later chunks nor tombstones: of a source, without those that the run `but` was the
+    last to see, where these are given."""
     wanted = [edge.IsEmptyCondition(DELETED)]
     wanted += [edge.FieldCondition(SOURCE, edge.MatchValue(source))] if source is not None else []
     unwanted = [edge.FieldCondition(CHUNK, range=edge.RangeFloat(gte=1))]

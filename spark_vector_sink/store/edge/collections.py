@@ -17,7 +17,15 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.collection_versions import moved_already
 from spark_vector_sink.store.edge import cleanup, failed_runs, pending_runs, scan, snapshot, staging, versions
 from spark_vector_sink.store.edge import index as edge
-from spark_vector_sink.store.edge.creation import create, create_current, creation, index_plan, inherited, make_root, resolve_overwrite
+from spark_vector_sink.store.edge.creation import (
+    create,
+    create_current,
+    creation,
+    index_plan,
+    inherited,
+    make_root,
+    resolve_overwrite,
+)
 from spark_vector_sink.store.edge.guest_vectors import asked_by, dimension_for, move_in, new_vectors, remembering, steps
 from spark_vector_sink.store.edge.inspect import inspect
 from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_facts
@@ -29,7 +37,9 @@ from spark_vector_sink.store.scan import Page
 from spark_vector_sink.store.search_query import Filter, SparseQuery, check_question
 from spark_vector_sink.store.vector_owners import fingerprint_field
 
-_ROWS_ARE_SAFE = "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
+_ROWS_ARE_SAFE = (
+    "the rows of this run are safe in the directory, and the next job or search that opens the store brings them in"
+)
 
 
 class EdgeCollections:
@@ -51,10 +61,18 @@ class EdgeCollections:
         if not spec.create:
             problems.append(missing_problem(directory))
         plan = () if problems else (creation(name, spec), *index_plan(spec.payload_indexes))
-        return Target(name, FIRST_VERSION, exists=False, dimension=spec.dimension if spec.dense else None, problems=tuple(problems), plan=plan)
+        return Target(
+            name,
+            FIRST_VERSION,
+            exists=False,
+            dimension=spec.dimension if spec.dense else None,
+            problems=tuple(problems),
+            plan=plan,
+        )
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
-        """Create what `resolve` announced, bring in what earlier runs have left pending, and open the run's staging folder."""
+        """Create what `resolve` announced, bring in what earlier runs have left pending, and open the run's staging
+        folder."""
         if target.problems:
             raise CollectionError(target.problems)
         directory = StoreDirectory(Path(target.name))
@@ -73,13 +91,21 @@ class EdgeCollections:
                 snapshot.export_for(directory, physical, run, deadline, fingerprint)
             staging.sweep(directory)
         dimension = dimension_for(facts, spec)
-        return replace(target, physical=physical, exists=True, dimension=dimension, plan=(), points=facts.points, fingerprint=fingerprint)
+        return replace(
+            target,
+            physical=physical,
+            exists=True,
+            dimension=dimension,
+            plan=(),
+            points=facts.points,
+            fingerprint=fingerprint,
+        )
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
         """Bring in the run's staged files, and those of other runs that are pending; the number of points afterwards.
 
-        When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in. Rows that nobody can bring in are
-        set aside (see `failed_runs`), and PermanentStoreError says which and why.
+        When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in.
+        Rows that nobody can bring in are set aside (see `failed_runs`), and PermanentStoreError says which and why.
         """
         directory = StoreDirectory(Path(target.name))
         if target.overwrites:
@@ -89,16 +115,22 @@ class EdgeCollections:
         if receipts:
             staging.write_manifest(directory, run, target.physical, receipts)
         with self._locked(directory, _ROWS_ARE_SAFE) as deadline:
-            if directory.current() not in (None, target.physical):  # replaced since the look before: nobody can have those rows any more
+            if directory.current() not in (
+                None,
+                target.physical,
+            ):  # replaced since the look before: nobody can have those rows any more
                 staging.end_run(directory, run)
                 versions.check_serves(directory, target)
             return self._bring_in(directory, target, run, deadline)
 
     def _bring_in(self, directory: StoreDirectory, target: Target, run: str, deadline: float) -> Finished:
         with edge.opened(directory.shard(target.physical), deadline) as shard:
-            mine = pending_runs.roll_forward(directory, target.physical, shard, run) or pending_runs.told(directory, run)
+            mine = pending_runs.roll_forward(directory, target.physical, shard, run) or pending_runs.told(
+                directory, run
+            )
             staging.drop_staging(directory, run)
-            # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing else of the job runs by now.
+            # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing
+            # else of the job runs by now.
             shard.optimize()
             return Finished(edge.count(shard), mine.documents, mine.deletions, mine.points)
 
@@ -106,7 +138,8 @@ class EdgeCollections:
         return read_facts(StoreDirectory(Path(target.name)), target.physical).points
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
-        """How many documents of this source another run than `run` was the last to see; and how many documents of it there are."""
+        """How many documents of this source another run than `run` was the last to see; and how many documents of it
+        there are."""
         with self._opened(target) as shard:
             return cleanup.missing(shard, source, run)
 
@@ -150,7 +183,14 @@ class EdgeCollections:
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         directory = StoreDirectory(Path(target.name))
         with self._locked(directory) as deadline:
-            versions.switch(directory, target.physical, run, target.replaces, keep, lambda current: pending_runs.settle(directory, current, deadline))
+            versions.switch(
+                directory,
+                target.physical,
+                run,
+                target.replaces,
+                keep,
+                lambda current: pending_runs.settle(directory, current, deadline),
+            )
             staging.drop_staging(directory, run)
         return []
 
@@ -170,20 +210,34 @@ class EdgeCollections:
         return inspect(name, self._seconds)
 
     def search(
-        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None,
+        self,
+        name: str,
+        vector: Sequence[float] | None,
+        limit: int,
+        *,
+        sparse: SparseQuery | None = None,
+        vector_name: str | None = None,
         among: Filter | None = None,
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         """The nearest points, best first, after bringing in what is pending."""
         directory = StoreDirectory(Path(name))
         if directory.current() is None:
-            raise CollectionError(f"there is no embedded store at {name}; write to it first, or name the directory of one")
+            raise CollectionError(
+                f"there is no embedded store at {name}; write to it first, or name the directory of one"
+            )
         with self._locked(directory) as deadline:
             return self._search(directory, vector, limit, sparse, vector_name, among, deadline)
 
     def _search(
-        self, directory: StoreDirectory, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, asked: str | None,
-        among: Filter | None, deadline: float,
-    ) -> list[Hit]:  # fmt: skip
+        self,
+        directory: StoreDirectory,
+        vector: Sequence[float] | None,
+        limit: int,
+        sparse: SparseQuery | None,
+        asked: str | None,
+        among: Filter | None,
+        deadline: float,
+    ) -> list[Hit]:
         name, physical = directory.root, directory.current() or FIRST_VERSION
         facts = asked_by(name, read_facts(directory, physical), asked)
         check_question(str(name), vector, sparse, facts.dense, bool(facts.sparse_vector_name), facts.dimension)

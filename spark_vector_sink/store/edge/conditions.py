@@ -11,18 +11,26 @@ from spark_vector_sink.errors import CollectionError, shorten
 from spark_vector_sink.store.search_query import Filter
 
 _MATCHES = {
-    "value": "MatchValue", "text": "MatchText", "text_any": "MatchTextAny", "phrase": "MatchPhrase", "prefix": "MatchPrefix",
-    "substring": "MatchSubstring", "any": "MatchAny", "except": "MatchExcept",
-}  # fmt: skip
+    "value": "MatchValue",
+    "text": "MatchText",
+    "text_any": "MatchTextAny",
+    "phrase": "MatchPhrase",
+    "prefix": "MatchPrefix",
+    "substring": "MatchSubstring",
+    "any": "MatchAny",
+    "except": "MatchExcept",
+}
 
 
 def filter_of(edge: Any, asked: Filter) -> Any:
-    """The filter as Qdrant Edge, the module, wants it; CollectionError where it cannot have it, as a key that is no path of Qdrant's."""
+    """The filter as Qdrant Edge, the module, wants it; CollectionError where it cannot have it, as a key that is no
+    path of Qdrant's."""
     try:
         return _filter(edge, asked)
     except (ValueError, TypeError, OverflowError) as error:
         raise CollectionError(
-            f"an embedded store cannot be searched with this filter: {shorten(str(error), 200)}; correct its key or value"
+            f"an embedded store cannot be searched with this filter: {shorten(str(error), 200)}; correct its "
+            "key or value"
         ) from None
 
 
@@ -32,12 +40,18 @@ def _filter(edge: Any, asked: Mapping[str, Any]) -> Any:
 
     parts = {name: conditions(asked[name]) for name in ("must", "should", "must_not") if name in asked}
     least = asked.get("min_should")
-    return edge.Filter(**parts, min_should=edge.MinShould(conditions(least["conditions"]), least["min_count"]) if least else None)
+    return edge.Filter(
+        **parts, min_should=edge.MinShould(conditions(least["conditions"]), least["min_count"]) if least else None
+    )
 
 
 def _condition(edge: Any, asked: Mapping[str, Any]) -> Any:
     if "key" in asked:
-        tests = {name: _TESTS[name](edge, value) if name in _TESTS else value for name, value in asked.items() if name != "key"}
+        tests = {
+            name: _TESTS[name](edge, value) if name in _TESTS else value
+            for name, value in asked.items()
+            if name != "key"
+        }
         return edge.FieldCondition(asked["key"], **tests)
     kinds: dict[str, Callable[[Any], Any]] = {
         "is_empty": lambda of: edge.IsEmptyCondition(of["key"]),
@@ -53,7 +67,9 @@ def _condition(edge: Any, asked: Mapping[str, Any]) -> Any:
 
 def _match(edge: Any, asked: Mapping[str, Any]) -> Any:
     ((kind, value),) = asked.items()
-    return getattr(edge, _MATCHES[kind])(np.bool_(value) if isinstance(value, bool) else value)  # Python's own bool it takes for an integer
+    return getattr(edge, _MATCHES[kind])(
+        np.bool_(value) if isinstance(value, bool) else value
+    )  # Python's own bool it takes for an integer
 
 
 def _range(edge: Any, asked: Mapping[str, Any]) -> Any:
@@ -70,6 +86,10 @@ _TESTS: dict[str, Callable[[Any, Any], Any]] = {
     "range": _range,
     "values_count": lambda edge, asked: edge.ValuesCount(**asked),
     "geo_radius": lambda edge, asked: edge.GeoRadius(edge.GeoPoint(**asked["center"]), asked["radius"]),
-    "geo_bounding_box": lambda edge, asked: edge.GeoBoundingBox(*(edge.GeoPoint(**asked[corner]) for corner in ("top_left", "bottom_right"))),
-    "geo_polygon": lambda edge, asked: edge.GeoPolygon(_line(edge, asked["exterior"]), [_line(edge, one) for one in asked.get("interiors") or ()]),
+    "geo_bounding_box": lambda edge, asked: edge.GeoBoundingBox(
+        *(edge.GeoPoint(**asked[corner]) for corner in ("top_left", "bottom_right"))
+    ),
+    "geo_polygon": lambda edge, asked: edge.GeoPolygon(
+        _line(edge, asked["exterior"]), [_line(edge, one) for one in asked.get("interiors") or ()]
+    ),
 }

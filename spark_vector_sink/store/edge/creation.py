@@ -10,7 +10,14 @@ from spark_vector_sink.errors import CollectionError
 from spark_vector_sink.store.collection import CollectionSpec, Target
 from spark_vector_sink.store.edge import index as edge
 from spark_vector_sink.store.edge import versions
-from spark_vector_sink.store.edge.layout import FIRST_VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
+from spark_vector_sink.store.edge.layout import (
+    FIRST_VERSION,
+    StoreDirectory,
+    StoreFacts,
+    read_facts,
+    write_atomically,
+    write_facts,
+)
 from spark_vector_sink.store.edge.schema import missing_problem, place_problems
 
 
@@ -26,9 +33,19 @@ def resolve_overwrite(directory: StoreDirectory, spec: CollectionSpec, problems:
     steps = (
         creation(f"{name}/{physical}", spec).replace("embedded store", "version"),
         *index_plan(spec.payload_indexes),
-        f"count and look at what was written, then let CURRENT name {physical}" + (f" instead of {current}" if current else ""),
+        f"count and look at what was written, then let CURRENT name {physical}"
+        + (f" instead of {current}" if current else ""),
     )
-    return Target(name, physical, False, dimension if spec.dense else None, plan=steps, points=0, overwrites=True, replaces=current)
+    return Target(
+        name,
+        physical,
+        False,
+        dimension if spec.dense else None,
+        plan=steps,
+        points=0,
+        overwrites=True,
+        replaces=current,
+    )
 
 
 def inherited(directory: StoreDirectory, spec: CollectionSpec, physical: str | None) -> CollectionSpec:
@@ -65,7 +82,8 @@ def create(directory: StoreDirectory, spec: CollectionSpec, physical: str) -> No
         raise CollectionError(missing_problem(directory))
     if spec.dense and spec.dimension is None:
         raise CollectionError(
-            f"the embedded store {directory.root} cannot be made, because the length of its vectors is not known; give option 'dimension'"
+            f"the embedded store {directory.root} cannot be made, because the length of its vectors is not known; "
+            "give option 'dimension'"
         )
     facts = StoreFacts(
         spec.vector_name,
@@ -82,7 +100,8 @@ def create(directory: StoreDirectory, spec: CollectionSpec, physical: str) -> No
 
 
 def create_current(directory: StoreDirectory, spec: CollectionSpec) -> str:
-    """Make an empty store; its version. What a process that was killed here has left is no store, and is made anew; what an overwrite fills is not touched."""
+    """Make an empty store; its version. What a process that was killed here has left is no store, and is made anew;
+    what an overwrite fills is not touched."""
     physical = versions.next_name(directory) if versions.is_aside(directory, FIRST_VERSION) else FIRST_VERSION
     shutil.rmtree(directory.version(physical), ignore_errors=True)
     create(directory, spec, physical)

@@ -1,8 +1,10 @@
-"""What becomes of each staged point, decided by what is in the store; and the log of it, so that a run which is brought in twice is decided once.
+"""What becomes of each staged point, decided by what is in the store; and the log of it, so that a run which is brought
+in twice is decided once.
 
-After a process was killed while it brought a run in, everything is done again from the beginning, on a store that holds half of the run. What is
-unconditional comes out the same. A condition would not: "set this on the points that are there" would find points that the run itself has made later.
-So each decision is written down before it is acted upon, and stands.
+After a process was killed while it brought a run in, everything is done again from the beginning, on a store that holds
+half of the run. What is unconditional comes out the same. A condition would not: "set this on the points that are
+there" would find points that the run itself has made later. So each decision is written down before it is acted upon,
+and stands.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ _KEEPS_CHUNKS = (How.MERGE.value, How.PATCH.value)
 
 @dataclass(frozen=True)
 class There:
-    """A point in the store. document: the point of its document; its own id where it is that itself. made_of: see `vectors_made_of`."""
+    """A point in the store. document: the point of its document; its own id where it is that itself. made_of: see
+    `vectors_made_of`."""
 
     document: PointId
     version: int | None = None
@@ -45,7 +48,8 @@ class There:
 
 @dataclass(frozen=True)
 class Staged:
-    """What comes for a point. chunks: how many its document has from now on, where that is said. made_of: see `vectors_made_of`."""
+    """What comes for a point. chunks: how many its document has from now on, where that is said. made_of: see
+    `vectors_made_of`."""
 
     id: PointId
     document: PointId
@@ -60,7 +64,11 @@ class Staged:
 
 def vectors_made_of(ours: Mapping[str, Any]) -> dict[str, str]:
     """What the vectors of a point were made of, by the names of the fields: the first halves of its fingerprints."""
-    return {name: value[: len(value) // 2] for name, value in ours.items() if name.startswith(FINGERPRINT) and isinstance(value, str)}
+    return {
+        name: value[: len(value) // 2]
+        for name, value in ours.items()
+        if name.startswith(FINGERPRINT) and isinstance(value, str)
+    }
 
 
 def chunks_left(kind: str, staged: Staged) -> int | None:
@@ -79,7 +87,9 @@ def decide(kind: str, rows: Sequence[Staged], there: Mapping[PointId, There]) ->
         known = [point.version if point else None, versions.get(row.document)]
         if kind != REMOVE and row.document in there:
             known.append(there[row.document].version)
-        made[place] = _decide(kind, row, point, max((version for version in known if version is not None), default=None))
+        made[place] = _decide(
+            kind, row, point, max((version for version in known if version is not None), default=None)
+        )
         if row.is_head and row.version is not None and made[place] & ~SHRINK in (WRITE, INTO):
             versions[row.id] = row.version
     return bytes(made)
@@ -91,8 +101,14 @@ def _decide(kind: str, row: Staged, point: There | None, version: int | None) ->
     if (kind in _NEEDS_A_DOCUMENT and not is_document) or (kind in _NEEDS_A_POINT and point is None):
         return SKIP
     if kind in _NEEDS_A_DOCUMENT and point is not None and not row.made_of.items() <= point.made_of.items():
-        return SKIP  # another task or job has written the vector of another text since the task looked: the payload belongs to the one before
-    if row.version is not None and version is not None and (version > row.version or (version == row.version and kind in _YIELDS_TO_ITS_EQUAL)):
+        # another task or job has written the vector of another text since the task looked: the payload belongs to the
+        # one before
+        return SKIP
+    if (
+        row.version is not None
+        and version is not None
+        and (version > row.version or (version == row.version and kind in _YIELDS_TO_ITS_EQUAL))
+    ):
         return OLDER
     left = chunks_left(kind, row)
     shrinks = row.is_head and point is not None and left is not None and point.chunks > left
@@ -117,7 +133,9 @@ class Decisions:
         made = self._made[self._next]
         self._next += 1
         if len(made) != rows or not set(made) <= _WORDS:
-            raise UnfitError(f"{self._path.name} does not fit the staged files: a batch of {rows} points has other decisions in it")
+            raise UnfitError(
+                f"{self._path.name} does not fit the staged files: a batch of {rows} points has other decisions in it"
+            )
         return made
 
     def sync(self) -> None:
@@ -135,7 +153,8 @@ class Decisions:
 
 
 def _records(path: Path) -> list[bytes]:
-    """The whole records of a log; what follows the last whole one was being written when the process died, and is cut off."""
+    """The whole records of a log; what follows the last whole one was being written when the process died, and is cut
+    off."""
     if not path.exists():
         return []
     content, found, start = path.read_bytes(), [], 0

@@ -12,7 +12,8 @@ _REASON, _MANIFEST = "REASON", "MANIFEST"
 
 
 def set_aside(directory: StoreDirectory, run: str, why: str) -> str:
-    """Move what the run has staged, and its manifest, out of the way; what to tell people. The caller holds the lock."""
+    """Move what the run has staged, and its manifest, out of the way; what to tell people. The caller holds the
+    lock."""
     folder, staged = directory.failed(run), directory.staging(run)
     if not folder.exists():
         staged.mkdir(parents=True, exist_ok=True)

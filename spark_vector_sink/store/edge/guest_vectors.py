@@ -15,7 +15,8 @@ from spark_vector_sink.store.vector_owners import is_guest
 
 
 def new_vectors(facts: StoreFacts, spec: CollectionSpec) -> dict[str, dict[str, Any]]:
-    """Vectors of a job that merges which the store does not have yet, as `StoreFacts.others` holds them. The unnamed one cannot be added."""
+    """Vectors of a job that merges which the store does not have yet, as `StoreFacts.others` holds them. The unnamed
+    one cannot be added."""
     if not spec.merge:
         return {}
     wanted: dict[str, dict[str, Any]] = {}
@@ -37,8 +38,9 @@ def steps(new: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def move_in(shard: Any, new: Mapping[str, Mapping[str, Any]]) -> None:
-    """Create the vectors, durably. One that the facts do not have is of a process that was killed before it wrote them, and has no values: it is made
-    anew, since Qdrant Edge repeats an operation that fails, as that of another dimension would, with every opening."""
+    """Create the vectors, durably. One that the facts do not have is of a process that was killed before it wrote them,
+    and has no values: it is made anew, since Qdrant Edge repeats an operation that fails, as that of another dimension
+    would, with every opening."""
     edge = qdrant_edge()
     for name, kind in new.items():
         shard.update(edge.UpdateOperation.delete_vector_name(name))
@@ -63,14 +65,21 @@ def remembering(facts: StoreFacts, spec: CollectionSpec) -> CollectionMetadata:
 
 
 def asked_by(root: Path, facts: StoreFacts, vector_name: str | None) -> StoreFacts:
-    """The facts as if there were this vector alone, and what belongs to it; None: the first one. Raises CollectionError where there is none."""
+    """The facts as if there were this vector alone, and what belongs to it; None: the first one. Raises CollectionError
+    where there is none."""
     if vector_name is None:
         return facts
     vectors = of_vector(str(root), facts.metadata, vector_name)
     dense, sparse = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
-    dimension, distance = facts.dense_vectors.get(dense.name, (None, facts.distance)) if dense is not None else (None, facts.distance)
+    dimension, distance = (
+        facts.dense_vectors.get(dense.name, (None, facts.distance)) if dense is not None else (None, facts.distance)
+    )
     return replace(
-        facts, vector_name=dense.name if dense else "", dimension=dimension, distance=distance, sparse_vector_name=sparse.name if sparse else None
+        facts,
+        vector_name=dense.name if dense else "",
+        dimension=dimension,
+        distance=distance,
+        sparse_vector_name=sparse.name if sparse else None,
     )
 
 

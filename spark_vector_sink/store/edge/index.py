@@ -22,8 +22,8 @@ from spark_vector_sink.store.search_query import RRF_K, Filter, SparseQuery, can
 from spark_vector_sink.store.write_batch import plain_id
 
 _INDEXING_THRESHOLD_KB = 64_000
-"""Below 64 MB of vectors (42,000 of 384 dimensions) a search compares them all: exact, in 4 ms, and an append costs no rebuilding of the graph (which takes
-several times as long as bringing the points in)."""
+"""Below 64 MB of vectors (42,000 of 384 dimensions) a search compares them all: exact, in 4 ms, and an append costs no
+rebuilding of the graph (which takes several times as long as bringing the points in)."""
 
 
 _OF_THE_MACHINE = ("Service runtime error", "Inconsistent storage", "Out of memory", "Operation cancelled", "Timeout")
@@ -45,16 +45,23 @@ def qdrant_edge() -> Any:
 
 
 def create_shard(path: Path, facts: StoreFacts) -> None:
-    """Make an empty index. It keeps a log of every write: only so does a killed process lose nothing and a second one find it locked."""
+    """Make an empty index. It keeps a log of every write: only so does a killed process lose nothing and a second one
+    find it locked."""
     edge = qdrant_edge()
     path.mkdir(parents=True)
     vectors, sparse = None, None
     if facts.dense:
-        vectors = {facts.vector_name: edge.EdgeVectorParams(size=facts.dimension, distance=getattr(edge.Distance, facts.distance.capitalize()))}
+        vectors = {
+            facts.vector_name: edge.EdgeVectorParams(
+                size=facts.dimension, distance=getattr(edge.Distance, facts.distance.capitalize())
+            )
+        }
     if facts.sparse_vector_name:
         sparse = {facts.sparse_vector_name: edge.EdgeSparseVectorParams()}
     optimizers = edge.EdgeOptimizersConfig(indexing_threshold=_INDEXING_THRESHOLD_KB)
-    shard = edge.EdgeShard.create(str(path), edge.EdgeConfig(vectors=vectors, sparse_vectors=sparse, optimizers=optimizers, wal_enabled=True))
+    shard = edge.EdgeShard.create(
+        str(path), edge.EdgeConfig(vectors=vectors, sparse_vectors=sparse, optimizers=optimizers, wal_enabled=True)
+    )
     try:
         shard.flush()
     finally:
@@ -63,7 +70,8 @@ def create_shard(path: Path, facts: StoreFacts) -> None:
 
 @contextmanager
 def reserved(directory: StoreDirectory, seconds: float, advice: str = TRY_LATER) -> Iterator[float]:
-    """The store's lock, as `locked` gives it; an index that is open in another program meanwhile is a store that is busy."""
+    """The store's lock, as `locked` gives it; an index that is open in another program meanwhile is a store that is
+    busy."""
     with locked(directory, seconds, advice) as deadline:
         try:
             yield deadline
@@ -88,7 +96,8 @@ def opened(path: Path, deadline: float) -> Iterator[Any]:
 
 
 def is_of_the_machine(error: Exception) -> bool:
-    """Whether what Qdrant Edge raises may be gone when it is tried again: it has one class of errors, and tells them apart by their first words."""
+    """Whether what Qdrant Edge raises may be gone when it is tried again: it has one class of errors, and tells them
+    apart by their first words."""
     return str(error).startswith(_OF_THE_MACHINE) or "os error" in str(error)
 
 
@@ -101,18 +110,24 @@ def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
     """Make the payload indexes that are not there yet."""
     edge = qdrant_edge()
     there = shard.info().payload_schema
-    tenants = {"tenant": edge.KeywordIndexParams(is_tenant=True), "integer_tenant": edge.IntegerIndexParams(is_principal=True)}
+    tenants = {
+        "tenant": edge.KeywordIndexParams(is_tenant=True),
+        "integer_tenant": edge.IntegerIndexParams(is_principal=True),
+    }
     for field, kind in wanted.items():
         if kind not in (*INDEX_TYPES, *TENANT_INDEXES):
             raise PermanentStoreError(
-                f"an index of type {kind!r} was asked for on '{field}', but the types are {', '.join(INDEX_TYPES)}; correct option 'payload_indexes'"
+                f"an index of type {kind!r} was asked for on '{field}', but the types are {', '.join(INDEX_TYPES)}; "
+                "correct option 'payload_indexes'"
             )
         if field not in there:
             schema = tenants[kind] if kind in tenants else getattr(edge.PayloadSchemaType, kind.capitalize())
             try:
                 operation = edge.UpdateOperation.create_field_index(field, schema)
             except ValueError as error:
-                raise PermanentStoreError(f"the payload index {field}:{kind} cannot be made: {error}; correct option 'payload_indexes'") from None
+                raise PermanentStoreError(
+                    f"the payload index {field}:{kind} cannot be made: {error}; correct option 'payload_indexes'"
+                ) from None
             shard.update(operation)
     shard.flush()
 
@@ -122,7 +137,14 @@ def count(shard: Any) -> int:
     return int(shard.count(qdrant_edge().CountRequest(exact=True)))
 
 
-def nearest(shard: Any, facts: StoreFacts, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None, among: Filter | None) -> list[Hit]:
+def nearest(
+    shard: Any,
+    facts: StoreFacts,
+    vector: Sequence[float] | None,
+    limit: int,
+    sparse: SparseQuery | None,
+    among: Filter | None,
+) -> list[Hit]:
     """The points nearest to `vector`, to `sparse`, or to both by reciprocal rank fusion, best first."""
     edge = qdrant_edge()
     only = None if among is None else filter_of(edge, among)
@@ -131,7 +153,11 @@ def nearest(shard: Any, facts: StoreFacts, vector: Sequence[float] | None, limit
         asked.append(edge.Query.Nearest([float(x) for x in vector], using=facts.vector_name or None))
     if sparse is not None:
         indices, values = sparse
-        asked.append(edge.Query.Nearest(edge.SparseVector([int(i) for i in indices], [float(x) for x in values]), using=facts.sparse_vector_name))
+        asked.append(
+            edge.Query.Nearest(
+                edge.SparseVector([int(i) for i in indices], [float(x) for x in values]), using=facts.sparse_vector_name
+            )
+        )
     if len(asked) == 1:
         request = edge.QueryRequest(limit=limit, query=asked[0], filter=only, with_payload=True)
     else:
@@ -152,5 +178,7 @@ def _load(path: Path, deadline: float) -> Any:
             if "WouldBlock" not in str(error):
                 raise PermanentStoreError(f"the index {path} cannot be opened: {shorten(str(error), 200)}") from error
             if time.monotonic() >= deadline:
-                raise ShardInUseError(f"the index {path} is open in a program that is not this sink; {TRY_LATER}") from None
+                raise ShardInUseError(
+                    f"the index {path} is open in a program that is not this sink; {TRY_LATER}"
+                ) from None
         time.sleep(0.05)

@@ -1,7 +1,9 @@
-"""Brings staged operations into the index, in order. Doing it again, also after it was killed half-way, ends in the same points.
+"""Brings staged operations into the index, in order. Doing it again, also after it was killed half-way, ends in the
+same points.
 
-Every batch is looked up first: what is there decides what is done (`decisions`). Qdrant Edge keeps an operation that fails in its log and repeats it
-with every opening, so none is called that could: one on a point that is not there does fail.
+Every batch is looked up first: what is there decides what is done (`decisions`). Qdrant Edge keeps an operation that
+fails in its log and repeats it with every opening, so none is called that could: one on a point that is not there does
+fail.
 """
 
 from __future__ import annotations
@@ -15,7 +17,18 @@ from typing import Any
 from spark_vector_sink.errors import StoreError, said, shorten
 from spark_vector_sink.payload_types import RESERVED, is_spread
 from spark_vector_sink.store.edge.cleanup import remove_chunks
-from spark_vector_sink.store.edge.decisions import INTO, OLDER, SHRINK, WRITE, Decisions, Staged, There, chunks_left, decide, vectors_made_of
+from spark_vector_sink.store.edge.decisions import (
+    INTO,
+    OLDER,
+    SHRINK,
+    WRITE,
+    Decisions,
+    Staged,
+    There,
+    chunks_left,
+    decide,
+    vectors_made_of,
+)
 from spark_vector_sink.store.edge.index import is_of_the_machine, qdrant_edge
 from spark_vector_sink.store.edge.layout import StoreFacts
 from spark_vector_sink.store.edge.snapshot import sink_fields, stored
@@ -44,11 +57,14 @@ class Older:
         return Older(self.documents + other.documents, self.deletions + other.deletions, self.points + other.points)
 
 
-def ingest(shard: Any, files: Sequence[Path], facts: StoreFacts, log: Path, alive: Callable[[], None] = lambda: None) -> Older:
+def ingest(
+    shard: Any, files: Sequence[Path], facts: StoreFacts, log: Path, alive: Callable[[], None] = lambda: None
+) -> Older:
     """Do what the files say, durably. Nothing of them is done before all of them were looked at.
 
-    log: where this run's decisions are, or will be, written down. alive: called before each file.
-    Raises UnfitError for what can never be brought in, whoever tries: then, in nearly every case, nothing was done. Any other error is of the moment.
+    log: where this run's decisions are, or will be, written down. alive: called before each file. Raises UnfitError for
+    what can never be brought in, whoever tries: then, in nearly every case, nothing was done. Any other error is of the
+    moment.
     """
     for path in files:
         alive()
@@ -73,13 +89,18 @@ def ingest(shard: Any, files: Sequence[Path], facts: StoreFacts, log: Path, aliv
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """What Qdrant Edge says against rows is said of their file; what it says of the machine it is on goes on as it is."""
+    """What Qdrant Edge says against rows is said of their file; what it says of the machine it is on goes on as it
+    is."""
     try:
         yield
     except Exception as error:
-        if not isinstance(error, UnfitError) and (isinstance(error, StoreError | OSError | MemoryError) or is_of_the_machine(error)):
+        if not isinstance(error, UnfitError) and (
+            isinstance(error, StoreError | OSError | MemoryError) or is_of_the_machine(error)
+        ):
             raise
-        raise UnfitError(f"a point of {path.name} is refused: {shorten(said(error), 200)}; the points before it are in the store") from error
+        raise UnfitError(
+            f"a point of {path.name} is refused: {shorten(said(error), 200)}; the points before it are in the store"
+        ) from error
 
 
 def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decisions: Decisions) -> Older:
@@ -89,16 +110,22 @@ def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decis
         shard.update(edge.UpdateOperation.upsert_points(to_edge_points(edge, operation.rows, facts)))
         return Older()
     staged, there = _look(shard, operation)
-    made = decide(kind, staged, there) if unconditional else decisions.of(len(staged), lambda: decide(kind, staged, there))
+    made = (
+        decide(kind, staged, there) if unconditional else decisions.of(len(staged), lambda: decide(kind, staged, there))
+    )
     # before the head is written, which says how many there were: killed in between, it still does
-    vanishing = [(row.id, chunks_left(kind, row) or 1) for row, decision in zip(staged, made, strict=True) if decision & SHRINK]
+    vanishing = [
+        (row.id, chunks_left(kind, row) or 1) for row, decision in zip(staged, made, strict=True) if decision & SHRINK
+    ]
     remove_chunks(edge, shard, vanishing)
     chosen = [place for place, decision in enumerate(made) if decision & ~SHRINK == WRITE]
     if kind in (How.REPLACE.value, How.TOMBSTONE.value, How.MERGE.value):
         # what was there is gone with an upsert, other vectors and payload keys too
         _update(shard, edge.UpdateOperation.upsert_points, _some(to_edge_points, edge, operation, facts, chosen))
         # a point that is gone by now was removed by this run, before it was killed: it will be again
-        into = [place for place, decision in enumerate(made) if decision & ~SHRINK == INTO and staged[place].id in there]
+        into = [
+            place for place, decision in enumerate(made) if decision & ~SHRINK == INTO and staged[place].id in there
+        ]
         _update(shard, edge.UpdateOperation.update_vectors, _some(to_edge_vectors, edge, operation, facts, into))
         _set_payloads(edge, shard, operation, into)
     else:
@@ -150,8 +177,12 @@ def _update(shard: Any, operation: Any, items: list[Any]) -> None:
 
 
 def _has_chunks(shard: Any, ids: list[PointId]) -> bool:
-    """Whether one of these points is of a document in several chunks. Most stores have none, and need not be looked at any closer."""
-    return any(sink_fields(record.payload).get("chunks", 1) != 1 for record in shard.retrieve(ids, [f"{RESERVED}.chunks"], False))
+    """Whether one of these points is of a document in several chunks. Most stores have none, and need not be looked at
+    any closer."""
+    return any(
+        sink_fields(record.payload).get("chunks", 1) != 1
+        for record in shard.retrieve(ids, [f"{RESERVED}.chunks"], False)
+    )
 
 
 def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId, There]]:
@@ -164,7 +195,13 @@ def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId,
     versions = rows.column("version").to_pylist() if "version" in rows.schema.names else [None] * len(ids)
     staged = []
     for id, fields, version in zip(ids, ours, versions, strict=True):
-        document = id_of_text(fields["document"]) if fields.get("document") else there[id].document if _is_partial(operation) and id in there else id
+        document = (
+            id_of_text(fields["document"])
+            if fields.get("document")
+            else there[id].document
+            if _is_partial(operation) and id in there
+            else id
+        )
         staged.append(Staged(id, document, version, fields.get("chunks"), vectors_made_of(fields)))
     return staged, there
 

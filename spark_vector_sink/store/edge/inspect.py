@@ -1,4 +1,5 @@
-"""What can be said of an embedded store: read off its small files, and its index only where documents must be counted."""
+"""What can be said of an embedded store: read off its small files, and its index only where documents must be
+counted."""
 
 from __future__ import annotations
 
@@ -13,20 +14,30 @@ from spark_vector_sink.store.inspection import InspectedVersion, Inspection, ins
 
 
 def inspect(name: str, seconds: float) -> Inspection:
-    """See `Collections.inspect`. seconds: the longest wait for the lock, which is needed only to count the documents among chunks and tombstones."""
+    """See `Collections.inspect`. seconds: the longest wait for the lock, which is needed only to count the documents
+    among chunks and tombstones."""
     directory = StoreDirectory(Path(name))
     there = versions.serving(directory)
     if there is None:
         raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
     physical, facts = there
-    documents = facts.points if points_are_documents(facts.metadata, facts.payload_indexes) else _documents(directory, physical, seconds)
+    documents = (
+        facts.points
+        if points_are_documents(facts.metadata, facts.payload_indexes)
+        else _documents(directory, physical, seconds)
+    )
     return Inspection(
-        name, physical, facts.points, documents,
+        name,
+        physical,
+        facts.points,
+        documents,
         vectors=inspected_vectors({**facts.dense_vectors, **dict.fromkeys(facts.sparse_vectors)}, facts.metadata),
         versions=tuple(_inspected(directory, version, physical) for version in versions.found(directory)),
-        payload_indexes=dict(facts.payload_indexes), metadata=facts.metadata, pending_runs=len(staging.manifests(directory)),
+        payload_indexes=dict(facts.payload_indexes),
+        metadata=facts.metadata,
+        pending_runs=len(staging.manifests(directory)),
         failed_runs=failed_runs.runs(directory),
-    )  # fmt: skip
+    )
 
 
 def _documents(directory: StoreDirectory, physical: str, seconds: float) -> int:
@@ -37,6 +48,9 @@ def _documents(directory: StoreDirectory, physical: str, seconds: float) -> int:
 def _inspected(directory: StoreDirectory, version: Version, serving: str) -> InspectedVersion:
     try:
         points: int | None = read_facts(directory, version.name).points
-    except (PermanentStoreError, CollectionError):  # a job is just making it, or has died over that, or a newer version of the sink has
+    except (
+        PermanentStoreError,
+        CollectionError,
+    ):  # a job is just making it, or has died over that, or a newer version of the sink has
         points = None
     return InspectedVersion(version.name, version.state, version.name == serving, points)

@@ -5,7 +5,8 @@ LOCK                  held by whoever opens the index; says who that is
 v1/sink.json          what the sink remembers (`StoreFacts`)
 v2/version.json       of a version that an overwrite has made: whether it is whole, and what it replaced
 v1/shard/             the index, Qdrant Edge's own files
-staging/<run>/        RUN, STATE (what was there when the run began), the files of the run's tasks, and DECIDED while they are brought in
+staging/<run>/        RUN, STATE (what was there when the run began), the files of the run's tasks,
+                      and DECIDED while they are brought in
 pending/<run>.json    the run's manifest: its files are to be brought in
 failed/<run>/         a run that can never be brought in: its files, its MANIFEST, and the REASON
 """
@@ -98,10 +99,13 @@ class StoreDirectory:
             return None
         except OSError as error:
             raise PermanentStoreError(
-                f"the embedded store {self.root} cannot be read ({error.strerror}); correct its path, or its permissions"
+                f"the embedded store {self.root} cannot be read ({error.strerror}); correct its path, or "
+                "its permissions"
             ) from None
         except ValueError:
-            raise PermanentStoreError(f"{self.current_file} does not hold the name of a version; restore it, or write to another directory") from None
+            raise PermanentStoreError(
+                f"{self.current_file} does not hold the name of a version; restore it, or write to another directory"
+            ) from None
 
     def is_foreign(self) -> bool:
         """Whether something lies here that is neither a store of ours nor one whose making was cut short."""
@@ -147,7 +151,9 @@ class StoreFacts:
     def dense_vectors(self) -> dict[str, tuple[int, str]]:
         """Dimension and distance of every dense vector, by name."""
         first = {self.vector_name: (self.dimension, self.distance)} if self.dimension is not None else {}
-        return first | {name: (int(kind["dimension"]), str(kind["distance"])) for name, kind in self.others.items() if kind}
+        return first | {
+            name: (int(kind["dimension"]), str(kind["distance"])) for name, kind in self.others.items() if kind
+        }
 
     @property
     def sparse_vectors(self) -> set[str]:
@@ -166,11 +172,16 @@ def read_facts(directory: StoreDirectory, physical: str) -> StoreFacts:
     path = directory.facts_file(physical)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return StoreFacts(**{**found, "metadata": CollectionMetadata.from_json(str(directory.root), found.get("metadata"))})
+        return StoreFacts(
+            **{**found, "metadata": CollectionMetadata.from_json(str(directory.root), found.get("metadata"))}
+        )
     except (OSError, ValueError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it does not hold what this version of the sink writes"
+        reason = (
+            error.strerror if isinstance(error, OSError) else "it does not hold what this version of the sink writes"
+        )
         raise PermanentStoreError(
-            f"the embedded store {directory.root} cannot be used: {path} cannot be read ({reason}); restore it, or write to another directory"
+            f"the embedded store {directory.root} cannot be used: {path} cannot be read ({reason}); restore it, or "
+            "write to another directory"
         ) from None
 
 
@@ -180,7 +191,8 @@ def write_facts(directory: StoreDirectory, physical: str, facts: StoreFacts) -> 
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader, also one after a crash, finds the old text or the new one and nothing between."""
+    """Write a small file so that a reader, also one after a crash, finds the old text or the new one and nothing
+    between."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)

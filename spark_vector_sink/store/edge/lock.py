@@ -29,7 +29,11 @@ def locked(directory: StoreDirectory, seconds: float, advice: str) -> Iterator[f
             if time.monotonic() >= deadline:
                 raise busy(directory, _holder(descriptor), seconds, advice)
             time.sleep(_PAUSE_SECONDS)
-        _say(descriptor, f"held by process {os.getpid()} on {socket.gethostname()} since {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC")
+        _say(
+            descriptor,
+            f"held by process {os.getpid()} on {socket.gethostname()} since "
+            f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC",
+        )
         try:
             yield deadline
         finally:
@@ -40,14 +44,18 @@ def locked(directory: StoreDirectory, seconds: float, advice: str) -> Iterator[f
 
 
 def busy(directory: StoreDirectory, holder: str, seconds: float, advice: str) -> TransientStoreError:
-    return TransientStoreError(f"the embedded store {directory.root} is {holder}; waited {seconds:g} s (option 'timeout_seconds'); {advice}")
+    return TransientStoreError(
+        f"the embedded store {directory.root} is {holder}; waited {seconds:g} s (option 'timeout_seconds'); {advice}"
+    )
 
 
 def _open(directory: StoreDirectory) -> int:
     try:
         return os.open(directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise PermanentStoreError(f"the embedded store {directory.root} cannot be opened: {directory.lock}: {error.strerror}") from error
+        raise PermanentStoreError(
+            f"the embedded store {directory.root} cannot be opened: {directory.lock}: {error.strerror}"
+        ) from error
 
 
 def _try_lock(descriptor: int, directory: StoreDirectory) -> bool:
@@ -59,7 +67,8 @@ def _try_lock(descriptor: int, directory: StoreDirectory) -> bool:
         return False
     except OSError as error:
         raise PermanentStoreError(
-            f"the filesystem of {directory.root} has no file locks ({error.strerror}), which an embedded store needs; use another filesystem, or a Qdrant server (option 'url')"
+            f"the filesystem of {directory.root} has no file locks ({error.strerror}), which an embedded store needs; "
+            "use another filesystem, or a Qdrant server (option 'url')"
         ) from error
     return True
 

@@ -26,19 +26,22 @@ def settle(directory: StoreDirectory, physical: str, deadline: float) -> None:
 
 
 def roll_forward(directory: StoreDirectory, physical: str, shard: Any, mine: str = "") -> Older | None:
-    """Bring in every pending run, the earliest first. Of the run `mine`: what of it was older than what is there; None where it did not wait here. To
-    others the same is left to read, in their folder.
+    """Bring in every pending run, the earliest first. Of the run `mine`: what of it was older than what is there; None
+    where it did not wait here. To others the same is left to read, in their folder.
 
-    A run that can never be brought in is set aside: it is said, and the next one comes; PermanentStoreError for `mine`, after all of them. What may go
-    better another time is raised as it comes, and the run stays.
-    Killed anywhere in it, the next one does it again.
+    A run that can never be brought in is set aside: it is said, and the next one comes; PermanentStoreError for `mine`,
+    after all of them. What may go better another time is raised as it comes, and the run stays. Killed anywhere in it,
+    the next one does it again.
     """
     ours = None
     for manifest in staging.manifests(directory):
         if not manifest.fault and manifest.version != physical:
-            if manifest.version != directory.current():  # of an append that was killed just when its version was replaced: as if it had ended before
+            if (
+                manifest.version != directory.current()
+            ):  # of an append that was killed just when its version was replaced: as if it had ended before
                 log.warning(
-                    f"the rows of run {manifest.run} are dropped: they were for {manifest.version} of {directory.root}, which has been replaced"
+                    f"the rows of run {manifest.run} are dropped: they were for {manifest.version} of "
+                    f"{directory.root}, which has been replaced"
                 )
                 staging.end_run(directory, manifest.run)
             continue
@@ -71,7 +74,8 @@ def _bring_in(directory: StoreDirectory, physical: str, shard: Any, manifest: Ma
         raise
     except Exception as error:
         raise PermanentStoreError(
-            f"the rows of run {manifest.run} cannot be brought into {directory.root} now: {shorten(said(error), 200)}; they are safe there: "
+            f"the rows of run {manifest.run} cannot be brought into {directory.root} now: "
+            f"{shorten(said(error), 200)}; they are safe there: "
             "put right what is wrong, and open the store again, with a job or a search"
         ) from error
 

@@ -17,10 +17,18 @@ def probe(shard: Any, most: int) -> Sequence[Probe]:
     records, _ = shard.scroll(edge.ScrollRequest(limit=most, with_payload=True, with_vector=True))
     probes = []
     for record in records:
-        vectors = record.vector if isinstance(record.vector, dict) else {"": record.vector} if record.vector is not None else {}
+        vectors = (
+            record.vector
+            if isinstance(record.vector, dict)
+            else {"": record.vector}
+            if record.vector is not None
+            else {}
+        )
         lengths = {name: _length(_numbers(vector)) for name, vector in vectors.items()}
         asked = next(((name, vector) for name, vector in vectors.items() if lengths[name]), None)
-        found = asked is None or bool(shard.query(edge.QueryRequest(limit=1, query=edge.Query.Nearest(asked[1], using=asked[0] or None))))
+        found = asked is None or bool(
+            shard.query(edge.QueryRequest(limit=1, query=edge.Query.Nearest(asked[1], using=asked[0] or None)))
+        )
         probes.append(
             Probe(
                 plain_id(record.id),

@@ -1,4 +1,5 @@
-"""The points of an index in a file, which can be read without the index: it is closed again before anything is encoded."""
+"""The points of an index in a file, which can be read without the index: it is closed again before anything is
+encoded."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def export(shard: Any, path: Path, size: int) -> list[Page]:
         with pa.ipc.new_file(file, POINTS) as writer:
             offset, more = None, True
             while more:
-                wanted = edge.ScrollRequest(offset=offset, limit=min(size, _POINTS), with_payload=True, with_vector=False)
+                wanted = edge.ScrollRequest(
+                    offset=offset, limit=min(size, _POINTS), with_payload=True, with_vector=False
+                )
                 records, offset = shard.scroll(wanted)
                 if records:
                     writer.write_batch(batch((plain_id(record.id), record.payload, None) for record in records))

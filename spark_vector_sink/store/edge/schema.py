@@ -24,11 +24,15 @@ def place_problems(directory: StoreDirectory) -> list[str]:
         if root.exists() and not root.is_dir():
             return [f"{root} is a file, but an embedded store is a directory; name another path"]
         if directory.is_foreign():
-            return [f"{root} is not empty and holds no embedded store of this sink; name an empty directory, or one that does not exist yet"]
+            return [
+                f"{root} is not empty and holds no embedded store of this sink; name an empty directory, or one that "
+                "does not exist yet"
+            ]
         for version in reversed(found(directory)) if directory.current() is None else ():
             if version.state == READY and (points := read_facts(directory, version.name).points):
                 return [
-                    f"{root} holds {points:,} points but no file CURRENT; write a file CURRENT with the line {version.name} into it, or name another directory"
+                    f"{root} holds {points:,} points but no file CURRENT; write a file CURRENT with the line "
+                    f"{version.name} into it, or name another directory"
                 ]
         place = _nearest_directory(root)
     except (ValueError, RuntimeError) as error:
@@ -40,12 +44,18 @@ def place_problems(directory: StoreDirectory) -> list[str]:
     if not place.is_dir():
         return [f"{root} cannot be made, because {place} is a file; name another path"]
     if not os.access(place, os.W_OK | os.X_OK):
-        return [f"{place} is not writable, so no embedded store can be written to {root}; name a directory that you may write to"]
+        return [
+            f"{place} is not writable, so no embedded store can be written to {root}; name a directory that you "
+            "may write to"
+        ]
     return []
 
 
 def missing_problem(directory: StoreDirectory) -> str:
-    return f"there is no embedded store at {directory.root}, and create_collection=false; set create_collection=true, or name an existing store"
+    return (
+        f"there is no embedded store at {directory.root}, and create_collection=false; set create_collection=true, "
+        "or name an existing store"
+    )
 
 
 def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: CollectionSpec) -> list[str]:
@@ -61,21 +71,25 @@ def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: Collectio
     both_dense = spec.dense and there is not None and there[0] is not None
     if both_dense and there is not None and spec.dimension not in (None, there[0]):
         problems.append(
-            f"{root} holds vectors of {there[0]} dimensions, but this job makes {spec.dimension}; use the model that made it, or write to another directory"
+            f"{root} holds vectors of {there[0]} dimensions, but this job makes {spec.dimension}; use the model that "
+            "made it, or write to another directory"
         )
     if both_dense and there is not None and there[1] != spec.distance:
         problems.append(
-            f"{root} compares vectors by {there[1]}, but this job asks for {spec.distance}; set distance={there[1]}, or write to another directory"
+            f"{root} compares vectors by {there[1]}, but this job asks for {spec.distance}; set distance={there[1]}, "
+            "or write to another directory"
         )
     if both_dense and not facts.others and not spec.merge and facts.vector_name != spec.vector_name:
         problems.append(
-            f"the vectors of {root} are {_named(facts.vector_name)}, but those of this job {_named(spec.vector_name)}; {_how(facts.vector_name)}, or write to another directory"
+            f"the vectors of {root} are {_named(facts.vector_name)}, but those of this job "
+            f"{_named(spec.vector_name)}; {_how(facts.vector_name)}, or write to another directory"
         )
     for field, kind in spec.payload_indexes.items():
         present = facts.payload_indexes.get(field, kind)
         if kind not in (present, TENANT_INDEXES.get(present)):
             problems.append(
-                f"{root} has a payload index of type {present} on '{field}', but this job asks for {kind}; leave '{field}' out of option 'payload_indexes', or write to another directory"
+                f"{root} has a payload index of type {present} on '{field}', but this job asks for {kind}; leave "
+                f"'{field}' out of option 'payload_indexes', or write to another directory"
             )
     return [*problems, *guard_problems(str(root), facts.metadata, spec, facts.points)]
 
@@ -85,14 +99,21 @@ def _merging_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> It
     if (spec.dense and spec.vector_name in facts.sparse_vectors) or spec.sparse_vector_name in facts.dense_vectors:
         yield f"{root} has a vector of this job's name that is of the other kind, dense or sparse; choose another name"
     elif spec.dense and not spec.vector_name and "" not in facts.names:
-        yield f"{root} has only named vectors ({', '.join(map(repr, sorted(facts.names)))}); choose one, or a new one, with option 'vector_name'"
+        yield (
+            f"{root} has only named vectors ({', '.join(map(repr, sorted(facts.names)))}); choose one, or a new "
+            "one, with option 'vector_name'"
+        )
     new = new_vectors(facts, spec)
     if new and not spec.create:
-        yield f"{root} has no vector {' and '.join(map(repr, new))}, and create_collection=false; leave that option out, or write to another directory"
+        yield (
+            f"{root} has no vector {' and '.join(map(repr, new))}, and create_collection=false; leave that option "
+            "out, or write to another directory"
+        )
 
 
 def _kind_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Iterator[str]:
-    """Dense and sparse vectors that only one side has. A point is written with all its vectors or not at all, so there is no writing some of them."""
+    """Dense and sparse vectors that only one side has. A point is written with all its vectors or not at all, so there
+    is no writing some of them."""
     if facts.dense != spec.dense:
         has, makes = ("has dense vectors", "none") if facts.dense else ("has no dense vectors", "them")
         yield f"{root} {has}, but this job makes {makes}; write to another directory"
@@ -100,7 +121,10 @@ def _kind_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Itera
     if old != new:
         has = f"has the sparse vector '{old}'" if old else "has no sparse vector"
         makes = f"makes '{new}'" if new else "makes none"
-        yield f"{root} {has}, but this job {makes}; {f'set sparse_vector_name={old}, or ' if old else ''}write to another directory"
+        yield (
+            f"{root} {has}, but this job {makes}; {f'set sparse_vector_name={old}, or ' if old else ''}write to "
+            "another directory"
+        )
 
 
 def new_indexes(facts: StoreFacts, spec: CollectionSpec) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""What was in the store when a run began, for its tasks, which cannot open the index: a file of the `_sink` of every point.
+"""What was in the store when a run began, for its tasks, which cannot open the index: a file of the `_sink` of every
+point.
 
-Record batches of an Arrow file, sorted by `key`: a byte 0 and the number of a point, or a byte 1 and its UUID, 17 bytes in all, the greatest byte first.
-That is the order in which Qdrant Edge gives its points. A task maps the file and searches in it.
+Record batches of an Arrow file, sorted by `key`: a byte 0 and the number of a point, or a byte 1 and its UUID, 17 bytes
+in all, the greatest byte first. That is the order in which Qdrant Edge gives its points. A task maps the file and
+searches in it.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def sink_fields(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def stored(fields: Mapping[str, Any], fingerprint: str = FINGERPRINT) -> Stored:
     """What `_sink` says. fingerprint: the field that holds it."""
-    return Stored(fields.get(fingerprint), fields.get("version"), fields.get("chunks") or 1, fields.get("deleted") is not None)
+    return Stored(
+        fields.get(fingerprint), fields.get("version"), fields.get("chunks") or 1, fields.get("deleted") is not None
+    )
 
 
 def export_for(directory: StoreDirectory, physical: str, run: str, deadline: float, fingerprint: str) -> None:
@@ -60,7 +64,8 @@ def export_for(directory: StoreDirectory, physical: str, run: str, deadline: flo
 
 
 def export(edge: Any, shard: Any | None, path: Path, fingerprint: str = FINGERPRINT) -> None:
-    """Write the file, of a store that has no points yet an empty one. shard: an open index, or None. fingerprint: see `stored`."""
+    """Write the file, of a store that has no points yet an empty one. shard: an open index, or None. fingerprint: see
+    `stored`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         with pa.ipc.new_file(file, _SCHEMA) as writer:
@@ -95,11 +100,16 @@ class State:
             found |= self._of_batch(number, ids, asked, np.flatnonzero(places == number))
         return found
 
-    def _of_batch(self, number: int, ids: Sequence[PointId], asked: Keys, which: npt.NDArray[np.intp]) -> dict[PointId, Stored]:
+    def _of_batch(
+        self, number: int, ids: Sequence[PointId], asked: Keys, which: npt.NDArray[np.intp]
+    ) -> dict[PointId, Stored]:
         keys, batch = self._keys[number], self._batches[number]
         rows = np.minimum(np.searchsorted(keys, asked[which]), len(keys) - 1)
         there = keys[rows] == asked[which]
-        taken = [batch.column(name).take(pa.array(rows[there])).to_pylist() for name in ("fingerprint", "version", "chunks", "deleted")]
+        taken = [
+            batch.column(name).take(pa.array(rows[there])).to_pylist()
+            for name in ("fingerprint", "version", "chunks", "deleted")
+        ]
         return {ids[place]: Stored(*fields) for place, *fields in zip(which[there].tolist(), *taken, strict=True)}
 
 
@@ -125,4 +135,6 @@ def _batch(records: Sequence[Any], fingerprint: str) -> pa.RecordBatch:
         [row.chunks for row in rows],
         [row.deleted for row in rows],
     ]
-    return pa.RecordBatch.from_arrays([pa.array(column, kind.type) for column, kind in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, kind.type) for column, kind in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
+    )

@@ -1,6 +1,8 @@
-"""Which operations the index takes. The task that stages one looks at it, and whoever brings a run in looks at all of it before the first is done.
+"""Which operations the index takes. The task that stages one looks at it, and whoever brings a run in looks at all of
+it before the first is done.
 
-Qdrant Edge keeps an operation in its log before it does it, so one that it cannot read again, or that makes it panic, would close the index for good.
+Qdrant Edge keeps an operation in its log before it does it, so one that it cannot read again, or that makes it panic,
+would close the index for good.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from spark_vector_sink.store.edge.staged_points import UUID, column_name
 from spark_vector_sink.store.write_batch import How
 
 MOST_LEVELS = 100
-"""Deepest nesting of a payload, whatever it is made of. An object or list in it of 123 levels is one that Qdrant Edge cannot read back from its log."""
+"""Deepest nesting of a payload, whatever it is made of. An object or list in it of 123 levels is one that Qdrant Edge
+cannot read back from its log."""
 
 _NUMBERS, _TEXTS = ("chunk", "chunks", "version", "deleted"), ("document", FINGERPRINT)
 """Fields of `_sink` that decide something, by what they are."""
@@ -49,7 +52,12 @@ def _check(path: Path, facts: StoreFacts) -> None:
             raise UnfitError(f"from row {before + 1:,} on {path.name} holds what no task writes: {wrong}")
         for row, reason in unfit_rows(operation).items():
             id = next(
-                (value for name in ("id_number", "id_uuid") if (value := operation.rows.column(name)[row].as_py()) is not None), "without an id"
+                (
+                    value
+                    for name in ("id_number", "id_uuid")
+                    if (value := operation.rows.column(name)[row].as_py()) is not None
+                ),
+                "without an id",
             )
             raise UnfitError(f"row {before + row + 1:,} of {path.name}, point {id}: {reason}")
         before += operation.rows.num_rows
@@ -64,7 +72,10 @@ def unfit_rows(operation: Operation) -> dict[int, str]:
     """The rows that the index would not take, each with its reason. Of an operation whose form is checked."""
     rows = operation.rows
     looks: list[tuple[pa.Array, Callable[[pa.Array], str | None]]] = [
-        (pa.StructArray.from_arrays([rows.column("id_number"), rows.column("id_uuid")], names=["number", "uuid"]), _id_fault)
+        (
+            pa.StructArray.from_arrays([rows.column("id_number"), rows.column("id_uuid")], names=["number", "uuid"]),
+            _id_fault,
+        )
     ]
     for name in rows.schema.names:
         kind, _, vector = name.partition(":")
@@ -72,7 +83,9 @@ def unfit_rows(operation: Operation) -> dict[int, str]:
             looks.append((rows.column(name), _vector_fault))
         elif kind == "sparse_indices":
             values = rows.column(":".join(filter(None, ("sparse_values", vector))))
-            looks.append((pa.StructArray.from_arrays([rows.column(name), values], names=["indices", "values"]), _sparse_fault))
+            looks.append(
+                (pa.StructArray.from_arrays([rows.column(name), values], names=["indices", "values"]), _sparse_fault)
+            )
     if "payload" in rows.schema.names:
         payload, kind = rows.column("payload"), rows.schema.field("payload").type
         for place, field in enumerate(kind):
@@ -83,17 +96,24 @@ def unfit_rows(operation: Operation) -> dict[int, str]:
     found: dict[int, str] = {}
     for array, look in looks:
         if look(array) is not None:
-            found = {row: reason for row in range(len(array)) if (reason := look(array.slice(row, 1))) is not None} | found
+            found = {
+                row: reason for row in range(len(array)) if (reason := look(array.slice(row, 1))) is not None
+            } | found
     return found
 
 
 def unreadable_rows(rows: pa.RecordBatch) -> dict[int, str]:
-    """The rows with bytes that are no UTF-8. Of rows that a task has made: those of a damaged file may be no rows at all."""
+    """The rows with bytes that are no UTF-8. Of rows that a task has made: those of a damaged file may be no rows at
+    all."""
     try:
         rows.validate(full=True)
         return {}
     except pa.ArrowInvalid:
-        return {row: f"it holds what Arrow cannot read: {reason}" for row in range(len(rows)) if (reason := _unreadable(rows.take(pa.array([row]))))}
+        return {
+            row: f"it holds what Arrow cannot read: {reason}"
+            for row in range(len(rows))
+            if (reason := _unreadable(rows.take(pa.array([row]))))
+        }
 
 
 def _unreadable(row: pa.RecordBatch) -> str:
@@ -133,11 +153,16 @@ def _misforms(operation: Operation, facts: StoreFacts) -> Iterator[str]:
             yield f"it has {names.count(name)} columns {name!r} where one is needed"
     for field in schema:
         if field.name not in expected:
-            yield f"it has a column {shorten(field.name)!r} of type {shorten(str(field.type))}, which a {kind} into this store has not"
+            yield (
+                f"it has a column {shorten(field.name)!r} of type {shorten(str(field.type))}, which a {kind} into "
+                "this store has not"
+            )
         elif not expected[field.name](field.type):
             yield f"its column {field.name!r} is of type {shorten(str(field.type))}"
         elif field.name == "payload":
-            yield from filter(None, (_ours_misform(child) if child.name == RESERVED else _misform(child, 1) for child in field.type))
+            yield from filter(
+                None, (_ours_misform(child) if child.name == RESERVED else _misform(child, 1) for child in field.type)
+            )
             yield from _twice(field)
 
 
@@ -151,7 +176,10 @@ def _is_list_of(entries: pa.DataType, kind: pa.DataType) -> bool:
 
 def _twice(field: pa.Field) -> Iterator[str]:
     names = [child.name for child in field.type]
-    yield from (f"{shorten(name)!r} is twice in {shorten(field.name)!r}" for name in {name for name in names if names.count(name) > 1})
+    yield from (
+        f"{shorten(name)!r} is twice in {shorten(field.name)!r}"
+        for name in {name for name in names if names.count(name) > 1}
+    )
 
 
 def _misform(field: pa.Field, level: int) -> str | None:
@@ -167,7 +195,11 @@ def _misform(field: pa.Field, level: int) -> str | None:
     if pat.is_list(kind) or pat.is_large_list(kind):
         return _misform(kind.value_field, level + 1)
     if pat.is_map(kind):
-        return _misform(kind.item_field, level + 1) if pat.is_string(kind.key_type) else f"'{name}' has keys that are no texts"
+        return (
+            _misform(kind.item_field, level + 1)
+            if pat.is_string(kind.key_type)
+            else f"'{name}' has keys that are no texts"
+        )
     if pat.is_struct(kind):
         return next(_twice(field), None) or next(filter(None, (_misform(child, level + 1) for child in kind)), None)
     is_plain = pat.is_null(kind) or pat.is_boolean(kind) or pat.is_int64(kind) or pat.is_float64(kind)
@@ -190,7 +222,13 @@ def _is_looked_at(field: pa.Field) -> bool:
     kind = field.type
     if is_json(field) or pat.is_floating(kind):
         return True
-    inner = [kind.item_field] if pat.is_map(kind) else [kind.field(place) for place in range(kind.num_fields)] if pat.is_nested(kind) else []
+    inner = (
+        [kind.item_field]
+        if pat.is_map(kind)
+        else [kind.field(place) for place in range(kind.num_fields)]
+        if pat.is_nested(kind)
+        else []
+    )
     return any(map(_is_looked_at, inner))
 
 
@@ -200,9 +238,14 @@ def _fault(field: pa.Field, level: int, array: pa.Array) -> str | None:
     if is_json(field):
         texts = zip(array.to_pylist(), pc.match_substring_regex(array, SUSPICIOUS).to_pylist(), strict=True)
         look = partial(_json_fault, is_spread(field), MOST_LEVELS - level)
-        return next((f"'{name}' {reason}" for text, careful in texts if text is not None and (reason := look(text, careful))), None)
+        return next(
+            (f"'{name}' {reason}" for text, careful in texts if text is not None and (reason := look(text, careful))),
+            None,
+        )
     if pat.is_floating(kind):
-        return None if pc.all(pc.is_finite(array)).as_py() is not False else f"'{name}' holds a number that is not finite"
+        return (
+            None if pc.all(pc.is_finite(array)).as_py() is not False else f"'{name}' holds a number that is not finite"
+        )
     if not _is_looked_at(field):
         return None
     if pat.is_map(kind):
@@ -241,7 +284,11 @@ def _ours_fault(array: pa.Array) -> str | None:
 
 
 def _is_id(text: str) -> bool:
-    return int(text) < 2**64 if text.isascii() and text.isdigit() and len(text) <= 20 else _UUID.fullmatch(text) is not None
+    return (
+        int(text) < 2**64
+        if text.isascii() and text.isdigit() and len(text) <= 20
+        else _UUID.fullmatch(text) is not None
+    )
 
 
 def _id_fault(array: pa.Array) -> str | None:
@@ -264,5 +311,7 @@ def _sparse_fault(array: pa.Array) -> str | None:
     if indices.null_count or indices.flatten().null_count:
         return "its sparse vector, or an index in it, is null"
     return (
-        None if pc.list_value_length(indices).equals(pc.list_value_length(values)) else "its sparse vector has more indices or values than the other"
+        None
+        if pc.list_value_length(indices).equals(pc.list_value_length(values))
+        else "its sparse vector has more indices or values than the other"
     )

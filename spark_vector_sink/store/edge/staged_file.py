@@ -1,7 +1,7 @@
 """A staged file: what a task wants done, in the order in which it said so.
 
-It is a row of Arrow streams, one after the other: a new one begins where the kind of operation or the schema changes. The last one, which is empty,
-says that the file is whole.
+It is a row of Arrow streams, one after the other: a new one begins where the kind of operation or the schema changes.
+The last one, which is empty, says that the file is whole.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class UnfitError(PermanentStoreError):
 class Operation:
     """One batch of points, and what is to be done with them.
 
-    kind: a value of `How`, or `remove`, or `touch`. fields: those of `_sink` that a touch sets. rows: ids, and what the kind needs (see `staged_points`).
+    kind: a value of `How`, or `remove`, or `touch`. fields: those of `_sink` that a touch sets. rows: ids, and what the
+    kind needs (see `staged_points`).
     """
 
     kind: str
@@ -42,7 +43,10 @@ class Operation:
 
     def slices(self, most: int) -> Iterator[Operation]:
         """The same, at most `most` points at a time."""
-        yield from (Operation(self.kind, self.rows.slice(start, most), self.fields) for start in range(0, self.rows.num_rows, most))
+        yield from (
+            Operation(self.kind, self.rows.slice(start, most), self.fields)
+            for start in range(0, self.rows.num_rows, most)
+        )
 
 
 class StagedFile:
@@ -56,7 +60,9 @@ class StagedFile:
 
     def write(self, operation: Operation) -> None:
         """Append it; OSError when the disk is full."""
-        said = {"kind": operation.kind, "fields": dict(operation.fields)} if operation.fields else {"kind": operation.kind}
+        said = (
+            {"kind": operation.kind, "fields": dict(operation.fields)} if operation.fields else {"kind": operation.kind}
+        )
         schema = operation.rows.schema.with_metadata({_KEY: json.dumps(said, sort_keys=True).encode()})
         if self._schema is None or not schema.equals(self._schema, check_metadata=True):
             self._begin(schema)
@@ -91,7 +97,8 @@ def read_operations(path: Path) -> Iterator[Operation]:
 
 @contextmanager
 def damage(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with reading a staged file is said as an UnfitError, but for what is the machine's fault: that may be gone the next time."""
+    """Whatever goes wrong with reading a staged file is said as an UnfitError, but for what is the machine's fault:
+    that may be gone the next time."""
     try:
         yield
     except (StoreError, MemoryError):
@@ -100,7 +107,9 @@ def damage(path: Path) -> Iterator[None]:
         of_the_system = isinstance(error, OSError) and error.errno is not None  # Arrow's own have no number
         if of_the_system and path.is_file():
             raise
-        raise UnfitError(f"{path.name} " + ("is not there" if of_the_system else f"is damaged: {shorten(said(error), 200)}")) from error
+        raise UnfitError(
+            f"{path.name} " + ("is not there" if of_the_system else f"is damaged: {shorten(said(error), 200)}")
+        ) from error
 
 
 def _operations(path: Path) -> Iterator[Operation]:

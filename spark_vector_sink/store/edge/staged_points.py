@@ -1,7 +1,8 @@
 """The staged form of points: a PointBatch as an Arrow record batch, and from there to Qdrant Edge's `Point`.
 
-Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, as the store has them and the batch
-writes them (of a vector that moved in later with its name: `vector:name`); `version`, where it has versions; and `payload`, an object with the user's columns and `_sink`, so that no name collides.
+Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, as
+the store has them and the batch writes them (of a vector that moved in later with its name: `vector:name`); `version`,
+where it has versions; and `payload`, an object with the user's columns and `_sink`, so that no name collides.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def id_columns(ids: Sequence[PointId]) -> dict[str, pa.Array]:
     """The columns `id_number` and `id_uuid`; PermanentStoreError for what is no id."""
     for id in ids:
         if not (re.fullmatch(UUID, id) if isinstance(id, str) else 0 <= id < 2**64):
-            raise PermanentStoreError(f"{shorten(str(id))!r} is no point id: an unsigned 64-bit integer or a lower-case UUID is")
+            raise PermanentStoreError(
+                f"{shorten(str(id))!r} is no point id: an unsigned 64-bit integer or a lower-case UUID is"
+            )
     numbers = pa.array([None if isinstance(id, str) else id for id in ids], pa.uint64())
     uuids = pa.array([id if isinstance(id, str) else None for id in ids], pa.string())
     return {"id_number": numbers, "id_uuid": uuids}
@@ -54,12 +57,17 @@ def point_ids(batch: pa.RecordBatch) -> list[PointId]:
 def to_edge_points(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
     """Qdrant Edge's points of one staged record batch; without vectors where it has none."""
     vectors = _vectors(edge, batch, facts)
-    return [edge.Point(id, vector, payload) for id, vector, payload in zip(point_ids(batch), vectors, payloads(batch), strict=True)]
+    return [
+        edge.Point(id, vector, payload)
+        for id, vector, payload in zip(point_ids(batch), vectors, payloads(batch), strict=True)
+    ]
 
 
 def to_edge_vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
     """Qdrant Edge's `PointVectors` of one staged record batch."""
-    return [edge.PointVectors(id, vector) for id, vector in zip(point_ids(batch), _vectors(edge, batch, facts), strict=True)]
+    return [
+        edge.PointVectors(id, vector) for id, vector in zip(point_ids(batch), _vectors(edge, batch, facts), strict=True)
+    ]
 
 
 def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -91,7 +99,10 @@ def _vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
     for name in facts.sparse_vectors:
         if (place := column_name("sparse_indices", name, facts)) in there:
             # a row without entries has an empty vector, as on a server
-            indices, values = _lists(batch.column(place)), _lists(batch.column(column_name("sparse_values", name, facts)))
+            indices, values = (
+                _lists(batch.column(place)),
+                _lists(batch.column(column_name("sparse_values", name, facts))),
+            )
             for named, mine, weights in zip(vectors, indices, values, strict=True):
                 named[name] = edge.SparseVector(mine, weights)
     return vectors
@@ -110,15 +121,24 @@ def _vector_columns(points: PointBatch, facts: StoreFacts) -> dict[str, pa.Array
         wanted = set(points.vectors)
     if points.vectors.keys() != wanted:
         raise PermanentStoreError(
-            f"the embedded store takes the vector {' and '.join(map(repr, sorted(wanted))) or 'none'}, but got {', '.join(map(repr, points.vectors)) or 'none'}; "
-            "write to another directory" + (", or set existing=merge" if points.how is How.REPLACE and facts.others else "")
+            f"the embedded store takes the vector {' and '.join(map(repr, sorted(wanted))) or 'none'}, but got "
+            f"{', '.join(map(repr, points.vectors)) or 'none'}; "
+            "write to another directory"
+            + (", or set existing=merge" if points.how is How.REPLACE and facts.others else "")
         )
     columns: dict[str, pa.Array] = {}
     for name in sorted(wanted):
         rows = points.vectors[name]
         if isinstance(rows, SparseVectors) != (name in facts.sparse_vectors):
-            raise PermanentStoreError(f"the vector {name!r} of the embedded store is of the other kind, dense or sparse; write to another directory")
-        made = _sparse_columns(rows) if isinstance(rows, SparseVectors) else {"vector": _dense_column(rows, facts.dense_vectors[name][0])}
+            raise PermanentStoreError(
+                f"the vector {name!r} of the embedded store is of the other kind, dense or sparse; write to "
+                "another directory"
+            )
+        made = (
+            _sparse_columns(rows)
+            if isinstance(rows, SparseVectors)
+            else {"vector": _dense_column(rows, facts.dense_vectors[name][0])}
+        )
         columns |= {column_name(kind, name, facts): column for kind, column in made.items()}
     return columns
 
@@ -126,17 +146,22 @@ def _vector_columns(points: PointBatch, facts: StoreFacts) -> dict[str, pa.Array
 def _dense_column(matrix: npt.NDArray[np.float32], dimension: int | None) -> pa.Array:
     if matrix.ndim != 2 or matrix.shape[1] != dimension:
         raise PermanentStoreError(
-            f"the embedded store takes vectors of {dimension} dimensions, but got {matrix.shape[-1]}; use the model that made it, or write to another directory"
+            f"the embedded store takes vectors of {dimension} dimensions, but got {matrix.shape[-1]}; use the model "
+            "that made it, or write to another directory"
         )
     flat = pa.array(np.ascontiguousarray(matrix, dtype=np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, dimension)
 
 
 def _sparse_columns(rows: SparseVectors) -> dict[str, pa.Array]:
-    """Two lists for each row. Refuses an index that a row has twice, as a server does: Qdrant Edge would take it, and count both."""
+    """Two lists for each row. Refuses an index that a row has twice, as a server does: Qdrant Edge would take it, and
+    count both."""
     places = np.repeat(np.arange(len(rows)), np.diff(rows.offsets)) << 32 | rows.indices
     if not (places[1:] > places[:-1]).all() and len(np.unique(places)) < len(places):
         raise PermanentStoreError("a sparse vector has one of its indices twice; each index must be in it once")
     offsets = pa.array(rows.offsets, pa.int64())
-    entries = {"sparse_indices": pa.array(rows.indices, pa.uint32()), "sparse_values": pa.array(rows.values, pa.float32())}
+    entries = {
+        "sparse_indices": pa.array(rows.indices, pa.uint32()),
+        "sparse_values": pa.array(rows.values, pa.float32()),
+    }
     return {name: pa.LargeListArray.from_arrays(offsets, column) for name, column in entries.items()}

@@ -1,7 +1,7 @@
 """How a run's points wait in the directory: files of tasks, then a manifest that makes them part of the store.
 
-Before the manifest exists, the run never happened. Once it exists, the run's rows are the store's: whoever opens the store
-next brings them in, and doing that twice does no harm, because the same ids are written again.
+Before the manifest exists, the run never happened. Once it exists, the run's rows are the store's: whoever opens the
+store next brings them in, and doing that twice does no harm, because the same ids are written again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _STALE_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files of one run that are to be brought in. `created` orders manifests: nanoseconds, ever greater in one store.
+    """The files of one run that are to be brought in. `created` orders manifests: nanoseconds, ever greater in one
+    store.
 
     fault: why it cannot be understood; the others but `run` say nothing then.
     """
@@ -51,7 +52,8 @@ def sees_run(directory: StoreDirectory, run: str) -> bool:
 
 
 def write_manifest(directory: StoreDirectory, run: str, version: str, files: Sequence[str]) -> None:
-    """Make the staged files part of the store, durably. Once written, a run's manifest is never replaced: others may be reading it."""
+    """Make the staged files part of the store, durably. Once written, a run's manifest is never replaced: others may be
+    reading it."""
     distinct = tuple(dict.fromkeys(files))
     pending = manifests(directory)
     for manifest in pending:
@@ -59,13 +61,15 @@ def write_manifest(directory: StoreDirectory, run: str, version: str, files: Seq
             if set(distinct) <= set(manifest.files):
                 return
             raise PermanentStoreError(
-                f"run {run} already waits in {directory.manifest(run)} with other files; open the store first, e.g. with a search, to bring them in"
+                f"run {run} already waits in {directory.manifest(run)} with other files; open the store first, e.g. "
+                "with a search, to bring them in"
             )
     check_staged(directory, run, distinct)
     newest = max((manifest.created for manifest in pending), default=0)
     manifest = Manifest(run, version, max(time.time_ns(), newest + 1), distinct)
     write_atomically(
-        directory.manifest(run), json.dumps({name: value for name, value in asdict(manifest).items() if name != "fault"}, indent=2) + "\n"
+        directory.manifest(run),
+        json.dumps({name: value for name, value in asdict(manifest).items() if name != "fault"}, indent=2) + "\n",
     )
 
 
@@ -74,7 +78,8 @@ def check_staged(directory: StoreDirectory, run: str, names: Sequence[str]) -> N
     missing = [name for name in names if not (directory.staging(run) / name).is_file()]
     if missing:
         raise PermanentStoreError(
-            f"{len(missing)} of {len(names)} staged files are not in {directory.staging(run)}, e.g. {missing[0]}: an embedded store needs one directory that the driver and all executors see"
+            f"{len(missing)} of {len(names)} staged files are not in {directory.staging(run)}, e.g. {missing[0]}: an "
+            "embedded store needs one directory that the driver and all executors see"
         )
 
 
@@ -89,7 +94,8 @@ def staged_files(directory: StoreDirectory, manifest: Manifest) -> list[Path]:
 
 
 def end_run(directory: StoreDirectory, run: str) -> None:
-    """Forget a run whose rows are in, but for what its job is told: the manifest first, so that it never names files that are gone."""
+    """Forget a run whose rows are in, but for what its job is told: the manifest first, so that it never names files
+    that are gone."""
     directory.manifest(run).unlink(missing_ok=True)
     told = directory.told_file(run)
     if not told.exists():
@@ -103,7 +109,9 @@ def end_run(directory: StoreDirectory, run: str) -> None:
 def drop_staging(directory: StoreDirectory, run: str) -> None:
     """Remove a run's files, unless a manifest names them."""
     if not directory.manifest(run).exists():
-        shutil.rmtree(directory.staging(run), ignore_errors=True)  # a late task may be writing here: what it leaves is swept later
+        shutil.rmtree(
+            directory.staging(run), ignore_errors=True
+        )  # a late task may be writing here: what it leaves is swept later
 
 
 def sweep(directory: StoreDirectory) -> None:

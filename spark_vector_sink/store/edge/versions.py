@@ -1,7 +1,9 @@
-"""The versions of an embedded store: a directory for each, filled aside by an overwrite, and CURRENT, which is replaced atomically.
+"""The versions of an embedded store: a directory for each, filled aside by an overwrite, and CURRENT, which is replaced
+atomically.
 
-What a version that an overwrite makes is worth stands in its `version.json`; the last change of that file, and of the run's staged files, is its sign of life.
-Only `switch`, `roll_back` and making a version need the store's lock: filling one keeps no reader waiting.
+What a version that an overwrite makes is worth stands in its `version.json`; the last change of that file, and of the
+run's staged files, is its sign of life. Only `switch`, `roll_back` and making a version need the store's lock: filling
+one keeps no reader waiting.
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ from spark_vector_sink.store.collection_versions import ABANDONED, CHECKED, LOAD
 from spark_vector_sink.store.edge import index as edge
 from spark_vector_sink.store.edge import staging
 from spark_vector_sink.store.edge.ingest import ingest
-from spark_vector_sink.store.edge.layout import VERSION, StoreDirectory, StoreFacts, read_facts, write_atomically, write_facts
+from spark_vector_sink.store.edge.layout import (
+    VERSION,
+    StoreDirectory,
+    StoreFacts,
+    read_facts,
+    write_atomically,
+    write_facts,
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,11 @@ class Note:
 
 def found(directory: StoreDirectory) -> list[Version]:
     """Every version that is there."""
-    names = [path.name for path in directory.root.glob("v*") if re.fullmatch(VERSION, path.name)] if directory.root.is_dir() else []
+    names = (
+        [path.name for path in directory.root.glob("v*") if re.fullmatch(VERSION, path.name)]
+        if directory.root.is_dir()
+        else []
+    )
     there = filter(None, (_version(directory, name) for name in names))
     return sorted(there, key=lambda version: version.number)
 
@@ -47,7 +60,8 @@ def next_name(directory: StoreDirectory) -> str:
 
 
 def begin(directory: StoreDirectory, run: str, replaced: str | None) -> str:
-    """Make the directory of a version that this run will fill, after removing what dead jobs have left; its name. The caller holds the lock."""
+    """Make the directory of a version that this run will fill, after removing what dead jobs have left; its name. The
+    caller holds the lock."""
     physical = next_name(directory)
     drop(directory, collection_versions.left_overs(found(directory), directory.current(), time.time()))
     directory.version(physical).mkdir(parents=True)
@@ -62,10 +76,17 @@ def fill(directory: StoreDirectory, physical: str, run: str, names: Sequence[str
     facts, files = read_facts(directory, physical), [directory.staging(run) / name for name in dict.fromkeys(names)]
     with edge.opened(directory.shard(physical), deadline) as shard:
         try:
-            older = ingest(shard, files, facts, directory.decisions_file(run), alive=partial(os.utime, directory.version_file(physical)))
+            older = ingest(
+                shard,
+                files,
+                facts,
+                directory.decisions_file(run),
+                alive=partial(os.utime, directory.version_file(physical)),
+            )
         except Exception as error:
             raise PermanentStoreError(
-                f"the rows of run {run} cannot be brought into {directory.version(physical)}: {shorten(said(error), 200)}"
+                f"the rows of run {run} cannot be brought into {directory.version(physical)}: "
+                f"{shorten(said(error), 200)}"
             ) from error
         shard.optimize()
         points = edge.count(shard)
@@ -73,8 +94,11 @@ def fill(directory: StoreDirectory, physical: str, run: str, names: Sequence[str
     return Finished(points, older.documents, older.deletions, older.points)
 
 
-def switch(directory: StoreDirectory, physical: str, run: str, replaced: str | None, keep: int, settle: Callable[[str], None]) -> None:
-    """Let CURRENT name this version, if it still names `replaced`, and remove versions that have had their time. The caller holds the lock.
+def switch(
+    directory: StoreDirectory, physical: str, run: str, replaced: str | None, keep: int, settle: Callable[[str], None]
+) -> None:
+    """Let CURRENT name this version, if it still names `replaced`, and remove versions that have had their time. The
+    caller holds the lock.
 
     settle: brings in what is pending in a version; a rollback to it shall find it.
     """
@@ -86,14 +110,17 @@ def switch(directory: StoreDirectory, physical: str, run: str, replaced: str | N
         _set_state(directory, physical, CHECKED)
         if current is not None:
             settle(current)
-            _set_state(directory, current, READY)  # it serves; a job that was killed between two steps may have noted less
+            _set_state(
+                directory, current, READY
+            )  # it serves; a job that was killed between two steps may have noted less
         write_atomically(directory.current_file, f"{physical}\n")
     _set_state(directory, physical, READY)
     drop(directory, collection_versions.outlived(found(directory), physical, keep, time.time()))
 
 
 def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple[str, str]:
-    """Let CURRENT name the version that served before; what it named until now, and what it names. The caller holds the lock."""
+    """Let CURRENT name the version that served before; what it named until now, and what it names. The caller holds the
+    lock."""
     current = directory.current()
     if current is None:
         raise CollectionError(f"there is no embedded store at {directory.root}")
@@ -107,7 +134,8 @@ def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple
 
 
 def abandon(directory: StoreDirectory, physical: str, run: str) -> bool:
-    """Remove the version of a run that failed; its tasks write nothing here. Whether it stays, because CURRENT names it already."""
+    """Remove the version of a run that failed; its tasks write nothing here. Whether it stays, because CURRENT names it
+    already."""
     note = _read_note(directory, physical)
     if note is None or note.run != run:
         return False
@@ -125,7 +153,10 @@ def is_aside(directory: StoreDirectory, physical: str) -> bool:
 def check_is_ours(directory: StoreDirectory, physical: str, run: str) -> None:
     note = _read_note(directory, physical)
     if note is None or note.run != run:
-        raise CollectionError(f"{directory.version(physical)}, which this job fills, was removed, or made anew, meanwhile; run the job again")
+        raise CollectionError(
+            f"{directory.version(physical)}, which this job fills, was removed, or made anew, meanwhile; run "
+            "the job again"
+        )
 
 
 def check_serves(directory: StoreDirectory, target: Target) -> None:
@@ -158,7 +189,8 @@ def serving(directory: StoreDirectory) -> tuple[str, StoreFacts] | None:
 
 
 def _set_state(directory: StoreDirectory, physical: str, state: str, run: str | None = None) -> None:
-    """Note what a version is worth; one that an append has made has no note, and needs one only when it is rolled back."""
+    """Note what a version is worth; one that an append has made has no note, and needs one only when it is rolled
+    back."""
     note = _read_note(directory, physical)
     if note is not None:
         _note(directory, physical, replace(note, state=state))
@@ -178,14 +210,18 @@ def _read_note(directory: StoreDirectory, physical: str) -> Note | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise PermanentStoreError(f"{path} cannot be read ({type(error).__name__}); remove it if {physical} is whole, or else {physical}") from None
+        raise PermanentStoreError(
+            f"{path} cannot be read ({type(error).__name__}); remove it if {physical} is whole, or else {physical}"
+        ) from None
 
 
 def _version(directory: StoreDirectory, name: str) -> Version | None:
     """None where another job has just dropped it."""
     number, note = int(name[1:]), _read_note(directory, name)
     if note is None:
-        return Version(name, number, READY if directory.facts_file(name).exists() else ABANDONED)  # its making was cut short
+        return Version(
+            name, number, READY if directory.facts_file(name).exists() else ABANDONED
+        )  # its making was cut short
     try:
         beat = directory.version_file(name).stat().st_mtime
     except FileNotFoundError:

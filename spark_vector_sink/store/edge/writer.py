@@ -32,20 +32,24 @@ class EdgeStore:
         directory = StoreDirectory(Path(target.name))
         if not sees_run(directory, run):
             raise PermanentStoreError(
-                f"{directory.root} is not visible to the executor on host {socket.gethostname()}: an embedded store needs a directory that all executors see; "
+                f"{directory.root} is not visible to the executor on host {socket.gethostname()}: an embedded store "
+                "needs a directory that all executors see; "
                 "use a shared filesystem, or a Qdrant server (option 'url')"
             )
         self._facts = read_facts(directory, target.physical)
         self._folder = directory.staging(run)
         self._state_file = directory.state_file(run)
         self._state: State | None = None
-        self._name = f"{partition:06d}-{attempt}-{uuid.uuid4().hex[:8]}"  # a stage that runs again counts its attempts anew
+        self._name = (
+            f"{partition:06d}-{attempt}-{uuid.uuid4().hex[:8]}"  # a stage that runs again counts its attempts anew
+        )
         self._receipts: list[str] = []
         self._file: StagedFile | None = None
         self._lock = threading.Lock()  # a task that fails closes the store while another of its threads may be writing
 
     def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> Mapping[PointId, Stored]:
-        """What was there of these points when the run began. Only in a job that has said that it will ask (`CollectionSpec.reads`)."""
+        """What was there of these points when the run began. Only in a job that has said that it will ask
+        (`CollectionSpec.reads`)."""
         with self._disk_errors("read"):
             state = self._state or State(self._state_file)
         self._state = state
@@ -60,7 +64,10 @@ class EdgeStore:
             return Sent()
         operation = Operation(points.how.value, to_record_batch(points, self._facts))
         if wrong := staged_checks.form_fault(operation, self._facts):
-            raise PermanentStoreError(f"the embedded store does not take these points: {wrong}; this is a defect of the sink, please report it")
+            raise PermanentStoreError(
+                f"the embedded store does not take these points: {wrong}; this is a defect of the sink, "
+                "please report it"
+            )
         refused = staged_checks.unreadable_rows(operation.rows) or staged_checks.unfit_rows(operation)
         if not refused:
             self._stage(operation)
@@ -77,7 +84,9 @@ class EdgeStore:
             self._stage(Operation(REMOVE, pa.record_batch(columns)))
         return Sent()
 
-    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None) -> Sent:
+    def touch(
+        self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None
+    ) -> Sent:
         """Append the touch to the task's file."""
         if len(ids) and fields:
             self._stage(Operation(TOUCH, pa.record_batch(id_columns(ids)), fields))
@@ -112,4 +121,6 @@ class EdgeStore:
             yield
         except (OSError, pa.ArrowException) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
-            raise PermanentStoreError(f"points cannot be {done} in {self._folder} on host {socket.gethostname()}: {reason}") from error
+            raise PermanentStoreError(
+                f"points cannot be {done} in {self._folder} on host {socket.gethostname()}: {reason}"
+            ) from error

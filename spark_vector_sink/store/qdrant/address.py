@@ -88,7 +88,9 @@ def find(options: SinkOptions) -> tuple[tuple[Address, ...], list[str]]:
         others = f" (and {len(silent) - 1} more of option 'url')" if len(silent) > 1 else ""
         raise CollectionError(next(iter(silent.values())) + others)
     warnings = [f"the job goes on without the node {url}: {reason}" for url, reason in silent.items()]
-    return tuple(found), warnings + list(dict.fromkeys(warning for address in found for warning in _warnings(address, options)))
+    return tuple(found), warnings + list(
+        dict.fromkeys(warning for address in found for warning in _warnings(address, options))
+    )
 
 
 def one_that_answers(addresses: Sequence[Address]) -> Address:
@@ -107,7 +109,9 @@ def _urls(options: SinkOptions) -> list[str]:
     """The addresses of option `url`. A comma before an @ may be part of a password: no message shows it."""
     urls = [url.strip() for url in re.split(r",(?![^/,]*@)", options.url or "")]
     if any("," in url for url in urls):
-        raise CollectionError("option 'url' has a comma within an address; write several addresses as http://a:6333,http://b:6333")
+        raise CollectionError(
+            "option 'url' has a comma within an address; write several addresses as http://a:6333,http://b:6333"
+        )
     return [url for url in urls if url] or [""]
 
 
@@ -120,14 +124,18 @@ def _parsed(text: str, options: SinkOptions) -> tuple[Address, list[int]]:
     except ValueError:  # its message may hold the password
         url, host, port = urlsplit(""), None, None
     if url.scheme not in ("http", "https") or not host or not host.strip():
-        raise CollectionError(f"option 'url' must look like http://host:6333 or https://host:6333, got {shorten(shown)!r}")
+        raise CollectionError(
+            f"option 'url' must look like http://host:6333 or https://host:6333, got {shorten(shown)!r}"
+        )
     if url.query or url.fragment:
         raise CollectionError(
-            "option 'url' has a part after '?' or '#', which would be ignored; give host and port, and the API key by 'api_key_env' or 'api_key_file'"
+            "option 'url' has a part after '?' or '#', which would be ignored; give host and port, and the API key by "
+            "'api_key_env' or 'api_key_file'"
         )
     if url.path.strip("/"):
         raise CollectionError(
-            f"option 'url' has a path ({url.path.rpartition('@')[2]!r}), which a gRPC address cannot have; give host and port, the collection's name to save(), and option 'grpc_port' if it is not 6334"
+            f"option 'url' has a path ({url.path.rpartition('@')[2]!r}), which a gRPC address cannot have; give host "
+            "and port, the collection's name to save(), and option 'grpc_port' if it is not 6334"
         )
     ca = _file(options.tls_ca_file, "tls_ca_file")
     host = f"[{host}]" if ":" in host else host
@@ -156,7 +164,9 @@ def _local_key(options: SinkOptions) -> Secret | None:
 def _key(text: str, place: str) -> Secret | None:
     """A key as a header can carry it."""
     if not (text.isascii() and text.isprintable()):
-        raise CollectionError(f"the API key from {place} holds characters that cannot be sent; it must be one line of printable ASCII")
+        raise CollectionError(
+            f"the API key from {place} holds characters that cannot be sent; it must be one line of printable ASCII"
+        )
     return Secret(text) if text else None
 
 
@@ -173,7 +183,11 @@ def _health(address: Address) -> str:
     """The server's version."""
     with open_channel(address) as channel:
         call = messages.QdrantStub(channel).HealthCheck
-        reply = call(messages.HealthCheckRequest(), timeout=min(PROBE_SECONDS, address.timeout_seconds), metadata=address.metadata)
+        reply = call(
+            messages.HealthCheckRequest(),
+            timeout=min(PROBE_SECONDS, address.timeout_seconds),
+            metadata=address.metadata,
+        )
     return str(reply.version)
 
 
@@ -185,12 +199,17 @@ def is_older(version: str, wanted: tuple[int, int]) -> bool:
 
 def _refuse_old(version: str, address: Address) -> None:
     if is_older(version, OLDEST_SERVER):
-        raise CollectionError(f"the server at {address} is Qdrant {version}; this sink needs {'.'.join(map(str, OLDEST_SERVER))} or newer")
+        raise CollectionError(
+            f"the server at {address} is Qdrant {version}; this sink needs {'.'.join(map(str, OLDEST_SERVER))} or newer"
+        )
 
 
 def _warnings(address: Address, options: SinkOptions) -> Iterator[str]:
     if options.api_key_file and address.api_key is None and not files.is_file(files.local(options.api_key_file)):
-        yield f"option 'api_key_file' = {options.api_key_file!r} is no file that the driver can see, so it asks without a key"
+        yield (
+            f"option 'api_key_file' = {options.api_key_file!r} is no file that the driver can see, so it asks "
+            "without a key"
+        )
     if address.api_key and not address.tls and not _is_this_machine(address.host):
         yield f"the API key goes to {address.host} over a connection without TLS; use an https url"
 
@@ -207,20 +226,30 @@ def _unreachable(address: Address, refusals: dict[int, grpc.RpcError], options: 
     refused = next((port for port, error in refusals.items() if error.code() in KEY_REFUSED), None)
     if refused is not None:
         said = shorten(refusals[refused].details() or "", 200)
-        return f"the server at {address.host}:{refused} refuses the API key: {said}; check options 'api_key_env' and 'api_key_file'"
+        return (
+            f"the server at {address.host}:{refused} refuses the API key: {said}; check options 'api_key_env' and "
+            "'api_key_file'"
+        )
     rest = [port for port, error in refusals.items() if is_rest(error)]
     tried = " and ".join(f"{address.host}:{port}" for port in refusals)
     if rest and options.grpc_port in rest:
-        return f"grpc_port {rest[0]} of {address.host} speaks REST (HTTP/1.1), not gRPC; Qdrant's gRPC port is usually {GRPC_PORT}"
+        return (
+            f"grpc_port {rest[0]} of {address.host} speaks REST (HTTP/1.1), not gRPC; Qdrant's gRPC port is "
+            f"usually {GRPC_PORT}"
+        )
     if rest:
         others = " and ".join(str(port) for port in refusals if port not in rest)
-        return f"{address.host}:{rest[0]} is a REST port, and no gRPC port answers at {others or 'the next one'}; give the gRPC port as option 'grpc_port'"
+        return (
+            f"{address.host}:{rest[0]} is a REST port, and no gRPC port answers at {others or 'the next one'}; "
+            "give the gRPC port as option 'grpc_port'"
+        )
     error = next(iter(refusals.values()))
     if address.tls and "WRONG_VERSION_NUMBER" in (error.details() or ""):
         return f"{tried} answers without TLS; begin option 'url' with http://"
     details = shorten(error.details() or error.code().name, 200)
     tls = " with TLS" if address.tls else ""
     return (
-        f"no Qdrant server answers gRPC at {tried}{tls} ({details}); check that it runs and is reachable from the driver"
+        f"no Qdrant server answers gRPC at {tried}{tls} ({details}); check that it runs and is reachable "
+        "from the driver"
         f"{'' if options.grpc_port else ', and give option grpc_port if its gRPC port is another one'}"
     )

@@ -27,8 +27,8 @@ REPLIES = {
 
 
 class Nodes:
-    """A channel to each node that was needed; used by several threads. first: the node to begin with, counted round, so that tasks spread
-    over them."""
+    """A channel to each node that was needed; used by several threads. first: the node to begin with, counted round, so
+    that tasks spread over them."""
 
     def __init__(self, addresses: Sequence[Address], first: int = 0) -> None:
         self._addresses = addresses
@@ -44,7 +44,8 @@ class Nodes:
         return self._addresses[self._number]
 
     def call(self, method: str, request: bytes) -> Any:
-        """The reply, see `REPLIES`. Raises grpc.RpcError; where this node is gone the next call goes to the next one."""
+        """The reply, see `REPLIES`. Raises grpc.RpcError; where this node is gone the next call goes to the next
+        one."""
         number, call = self._call(method)
         address = self._addresses[number]
         try:
@@ -67,7 +68,10 @@ class Nodes:
                 if self._closed:
                     raise ValueError("the store is closed")
                 channel = open_channel(self.address)
-                calls = {name: channel.unary_unary(f"/qdrant.{name}", response_deserializer=reply.FromString) for name, reply in REPLIES.items()}
+                calls = {
+                    name: channel.unary_unary(f"/qdrant.{name}", response_deserializer=reply.FromString)
+                    for name, reply in REPLIES.items()
+                }
                 self._made[self._number] = channel, calls
             return self._number, self._made[self._number][1][method]
 

@@ -10,14 +10,20 @@ from typing import Any, TypeVar
 
 from qdrant_client import models
 
-from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError, TransientStoreError
+from spark_vector_sink.errors import CollectionError, PermanentStoreError, StoreError
 from spark_vector_sink.payload_types import RESERVED
 from spark_vector_sink.store import collection_versions
 from spark_vector_sink.store.collection import FINGERPRINT, CollectionSpec, Finished, Hit, Left, Probe, Target
 from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.model_guard import guard_problems, key_warnings, left_out, other_model
-from spark_vector_sink.store.qdrant.address import Address, answers
-from spark_vector_sink.store.qdrant.connection import GUEST_KEY, METADATA_KEY, PATIENCE_SECONDS, DeniedError, our_metadata, run_of
+from spark_vector_sink.store.qdrant.address import answers
+from spark_vector_sink.store.qdrant.connection import (
+    GUEST_KEY,
+    METADATA_KEY,
+    DeniedError,
+    our_metadata,
+    run_of,
+)
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come, to_be_checked
 from spark_vector_sink.store.qdrant.guest_vectors import MovingIn, missing_names, steps
 from spark_vector_sink.store.qdrant.heartbeat import STATE_KEY
@@ -27,7 +33,14 @@ from spark_vector_sink.store.qdrant.probe import probe
 from spark_vector_sink.store.qdrant.queries import query
 from spark_vector_sink.store.qdrant.reconcile import Missing
 from spark_vector_sink.store.qdrant.scan import Pages
-from spark_vector_sink.store.qdrant.schema import announced, creation, dense_vectors, index_problems, sparse_vectors, vector_problems
+from spark_vector_sink.store.qdrant.schema import (
+    announced,
+    creation,
+    dense_vectors,
+    index_problems,
+    sparse_vectors,
+    vector_problems,
+)
 from spark_vector_sink.store.qdrant.sharding import sharding_problems
 from spark_vector_sink.store.qdrant.strict_mode import most_points, slow_ones, wants_indexes
 from spark_vector_sink.store.qdrant.versions import state_of
@@ -67,10 +80,17 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         problems += [*sharding_problems(name, None, spec), *problems_to_come(spec)]
         if not spec.create:
             problems.append(
-                f"the collection '{name}' does not exist on {self._address}, and create_collection=false; create it, or leave that option out"
+                f"the collection '{name}' does not exist on {self._address}, and create_collection=false; create it, "
+                "or leave that option out"
             )
         return Target(
-            name, physical, False, spec.dimension if spec.dense else None, tuple(problems), tuple(announced(name, physical, spec)), points=0
+            name,
+            physical,
+            False,
+            spec.dimension if spec.dense else None,
+            tuple(problems),
+            tuple(announced(name, physical, spec)),
+            points=0,
         )
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
@@ -103,17 +123,21 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                 self._client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
         for address in self._addresses:
             if address != self._address:
-                self._same_on(address, target)
+                self._same_on(address, target.physical)
         made = self._info(target.physical)
         if made is None:
             return target
         # of two jobs that adopt a collection at once the later one writes its run over that of the other
         is_adopted = target.exists and (target.remembered is None or not target.remembered.run)
-        made_by, datatypes = None if is_adopted else run_of(target.name, made), to_be_checked(dense_vectors(made), sparse_vectors(made), spec)
+        made_by, datatypes = (
+            None if is_adopted else run_of(target.name, made),
+            to_be_checked(dense_vectors(made), sparse_vectors(made), spec),
+        )
         return replace(target, made_by=made_by, max_batch_points=most_points(made), datatypes=datatypes)
 
     def _merge_into(self, target: Target, spec: CollectionSpec, run: str) -> Target:
-        """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the job's vectors."""
+        """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the
+        job's vectors."""
         info = self._info(target.physical)
         if info is None:
             raise CollectionError(f"'{target.name}' was deleted since this job was planned; run the job again")
@@ -127,9 +151,12 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return target
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
-        """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is no failure."""
+        """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is
+        no failure."""
         if target.made_by is not None and run_of(target.name, self._info(target.physical)) != target.made_by:
-            raise CollectionError(f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again")
+            raise CollectionError(
+                f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again"
+            )
         if not target.overwrites and target.physical != target.name:
             standing = self._patiently(lambda: self._behind(target.name))
             if standing not in (target.physical, target.name):  # the name itself: the key may not list aliases
@@ -138,13 +165,16 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
 
     def count(self, target: Target) -> int | None:
         try:
-            return self._asking_again(f"counting '{target.name}'", lambda: int(self._client.count(target.physical, exact=True).count))
+            return self._asking_again(
+                f"counting '{target.name}'", lambda: int(self._client.count(target.physical, exact=True).count)
+            )
         except (CollectionError, StoreError) as error:
             log.warning(f"all points were applied, but {error}")
             return None
 
     def wait_for_index(self, target: Target) -> float:
-        """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own where it has one."""
+        """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own
+        where it has one."""
         seconds = self._wait_for_index_here(target)
         for address in self._addresses:
             if address != self._address and answers(address):
@@ -169,7 +199,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             try:
                 return self._patiently(ask)
             except (CollectionError, StoreError) as error:
-                raise PermanentStoreError(f"all points are written to '{target.name}', but its index cannot be waited for: {error}") from error
+                raise PermanentStoreError(
+                    f"all points are written to '{target.name}', but its index cannot be waited for: {error}"
+                ) from error
 
         return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), self._patience)
 
@@ -178,16 +210,24 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return Left(self._abandon_version(target, run) if target.overwrites else "")
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
-        return self._asking_again(f"reading points of '{target.physical}'", lambda: probe(self._client, target.physical, most))
+        return self._asking_again(
+            f"reading points of '{target.physical}'", lambda: probe(self._client, target.physical, most)
+        )
 
     def metadata(self, name: str) -> CollectionMetadata | None:
         info = self._info(name)
         return None if info is None else our_metadata(name, info)
 
     def search(
-        self, name: str, vector: Sequence[float] | None, limit: int, *, sparse: SparseQuery | None = None, vector_name: str | None = None,
+        self,
+        name: str,
+        vector: Sequence[float] | None,
+        limit: int,
+        *,
+        sparse: SparseQuery | None = None,
+        vector_name: str | None = None,
         among: Filter | None = None,
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         asked = query(name, self._info(name), vector_name, vector, limit, sparse, among)
         with self._asking(f"searching '{name}'"):
             found = self._client.query_points(name, **asked, with_payload=True)
@@ -201,12 +241,20 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             *vector_problems(target.name, info, spec, missing),
             *self._moving_in_problems(target, missing, spec),
             *left_out(target.name, self._others(target.physical, info, spec), spec),
-            *guard_problems(target.name, theirs, spec, info.points_count or 0, self._unknown(target.physical, info, spec)),
+            *guard_problems(
+                target.name, theirs, spec, info.points_count or 0, self._unknown(target.physical, info, spec)
+            ),
         ]
         problems += [*index_problems(target.name, info, spec), *sharding_problems(target.name, info, spec)]
         unindexed = sorted(set(spec.payload_indexes) - set(info.payload_schema))
-        plan = [f"write to the existing collection '{target.name}'" + (f" (now '{target.physical}')" if target.physical != target.name else "")]
-        plan += [*steps(missing, spec), *(f"create the payload index {field}:{spec.payload_indexes[field]}" for field in unindexed)]
+        plan = [
+            f"write to the existing collection '{target.name}'"
+            + (f" (now '{target.physical}')" if target.physical != target.name else "")
+        ]
+        plan += [
+            *steps(missing, spec),
+            *(f"create the payload index {field}:{spec.payload_indexes[field]}" for field in unindexed),
+        ]
         vector = dense_vectors(info).get(spec.vector_name)
         dimension = (vector.size if vector is not None else spec.dimension) if spec.dense else None
         return replace(
@@ -228,7 +276,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             with self._asking(f"creating the collection '{target.physical}'"):
                 version = {} if target.physical == target.name else {STATE_KEY: {"state": collection_versions.READY}}
                 self._client.create_collection(
-                    target.physical, metadata={METADATA_KEY: replace(spec.metadata, run=run).to_json(), **version}, **arguments
+                    target.physical,
+                    metadata={METADATA_KEY: replace(spec.metadata, run=run).to_json(), **version},
+                    **arguments,
                 )
         except CollectionError:
             # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
@@ -237,18 +287,22 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                 raise
             if state_of(theirs) == collection_versions.LOADING:
                 raise CollectionError(
-                    f"a job in mode('overwrite') is just filling '{target.physical}', the first version of '{target.name}'; run this job again when that one has ended"
+                    f"a job in mode('overwrite') is just filling '{target.physical}', the first version of "
+                    f"'{target.name}'; run this job again when that one has ended"
                 ) from None
             if spec.merge:
                 return self._merge_into(target, spec, run)
-            wrong = (*self._existing(target, theirs, spec).problems, other_model(target.name, our_metadata(target.name, theirs), spec))
+            wrong = (
+                *self._existing(target, theirs, spec).problems,
+                other_model(target.name, our_metadata(target.name, theirs), spec),
+            )
             if any(wrong):
                 raise CollectionError([problem for problem in wrong if problem]) from None
         return target
 
     def _remember(self, target: Target, metadata: CollectionMetadata, run: str) -> None:
-        """Write our metadata into a collection that somebody else made. A key that may only write points may not, and need not. What other jobs have noted
-        of their vectors is left alone, or goes if `metadata` is without them."""
+        """Write our metadata into a collection that somebody else made. A key that may only write points may not, and
+        need not. What other jobs have noted of their vectors is left alone, or goes if `metadata` is without them."""
         try:
             with self._asking(f"adopting '{target.name}'"):
                 there = self.metadata(target.physical)
@@ -256,25 +310,11 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                 former = () if target.remembered is None else target.remembered.guests
                 gone = {guest.job for guest in former} - {guest.job for guest in metadata.guests}
                 noted = {METADATA_KEY: replace(metadata, vectors=metadata.first, run=made_by).to_json()}
-                self._client.update_collection(target.physical, metadata={**noted, **{f"{GUEST_KEY}{job}": None for job in gone}})
+                self._client.update_collection(
+                    target.physical, metadata={**noted, **{f"{GUEST_KEY}{job}": None for job in gone}}
+                )
         except DeniedError:
             return
-
-    def _same_on(self, address: Address, target: Target) -> None:
-        """Look whether another node has this very collection; of nodes that are no cluster each would get a part of the points."""
-        ours, other = self._info(target.physical), QdrantCollections([address])
-
-        def compare() -> None:
-            theirs = other._info(target.physical)
-            if theirs is None or ours is None or theirs.config != ours.config:  # the nodes of a cluster agree after a moment
-                raise TransientStoreError(f"{address} and {self._address} do not have the same collection '{target.physical}'")
-
-        try:
-            retrying(compare, PATIENCE_SECONDS, lambda: None)
-        except StoreError as error:
-            raise CollectionError(f"{error}; name only nodes of one cluster in option 'url'") from None
-        finally:
-            other.close()
 
     def _make_indexes(self, target: Target, spec: CollectionSpec) -> None:
         info = self._info(target.physical)
@@ -291,7 +331,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                 with self._asking(doing):
                     self._client.create_payload_index(target.physical, field, schema, wait=True)
 
-            try:  # a large collection takes longer for it than for any other request; asked again, the server waits for what it is at
+            # a large collection takes longer for it than for any other request; asked again, the server waits for what
+            # it is at
+            try:
                 retrying(create, PAYLOAD_INDEX_SECONDS, lambda: None)
             except DeniedError as error:
                 if not field.startswith(f"{RESERVED}."):

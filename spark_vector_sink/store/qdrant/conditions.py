@@ -1,4 +1,5 @@
-"""Which points an operation is for: messages `Filter` by id and by what `_sink` says, evaluated on the server, at the moment of writing.
+"""Which points an operation is for: messages `Filter` by id and by what `_sink` says, evaluated on the server, at the
+moment of writing.
 
 A version is compared as a double, which is exact up to `LARGEST_VERSION`.
 """
@@ -14,7 +15,9 @@ from spark_vector_sink.errors import PermanentStoreError
 from spark_vector_sink.payload_types import RESERVED
 from spark_vector_sink.store.write_batch import LARGEST_VERSION, PointId
 
-VERSION, DELETED, SOURCE, RUN, CHUNK, FINGERPRINT = (f"{RESERVED}.{name}" for name in ("version", "deleted", "source", "run", "chunk", "fingerprint"))
+VERSION, DELETED, SOURCE, RUN, CHUNK, FINGERPRINT = (
+    f"{RESERVED}.{name}" for name in ("version", "deleted", "source", "run", "chunk", "fingerprint")
+)
 
 
 def point_id(identifier: PointId) -> messages.PointId:
@@ -45,7 +48,10 @@ def ids_of(which: messages.Filter) -> Sequence[messages.PointId]:
 
 def by_version(ids: Sequence[PointId], versions: Sequence[int], comparison: Literal["lt", "lte"]) -> messages.Filter:
     """Of these points those with no version, or one that compares so with that given for the point."""
-    groups = ((has_id(same), in_range(VERSION, comparison, _exact(version))) for version, same in _groups(ids, versions).items())
+    groups = (
+        (has_id(same), in_range(VERSION, comparison, _exact(version)))
+        for version, same in _groups(ids, versions).items()
+    )
     return messages.Filter(must=[has_id(ids)], should=[is_empty(VERSION), *map(_all, groups)])
 
 
@@ -75,6 +81,7 @@ def _groups(ids: Sequence[PointId], versions: Sequence[int]) -> dict[int, list[P
 def _exact(version: int) -> float:
     if abs(version) > LARGEST_VERSION:
         raise PermanentStoreError(
-            f"the version {version} is beyond ±{LARGEST_VERSION}, where the server compares exactly; give smaller ones, of times the microseconds"
+            f"the version {version} is beyond ±{LARGEST_VERSION}, where the server compares exactly; give smaller "
+            "ones, of times the microseconds"
         )
     return float(version)

@@ -15,7 +15,7 @@ import httpx
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
-from spark_vector_sink.errors import CollectionError, TransientStoreError, first_line
+from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError, first_line
 from spark_vector_sink.store.collection import CollectionSpec
 from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.qdrant.address import CHANNEL_OPTIONS, Address, answers, is_older, one_that_answers
@@ -29,10 +29,12 @@ METADATA_KEY = "spark_vector_sink"
 """Our part of a collection's metadata."""
 
 GUEST_KEY = f"{METADATA_KEY}_vector:"
-"""Begins the key of what is remembered of a vector that moved in later: the server merges the top-level keys, so that jobs do not overwrite each other's."""
+"""Begins the key of what is remembered of a vector that moved in later: the server merges the top-level keys, so that
+jobs do not overwrite each other's."""
 
 PATIENCE_SECONDS = 10.0
-"""How long a question about a collection is asked again before a job: the server answers with errors while jobs beside this one create it."""
+"""How long a question about a collection is asked again before a job: the server answers with errors while jobs beside
+this one create it."""
 
 
 class Connection:
@@ -54,9 +56,16 @@ class Connection:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the key goes without TLS: `address.find` says it where it matters
             self._client = QdrantClient(
-                host=address.host, grpc_port=address.port, prefer_grpc=True, https=address.tls, grpc_options=options, check_compatibility=False,
-                api_key=address.api_key.reveal() if address.api_key else None, timeout=max(1, round(address.timeout_seconds)), verify=_authorities(),
-            )  # fmt: skip
+                host=address.host,
+                grpc_port=address.port,
+                prefer_grpc=True,
+                https=address.tls,
+                grpc_options=options,
+                check_compatibility=False,
+                api_key=address.api_key.reveal() if address.api_key else None,
+                timeout=max(1, round(address.timeout_seconds)),
+                verify=_authorities(),
+            )
 
     def _info(self, name: str) -> models.CollectionInfo | None:
         """A collection, by its own name or an alias; None where there is none."""
@@ -66,12 +75,14 @@ class Connection:
             return None
         except ValueError as error:  # a datatype, a placement in memory, … of a newer server
             raise CollectionError(
-                f"the settings of '{name}' on {self._address} hold something that the installed qdrant-client does not know ({first_line(error)}); "
+                f"the settings of '{name}' on {self._address} hold something that the installed qdrant-client does "
+                f"not know ({first_line(error)}); "
                 "install a newer one"
             ) from error
 
     def _behind(self, name: str) -> str:
-        """The collection that an alias stands for; the name itself where it is no alias, or where the key may not list aliases."""
+        """The collection that an alias stands for; the name itself where it is no alias, or where the key may not list
+        aliases."""
         try:
             with self._asking("listing aliases"):
                 aliases = self._client.get_aliases().aliases
@@ -90,9 +101,31 @@ class Connection:
         for name, since in settings_of_newer_servers(spec.config):
             if version := self._version_older_than(since):
                 yield (
-                    f"in option 'collection_config', '{name}' is a setting of Qdrant {'.'.join(map(str, since))} or newer, and the server at {self._address} is Qdrant "
+                    f"in option 'collection_config', '{name}' is a setting of Qdrant {'.'.join(map(str, since))} or "
+                    f"newer, and the server at {self._address} is Qdrant "
                     f"{version}, which would ignore it; update it, or leave that out"
                 )
+
+    def _same_on(self, address: Address, collection: str) -> None:
+        """Look whether another node has this very collection; of nodes that are no cluster each would get a part of the
+        points."""
+        ours, other = self._info(collection), Connection([address])
+
+        def compare() -> None:
+            theirs = other._info(collection)
+            if (
+                theirs is None or ours is None or theirs.config != ours.config
+            ):  # the nodes of a cluster agree after a moment
+                raise TransientStoreError(
+                    f"{address} and {self._address} do not have the same collection '{collection}'"
+                )
+
+        try:
+            retrying(compare, PATIENCE_SECONDS, lambda: None)
+        except StoreError as error:
+            raise CollectionError(f"{error}; name only nodes of one cluster in option 'url'") from None
+        finally:
+            other.close()
 
     def _asking_again(self, doing: str, ask: Callable[[], T]) -> T:
         """Ask for what can be asked again to the same effect."""
@@ -104,8 +137,8 @@ class Connection:
         return self._patiently(asked)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask until it is answered, for as long as this connection is patient, another node where the one that was asked is gone. Raises the error that
-        cannot heal, or PermanentStoreError."""
+        """Ask until it is answered, for as long as this connection is patient, another node where the one that was
+        asked is gone. Raises the error that cannot heal, or PermanentStoreError."""
 
         def asked() -> T:
             try:
@@ -120,7 +153,8 @@ class Connection:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Turn the client's errors into ours. Who may ask again (`_info`, `_asking_again`) does so around this; the rest is asked once."""
+        """Turn the client's errors into ours. Who may ask again (`_info`, `_asking_again`) does so around this; the
+        rest is asked once."""
         where = f"{doing} on {self._address}"
         try:
             yield
@@ -132,7 +166,9 @@ class Connection:
             meant = store_error(error, where)
             if isinstance(meant, TransientStoreError):
                 raise meant from None
-            kind = {grpc.StatusCode.NOT_FOUND: NotFoundError, grpc.StatusCode.PERMISSION_DENIED: DeniedError}.get(error.code(), CollectionError)
+            kind = {grpc.StatusCode.NOT_FOUND: NotFoundError, grpc.StatusCode.PERMISSION_DENIED: DeniedError}.get(
+                error.code(), CollectionError
+            )
             raise kind(str(meant)) from None
 
 
@@ -146,18 +182,22 @@ class DeniedError(CollectionError):
 
 @cache
 def _authorities() -> ssl.SSLContext:
-    """Those that the client's HTTP side trusts. Every client reads them anew else, which takes 20 ms, and a job makes several."""
+    """Those that the client's HTTP side trusts. Every client reads them anew else, which takes 20 ms, and a job makes
+    several."""
     return httpx.create_ssl_context()
 
 
 def our_metadata(name: str, info: models.CollectionInfo) -> CollectionMetadata | None:
-    """What the sink remembers in a collection; what it remembers of each job that moved in later stands under a key of its own."""
+    """What the sink remembers in a collection; what it remembers of each job that moved in later stands under a key of
+    its own."""
     noted = info.config.metadata or {}
     found = CollectionMetadata.from_json(name, noted.get(METADATA_KEY))
     if found is None:
         return None
     others = [CollectionMetadata.from_json(name, noted[key]) for key in sorted(noted) if key.startswith(GUEST_KEY)]
-    return replace(found, vectors=(*found.vectors, *(vector for other in others if other is not None for vector in other.vectors)))
+    return replace(
+        found, vectors=(*found.vectors, *(vector for other in others if other is not None for vector in other.vectors))
+    )
 
 
 def run_of(name: str, info: models.CollectionInfo | None) -> str | None:

@@ -1,8 +1,10 @@
-"""What the vectors of a collection can hold: a datatype that is not float32 makes other numbers of some, and the server says no word of it.
+"""What the vectors of a collection can hold: a datatype that is not float32 makes other numbers of some, and the server
+says no word of it.
 
-`uint8` cuts the fraction off and takes the nearest of 0 to 255, also where the distance is cosine, for which it scales all others to length 1 first. `float16` makes
-infinity of what is beyond it. The `turbo` ones keep a vector's length as float32 beside few bits for each number. A sparse vector is kept as float32, and
-the datatype is that of its index, which makes room for any weight as `uint8`.
+`uint8` cuts the fraction off and takes the nearest of 0 to 255, also where the distance is cosine, for which it scales
+all others to length 1 first. `float16` makes infinity of what is beyond it. The `turbo` ones keep a vector's length as
+float32 beside few bits for each number. A sparse vector is kept as float32, and the datatype is that of its index,
+which makes room for any weight as `uint8`.
 """
 
 from __future__ import annotations
@@ -24,11 +26,18 @@ Sparse = Mapping[str, models.SparseVectorParams]
 
 
 def asked_for(spec: CollectionSpec) -> tuple[Dense, Sparse]:
-    """The vectors of a collection that is yet to be made, as option `collection_config` has them; none where they are wrong, which `config_problems` says."""
+    """The vectors of a collection that is yet to be made, as option `collection_config` has them; none where they are
+    wrong, which `config_problems` says."""
     given, of_sparse = spec.config.get("vectors", {}), spec.config.get("sparse_vectors", {})
     try:
-        dense = {spec.vector_name: models.VectorParams(**{**given, "size": 1, "distance": models.Distance.DOT})} if spec.dense else {}
-        return dense, {spec.sparse_vector_name: models.SparseVectorParams(**of_sparse)} if spec.sparse_vector_name else {}
+        dense = (
+            {spec.vector_name: models.VectorParams(**{**given, "size": 1, "distance": models.Distance.DOT})}
+            if spec.dense
+            else {}
+        )
+        return dense, {
+            spec.sparse_vector_name: models.SparseVectorParams(**of_sparse)
+        } if spec.sparse_vector_name else {}
     except (ValidationError, TypeError):
         return {}, {}
 
@@ -42,11 +51,14 @@ def to_be_checked(dense: Dense, sparse: Sparse, spec: CollectionSpec) -> dict[st
 
 def problems_there(name: str, dense: Dense, sparse: Sparse, spec: CollectionSpec) -> Iterator[str]:
     """What a collection that is there cannot hold of the job's vectors."""
-    return _problems(f"the collection '{name}' holds", "write to a collection of float32 or float16", dense, sparse, spec)
+    return _problems(
+        f"the collection '{name}' holds", "write to a collection of float32 or float16", dense, sparse, spec
+    )
 
 
 def problems_to_come(spec: CollectionSpec, replaced: str = "") -> Iterator[str]:
-    """The same of one that is yet to be made; replaced: the name of an overwrite, whose datatype is kept where the job names none."""
+    """The same of one that is yet to be made; replaced: the name of an overwrite, whose datatype is kept where the job
+    names none."""
     whose = f"the new version of '{replaced}' would hold" if replaced else "option 'collection_config' asks for"
     way_out = (
         'give collection_config={"vectors": {"datatype": "float32"}}, or float16'
@@ -57,13 +69,26 @@ def problems_to_come(spec: CollectionSpec, replaced: str = "") -> Iterator[str]:
 
 
 def _problems(whose: str, way_out: str, dense: Dense, sparse: Sparse, spec: CollectionSpec) -> Iterator[str]:
-    own, own_sparse, smaller = of_dense(dense, spec), of_sparse(sparse, spec), "a quantization_config makes those smaller, too"
+    own, own_sparse, smaller = (
+        of_dense(dense, spec),
+        of_sparse(sparse, spec),
+        "a quantization_config makes those smaller, too",
+    )
     if own == UINT8 and spec.fractions:
-        yield f"{whose} vectors of uint8, whole numbers from 0 to 255, and {spec.fractions} makes fractions, which would be stored as zeros; {way_out}: {smaller}"
+        yield (
+            f"{whose} vectors of uint8, whole numbers from 0 to 255, and {spec.fractions} makes fractions, which "
+            f"would be stored as zeros; {way_out}: {smaller}"
+        )
     elif own not in KNOWN:
-        yield f"{whose} vectors of {own}, a datatype that this sink does not know, so it cannot say what becomes of numbers there; {way_out}: {smaller}"
+        yield (
+            f"{whose} vectors of {own}, a datatype that this sink does not know, so it cannot say what becomes of "
+            f"numbers there; {way_out}: {smaller}"
+        )
     if own_sparse not in KNOWN_OF_SPARSE:
-        yield f"{whose} sparse vectors of {own_sparse}, which no index of sparse vectors can have; take float32, float16 or uint8"
+        yield (
+            f"{whose} sparse vectors of {own_sparse}, which no index of sparse vectors can have; take float32, "
+            "float16 or uint8"
+        )
 
 
 def of_dense(dense: Dense, spec: CollectionSpec) -> str:

@@ -1,4 +1,5 @@
-"""What each answer of a Qdrant server that is no success means, and what to do about it: one table, the first line that fits."""
+"""What each answer of a Qdrant server that is no success means, and what to do about it: one table, the first line that
+fits."""
 
 from __future__ import annotations
 
@@ -23,15 +24,15 @@ class MissingPointError(TransientStoreError):
 
 
 class RefusedPointsError(PermanentStoreError):
-    """The request is wrong in itself, as far as the server can tell. A part of it may be right. Nothing of it was applied, or, of
-    several operations, those before the wrong one."""
+    """The request is wrong in itself, as far as the server can tell. A part of it may be right. Nothing of it was
+    applied, or, of several operations, those before the wrong one."""
 
 
 AGAIN, LESS, THOSE, SPLIT, PARTS, END = (
     TransientStoreError, OverloadedError, MissingPointError, TooLargeError, RefusedPointsError, PermanentStoreError,
 )  # fmt: skip
-"""Try again with growing waits · the same, with fewer requests at once · the same, for the points that are there, where those alone were meant ·
-send the halves · look for the points that are refused · fail at once.
+"""Try again with growing waits · the same, with fewer requests at once · the same, for the points that are there, where
+those alone were meant · send the halves · look for the points that are refused · fail at once.
 
 Every request of a task can be sent again to the same effect, so whatever may heal is tried again."""
 
@@ -48,7 +49,9 @@ class Meaning:
 
     def fits(self, code: grpc.StatusCode, details: str, trailing: dict[str, str]) -> bool:
         return (
-            code is self.code and (not self.words or any(word in details for word in self.words)) and (self.header is None or self.header in trailing)
+            code is self.code
+            and (not self.words or any(word in details for word in self.words))
+            and (self.header is None or self.header in trailing)
         )
 
 
@@ -64,24 +67,56 @@ FULL = (
 MAKE_ROOM = "make room, or raise that limit, and run the job again"
 
 MEANINGS = (
-    Meaning(CODES.UNAVAILABLE, END, "the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'", HTTP1),
+    Meaning(
+        CODES.UNAVAILABLE,
+        END,
+        "the port speaks REST (HTTP/1.1), not gRPC; give Qdrant's gRPC port, usually 6334, as option 'grpc_port'",
+        HTTP1,
+    ),
     Meaning(CODES.UNAVAILABLE, AGAIN),
     Meaning(CODES.DEADLINE_EXCEEDED, LESS),
-    Meaning(CODES.RESOURCE_EXHAUSTED, END, f"the server has no more room; {MAKE_ROOM}", header="qdrant-insufficient-storage"),  # a quota, since 1.19
+    Meaning(
+        CODES.RESOURCE_EXHAUSTED, END, f"the server has no more room; {MAKE_ROOM}", header="qdrant-insufficient-storage"
+    ),  # a quota, since 1.19
     Meaning(CODES.RESOURCE_EXHAUSTED, SPLIT, words=("split your request", "larger than max")),
     Meaning(CODES.RESOURCE_EXHAUSTED, LESS),  # a rate limit, with or without `retry-after`
-    Meaning(CODES.INVALID_ARGUMENT, SPLIT, words=('for "upsert limit"', 'for "update limit"', "Condition size limit reached")),
+    Meaning(
+        CODES.INVALID_ARGUMENT,
+        SPLIT,
+        words=('for "upsert limit"', 'for "update limit"', "Condition size limit reached"),
+    ),
     Meaning(CODES.INVALID_ARGUMENT, END, f"the collection's strict mode takes no more; {MAKE_ROOM}", words=FULL),
-    Meaning(CODES.INVALID_ARGUMENT, END, "create that payload index, or let strict mode take updates without one", ("Index required but not found",)),
-    Meaning(CODES.INVALID_ARGUMENT, END, "the collection has custom sharding: give option 'shard_key_column'", ("Shard key not specified",)),
-    Meaning(CODES.INVALID_ARGUMENT, END, "create it with Qdrant's client, create_shard_key(collection, key), and run the job again", ("Shard key ",)),
+    Meaning(
+        CODES.INVALID_ARGUMENT,
+        END,
+        "create that payload index, or let strict mode take updates without one",
+        ("Index required but not found",),
+    ),
+    Meaning(
+        CODES.INVALID_ARGUMENT,
+        END,
+        "the collection has custom sharding: give option 'shard_key_column'",
+        ("Shard key not specified",),
+    ),
+    Meaning(
+        CODES.INVALID_ARGUMENT,
+        END,
+        "create it with Qdrant's client, create_shard_key(collection, key), and run the job again",
+        ("Shard key ",),
+    ),
     Meaning(CODES.INVALID_ARGUMENT, PARTS),
-    Meaning(CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)),  # it goes on as soon as there is some
-    Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # what Qdrant 1.18 says where a point is more than it can digest
+    Meaning(
+        CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)
+    ),  # it goes on as soon as there is some
+    Meaning(
+        CODES.INTERNAL, PARTS, words=("panicked",)
+    ),  # what Qdrant 1.18 says where a point is more than it can digest
     Meaning(CODES.INTERNAL, AGAIN),
     Meaning(CODES.ABORTED, AGAIN),
     Meaning(CODES.FAILED_PRECONDITION, AGAIN),  # a shard that is moving between nodes, a lock on writes
-    Meaning(CODES.CANCELLED, LESS, words=("Timeout expired",)),  # the server keeps our deadline, too, and is sometimes first
+    Meaning(
+        CODES.CANCELLED, LESS, words=("Timeout expired",)
+    ),  # the server keeps our deadline, too, and is sometimes first
     Meaning(CODES.CANCELLED, AGAIN),
     Meaning(CODES.UNKNOWN, AGAIN),
     Meaning(CODES.NOT_FOUND, THOSE, words=("No point with id",)),
@@ -93,7 +128,8 @@ MEANINGS = (
 
 
 def store_error(error: grpc.RpcError, doing: str) -> StoreError:
-    """The error of ours for a gRPC error. `doing`: what was asked, to begin the sentence, e.g. `upsert to articles on host:6334`."""
+    """The error of ours for a gRPC error. `doing`: what was asked, to begin the sentence, e.g. `upsert to articles on
+    host:6334`."""
     code, details = error.code(), error.details() or ""
     trailing = dict(error.trailing_metadata() or ())
     meaning = next((one for one in MEANINGS if one.fits(code, details, trailing)), Meaning(code, END))

@@ -68,38 +68,55 @@ class MovingIn(Connection):
     def _unknown(self, physical: str, info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
         """Vectors of a job that merges which points have already, though nothing is remembered of them."""
         names = sorted(names_of(spec) & {*dense_vectors(info), *sparse_vectors(info)})
-        if not spec.merge or spec.adopt or not info.points_count or not names or owners(our_metadata(physical, info), spec):
+        if (
+            not spec.merge
+            or spec.adopt
+            or not info.points_count
+            or not names
+            or owners(our_metadata(physical, info), spec)
+        ):
             return []
         return self._with_any(physical, names)
 
     def _with_any(self, physical: str, names: Sequence[str]) -> list[str]:
-        return self._asking_again(f"looking for vectors in '{physical}'", lambda: with_any(self._client, physical, names))
+        return self._asking_again(
+            f"looking for vectors in '{physical}'", lambda: with_any(self._client, physical, names)
+        )
 
     def _moving_in_problems(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> Iterator[str]:
         if not missing:
             return
         names = " and ".join(repr(name) for name in missing)
         if not spec.create:
-            yield f"the collection '{target.name}' has no vector {names}, and create_collection=false; create it, or leave that option out"
+            yield (
+                f"the collection '{target.name}' has no vector {names}, and create_collection=false; create it, or "
+                "leave that option out"
+            )
             return
         if not hasattr(self._client, "create_vector_name"):
-            yield f"the collection '{target.name}' has no vector {names}, and this qdrant-client cannot add one; install qdrant-client 1.18 or newer"
+            yield (
+                f"the collection '{target.name}' has no vector {names}, and this qdrant-client cannot add one; "
+                "install qdrant-client 1.18 or newer"
+            )
             return
         if version := self._version_older_than(FIRST_SERVER):
             yield (
-                f"the collection '{target.name}' has no vector {names}, and the server at {self._address} is Qdrant {version}, which cannot add one to a collection; "
+                f"the collection '{target.name}' has no vector {names}, and the server at {self._address} is Qdrant "
+                f"{version}, which cannot add one to a collection; "
                 f"update it to {'.'.join(map(str, FIRST_SERVER))}, or write to another collection"
             )
 
     def _merge_problems(self, spec: CollectionSpec) -> Iterator[str]:
         if spec.merge and (version := self._version_older_than(FIRST_TO_INSERT_ONLY)):
             yield (
-                f"option 'existing' = 'merge' needs Qdrant {'.'.join(map(str, FIRST_TO_INSERT_ONLY))} or newer, and the server at {self._address} is Qdrant "
+                f"option 'existing' = 'merge' needs Qdrant {'.'.join(map(str, FIRST_TO_INSERT_ONLY))} or newer, and "
+                f"the server at {self._address} is Qdrant "
                 f"{version}, which would replace what other jobs have written; update it"
             )
 
     def _move_in(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> None:
-        """Create the vectors, and remember whose they are. Two jobs may do it at once: the second to come changes nothing, or is refused."""
+        """Create the vectors, and remember whose they are. Two jobs may do it at once: the second to come changes
+        nothing, or is refused."""
         for name in missing:
             self._wait_until_quiet(target, name)
             with self._asking(f"creating the vector '{name}' of '{target.name}'"):
@@ -107,17 +124,21 @@ class MovingIn(Connection):
         if not is_guest(target.remembered, spec) or owners(target.remembered, spec) == [spec.metadata.vectors]:
             return
         noted = {f"{GUEST_KEY}{job_name(spec)}": CollectionMetadata(spec.metadata.vectors).to_json()}
-        with suppress(DeniedError), self._asking(f"adopting '{target.name}'"):  # a key that may only write points may not, and need not
+        with (
+            suppress(DeniedError),
+            self._asking(f"adopting '{target.name}'"),
+        ):  # a key that may only write points may not, and need not
             self._client.update_collection(target.physical, metadata=noted)
 
     def _wait_until_quiet(self, target: Target, name: str) -> None:
-        """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it in the meantime. A single look
-        is enough: what began between two looks has little to forget."""
+        """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it
+        in the meantime. A single look is enough: what began between two looks has little to forget."""
         end = time.monotonic() + QUIET_SECONDS
         while (info := self._info(target.physical)) is not None and IndexState.of(info).status == "yellow":
             if time.monotonic() > end:
                 log.warning(
-                    f"'{target.name}' gets the vector '{name}' while the server still optimises it, after {QUIET_SECONDS:g} s of waiting: "
+                    f"'{target.name}' gets the vector '{name}' while the server still optimises it, after "
+                    f"{QUIET_SECONDS:g} s of waiting: "
                     f"points that were deleted since that began may come back; delete them again"
                 )
                 return
@@ -128,5 +149,10 @@ def _config(name: str, spec: CollectionSpec) -> Any:
     if name == spec.sparse_vector_name:
         return models.SparseVectorNameConfig(sparse=models.SparseVectorConfig())
     if spec.dimension is None:
-        raise CollectionError(f"the vector '{name}' cannot be created, because the length of its vectors is not known; give option 'dimension'")
-    return models.DenseVectorNameConfig(dense=models.DenseVectorConfig(size=spec.dimension, distance=models.Distance(DISTANCES[spec.distance])))
+        raise CollectionError(
+            f"the vector '{name}' cannot be created, because the length of its vectors is not known; give "
+            "option 'dimension'"
+        )
+    return models.DenseVectorNameConfig(
+        dense=models.DenseVectorConfig(size=spec.dimension, distance=models.Distance(DISTANCES[spec.distance]))
+    )

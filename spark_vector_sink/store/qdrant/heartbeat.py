@@ -1,6 +1,8 @@
-"""Signs of life of a job that fills a version of a collection: a later job drops what nobody fills any more, and only that.
+"""Signs of life of a job that fills a version of a collection: a later job drops what nobody fills any more, and only
+that.
 
-They stand in the collection's metadata under a key of their own, since the server merges the top-level keys. One that says "at 12:03" is enough for all tasks.
+They stand in the collection's metadata under a key of their own, since the server merges the top-level keys. One that
+says "at 12:03" is enough for all tasks.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ log = logging.getLogger("spark_vector_sink")
 class Heart:
     """Beats while a task sends, at most once a minute, and only for an overwrite."""
 
-    def __init__(self, addresses: Sequence[Address], target: Target, partition: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, addresses: Sequence[Address], target: Target, partition: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._address = addresses[partition % len(addresses)]
         self._collection = target.physical
         self._clock = clock
@@ -36,17 +40,22 @@ class Heart:
         """the driver has given the first one"""
 
     def beat(self) -> None:
-        """Give a sign of life if it is time. One that does not get through is no error: the next one may, and an hour without any is allowed."""
+        """Give a sign of life if it is time. One that does not get through is no error: the next one may, and an hour
+        without any is allowed."""
         if self._clock() < self._next:
             return
         self._next = self._clock() + BEAT_SECONDS
-        request = messages.UpdateCollection(collection_name=self._collection, metadata={HEARTBEAT_KEY: messages.Value(double_value=time.time())})
+        request = messages.UpdateCollection(
+            collection_name=self._collection, metadata={HEARTBEAT_KEY: messages.Value(double_value=time.time())}
+        )
         address, channel = self._address, open_channel(self._address)
         try:
             messages.CollectionsStub(channel).Update(request, timeout=MOST_SECONDS, metadata=address.metadata)
         except grpc.RpcError as error:
             if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-                self._next = float("inf")  # the tasks' key may only write points: the driver beats before and after them
+                self._next = float(
+                    "inf"
+                )  # the tasks' key may only write points: the driver beats before and after them
             log.debug(f"no sign of life of '{self._collection}' on {address}: {error.code().name}")
         finally:
             channel.close()

@@ -1,4 +1,5 @@
-"""A fresh version made as the one that it replaces: its configuration and its payload indexes, with all their parameters."""
+"""A fresh version made as the one that it replaces: its configuration and its payload indexes, with all their
+parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata, of_v
 from spark_vector_sink.store.qdrant.schema import dense_vectors, index_type, sparse_vectors
 from spark_vector_sink.store.qdrant.sharding import is_custom
 
-_OF_PARAMS = [name for name in models.CreateCollection.model_fields if name in models.CollectionParams.model_fields and "vectors" not in name]
+_OF_PARAMS = [
+    name
+    for name in models.CreateCollection.model_fields
+    if name in models.CollectionParams.model_fields and "vectors" not in name
+]
 _OF_CONFIG = {
     "hnsw_config": "hnsw_config",
     "optimizers_config": "optimizer_config",
@@ -25,8 +30,8 @@ _OF_CONFIG = {
 
 
 def following(spec: CollectionSpec, old: models.CollectionInfo | None) -> CollectionSpec:
-    """The spec of the version that replaces `old`: with the datatypes of its vectors where the job names none, and all else that it leaves open where it
-    inherits that."""
+    """The spec of the version that replaces `old`: with the datatypes of its vectors where the job names none, and all
+    else that it leaves open where it inherits that."""
     if old is None:
         return spec
     return _with_datatypes(_inherited(spec, old) if spec.inherits else spec, old)
@@ -36,25 +41,41 @@ def _inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSp
     """The spec with what it leaves open as `old` has it."""
     params = old.config.params
     config = {name: value for name, value in _json(params).items() if name in _OF_PARAMS}
-    config |= {ours: _json(there) for ours, theirs in _OF_CONFIG.items() if (there := getattr(old.config, theirs)) is not None}
+    config |= {
+        ours: _json(there) for ours, theirs in _OF_CONFIG.items() if (there := getattr(old.config, theirs)) is not None
+    }
     dense, sparse = _vectors(old, spec)
     if spec.dense and dense is not None:
         config["vectors"] = {name: value for name, value in _json(dense).items() if name not in ("size", "distance")}
     if spec.sparse_vector_name and sparse is not None:
         config["sparse_vectors"] = _json(sparse)
-    return replace(spec, config={**config, **spec.config}, payload_indexes={**payload_indexes(old), **spec.payload_indexes}, sharded=is_custom(old))
+    return replace(
+        spec,
+        config={**config, **spec.config},
+        payload_indexes={**payload_indexes(old), **spec.payload_indexes},
+        sharded=is_custom(old),
+    )
 
 
 def _with_datatypes(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
-    """The spec with the datatypes of the vectors of the same name, or of the only ones: they say what numbers may be stored, and how much memory it takes."""
+    """The spec with the datatypes of the vectors of the same name, or of the only ones: they say what numbers may be
+    stored, and how much memory it takes."""
     dense, sparse, config = dense_vectors(old), sparse_vectors(old), dict(spec.config)
     kept = dense.get(spec.vector_name) or (next(iter(dense.values())) if len(dense) == 1 else None)
     if spec.dense and kept is not None and kept.datatype is not None:
         config["vectors"] = {"datatype": kept.datatype.value, **config.get("vectors", {})}
     beside = sparse.get(spec.sparse_vector_name or "") or (next(iter(sparse.values())) if len(sparse) == 1 else None)
-    if spec.sparse_vector_name and beside is not None and beside.index is not None and beside.index.datatype is not None:
+    if (
+        spec.sparse_vector_name
+        and beside is not None
+        and beside.index is not None
+        and beside.index.datatype is not None
+    ):
         given = config.get("sparse_vectors", {})
-        config["sparse_vectors"] = {**given, "index": {"datatype": beside.index.datatype.value, **(given.get("index") or {})}}
+        config["sparse_vectors"] = {
+            **given,
+            "index": {"datatype": beside.index.datatype.value, **(given.get("index") or {})},
+        }
     return replace(spec, config=config)
 
 
@@ -71,22 +92,28 @@ def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> An
 
 
 def other_vectors(name: str, old: models.CollectionInfo, theirs: CollectionMetadata | None) -> Iterator[str]:
-    """Vectors that were not made of the text by the model that the metadata names: a fresh version would be without them."""
+    """Vectors that were not made of the text by the model that the metadata names: a fresh version would be without
+    them."""
     ours = vector_names(of_vector(name, theirs, None))
-    others = [vector for vector in (*dense_vectors(old), *(old.config.params.sparse_vectors or {})) if vector not in ours]
+    others = [
+        vector for vector in (*dense_vectors(old), *(old.config.params.sparse_vectors or {})) if vector not in ours
+    ]
     if others:
         yield (
-            f"'{name}' has other vectors, too ({', '.join(map(repr, others))}), which the fresh version would not have; "
+            f"'{name}' has other vectors, too ({', '.join(map(repr, others))}), which the fresh version "
+            "would not have; "
             "write the new model's beside them instead, with existing=merge and a 'vector_name' of its own"
         )
 
 
-def _vectors(old: models.CollectionInfo, spec: CollectionSpec) -> tuple[models.VectorParams | None, models.SparseVectorParams | None]:
+def _vectors(
+    old: models.CollectionInfo, spec: CollectionSpec
+) -> tuple[models.VectorParams | None, models.SparseVectorParams | None]:
     """The vectors whose settings the new ones get: those of the same name, else the only one."""
     dense, sparse = dense_vectors(old), old.config.params.sparse_vectors or {}
-    return dense.get(spec.vector_name) or next(iter(dense.values()), None), sparse.get(spec.sparse_vector_name or "") or next(
-        iter(sparse.values()), None
-    )
+    return dense.get(spec.vector_name) or next(iter(dense.values()), None), sparse.get(
+        spec.sparse_vector_name or ""
+    ) or next(iter(sparse.values()), None)
 
 
 def payload_indexes(info: models.CollectionInfo) -> dict[str, str]:

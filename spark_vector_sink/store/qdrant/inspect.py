@@ -22,16 +22,23 @@ class Inspecting(Versions):
         physical = self._behind(name)
         info = self._info(physical)
         if info is None:
-            raise CollectionError(f"there is no collection '{name}' on {self._address}; write to it first, or name another one")
+            raise CollectionError(
+                f"there is no collection '{name}' on {self._address}; write to it first, or name another one"
+            )
         metadata = our_metadata(name, info)
         indexes = payload_indexes(info)
         dense = {vector: (kind.size, kind.distance.value.lower()) for vector, kind in dense_vectors(info).items()}
         points = self._points(physical)
         return Inspection(
-            name, physical, points, documents=points if points_are_documents(metadata, indexes) else self._documents(physical, info),
-            vectors=inspected_vectors({**dense, **dict.fromkeys(sparse_vectors(info))}, metadata), versions=self._inspected(name, physical),
-            payload_indexes=indexes, metadata=metadata,
-        )  # fmt: skip
+            name,
+            physical,
+            points,
+            documents=points if points_are_documents(metadata, indexes) else self._documents(physical, info),
+            vectors=inspected_vectors({**dense, **dict.fromkeys(sparse_vectors(info))}, metadata),
+            versions=self._inspected(name, physical),
+            payload_indexes=indexes,
+            metadata=metadata,
+        )
 
     def _points(self, physical: str) -> int:
         return self._asking_again(f"counting '{physical}'", lambda: int(self._client.count(physical, exact=True).count))
@@ -51,7 +58,10 @@ class Inspecting(Versions):
             there = self._versions(name)
         except DeniedError:
             return ()
-        return tuple(InspectedVersion(version.name, version.state, version.name == serving, self._points_of(version)) for version in there)
+        return tuple(
+            InspectedVersion(version.name, version.state, version.name == serving, self._points_of(version))
+            for version in there
+        )
 
     def _points_of(self, version: Version) -> int | None:
         try:

@@ -1,7 +1,8 @@
 """Points → the official messages of `qdrant_client.grpc`, filled column by column.
 
-A setter is chosen once for each column from its Arrow type. The vectors' bytes are put between the serialised rest of the points as they lie in
-memory, because what goes through a message is copied four times. The serialised request can be sent again as it is.
+A setter is chosen once for each column from its Arrow type. The vectors' bytes are put between the serialised rest of
+the points as they lie in memory, because what goes through a message is copied four times. The serialised request can
+be sent again as it is.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ Buffer = bytes | memoryview
 Setter = Callable[[Sequence[Payload], str, list[Any]], None]
 """Sets a column, by its name, on the payloads of all points"""
 
-ORDERINGS = {"weak": messages.WriteOrderingType.Weak, "medium": messages.WriteOrderingType.Medium, "strong": messages.WriteOrderingType.Strong}
+ORDERINGS = {
+    "weak": messages.WriteOrderingType.Weak,
+    "medium": messages.WriteOrderingType.Medium,
+    "strong": messages.WriteOrderingType.Strong,
+}
 
 
 def ordered(request: R, ordering: str) -> R:
@@ -53,8 +58,11 @@ def sharded(request: R, shard_keys: Sequence[ShardKey] | None) -> R:
 
 
 def upsert(collection: str, points: PointBatch, ordering: str, update_filter: messages.Filter | None = None) -> bytes:
-    """A serialised `UpsertPoints` that waits until it is applied. update_filter: which of the points that are there may be replaced."""
-    request = ordered(messages.UpsertPoints(collection_name=collection, wait=True, update_filter=update_filter), ordering)
+    """A serialised `UpsertPoints` that waits until it is applied. update_filter: which of the points that are there may
+    be replaced."""
+    request = ordered(
+        messages.UpsertPoints(collection_name=collection, wait=True, update_filter=update_filter), ordering
+    )
     sharded(request, points.shard_keys)
     made = [messages.PointStruct() for _ in points.ids]
     for point, identifier in zip(made, points.ids, strict=True):
@@ -80,7 +88,8 @@ def fill(payloads: Sequence[Payload], rows: pa.RecordBatch) -> None:
 def _vectors(named: Mapping[str, npt.NDArray[np.float32] | SparseVectors], points: int) -> Iterator[Sequence[Buffer]]:
     """Of each point the field `PointStruct.vectors`, in pieces, the numbers as they lie in memory.
 
-    A set of one unnamed vector is written as such; in a set with names the unnamed one has the name "". No vectors are a set, too: servers want one.
+    A set of one unnamed vector is written as such; in a set with names the unnamed one has the name "". No vectors are
+    a set, too: servers want one.
     """
     if not named:
         yield from [(_begin(NAMED, 0),)] * points
@@ -112,7 +121,8 @@ def _dense(matrix: npt.NDArray[np.float32]) -> Iterator[tuple[bytes, Buffer]]:
 def _sparse(rows: SparseVectors) -> Iterator[tuple[bytes, Buffer]]:
     """Of each row the message `Vector`: its beginning, and the packed values and indices.
 
-    A row without entries is sent as such: a vector that is left out of an upsert keeps, in a segment that the server has optimised, what it was before.
+    A row without entries is sent as such: a vector that is left out of an upsert keeps, in a segment that the server
+    has optimised, what it was before.
     """
     values = np.ascontiguousarray(rows.values, dtype="<f4").tobytes()
     indices, ends = _varints(rows.indices)
@@ -120,13 +130,16 @@ def _sparse(rows: SparseVectors) -> Iterator[tuple[bytes, Buffer]]:
     for row in range(len(rows)):
         mine = values[4 * at[row] : 4 * at[row + 1]]
         places_of_mine = indices[places[row] : places[row + 1]]
-        packed = _begin(VALUES, len(mine)) + mine + _begin(INDICES, len(places_of_mine)) + places_of_mine if mine else b""
+        packed = (
+            _begin(VALUES, len(mine)) + mine + _begin(INDICES, len(places_of_mine)) + places_of_mine if mine else b""
+        )
         yield _begin(SPARSE, len(packed)), packed
 
 
 @lru_cache(maxsize=4096)
 def _begin(tags: tuple[bytes, ...], size: int) -> bytes:
-    """What stands before `size` bytes: the tag and the length of the field that holds them, and of each message around it. tags: the outermost first."""
+    """What stands before `size` bytes: the tag and the length of the field that holds them, and of each message around
+    it. tags: the outermost first."""
     begin = b""
     for tag in reversed(tags):
         begin = tag + _varint(len(begin) + size) + begin
@@ -171,7 +184,10 @@ ENTRY = _tags((messages.NamedVectors.DESCRIPTOR, "vectors"))
 KEY, VALUE = _tags((_ENTRY, "key")), _tags((_ENTRY, "value"))
 DENSE = _tags((messages.Vector.DESCRIPTOR, "dense"), (messages.DenseVector.DESCRIPTOR, "data"))
 SPARSE = _tags((messages.Vector.DESCRIPTOR, "sparse"))
-VALUES, INDICES = _tags((messages.SparseVector.DESCRIPTOR, "values")), _tags((messages.SparseVector.DESCRIPTOR, "indices"))
+VALUES, INDICES = (
+    _tags((messages.SparseVector.DESCRIPTOR, "values")),
+    _tags((messages.SparseVector.DESCRIPTOR, "indices")),
+)
 
 
 def _setter(field: pa.Field) -> Setter:
@@ -187,7 +203,11 @@ def _setter(field: pa.Field) -> Setter:
         return _scalars("integer_value")
     if pat.is_floating(kind):
         return _scalars("double_value")
-    if pat.is_list(kind) and (pat.is_string(kind.value_type) or pat.is_large_string(kind.value_type)) and not payload_types.is_json(kind.value_field):
+    if (
+        pat.is_list(kind)
+        and (pat.is_string(kind.value_type) or pat.is_large_string(kind.value_type))
+        and not payload_types.is_json(kind.value_field)
+    ):
         return _set_string_lists
     return _set_any
 

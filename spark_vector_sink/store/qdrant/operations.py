@@ -1,13 +1,15 @@
 """What a task asks of a collection, as messages for any part of its points.
 
-A request of several operations is applied in their order, but not as a whole: another writer may come in between, and the server may stop there. So
-the first operation settles, point by point, who has won, later ones ask for what it has left, and all of them can be sent again.
+A request of several operations is applied in their order, but not as a whole: another writer may come in between, and
+the server may stop there. So the first operation settles, point by point, who has won, later ones ask for what it has
+left, and all of them can be sent again.
 
-Where a server was stopped while it optimised (every new vector or setting of a collection does that), other segments hold older copies of points. An
-update of points that are named removes those. One by a filter (Qdrant 1.18) finds a point once for each copy, and moves it as often out of a segment
-that is being optimised: the second time nothing is left to move, and the point has lost all its vectors and fields. A removal by a filter takes a
-point of which an older copy fits. So points are named, and where a condition needs a filter, an operation that names them and changes nothing stands
-before it (`_gathered`).
+Where a server was stopped while it optimised (every new vector or setting of a collection does that), other segments
+hold older copies of points. An update of points that are named removes those. One by a filter (Qdrant 1.18) finds a
+point once for each copy, and moves it as often out of a segment that is being optimised: the second time nothing is
+left to move, and the point has lost all its vectors and fields. A removal by a filter takes a point of which an older
+copy fits. So points are named, and where a condition needs a filter, an operation that names them and changes nothing
+stands before it (`_gathered`).
 """
 
 from __future__ import annotations
@@ -40,10 +42,11 @@ optimises, however many come together."""
 class Operation:
     """One kind of change to n points.
 
-    method: of the server, see `channels.REPLIES`. ids: length n. make: the serialised request for the points start … stop-1. nbytes: about, of all.
-    versions: of each point, where what is there is compared with them; `has_lost` says of a point that is there whether ours has lost against it.
-    most_points: of one request, beside the limits of the server. shard_keys: of each point, all the same; None where they have none.
-    among: `make` for those points only that are there, where the server refuses any other; None where the request brings those that are not.
+    method: of the server, see `channels.REPLIES`. ids: length n. make: the serialised request for the points start …
+    stop-1. nbytes: about, of all. versions: of each point, where what is there is compared with them; `has_lost` says
+    of a point that is there whether ours has lost against it. most_points: of one request, beside the limits of the
+    server. shard_keys: of each point, all the same; None where they have none. among: `make` for those points only that
+    are there, where the server refuses any other; None where the request brings those that are not.
     """
 
     method: str
@@ -73,14 +76,37 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
     def changed(start: int, stop: int, there: Set[PointId] | None = None) -> bytes:
         part = points.slice(start, stop)
         if there is not None:
-            part = part.take(np.array([place for place, identifier in enumerate(part.ids) if identifier in there], np.int64))
-        return _batch(collection, changes[part.how](part) if part.how in changes else _buried(part, names), part.shard_keys, ordering)
+            part = part.take(
+                np.array([place for place, identifier in enumerate(part.ids) if identifier in there], np.int64)
+            )
+        return _batch(
+            collection,
+            changes[part.how](part) if part.how in changes else _buried(part, names),
+            part.shard_keys,
+            ordering,
+        )
 
     if points.how is How.TOMBSTONE:
-        return Operation("Points/UpdateBatch", points.ids, changed, points.nbytes, versions, Stored.outlives, shard_keys=points.shard_keys)
+        return Operation(
+            "Points/UpdateBatch",
+            points.ids,
+            changed,
+            points.nbytes,
+            versions,
+            Stored.outlives,
+            shard_keys=points.shard_keys,
+        )
     among = None if points.how is How.MERGE else changed
     return Operation(
-        "Points/UpdateBatch", points.ids, changed, points.nbytes, versions, Stored.is_newer, OPERATIONS_AT_ONCE, points.shard_keys, among
+        "Points/UpdateBatch",
+        points.ids,
+        changed,
+        points.nbytes,
+        versions,
+        Stored.is_newer,
+        OPERATIONS_AT_ONCE,
+        points.shard_keys,
+        among,
     )
 
 
@@ -90,7 +116,9 @@ def removing(collection: str, removal: Removal, ordering: str) -> Operation:
 
     def named(start: int, stop: int) -> bytes:
         which = _named(removal.ids[start:stop])
-        request = sharded(messages.DeletePoints(collection_name=collection, wait=True, points=which), removal.shard_keys)
+        request = sharded(
+            messages.DeletePoints(collection_name=collection, wait=True, points=which), removal.shard_keys
+        )
         return bytes(ordered(request, ordering).SerializeToString())
 
     if versions is None:
@@ -100,22 +128,39 @@ def removing(collection: str, removal: Removal, ordering: str) -> Operation:
         those = zip(removal.ids[start:stop], versions[start:stop], strict=True)
         ids, before = zip(*(one for one in those if there is None or one[0] in there), strict=True)
         which = messages.PointsSelector(filter=conditions.by_version(ids, before, "lt"))
-        return _batch(collection, [Change(delete_points=Change.DeletePoints(points=which))], removal.shard_keys, ordering)
+        return _batch(
+            collection, [Change(delete_points=Change.DeletePoints(points=which))], removal.shard_keys, ordering
+        )
 
     def has_lost(there: Stored, before: int) -> bool:
         return there.version is not None and there.version >= before
 
-    return Operation("Points/UpdateBatch", removal.ids, older, 16 * len(removal), versions, has_lost, shard_keys=removal.shard_keys, among=older)
+    return Operation(
+        "Points/UpdateBatch",
+        removal.ids,
+        older,
+        16 * len(removal),
+        versions,
+        has_lost,
+        shard_keys=removal.shard_keys,
+        among=older,
+    )
 
 
 def touching(
-    collection: str, ids: Sequence[PointId], fields: Mapping[str, str | int], ordering: str, shard_keys: Sequence[ShardKey] | None = None
+    collection: str,
+    ids: Sequence[PointId],
+    fields: Mapping[str, str | int],
+    ordering: str,
+    shard_keys: Sequence[ShardKey] | None = None,
 ) -> Operation:
     """Set these fields of `_sink`."""
 
     def make(start: int, stop: int, there: Set[PointId] | None = None) -> bytes:
         named = [identifier for identifier in ids[start:stop] if there is None or identifier in there]
-        request = messages.SetPayloadPoints(collection_name=collection, wait=True, key=RESERVED, points_selector=_named(named))
+        request = messages.SetPayloadPoints(
+            collection_name=collection, wait=True, key=RESERVED, points_selector=_named(named)
+        )
         for name, value in fields.items():
             set_value(request.payload[name], value)
         return bytes(ordered(sharded(request, shard_keys), ordering).SerializeToString())
@@ -137,11 +182,15 @@ def _named(ids: Sequence[PointId]) -> messages.PointsSelector:
     return messages.PointsSelector(points=messages.PointsIdsList(ids=map(conditions.point_id, ids)))
 
 
-def _these(ids: Sequence[PointId], versions: Sequence[int] | None = None, *, settled: bool = False) -> messages.PointsSelector:
+def _these(
+    ids: Sequence[PointId], versions: Sequence[int] | None = None, *, settled: bool = False
+) -> messages.PointsSelector:
     """These points; with versions, those with none that is greater; settled: those with just these."""
     if versions is None:
         return _named(ids)
-    return messages.PointsSelector(filter=conditions.with_version(ids, versions) if settled else conditions.by_version(ids, versions, "lte"))
+    return messages.PointsSelector(
+        filter=conditions.with_version(ids, versions) if settled else conditions.by_version(ids, versions, "lte")
+    )
 
 
 def _batch(collection: str, changes: Iterable[Change], shard_keys: Sequence[ShardKey] | None, ordering: str) -> bytes:
@@ -154,10 +203,15 @@ def _batch(collection: str, changes: Iterable[Change], shard_keys: Sequence[Shar
 
 
 def _gathered(change: Change) -> Iterator[Change]:
-    """The operation; where a filter chooses among its points, right after one that leaves a single copy of each: with a single one before eight
-    overwrites a server that was stopped in between emptied points. An upsert does that by itself."""
+    """The operation; where a filter chooses among its points, right after one that leaves a single copy of each: with a
+    single one before eight overwrites a server that was stopped in between emptied points. An upsert does that by
+    itself."""
     if ids := _filtered(change):
-        yield Change(set_payload=Change.SetPayload(points_selector=messages.PointsSelector(points=messages.PointsIdsList(ids=ids))))
+        yield Change(
+            set_payload=Change.SetPayload(
+                points_selector=messages.PointsSelector(points=messages.PointsIdsList(ids=ids))
+            )
+        )
     yield change
 
 
@@ -178,10 +232,13 @@ def _inner(change: Change) -> Any:
 
 
 def _buried(points: PointBatch, vector_names: Sequence[str]) -> Iterator[Change]:
-    """A point without vectors, and then what an upsert leaves in a segment that the server has optimised: the vectors that it does not name."""
+    """A point without vectors, and then what an upsert leaves in a segment that the server has optimised: the vectors
+    that it does not name."""
     yield Change(upsert=Change.PointStructList(points=_structs(points), update_filter=_older(points, "lt")))
     which = messages.PointsSelector(filter=conditions.tombstones(points.ids))
-    yield Change(delete_vectors=Change.DeleteVectors(points_selector=which, vectors=messages.VectorsSelector(names=vector_names)))
+    yield Change(
+        delete_vectors=Change.DeleteVectors(points_selector=which, vectors=messages.VectorsSelector(names=vector_names))
+    )
 
 
 def _overwritten(points: PointBatch) -> Iterator[Change]:
@@ -194,13 +251,19 @@ def _overwritten(points: PointBatch) -> Iterator[Change]:
     for identifier, change, fingerprint in zip(points.ids, made, points.seen or (), strict=False):
         if fingerprint is not None:
             which = change.overwrite_payload.points_selector.filter
-            which.must.extend([*([] if which.must else [conditions.has_id([identifier])]), conditions.matches(conditions.FINGERPRINT, fingerprint)])
+            which.must.extend(
+                [
+                    *([] if which.must else [conditions.has_id([identifier])]),
+                    conditions.matches(conditions.FINGERPRINT, fingerprint),
+                ]
+            )
     fill([change.overwrite_payload.payload for change in made], points.payload)
     yield from made
 
 
 def _patched(points: PointBatch) -> Iterator[Change]:
-    """Our fields, with the version, then the user's keys, then what they are known by; points with the same values in one operation."""
+    """Our fields, with the version, then the user's keys, then what they are known by; points with the same values in
+    one operation."""
     ours, users = _parted(points)
     yield from _set_fields(points, map(_in_doubt, ours))
     yield from _set_keys(points, users)
@@ -208,14 +271,16 @@ def _patched(points: PointBatch) -> Iterator[Change]:
 
 
 def _merged(points: PointBatch) -> Iterator[Change]:
-    """New ids come in whole; of those that are there our fields are set, with the version, then the vectors, the user's keys, and what they are known by."""
+    """New ids come in whole; of those that are there our fields are set, with the version, then the vectors, the user's
+    keys, and what they are known by."""
     structs = _structs(points)
     ours, users = _parted(points)
     yield Change(upsert=Change.PointStructList(points=structs, update_mode=messages.InsertOnly))
     yield from _set_fields(points, [{**_in_doubt(row), "deleted": _NOTHING} for row in ours])
     if points.vectors:
         moved = [messages.PointVectors(id=struct.id, vectors=struct.vectors) for struct in structs]
-        # Those with a greater version are left out, and not: those with another one, which any older copy of a point has.
+        # Those with a greater version are left out, and not: those with another one, which any older copy of a point
+        # has.
         yield Change(update_vectors=Change.UpdateVectors(points=moved, update_filter=_older(points, "lte")))
     yield from _set_keys(points, users)
     yield from _seal(points, ours)
@@ -225,11 +290,14 @@ def _set_fields(points: PointBatch, fields: Iterable[dict[str, messages.Value]])
     """Set fields of `_sink`; this settles which points are ours to write."""
     for values, ids, versions in _alike(points, fields):
         if values:
-            yield Change(set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions), key=RESERVED))
+            yield Change(
+                set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions), key=RESERVED)
+            )
 
 
 def _in_doubt(fields: dict[str, messages.Value]) -> dict[str, messages.Value]:
-    """Without a fingerprint until everything is written: one that the server had before it stopped would be believed by the next job."""
+    """Without a fingerprint until everything is written: one that the server had before it stopped would be believed by
+    the next job."""
     return {name: _NOTHING if name.startswith(FINGERPRINT) else value for name, value in fields.items()}
 
 
@@ -238,13 +306,19 @@ def _seal(points: PointBatch, ours: Iterable[dict[str, messages.Value]]) -> Iter
     fields = [{name: value for name, value in row.items() if name.startswith(FINGERPRINT)} for row in ours]
     for values, ids, versions in _alike(points, fields):
         if values:
-            yield Change(set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions, settled=True), key=RESERVED))
+            yield Change(
+                set_payload=Change.SetPayload(
+                    payload=values, points_selector=_these(ids, versions, settled=True), key=RESERVED
+                )
+            )
 
 
 def _set_keys(points: PointBatch, keys: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:
     for values, ids, versions in _alike(points, keys):
         if values:
-            yield Change(set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions, settled=True)))
+            yield Change(
+                set_payload=Change.SetPayload(payload=values, points_selector=_these(ids, versions, settled=True))
+            )
 
 
 def _parted(points: PointBatch) -> tuple[list[dict[str, messages.Value]], list[dict[str, messages.Value]]]:

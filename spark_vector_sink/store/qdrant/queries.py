@@ -1,4 +1,5 @@
-"""A search of a Qdrant server: by dense vectors, by sparse ones, or by both in one request, among all points or those of a filter."""
+"""A search of a Qdrant server: by dense vectors, by sparse ones, or by both in one request, among all points or those
+of a filter."""
 
 from __future__ import annotations
 
@@ -17,21 +18,30 @@ from spark_vector_sink.store.search_query import Filter, SparseQuery, candidates
 
 
 def query(
-    name: str, info: models.CollectionInfo | None, vector_name: str | None, vector: Sequence[float] | None, limit: int, sparse: SparseQuery | None,
+    name: str,
+    info: models.CollectionInfo | None,
+    vector_name: str | None,
+    vector: Sequence[float] | None,
+    limit: int,
+    sparse: SparseQuery | None,
     among: Filter | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The arguments of `query_points`. info: the collection, whose metadata name its vectors."""
     vectors = of_vector(name, None if info is None else our_metadata(name, info), vector_name)
     dense, beside = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
     there = None if info is None or dense is None else dense_vectors(info).get(dense.name)
-    check_question(f"'{name}'", vector, sparse, dense is not None, beside is not None, None if there is None else there.size)
+    check_question(
+        f"'{name}'", vector, sparse, dense is not None, beside is not None, None if there is None else there.size
+    )
     asked = []
     if vector is not None and len(vector) and dense is not None:
         if there is not None and there.datatype == models.Datatype.UINT8:
             _check_bytes(name, vector)
         asked.append({"query": list(vector), "using": dense.name or None})
     if sparse is not None and beside is not None:
-        asked.append({"query": models.SparseVector(indices=list(sparse[0]), values=list(sparse[1])), "using": beside.name})
+        asked.append(
+            {"query": models.SparseVector(indices=list(sparse[0]), values=list(sparse[1])), "using": beside.name}
+        )
     only = None if among is None else models.Filter.model_validate(among)
     if len(asked) == 1:
         return {**asked[0], "query_filter": only, "limit": limit}
@@ -43,15 +53,19 @@ def _check_bytes(name: str, vector: Sequence[float]) -> None:
     """CollectionError for numbers that a server would make others of before it compares them."""
     if wrong := [number for number in vector if not (0 <= number <= 255 and number == int(number))]:
         raise CollectionError(
-            f"'{name}' compares vectors of uint8, and the one to search for has {wrong[0]:g} in it; ask with whole numbers from 0 to 255, as its points have"
+            f"'{name}' compares vectors of uint8, and the one to search for has {wrong[0]:g} in it; ask with whole "
+            "numbers from 0 to 255, as its points have"
         )
 
 
-EXAMPLE = 'write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gte": 2020}}]}'
+EXAMPLE = (
+    'write it as in {"must": [{"key": "city", "match": {"value": "Oslo"}}, {"key": "year", "range": {"gte": 2020}}]}'
+)
 
 
 def checked_filter(given: Mapping[str, Any]) -> Filter:
-    """The filter in plain JSON, by the client's own model of it. Raises OptionError, which shows the part that is none of Qdrant's."""
+    """The filter in plain JSON, by the client's own model of it. Raises OptionError, which shows the part that is none
+    of Qdrant's."""
     try:
         filter = models.Filter.model_validate(given)
     except ValidationError as error:
@@ -59,7 +73,10 @@ def checked_filter(given: Mapping[str, Any]) -> Filter:
     asked = dict(filter.model_dump(mode="json", by_alias=True, exclude_none=True))
     for condition in _conditions(asked):
         if condition.keys() == {"key"}:  # the model lets it pass
-            raise OptionError(f"the filter is none of Qdrant's: {condition} does not say what '{shorten(str(condition['key']))}' must be; {EXAMPLE}")
+            raise OptionError(
+                f"the filter is none of Qdrant's: {condition} does not say what '{shorten(str(condition['key']))}' "
+                f"must be; {EXAMPLE}"
+            )
     try:
         RestToGrpc.convert_filter(filter)  # in which a number can be too large
     except (ValueError, OverflowError) as error:

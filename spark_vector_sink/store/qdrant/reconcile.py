@@ -1,8 +1,10 @@
-"""Which points of a source a full load has not seen, which tombstones are old enough to go, and which points are documents.
+"""Which points of a source a full load has not seen, which tombstones are old enough to go, and which points are
+documents.
 
-A server may hold older copies of points (see operations.py). A filter finds a point by any of its copies, and a removal by a filter leaves those that
-it does not find: a point that was seen would go, and a tombstone would leave the document that it has buried. So a filter here only proposes: what is
-read of a point, which is its newest copy, says whether it goes, and an operation that names it leaves a single copy for the filter to judge.
+A server may hold older copies of points (see operations.py). A filter finds a point by any of its copies, and a removal
+by a filter leaves those that it does not find: a point that was seen would go, and a tombstone would leave the document
+that it has buried. So a filter here only proposes: what is read of a point, which is its newest copy, says whether it
+goes, and an operation that names it leaves a single copy for the filter to judge.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ POINTS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Which:
-    """Points by what `_sink` says of them. proposes: a filter that finds each of them. holds: whether these fields of `_sink` are of one of them."""
+    """Points by what `_sink` says of them. proposes: a filter that finds each of them. holds: whether these fields of
+    `_sink` are of one of them."""
 
     proposes: models.Filter
     holds: Callable[[Mapping[str, Any]], bool]
@@ -38,11 +41,21 @@ class Missing(Connection):
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
         """Documents of the source that another run was the last to see, and all of them; exact."""
-        doing, first = f"counting the documents of '{target.name}'", models.Filter(should=[_is_empty(CHUNK), _is(CHUNK, 0)])
+        doing, first = (
+            f"counting the documents of '{target.name}'",
+            models.Filter(should=[_is_empty(CHUNK), _is(CHUNK, 0)]),
+        )
         there = models.Filter(must=[_of(source), first])
         unseen = _unseen(source, run)
-        missing = self._each_page(target, Which(models.Filter(must=[unseen.proposes, first]), unseen.holds), doing, lambda ids, shard_key: None)
-        return missing, self._asking_again(doing, lambda: int(self._client.count(target.physical, there, exact=True).count))
+        missing = self._each_page(
+            target,
+            Which(models.Filter(must=[unseen.proposes, first]), unseen.holds),
+            doing,
+            lambda ids, shard_key: None,
+        )
+        return missing, self._asking_again(
+            doing, lambda: int(self._client.count(target.physical, there, exact=True).count)
+        )
 
     def purge(self, target: Target, source: str, run: str) -> None:
         """All points of those documents, tombstones excepted; applied when this returns."""
@@ -51,24 +64,42 @@ class Missing(Connection):
     def purge_tombstones(self, target: Target, until: int) -> None:
         """Those of deletions up to this moment, in seconds since 1970; applied when this returns."""
         old = models.FieldCondition(key=DELETED, range=models.Range(lte=until))
-        which = Which(models.Filter(must=[old]), lambda fields: isinstance(fields.get("deleted"), int) and fields["deleted"] <= until)
+        which = Which(
+            models.Filter(must=[old]),
+            lambda fields: isinstance(fields.get("deleted"), int) and fields["deleted"] <= until,
+        )
         self._remove(target, which, f"deleting tombstones from '{target.name}'")
 
     def _remove(self, target: Target, which: Which, doing: str) -> None:
         def remove(ids: list[Any], shard_key: Any) -> None:
-            told = self._client.batch_update_points(target.physical, _removal(ids, which.proposes, shard_key), wait=True)
+            told = self._client.batch_update_points(
+                target.physical, _removal(ids, which.proposes, shard_key), wait=True
+            )
             if any(result.status != models.UpdateStatus.COMPLETED for result in told):
                 raise TransientStoreError(f"{doing} was not applied in time")
 
         self._each_page(target, which, doing, remove)
 
     def _each_page(self, target: Target, which: Which, doing: str, do: Callable[[list[Any], Any], None]) -> int:
-        """Do something with the ids of the points, a page at a time, and their shard key; how many there are. A page is asked for again before it is
-        done again, and each shard key apart: of a point that several of them have, a question to all would tell once."""
+        """Do something with the ids of the points, a page at a time, and their shard key; how many there are. A page is
+        asked for again before it is done again, and each shard key apart: of a point that several of them have, a
+        question to all would tell once."""
         info = self._asking_again(doing, lambda: self._client.get_collection(target.physical))
-        limit = min(limit for limit in (POINTS_AT_ONCE, most_read(info), most_points(info), most_named(info)) if limit is not None)
-        keys: Sequence[Any] = self._asking_again(doing, lambda: shard_keys(self._client, target.physical)) if is_custom(info) else [None]
-        scroll = partial(self._client.scroll, target.physical, which.proposes, with_payload=[SOURCE, RUN, DELETED, CHUNK], limit=limit)
+        limit = min(
+            limit
+            for limit in (POINTS_AT_ONCE, most_read(info), most_points(info), most_named(info))
+            if limit is not None
+        )
+        keys: Sequence[Any] = (
+            self._asking_again(doing, lambda: shard_keys(self._client, target.physical)) if is_custom(info) else [None]
+        )
+        scroll = partial(
+            self._client.scroll,
+            target.physical,
+            which.proposes,
+            with_payload=[SOURCE, RUN, DELETED, CHUNK],
+            limit=limit,
+        )
 
         def page(shard_key: Any, offset: Any) -> tuple[int, Any]:
             records, following = scroll(offset=offset, shard_key_selector=shard_key)
@@ -109,7 +140,9 @@ def _of(source: str) -> models.Filter:
 
 def _unseen(source: str, run: str) -> Which:
     def holds(fields: Mapping[str, Any]) -> bool:
-        return fields.get("source") == source and not isinstance(fields.get("deleted"), int) and fields.get("run") != run
+        return (
+            fields.get("source") == source and not isinstance(fields.get("deleted"), int) and fields.get("run") != run
+        )
 
     return Which(models.Filter(must=[_of(source)], must_not=[_is(RUN, run)]), holds)
 

@@ -41,7 +41,8 @@ class Request:
 
 
 def requests(operation: Operation, most_points: Callable[[], int], most_bytes: int) -> Iterator[Request]:
-    """Requests of at most so many points and bytes; a single point may be larger. most_points: asked before each, since it changes."""
+    """Requests of at most so many points and bytes; a single point may be larger. most_points: asked before each, since
+    it changes."""
     points = len(operation.ids)
     most = min(operation.most_points or points, most_bytes // max(1, operation.nbytes // max(1, points)))
     start = 0

@@ -43,7 +43,9 @@ class Pages(Connection):
         """Neighbours from an id on, and the id that follows them."""
 
         def ask() -> tuple[list[Any], Any]:
-            records, following = self._client.scroll(collection, limit=limit, offset=offset, with_payload=with_payload, with_vectors=False)
+            records, following = self._client.scroll(
+                collection, limit=limit, offset=offset, with_payload=with_payload, with_vectors=False
+            )
             return records, following
 
         return self._asking_again(f"reading points of '{collection}'", ask)

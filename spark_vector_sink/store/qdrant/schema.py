@@ -14,7 +14,8 @@ from spark_vector_sink.store.collection import CollectionSpec
 from spark_vector_sink.store.qdrant.datatypes import FLOAT32, asked_for, of_dense, problems_there
 
 NEWER = {"memory": (1, 19), "payload": (1, 19), "id_tracker": (1, 20)}
-"""Settings in option `collection_config`, wherever they stand in it, and the first version of the server that does not ignore them."""
+"""Settings in option `collection_config`, wherever they stand in it, and the first version of the server that does not
+ignore them."""
 
 DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
 
@@ -24,33 +25,51 @@ def config_problems(spec: CollectionSpec) -> Iterator[str]:
     forbidden = {"metadata": True, "vectors": not spec.dense, "sparse_vectors": not spec.sparse_vector_name}
     for key in forbidden:
         if forbidden[key] and key in spec.config:
-            yield f"option 'collection_config' may not set '{key}'" + (", because this job makes no such vectors" if key != "metadata" else "")
+            yield f"option 'collection_config' may not set '{key}'" + (
+                ", because this job makes no such vectors" if key != "metadata" else ""
+            )
     extra, sparse = spec.config.get("vectors", {}), spec.config.get("sparse_vectors", {})
     if not isinstance(extra, dict) or {"size", "distance"} & set(extra):
-        yield "in option 'collection_config', 'vectors' holds settings of the one vector (on_disk, hnsw_config, quantization_config, datatype), without size and distance"
+        yield (
+            "in option 'collection_config', 'vectors' holds settings of the one vector (on_disk, hnsw_config, "
+            "quantization_config, datatype), without size and distance"
+        )
         return
     if not isinstance(sparse, dict) or set(sparse) - set(models.SparseVectorParams.model_fields):
-        yield "in option 'collection_config', 'sparse_vectors' holds settings of the one sparse vector (index, modifier), without its name"
+        yield (
+            "in option 'collection_config', 'sparse_vectors' holds settings of the one sparse vector (index, "
+            "modifier), without its name"
+        )
         return
     try:
-        models.CreateCollection(**{**spec.config, "vectors": {**extra, "size": 1, "distance": "Cosine"}, "sparse_vectors": {"": sparse}})
+        models.CreateCollection(
+            **{**spec.config, "vectors": {**extra, "size": 1, "distance": "Cosine"}, "sparse_vectors": {"": sparse}}
+        )
     except (ValidationError, TypeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         place = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part[:1].islower())
-        yield f"option 'collection_config' is no create-collection body: {place + ': ' if place else ''}{shorten(str(first['msg']), 120)}"
+        yield (
+            "option 'collection_config' is no create-collection body: "
+            f"{place + ': ' if place else ''}{shorten(str(first['msg']), 120)}"
+        )
 
 
 def settings_of_newer_servers(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Those of `NEWER` that are set, each once."""
-    inner = {name for value in config.values() if isinstance(value, dict) for name, _ in settings_of_newer_servers(value)}
+    inner = {
+        name for value in config.values() if isinstance(value, dict) for name, _ in settings_of_newer_servers(value)
+    }
     yield from ((name, NEWER[name]) for name in NEWER if name in {*config, *inner})
 
 
 def creation(spec: CollectionSpec) -> dict[str, Any]:
-    """The arguments of `create_collection` for the vectors, and for the other fields of option `collection_config`, as the client's model has them."""
+    """The arguments of `create_collection` for the vectors, and for the other fields of option `collection_config`, as
+    the client's model has them."""
     vectors: Any = {}
     if spec.dense:
-        params = models.VectorParams(**{**spec.config.get("vectors", {}), "size": spec.dimension, "distance": DISTANCES[spec.distance]})
+        params = models.VectorParams(
+            **{**spec.config.get("vectors", {}), "size": spec.dimension, "distance": DISTANCES[spec.distance]}
+        )
         vectors = {spec.vector_name: params} if spec.vector_name else params
     sparse = {spec.sparse_vector_name: spec.config.get("sparse_vectors", {})} if spec.sparse_vector_name else None
     others = {name: value for name, value in spec.config.items() if name not in ("vectors", "sparse_vectors")}
@@ -84,7 +103,10 @@ def index_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec)
             continue
         kind = index_type(present)
         if wanted not in (kind, TENANT_INDEXES.get(kind)):
-            yield f"the collection '{name}' has a payload index of type {kind} on '{field}', this job asks for {wanted}; drop that index, or leave the option out"
+            yield (
+                f"the collection '{name}' has a payload index of type {kind} on '{field}', this job asks for "
+                f"{wanted}; drop that index, or leave the option out"
+            )
 
 
 def index_type(index: models.PayloadIndexInfo) -> str:
@@ -105,17 +127,23 @@ def sparse_vectors(info: models.CollectionInfo) -> Mapping[str, models.SparseVec
     return info.config.params.sparse_vectors or {}
 
 
-def vector_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec, coming: Collection[str] = ()) -> Iterator[str]:
+def vector_problems(
+    name: str, info: models.CollectionInfo, spec: CollectionSpec, coming: Collection[str] = ()
+) -> Iterator[str]:
     """Vectors of the job that the collection has not, or has otherwise. coming: those that the job will create."""
     sparse = sparse_vectors(info)
     if (spec.dense and spec.vector_name in sparse) or spec.sparse_vector_name in dense_vectors(info):
-        yield f"the collection '{name}' has a vector of this job's name that is of the other kind, dense or sparse; choose another name"
+        yield (
+            f"the collection '{name}' has a vector of this job's name that is of the other kind, dense or sparse; "
+            "choose another name"
+        )
         return
     if spec.dense and spec.vector_name not in coming:
         yield from _dense_problems(name, dense_vectors(info), spec)
     if spec.sparse_vector_name and spec.sparse_vector_name not in {*sparse, *coming}:
         yield (
-            f"the collection '{name}' has no sparse vector '{spec.sparse_vector_name}'; it has {_listed(sparse)}: set option 'sparse_vector_name'"
+            f"the collection '{name}' has no sparse vector '{spec.sparse_vector_name}'; it has {_listed(sparse)}: set "
+            "option 'sparse_vector_name'"
             if sparse
             else f"the collection '{name}' has no sparse vectors, and this job makes them; write to another collection"
         )
@@ -135,9 +163,15 @@ def _dense_problems(name: str, named: Mapping[str, models.VectorParams], spec: C
         )
         return
     if spec.dimension is not None and vector.size != spec.dimension:
-        yield f"the collection '{name}' holds vectors of {vector.size} dimensions, this job makes {spec.dimension}; use the model it was filled with, or another collection"
+        yield (
+            f"the collection '{name}' holds vectors of {vector.size} dimensions, this job makes {spec.dimension}; "
+            "use the model it was filled with, or another collection"
+        )
     if str(vector.distance.value).lower() != spec.distance:
-        yield f"the collection '{name}' compares by {str(vector.distance.value).lower()}, option 'distance' says {spec.distance}; set distance={str(vector.distance.value).lower()}, or use another collection"
+        yield (
+            f"the collection '{name}' compares by {str(vector.distance.value).lower()}, option 'distance' says "
+            f"{spec.distance}; set distance={str(vector.distance.value).lower()}, or use another collection"
+        )
 
 
 def _listed(names: Iterable[str]) -> str:

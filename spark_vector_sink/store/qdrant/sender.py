@@ -14,7 +14,13 @@ from spark_vector_sink.errors import PermanentStoreError, StoreError
 from spark_vector_sink.store.collection import FINGERPRINT
 from spark_vector_sink.store.in_flight_limit import Limit
 from spark_vector_sink.store.qdrant.channels import Nodes
-from spark_vector_sink.store.qdrant.grpc_errors import MissingPointError, OverloadedError, RefusedPointsError, TooLargeError, store_error
+from spark_vector_sink.store.qdrant.grpc_errors import (
+    MissingPointError,
+    OverloadedError,
+    RefusedPointsError,
+    TooLargeError,
+    store_error,
+)
 from spark_vector_sink.store.qdrant.requests import Request
 from spark_vector_sink.store.qdrant.stored_points import IDS_AT_ONCE, found, names, reading, structure
 from spark_vector_sink.store.retry import Trouble, retrying
@@ -24,7 +30,12 @@ SLOW = 0.5
 """A reply that took more than this share of the deadline says that the server has too much to do."""
 
 
-DOING = {"Points/Upsert": "upsert to", "Points/UpdateBatch": "update of", "Points/SetPayload": "update of", "Points/Delete": "delete from"}
+DOING = {
+    "Points/Upsert": "upsert to",
+    "Points/UpdateBatch": "update of",
+    "Points/SetPayload": "update of",
+    "Points/Delete": "delete from",
+}
 """What a call is called; every other one reads."""
 
 T = TypeVar("T")
@@ -39,9 +50,15 @@ class Sender:
     fingerprint: the field of `_sink` that `stored` reads as such."""
 
     def __init__(
-        self, nodes: Nodes, collection: str, limit: Limit, retry_max_seconds: float, most_points: int, closing: threading.Event,
+        self,
+        nodes: Nodes,
+        collection: str,
+        limit: Limit,
+        retry_max_seconds: float,
+        most_points: int,
+        closing: threading.Event,
         fingerprint: str = FINGERPRINT,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.retries = 0
         self._nodes, self._collection, self._limit = nodes, collection, limit
         self._retry_max_seconds = retry_max_seconds
@@ -52,7 +69,8 @@ class Sender:
         self._lock = threading.Lock()
 
     def points_at_once(self) -> int:
-        """How many points a request should have now: fewer when the server has no time, or has said that requests are too large."""
+        """How many points a request should have now: fewer when the server has no time, or has said that requests are
+        too large."""
         return max(1, int(self._most_points * self._limit.share))
 
     def send(self, request: Request) -> Outcome:
@@ -64,15 +82,25 @@ class Sender:
         """What is there of these points, each under its shard key. Raises PermanentStoreError."""
         return self._stored(ids, shard_keys, self._read)
 
-    def _stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None, ask: Callable[[str, bytes], Any]) -> dict[PointId, Stored]:
+    def _stored(
+        self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None, ask: Callable[[str, bytes], Any]
+    ) -> dict[PointId, Stored]:
         there: dict[PointId, Stored] = {}
         for places in in_shards(shard_keys, len(ids)):
-            those, keys = [ids[place] for place in places.tolist()], None if shard_keys is None else [shard_keys[places[0]]]
+            those, keys = (
+                [ids[place] for place in places.tolist()],
+                None if shard_keys is None else [shard_keys[places[0]]],
+            )
             start = 0
             while start < len(those):
                 part = those[start : start + self._most_read]
                 try:
-                    there.update(found(ask("Points/Get", reading(self._collection, part, self._fingerprint, keys)), self._fingerprint))
+                    there.update(
+                        found(
+                            ask("Points/Get", reading(self._collection, part, self._fingerprint, keys)),
+                            self._fingerprint,
+                        )
+                    )
                 except TooLargeError:  # a limit of reads in a minute counts each point
                     if len(part) == 1:
                         raise
@@ -88,7 +116,11 @@ class Sender:
 
     def _older(self, request: Request, refused: Mapping[PointId, str]) -> frozenset[PointId]:
         """The points that are as they were: the server does not tell, so it is asked what is there."""
-        ours = {point: version for point, version in zip(request.ids, request.versions or (), strict=True) if point not in refused}
+        ours = {
+            point: version
+            for point, version in zip(request.ids, request.versions or (), strict=True)
+            if point not in refused
+        }
         keys = request.operation.shard_keys
         there = self.stored(list(ours), None if keys is None else [keys[0]] * len(ours))
         return frozenset(point for point, stored in there.items() if request.operation.has_lost(stored, ours[point]))
@@ -115,7 +147,8 @@ class Sender:
         return found
 
     def _refused(self, request: Request, error: RefusedPointsError) -> dict[PointId, str]:
-        """Find the refused points by halving. Where nothing is taken down to a single point, it is not the points: the collection has changed."""
+        """Find the refused points by halving. Where nothing is taken down to a single point, it is not the points: the
+        collection has changed."""
         found: dict[PointId, str] = {}
         parts, applied = [(request, error)], 0
         while parts:
@@ -131,7 +164,8 @@ class Sender:
                 found[part.ids[0]] = str(reason)
             else:
                 raise PermanentStoreError(
-                    f"{reason}; of {len(request)} points that were sent together none is taken any more: see whether the collection was changed, and run the job again"
+                    f"{reason}; of {len(request)} points that were sent together none is taken any more: see whether "
+                    "the collection was changed, and run the job again"
                 )
         return found
 
@@ -148,7 +182,8 @@ class Sender:
                 self._call(request.operation.method, request.data)
             except MissingPointError:
                 among = request.operation.among
-                # None where the request itself brings the point: then somebody has removed it between two operations, and the whole is sent again
+                # None where the request itself brings the point: then somebody has removed it between two operations,
+                # and the whole is sent again
                 if among is None:
                     raise
                 if there := self._there(request):
@@ -190,7 +225,9 @@ class Sender:
         for result in reply.result if method == "Points/UpdateBatch" else (reply.result,):
             if result.status != messages.UpdateStatus.Completed:
                 # Acknowledged or WaitTimeout: queued, but not applied; the same points once more are harmless.
-                raise OverloadedError(f"{doing} was not applied in time: status {messages.UpdateStatus.Name(result.status)}")
+                raise OverloadedError(
+                    f"{doing} was not applied in time: status {messages.UpdateStatus.Name(result.status)}"
+                )
         return reply
 
     def _count_retry(self) -> None:

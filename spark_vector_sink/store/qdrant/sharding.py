@@ -1,4 +1,5 @@
-"""Collections with custom sharding: which shard keys there are, what fits a job, and how a fresh version gets the same."""
+"""Collections with custom sharding: which shard keys there are, what fits a job, and how a fresh version gets the
+same."""
 
 from __future__ import annotations
 
@@ -37,6 +38,9 @@ def sharding_problems(name: str, info: models.CollectionInfo | None, spec: Colle
     custom = is_custom(info) if info is not None else str(spec.config.get("sharding_method")).lower() == _CUSTOM
     if spec.sharded and not custom:
         make = f"make it with {_HOW}" if info is None else f"make another one with {_HOW}"
-        yield f"option 'shard_key_column' is for a collection with custom sharding, and '{name}' is not: leave it out, or {make}, on a server in cluster mode"
+        yield (
+            f"option 'shard_key_column' is for a collection with custom sharding, and '{name}' is not: leave it "
+            f"out, or {make}, on a server in cluster mode"
+        )
     if custom and not spec.sharded:
         yield f"'{name}' has custom sharding, so each row needs a shard key; give option 'shard_key_column'"

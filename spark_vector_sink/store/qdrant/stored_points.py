@@ -16,8 +16,14 @@ from spark_vector_sink.store.write_batch import PointId, ShardKey, Stored
 IDS_AT_ONCE = 1000
 
 
-def reading(collection: str, ids: Sequence[PointId], fingerprint: str = FINGERPRINT, shard_keys: Sequence[ShardKey] | None = None) -> bytes:
-    """A serialised `GetPoints` for what `Stored` holds. fingerprint: the field of `_sink` that holds it. shard_keys: of the points, all the same."""
+def reading(
+    collection: str,
+    ids: Sequence[PointId],
+    fingerprint: str = FINGERPRINT,
+    shard_keys: Sequence[ShardKey] | None = None,
+) -> bytes:
+    """A serialised `GetPoints` for what `Stored` holds. fingerprint: the field of `_sink` that holds it. shard_keys: of
+    the points, all the same."""
     fields = [f'{RESERVED}."{name}"' for name in (fingerprint, "version", "chunks", "deleted")]
     selector = messages.WithPayloadSelector(include=messages.PayloadIncludeSelector(fields=fields))
     request = messages.GetPoints(collection_name=collection, ids=map(point_id, ids), with_payload=selector)
@@ -35,9 +41,13 @@ def _stored(payload: Any, fingerprint_field: str) -> Stored:
     """A field of another type than ours is as good as none."""
     if RESERVED not in payload:
         return Stored()
-    fields = payload[RESERVED].struct_value.fields  # a map makes what is asked of it, so it is asked only for what it has
+    fields = payload[
+        RESERVED
+    ].struct_value.fields  # a map makes what is asked of it, so it is asked only for what it has
     has = {name: fields[name] for name in fields}
-    fingerprint, version, chunks, deleted = (has.get(name) for name in (fingerprint_field, "version", "chunks", "deleted"))
+    fingerprint, version, chunks, deleted = (
+        has.get(name) for name in (fingerprint_field, "version", "chunks", "deleted")
+    )
     return Stored(
         fingerprint.string_value if fingerprint is not None and fingerprint.HasField("string_value") else None,
         version.integer_value if version is not None and version.HasField("integer_value") else None,

@@ -38,10 +38,12 @@ def counts_by_any_field(info: models.CollectionInfo) -> bool:
 
 
 def slow_ones(name: str, info: models.CollectionInfo) -> Iterator[str]:
-    """Settings that a load suffers from: 20,000 points of 256 dimensions took 0.7 s without this one and 23 s with it (Qdrant 1.18)."""
+    """Settings that a load suffers from: 20,000 points of 256 dimensions took 0.7 s without this one and 23 s with it
+    (Qdrant 1.18)."""
     if getattr(info.config.optimizer_config, "prevent_unoptimized", None):
         yield (
-            f"'{name}' has prevent_unoptimized=true, with which every request waits for the server's optimizer; switch it off in optimizers_config for a "
+            f"'{name}' has prevent_unoptimized=true, with which every request waits for the server's optimizer; "
+            "switch it off in optimizers_config for a "
             "large load, and on again after it"
         )
 

@@ -1,4 +1,5 @@
-"""Overwriting on a server: a collection aside, then the alias. What each collection `name__v<n>` is worth stands in its metadata."""
+"""Overwriting on a server: a collection aside, then the alias. What each collection `name__v<n>` is worth stands in its
+metadata."""
 
 from __future__ import annotations
 
@@ -14,8 +15,23 @@ from qdrant_client import models
 from spark_vector_sink.errors import CollectionError, StoreError, TransientStoreError
 from spark_vector_sink.store import collection_versions
 from spark_vector_sink.store.collection import CollectionSpec, Target
-from spark_vector_sink.store.collection_versions import ABANDONED, CHECKED, FOREIGN, LOADING, READY, ROLLED_BACK, Version
-from spark_vector_sink.store.qdrant.connection import METADATA_KEY, Connection, DeniedError, NotFoundError, our_metadata, run_of
+from spark_vector_sink.store.collection_versions import (
+    ABANDONED,
+    CHECKED,
+    FOREIGN,
+    LOADING,
+    READY,
+    ROLLED_BACK,
+    Version,
+)
+from spark_vector_sink.store.qdrant.connection import (
+    METADATA_KEY,
+    Connection,
+    DeniedError,
+    NotFoundError,
+    our_metadata,
+    run_of,
+)
 from spark_vector_sink.store.qdrant.datatypes import problems_to_come
 from spark_vector_sink.store.qdrant.heartbeat import HEARTBEAT_KEY, STATE_KEY
 from spark_vector_sink.store.qdrant.inherited_settings import following, other_vectors
@@ -40,9 +56,15 @@ class Versions(Connection):
         self._patiently(lambda: self._publish(target, run))
         try:  # the alias has moved: what fails from here on is no failure of the job
             self._patiently(lambda: self._note(target.physical, READY))
-            self._drop(collection_versions.outlived(self._versions(target.name), target.physical, keep, time.time()), target.name)
+            self._drop(
+                collection_versions.outlived(self._versions(target.name), target.physical, keep, time.time()),
+                target.name,
+            )
         except (CollectionError, StoreError) as error:
-            return [f"'{target.name}' is replaced, but earlier versions could not be tidied away, the next overwrite tries again: {error}"]
+            return [
+                f"'{target.name}' is replaced, but earlier versions could not be tidied away, the next overwrite "
+                f"tries again: {error}"
+            ]
         return []
 
     def rollback(self, name: str) -> tuple[str | None, str]:
@@ -50,7 +72,11 @@ class Versions(Connection):
         if standing == name:
             raise CollectionError(f"'{name}' is a plain collection, no alias, so there is no version to go back to")
         there = self._versions(name)
-        goal = collection_versions.latest_whole(there) if standing is None else collection_versions.earlier(there, standing)
+        goal = (
+            collection_versions.latest_whole(there)
+            if standing is None
+            else collection_versions.earlier(there, standing)
+        )
         if goal is None:
             raise collection_versions.nothing_earlier(name, standing)
         self._patiently(lambda: self._switch(name, standing, goal))
@@ -59,7 +85,8 @@ class Versions(Connection):
         return standing, goal
 
     def _resolve_overwrite(self, name: str, spec: CollectionSpec) -> Target:
-        """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way, whatever it holds."""
+        """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way,
+        whatever it holds."""
         standing, there = self._standing(name), self._versions(name)
         old = None if standing is None else self._info(standing)
         problems, warnings = [*self._config_problems(spec)], []
@@ -69,20 +96,35 @@ class Versions(Connection):
         if spec.inherits and old is not None:
             problems += other_vectors(name, old, our_metadata(name, old))
         physical = f"{name}__v{collection_versions.next_number(there)}"
-        steps = [*announced(name, physical, spec), f"count and look at what was written, wait for its index, then point the alias '{name}' at it"]
+        steps = [
+            *announced(name, physical, spec),
+            f"count and look at what was written, wait for its index, then point the alias '{name}' at it",
+        ]
         if standing == name:
-            steps[-1] = f"count and look at what was written, wait for its index, then drop the collection '{name}' and create the alias '{name}'"
-            warnings.append(f"'{name}' is a plain collection: between dropping it and creating the alias it is missing for a moment")
+            steps[-1] = (
+                f"count and look at what was written, wait for its index, then drop the collection '{name}' and "
+                f"create the alias '{name}'"
+            )
+            warnings.append(
+                f"'{name}' is a plain collection: between dropping it and creating the alias it is missing for a moment"
+            )
             if not spec.replace_plain:
                 problems.append(
-                    f"'{name}' is a plain collection, which mode('overwrite') replaces only with replace_collection=true (it is dropped, and missing for a moment)"
+                    f"'{name}' is a plain collection, which mode('overwrite') replaces only with "
+                    "replace_collection=true (it is dropped, and missing for a moment)"
                 )
         if old is not None and (lost := sorted(set(old.payload_schema) - set(spec.payload_indexes))):
             warnings.append(
-                f"'{name}' has payload indexes that the new version will not have, because option 'payload_indexes' does not name them: {', '.join(lost)}"
+                f"'{name}' has payload indexes that the new version will not have, because option 'payload_indexes' "
+                f"does not name them: {', '.join(lost)}"
             )
         dimension = spec.dimension
-        if dimension is None and spec.dense and old is not None and (vector := dense_vectors(old).get(spec.vector_name)) is not None:
+        if (
+            dimension is None
+            and spec.dense
+            and old is not None
+            and (vector := dense_vectors(old).get(spec.vector_name)) is not None
+        ):
             dimension = vector.size
         return Target(
             name, physical, False, dimension if spec.dense else None, tuple(problems), tuple(steps), points=0,
@@ -143,12 +185,16 @@ class Versions(Connection):
     def _state_of_ours(self, target: Target, run: str) -> str:
         found = self._info(target.physical)
         if found is None or run_of(target.physical, found) != run:
-            raise CollectionError(f"'{target.physical}', which this job has filled, was deleted, or made anew, meanwhile; run the job again")
+            raise CollectionError(
+                f"'{target.physical}', which this job has filled, was deleted, or made anew, meanwhile; run "
+                "the job again"
+            )
         return state_of(found)
 
     def _switch(self, name: str, standing: str | None, goal: str) -> None:
-        """Point the alias at `goal`, if it stands for `standing`. The server looks and moves in one request: it refuses to rename an alias that is
-        not there, and the guard is used up by the first to come. (Of three jobs within a millisecond two could come through; the last one serves.)
+        """Point the alias at `goal`, if it stands for `standing`. The server looks and moves in one request: it refuses
+        to rename an alias that is not there, and the guard is used up by the first to come. (Of three jobs within a
+        millisecond two could come through; the last one serves.)
         """
         now = self._standing(name)
         if now == goal:
@@ -170,8 +216,9 @@ class Versions(Connection):
             self._client.update_collection_aliases(list(actions))
 
     def _abandon_version(self, target: Target, run: str) -> str:
-        """Say that nobody will finish this version, which is dropped by a later job: tasks of this one may still be writing. What the name stands
-        for now, in a sentence, where it is not what it was; a version is kept where nothing else is left."""
+        """Say that nobody will finish this version, which is dropped by a later job: tasks of this one may still be
+        writing. What the name stands for now, in a sentence, where it is not what it was; a version is kept where
+        nothing else is left."""
         try:
             found, standing = self._info(target.physical), self._standing(target.name)
             if standing == target.physical:
@@ -183,15 +230,22 @@ class Versions(Connection):
             self._note(target.physical, ABANDONED)
         except (CollectionError, StoreError) as error:
             hour = round(collection_versions.STALE_SECONDS / 60)
-            log.warning(f"'{target.physical}' is left behind, and dropped by an overwrite that begins {hour} minutes from now or later: {error}")
+            log.warning(
+                f"'{target.physical}' is left behind, and dropped by an overwrite that begins {hour} minutes from now "
+                f"or later: {error}"
+            )
             return collection_versions.unknown(target.name) if target.replaces == target.name else ""
         return ""
 
     def _note(self, physical: str, state: str, serves: bool = False) -> None:
-        """Write what a version is worth into its metadata. A collection that somebody else made is left as it is. serves: it is behind the alias, so one
-        that we have written to is a version."""
+        """Write what a version is worth into its metadata. A collection that somebody else made is left as it is.
+        serves: it is behind the alias, so one that we have written to is a version."""
         found = self._info(physical)
-        if found is None or state_of(found) == state or (state_of(found) == FOREIGN and not (serves and our_metadata(physical, found))):
+        if (
+            found is None
+            or state_of(found) == state
+            or (state_of(found) == FOREIGN and not (serves and our_metadata(physical, found)))
+        ):
             return
         with self._asking(f"noting that '{physical}' is {state}"):
             self._client.update_collection(physical, metadata={STATE_KEY: {**_noted(found), "state": state}})
@@ -222,7 +276,8 @@ class Versions(Connection):
         return re.fullmatch(rf"{re.escape(name)}__v[0-9]{{1,9}}", physical) is not None
 
     def _standing(self, name: str) -> str | None:
-        """What the name stands for: a collection behind the alias, the name itself where it is a plain collection, None where there is nothing."""
+        """What the name stands for: a collection behind the alias, the name itself where it is a plain collection, None
+        where there is nothing."""
 
         def look() -> str | None:
             behind = next((alias.collection_name for alias in self._aliases() if alias.alias_name == name), None)
@@ -235,7 +290,9 @@ class Versions(Connection):
             with self._asking("listing aliases"):
                 return list(self._client.get_aliases().aliases)
         except DeniedError as error:
-            raise CollectionError(f"{error}; mode('overwrite') and rollback() need an API key that may manage collections and aliases") from None
+            raise CollectionError(
+                f"{error}; mode('overwrite') and rollback() need an API key that may manage collections and aliases"
+            ) from None
 
 
 def _created(collection: str, alias: str) -> models.CreateAliasOperation:
@@ -243,12 +300,14 @@ def _created(collection: str, alias: str) -> models.CreateAliasOperation:
 
 
 def _between(target: Target, standing: str | None, state: str) -> bool:
-    """Whether the plain collection of that name is dropped, and the alias not made yet: nothing but this job's version is left."""
+    """Whether the plain collection of that name is dropped, and the alias not made yet: nothing but this job's version
+    is left."""
     return standing is None and target.replaces == target.name and state == CHECKED
 
 
 def state_of(info: models.CollectionInfo) -> str:
-    """What a version is worth. One that says nothing of it is no version, whatever its name looks like: a collection of its own."""
+    """What a version is worth. One that says nothing of it is no version, whatever its name looks like: a collection of
+    its own."""
     return str(_noted(info).get("state", FOREIGN))
 
 
@@ -259,4 +318,10 @@ def _noted(info: models.CollectionInfo) -> dict[str, Any]:
 
 def _version(name: str, number: int, info: models.CollectionInfo) -> Version:
     beat = (info.config.metadata or {}).get(HEARTBEAT_KEY)
-    return Version(name, number, state_of(info), float(beat) if isinstance(beat, int | float) else 0.0, _noted(info).get("replaced"))
+    return Version(
+        name,
+        number,
+        state_of(info),
+        float(beat) if isinstance(beat, int | float) else 0.0,
+        _noted(info).get("replaced"),
+    )

@@ -1,10 +1,12 @@
-"""Waiting until a Qdrant server has indexed what was written: done means searchable. Nothing here asks the server itself.
+"""Waiting until a Qdrant server has indexed what was written: done means searchable. Nothing here asks the server
+itself.
 
 What a server does, as measured on 1.18:
 * between two optimisations it says green for some milliseconds, so green counts when it is said several times in a row;
 * after a restart it says grey and optimises nothing until somebody updates the collection;
 * after an optimisation that failed it says red and tries nothing, also when the cause is gone, until somebody does;
-* such an update breaks off an optimisation that is on its way, and leaves a segment behind, so it is made only where there is none.
+* such an update breaks off an optimisation that is on its way, and leaves a segment behind, so it is made only where
+  there is none.
 """
 
 from __future__ import annotations
@@ -55,7 +57,14 @@ class IndexState:
         queue = getattr(info, "update_queue", None)
         queued = (queue.length or 0) + (queue.deferred_points or 0) if queue is not None else 0
         error = getattr(info.optimizer_status, "error", "")
-        return cls(str(info.status.value), info.points_count or 0, info.indexed_vectors_count or 0, info.segments_count, queued, error)
+        return cls(
+            str(info.status.value),
+            info.points_count or 0,
+            info.indexed_vectors_count or 0,
+            info.segments_count,
+            queued,
+            error,
+        )
 
     @property
     def is_done(self) -> bool:
@@ -66,7 +75,10 @@ class IndexState:
         return self.status == "red" or bool(self.error)
 
     def __str__(self) -> str:
-        return f"{self.status}, {self.points:,} points, {self.indexed:,} vectors indexed, {self.segments:,} segments, {self.queued:,} in the queue"
+        return (
+            f"{self.status}, {self.points:,} points, {self.indexed:,} vectors indexed, {self.segments:,} segments, "
+            f"{self.queued:,} in the queue"
+        )
 
 
 def wait_until_indexed(
@@ -80,8 +92,9 @@ def wait_until_indexed(
 ) -> float:
     """Return when the collection is green and stays so; the seconds that it took.
 
-    look: asks the server. wake: tells it to optimise, by an update that changes nothing. most_seconds: how long all numbers may stay the same.
-    Raises PermanentStoreError where nothing changes for longer, or where the server cannot optimise.
+    look: asks the server. wake: tells it to optimise, by an update that changes nothing. most_seconds: how long all
+    numbers may stay the same. Raises PermanentStoreError where nothing changes for longer, or where the server cannot
+    optimise.
     """
     begun = changed = said = clock()
     last: tuple[int, ...] = ()
@@ -99,7 +112,8 @@ def wait_until_indexed(
             if reds > RED_LOOKS:
                 raise PermanentStoreError(
                     f"all points are written to '{name}', but the server cannot index them: "
-                    f"{shorten(state.error or 'its status is red', 300)}; remove the cause, then run the job again or update the collection's optimizers_config"
+                    f"{shorten(state.error or 'its status is red', 300)}; remove the cause, then run the job again or "
+                    "update the collection's optimizers_config"
                 )
         if state.status == "grey":
             wake()
@@ -109,8 +123,10 @@ def wait_until_indexed(
             last, changed = numbers, now
         elif not greens and now - changed >= most_seconds:
             raise PermanentStoreError(
-                f"all points are written to '{name}', but the server still optimises, and nothing has changed for {now - changed:.0f} s "
-                f"(option 'retry_max_seconds' = {most_seconds:g}): {state}; wait for green, or give the job a longer retry_max_seconds"
+                f"all points are written to '{name}', but the server still optimises, and nothing has changed for "
+                f"{now - changed:.0f} s "
+                f"(option 'retry_max_seconds' = {most_seconds:g}): {state}; wait for green, or give the job a longer "
+                "retry_max_seconds"
             )
         if now - said >= PROGRESS_SECONDS:
             said = now

@@ -31,7 +31,15 @@ class QdrantStore:
         limit = Limit(None if options.max_in_flight == AUTO else int(options.max_in_flight))
         self._pace = Pace(options.max_points_per_second, self._closing)
         most_points = self._pace.most_points(min(options.batch_points, target.max_batch_points or options.batch_points))
-        self._sender = Sender(self._nodes, self._collection, limit, options.retry_max_seconds, most_points, self._closing, target.fingerprint)
+        self._sender = Sender(
+            self._nodes,
+            self._collection,
+            limit,
+            options.retry_max_seconds,
+            most_points,
+            self._closing,
+            target.fingerprint,
+        )
         self._in_flight: InFlight[Request, Outcome] = InFlight(self._sender.send, limit)
         self._vector_names: list[str] | None = None
 
@@ -46,17 +54,23 @@ class QdrantStore:
         self._in_flight.wait_for(ids)
 
     def submit(self, points: PointBatch) -> Sent:
-        return self._soon(writing(self._collection, part, self._options.ordering, self._names) for part in points.by_shard())
+        return self._soon(
+            writing(self._collection, part, self._options.ordering, self._names) for part in points.by_shard()
+        )
 
     def delete(self, removal: Removal) -> Sent:
         operations = (removing(self._collection, part, self._options.ordering) for part in removal.by_shard())
         return self._soon(operations, frozenset(removal.documents))
 
-    def touch(self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None) -> Sent:
+    def touch(
+        self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None
+    ) -> Sent:
         def operations() -> Iterator[Operation]:
             for places in in_shards(shard_keys, len(ids)):
                 keys = None if shard_keys is None else [shard_keys[place] for place in places.tolist()]
-                yield touching(self._collection, [ids[place] for place in places.tolist()], fields, self._options.ordering, keys)
+                yield touching(
+                    self._collection, [ids[place] for place in places.tolist()], fields, self._options.ordering, keys
+                )
 
         return self._soon(operations())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from spark_vector_sink.store.qdrant import address, collections
+from spark_vector_sink.store.qdrant import address, connection
 from spark_vector_sink.store.qdrant.connection import Connection
 from tests.fake_server import FakeServer
 from tests.hangs import HANGS_AFTER_SECONDS
@@ -99,7 +99,7 @@ def _patient() -> Iterator[None]:
     how long."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(address, "PROBE_SECONDS", HANGS_AFTER_SECONDS)
-        patched.setattr(collections, "PATIENCE_SECONDS", HANGS_AFTER_SECONDS)
+        patched.setattr(connection, "PATIENCE_SECONDS", HANGS_AFTER_SECONDS)
         patched.setattr(Connection.__init__, "__defaults__", (HANGS_AFTER_SECONDS,))
         yield
 

@@ -1,4 +1,5 @@
-"""A collection in values: what a job needs of it, what is there, and what a run has come to."""
+"""Hold the values that describe a collection: the job's spec of the collection, the target on the store, and a run's
+results."""
 
 from __future__ import annotations
 
@@ -10,107 +11,117 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata
 from spark_vector_sink.store.write_batch import PointId
 
 Distance = str
-"""`cosine`, `dot`, `euclid` or `manhattan`"""
+"""Name of the distance: `cosine`, `dot`, `euclid` or `manhattan`."""
 
 
 FINGERPRINT = "fingerprint"
-"""The field of `_sink` with the fingerprint of the first job's vectors, and of what replaces points as a whole."""
+"""Name of the `_sink` field with the fingerprint of the vectors of the first job, and of every job that replaces points
+as a whole."""
 
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What the job needs the collection to be. `metadata` is what the sink will remember in it of the job; searches go
-    by its vectors."""
+    """Specification of the collection that the job needs.
+
+    `metadata` is the metadata that the sink will store in the collection for this job; searches use the vectors that it
+    names.
+    """
 
     vector_name: str
     dimension: int | None
-    """None where vectors are ready-made and only the collection knows their length, and where there is no dense one"""
+    """dimension of the dense vectors; None where vectors are ready-made and only the collection knows their length, and
+    where there is no dense vector"""
     distance: Distance
     metadata: CollectionMetadata
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
-    """field → one of `INDEX_TYPES` or `TENANT_INDEXES`"""
+    """payload field → one of `INDEX_TYPES` or `TENANT_INDEXES`"""
     strict_indexes: Mapping[str, str] = field(default_factory=dict)
-    """those that only a server needs which refuses updates by fields without an index (strict mode)"""
+    """payload indexes that are needed only on a server in strict mode, which refuses updates that filter by a field
+    without an index"""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Qdrant's own create-collection body"""
+    """body of Qdrant's create-collection request"""
     versioned: bool = True
     create: bool = True
     adopt: bool = False
     sparse_vector_name: str | None = None
-    """None: points have no sparse vector"""
+    """name of the sparse vector; None: points have no sparse vector"""
     dense: bool = True
-    """False: points have the sparse vector only, and `vector_name`, `dimension` and `distance` mean nothing"""
+    """False: points have only the sparse vector, and `vector_name`, `dimension` and `distance` are not used"""
     reads: bool = False
-    """whether tasks will ask what is stored: an embedded store writes that down for them when the run begins"""
+    """True where tasks will read stored points: an embedded store then writes a snapshot of them when the run begins"""
     overwrite: bool = False
-    """the points go into a fresh version beside what the name stands for; `publish` moves the name"""
+    """True where the points go into a new version beside the version that serves; `publish` moves the name"""
     merge: bool = False
-    """what points have besides stays, and a vector that the collection does not have yet moves in beside the others"""
+    """True where everything else that points have is kept, and a vector that the collection does not have yet is added
+    beside the others"""
     owning: tuple[str, ...] = ()
-    """options of the job that decide about whole documents: one job of all that merge may"""
+    """options of the job that decide about whole documents: of all jobs that merge, only one may have such options"""
     inherits: bool = False
-    """of an overwrite: what is left open here (`config`, `payload_indexes`) is as in the version that it replaces"""
+    """for an overwrite: True where settings that are left open here (`config`, `payload_indexes`) are copied from the
+    version that is replaced"""
     sharded: bool = False
-    """points come with shard keys"""
+    """True where points have shard keys"""
     replace_plain: bool = False
-    """an overwrite may put a version in the place of a collection that has no versions"""
+    """True where an overwrite may replace a plain collection (one without versions) by a version"""
     fractions: str = ""
-    """what makes the dense vectors fractions around zero, in words; empty where their numbers are only known row by
-    row"""
+    """description of the source of dense vectors that are fractions around zero; empty where the numbers are known only
+    row by row"""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the points of one run go, resolved once on the driver.
+    """Target of the points of one run, resolved once on the driver.
 
-    name: as the user wrote it. physical: the collection, or version directory, that it stands for now.
+    name: as the user wrote it. physical: the collection, or version directory, that the name stands for now.
     """
 
     name: str
     physical: str
     exists: bool
     dimension: int | None = None
-    """length of the dense vectors that are, or will be, in it; None also where it has none"""
+    """dimension of the dense vectors that are, or will be, in the collection; None also where it has no dense
+    vectors"""
     problems: tuple[str, ...] = ()
-    """why this collection cannot be written to, one sentence each"""
+    """reasons why this collection cannot be written to, one sentence each"""
     plan: tuple[str, ...] = ()
-    """what `prepare` will do, in words"""
+    """steps that `prepare` will do, in words"""
     points: int | None = None
-    """points in it before the run, where known"""
+    """number of points before the run, where known"""
     max_batch_points: int | None = None
-    """most points the server takes in one request (strict mode)"""
+    """maximum number of points that the server takes in one request (strict mode)"""
     remembered: CollectionMetadata | None = None
-    """what the sink remembers in it, as of now; None where there is nothing yet"""
+    """metadata that the sink has stored in the collection so far; None where there is none yet"""
     made_by: str | None = None
-    """the run that made the collection, where it is known; another one at the end means that it was made anew
-    meanwhile"""
+    """run that created the collection, where known; a different run at the end means that the collection was created
+    anew in the meantime"""
     overwrites: bool = False
-    """`physical` is a version of this run alone, and no search sees it before `publish`"""
+    """True where `physical` is a version of this run alone, which no search sees before `publish`"""
     replaces: str | None = None
-    """of an overwrite: what the name stood for when it was planned (its own name: a plain collection); None: there was
-    nothing"""
+    """for an overwrite: the collection or version that the name stood for when the overwrite was planned (the name
+    itself: a plain collection); None: there was nothing"""
     warnings: tuple[str, ...] = ()
-    """what the user should know before the job runs"""
+    """warnings for the user before the job runs"""
     fingerprint: str = FINGERPRINT
-    """the field of `_sink` with the fingerprints of this job's vectors"""
+    """name of the `_sink` field with the fingerprints of this job's vectors"""
     datatypes: Mapping[str, str] = field(default_factory=dict)
-    """of the job's vectors those that store some float32 numbers as others, as `prepare` has found them: name →
-    `uint8`, `float16`, …"""
+    """the job's vectors whose datatype does not store every float32 number unchanged, as found by `prepare`: vector
+    name → `uint8`, `float16`, …"""
     indexes: Mapping[str, str] = field(default_factory=dict)
-    """payload indexes that are there already, as `CollectionSpec` has them"""
+    """payload indexes that exist already, in the form of `CollectionSpec.payload_indexes`"""
 
     @property
     def has_chunks(self) -> bool:
-        """Whether earlier jobs may have left documents of several points."""
+        """Return whether earlier jobs may have written documents of several points."""
         return self.remembered is not None and self.remembered.chunked
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a store knows at the end of a run. points: how many the collection holds, where known.
+    """Result of `finish` at the end of a run. points: number of points in the collection, where known.
 
-    older, older_deletions: staged documents, and staged deletions, that were left out because what is there has a
-    greater version; older_points: the points of those documents. A server tells that to the tasks themselves.
+    older, older_deletions: number of staged documents, and of staged deletions, that were not applied because the
+    stored version is greater; older_points: number of points of these documents. A server reports such points to the
+    tasks themselves.
     """
 
     points: int | None
@@ -121,8 +132,8 @@ class Finished:
 
 @dataclass(frozen=True)
 class Left:
-    """How a failed run leaves things. stands: a sentence about that, "" where nothing is to be said beside the usual.
-    none_written: whether it is known that what its tasks have counted as written is not there."""
+    """State in which a failed run leaves the store. stands: a sentence about this state, "" where the usual message is
+    enough. none_written: True where it is known that the points which the tasks counted as written are not stored."""
 
     stands: str = ""
     none_written: bool = False
@@ -130,9 +141,9 @@ class Left:
 
 @dataclass(frozen=True)
 class Probe:
-    """A point as the store gives it back. vectors: the length of each, by name; 0 where it holds none, or something
-    else than finite numbers. fields: the keys of its payload. found: whether a search by its own vector answers.
-    deleted: whether it is a tombstone."""
+    """Point that was read back from the store. vectors: vector name → length; 0 where the vector is missing, or holds
+    anything but finite numbers. fields: the keys of the payload. found: True where a search by the point's own vector
+    returns a result. deleted: True where the point is a tombstone."""
 
     id: PointId
     vectors: Mapping[str, int]
@@ -143,7 +154,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer of a search."""
+    """One result of a search."""
 
     id: PointId
     score: float

@@ -1,4 +1,5 @@
-"""What a collection remembers of itself and of each of its vectors, and the JSON that it is kept as."""
+"""Define the metadata that the sink stores about a collection and each of its vectors, and convert it to and from
+JSON."""
 
 from __future__ import annotations
 
@@ -9,35 +10,36 @@ from typing import Any
 from spark_vector_sink.errors import CollectionError
 
 FORMAT = 1
-"""Of the JSON. One that this version would misread, or lose something of when it writes it again, has a greater
-number."""
+"""Version of the JSON format. A format that this version of the sink would misread, or of which it would lose something
+when it writes it again, gets a greater number."""
 
 DENSE, SPARSE = "dense", "sparse"
 
 
 @dataclass(frozen=True)
 class VectorMetadata:
-    """What is remembered of one vector."""
+    """Metadata of one vector."""
 
     name: str
-    """empty: the unnamed one"""
+    """name of the vector; empty: the unnamed vector"""
     kind: str = DENSE
     job: str = ""
-    """the name of the first vector that its job writes: those of one job are made in one pass, share a fingerprint, and
-    are filled by nobody else"""
+    """name of the job: the name of the first vector that it writes. The vectors of one job are made in one pass, share
+    a fingerprint, and are not filled by any other job"""
     dimension: int | None = None
-    """None of a sparse one, and of ready-made ones whose length only the collection knows"""
+    """dimension of a dense vector; None for a sparse vector, and for ready-made vectors whose length only the
+    collection knows"""
     distance: str | None = None
-    """None of a sparse one"""
+    """distance of a dense vector; None for a sparse vector"""
     model: str | None = None
-    """its identity; None where vectors are ready-made"""
+    """identity of the model; None where vectors are ready-made"""
     place: str | None = None
-    """the hub name or the folder that the model was loaded from"""
+    """hub name or folder that the model was loaded from"""
     revision: str | None = None
     encoder: str | None = None
-    """the user's own encoder, in place of a model that is loaded from somewhere"""
+    """the user's own encoder, used instead of a model that is loaded from `place`"""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """options of its job that say how texts became vectors, where they were given"""
+    """options of the job that change how texts become vectors, where they were given"""
     library: str | None = None
 
 
@@ -46,21 +48,21 @@ Vectors = tuple[VectorMetadata, ...]
 
 @dataclass(frozen=True)
 class CollectionMetadata:
-    """What is remembered of a collection. The vectors of the job that filled it first come first; those of others have
-    moved in later."""
+    """Metadata of a collection. The vectors of the job that filled it first come first; vectors of other jobs were
+    added later."""
 
     vectors: Vectors
-    """at least one"""
+    """metadata of each vector, at least one"""
     library: str | None = None
     key: tuple[str, ...] | None = None
-    """the key columns, by their names in the payload"""
+    """names of the key columns in the payload"""
     id_namespace: str | None = None
     text: str | None = None
-    """the field of the payload with the text; None where it is not kept"""
+    """payload field with the text; None where the text is not kept"""
     chunked: bool = False
-    """whether documents may have several points"""
+    """True where documents may have several points"""
     run: str | None = None
-    """the run that made it, on a server: it tells two collections apart that are alike otherwise"""
+    """run that created the collection, on a server: it distinguishes two collections that are otherwise equal"""
 
     def __post_init__(self) -> None:
         if not self.vectors:
@@ -68,7 +70,7 @@ class CollectionMetadata:
 
     @property
     def jobs(self) -> list[Vectors]:
-        """The vectors of each job."""
+        """Return the vectors of each job."""
         return [
             tuple(vector for vector in self.vectors if vector.job == job)
             for job in dict.fromkeys(vector.job for vector in self.vectors)
@@ -76,29 +78,29 @@ class CollectionMetadata:
 
     @property
     def first(self) -> Vectors:
-        """The vectors of the job that filled the collection first."""
+        """Return the vectors of the job that filled the collection first."""
         return self.jobs[0]
 
     @property
     def guests(self) -> Vectors:
-        """Those that moved in later."""
+        """Return the vectors that were added later by other jobs."""
         return tuple(vector for job in self.jobs[1:] for vector in job)
 
     def joined_by(self, guest: Vectors) -> CollectionMetadata:
-        """The same with the vectors of one more job, in the place of what was remembered of that job."""
+        """Return a copy with the vectors of one more job, which replace earlier metadata of the same job."""
         jobs = {job[0].job: job for job in (*self.jobs, guest)}
         return replace(self, vectors=tuple(vector for job in jobs.values() for vector in job))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `from_json` reads them; what is not known is left out."""
+        """Convert to plain values, in the form that `from_json` reads; fields that are None are left out."""
         plain = {name: value for name, value in asdict(self).items() if value is not None}
         lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
         return {"format": FORMAT, **plain, **lists}
 
     @classmethod
     def from_json(cls, name: str, found: Any) -> CollectionMetadata | None:
-        """What stands in the collection `name`; None where nothing is remembered. Raises CollectionError where this
-        version cannot read it."""
+        """Read the metadata stored in the collection `name`; None where there is none. Raises CollectionError where
+        this version of the sink cannot read it."""
         if not isinstance(found, Mapping) or not found:
             return None
         given = found.get("format")
@@ -118,24 +120,25 @@ class CollectionMetadata:
 
 
 def vector_names(vectors: Iterable[VectorMetadata]) -> set[str]:
-    """Their names; "" is the unnamed one."""
+    """Return the names of the vectors; "" is the unnamed vector."""
     return {vector.name for vector in vectors}
 
 
 def of_kind(kind: str, vectors: Vectors) -> VectorMetadata | None:
-    """The vector of this kind among those of one job."""
+    """Return the vector of this kind among the vectors of one job; None where there is none."""
     return next((vector for vector in vectors if vector.kind == kind), None)
 
 
 def models_of(vectors: Vectors) -> str | None:
-    """Which models filled the vectors of one job, for people; None where they are ready-made."""
+    """Return the models that filled the vectors of one job, as text for people; None where the vectors are
+    ready-made."""
     known = [vector.model for vector in vectors if vector.model is not None]
     return " + ".join(known) if known else None
 
 
 def of_vector(name: str, theirs: CollectionMetadata | None, vector_name: str | None) -> Vectors:
-    """The vectors of the job that writes this one; None: the first job's, and the unnamed one where nothing is
-    remembered. Raises CollectionError where no job has written it."""
+    """Return the vectors of the job that writes the vector `vector_name`; None: the vectors of the first job, or the
+    unnamed vector where there is no metadata. Raises CollectionError where no job has written the vector."""
     jobs = [] if theirs is None else theirs.jobs
     if vector_name is None:
         return jobs[0] if jobs else (VectorMetadata(""),)
@@ -156,8 +159,8 @@ def _current(found: Mapping[str, Any]) -> CollectionMetadata:
 
 
 def _former(found: Mapping[str, Any]) -> CollectionMetadata:
-    """What versions before the first format wrote: the first job's vectors at the top, and under `vectors` an entry
-    like it for each job that came later."""
+    """Convert metadata of versions before the first format: the first job's vectors at the top level, and under
+    `vectors` an entry of the same form for each later job."""
     entries = (found, *(found.get("vectors") or {}).values())
     vectors, key = tuple(vector for entry in entries for vector in _former_vectors(entry)), found.get("key")
     return CollectionMetadata(
@@ -172,7 +175,8 @@ def _former(found: Mapping[str, Any]) -> CollectionMetadata:
 
 
 def _former_vectors(entry: Mapping[str, Any]) -> Iterator[VectorMetadata]:
-    """A dense vector, a sparse one, or both, whose models are one text then."""
+    """Convert one entry of the former format: a dense vector, a sparse vector, or both; the models of both are then one
+    text."""
     dense = (entry.get("vector_name") or "") if entry.get("dense", True) else None
     sparse, source = entry.get("sparse_vector_name") or None, entry.get("source") or {}
     job, settings, library = (
@@ -184,7 +188,7 @@ def _former_vectors(entry: Mapping[str, Any]) -> Iterator[VectorMetadata]:
     if dense is not None and sparse is not None and " + " in str(of_dense):
         of_dense, _, of_sparse = str(of_dense).rpartition(
             " + "
-        )  # the last one: a prompt of the dense model may hold another
+        )  # the last separator: a prompt of the dense model may contain another
     if dense is not None:
         place, revision, encoder = source.get("model") or None, source.get("model_revision"), source.get("encoder")
         yield VectorMetadata(

@@ -1,8 +1,8 @@
-"""The versions of a collection: what each is worth, which may go, and which one a rollback takes. Nothing here asks a
-store.
+"""Decide about the versions of a collection: the state of each, which versions may be dropped, and which version a
+rollback uses. This module sends no requests to a store.
 
-An overwrite fills a version of its own beside the one that serves. The name is moved last; whatever a job that failed
-has left is dropped by a later one.
+An overwrite fills a version of its own beside the version that serves. The name is moved last; a version that a failed
+job has left is dropped by a later job.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from dataclasses import dataclass
 from spark_vector_sink.errors import CollectionError
 
 LOADING = "loading"
-"""a job fills it, or has died over it: its heartbeat tells"""
+"""state: a job fills the version, or died while filling it; its heartbeat tells"""
 CHECKED = "checked"
-"""complete and verified, and the name is about to move to it"""
+"""state: complete and verified, and the name is about to move to it"""
 READY = "ready"
-"""it serves, or has served"""
+"""state: the version serves, or has served"""
 ABANDONED = "abandoned"
-"""its job has failed"""
+"""state: the job of the version has failed"""
 ROLLED_BACK = "rolled back"
-"""it has served, and a rollback went away from it"""
+"""state: the version has served, and a rollback has moved the name away from it"""
 FOREIGN = "foreign"
-"""a collection of such a name that this sink has not made: it is never dropped"""
+"""state: a collection with the name of a version that this sink has not created; it is never dropped"""
 
 BEAT_SECONDS = 60.0
-"""Between two signs of life of a job that fills a version."""
+"""Seconds between two heartbeats of a job that fills a version."""
 
 STALE_SECONDS = 3600.0
-"""After so long without one, the job is dead."""
+"""Seconds without a heartbeat after which the job counts as dead."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a collection. `beat`: its last sign of life, in seconds since 1970. `replaced`: what the name
-    stood for before it."""
+    """Version of a collection. `beat`: its last heartbeat, in seconds since 1970. `replaced`: the collection or version
+    that the name stood for before this version."""
 
     name: str
     number: int
@@ -45,11 +45,11 @@ class Version:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything of some job is in it, and nothing speaks against it."""
+        """Return whether the version holds all points of a job, and has not been abandoned or rolled back."""
         return self.state in (READY, CHECKED)
 
     def is_left_over(self, now: float) -> bool:
-        """Whether nobody will finish it."""
+        """Return whether no job will finish this version."""
         return self.state == ABANDONED or (self.state in (LOADING, CHECKED) and now - self.beat > STALE_SECONDS)
 
 
@@ -58,8 +58,8 @@ def next_number(versions: Iterable[Version]) -> int:
 
 
 def left_overs(versions: Iterable[Version], serving: str | None, now: float) -> list[str]:
-    """Versions of jobs that failed or died. Where nothing serves, one that was complete when its job died is kept:
-    `rollback` lets it serve."""
+    """Return the versions of jobs that failed or died. Where no version serves, a version that was complete when its
+    job died is kept: `rollback` can let it serve."""
     return [
         v.name
         for v in versions
@@ -68,27 +68,28 @@ def left_overs(versions: Iterable[Version], serving: str | None, now: float) -> 
 
 
 def latest_whole(versions: Iterable[Version]) -> str | None:
-    """What can serve where the name is gone: its job died after dropping a plain collection, or between a collection
-    and its alias."""
+    """Return the newest version that can serve where the name is gone: its job died after dropping a plain collection,
+    or between creating a collection and its alias. None where there is no whole version."""
     whole = [version for version in versions if version.is_whole]
     return max(whole, key=lambda version: version.number).name if whole else None
 
 
 def outlived(versions: Sequence[Version], serving: str, keep: int, now: float) -> list[str]:
-    """What may go now that `serving` serves: all but the `keep` versions that served last, and those that others are
-    filling."""
+    """Return the versions that may be dropped now that `serving` serves: all but `serving`, the `keep` versions that
+    served last, and versions that other jobs are filling."""
     kept = set([version.name for version in _earlier(versions, serving)][:keep])
     gone = [v.name for v in versions if v.name != serving and v.name not in kept and v.state in (READY, ROLLED_BACK)]
     return sorted({*gone, *left_overs(versions, serving, now)})
 
 
 def earlier(versions: Sequence[Version], serving: str) -> str | None:
-    """What a rollback goes to: the version that served before `serving`."""
+    """Return the target of a rollback: the version that served before `serving`; None where there is none."""
     return next((version.name for version in _earlier(versions, serving)), None)
 
 
 def _earlier(versions: Sequence[Version], serving: str) -> Iterator[Version]:
-    """The versions that served before, the last first: what each replaced, as long as that is told, then by number."""
+    """Yield the versions that served before, the last first: follow `replaced` as long as it is known, then go by
+    number."""
     by_name = {version.name: version for version in versions}
     seen = {serving}
     at = by_name.get(serving)
@@ -104,7 +105,7 @@ def _earlier(versions: Sequence[Version], serving: str) -> Iterator[Version]:
             LOADING,
             CHECKED,
             FOREIGN,
-        ):  # it has served, whatever a job that died between two steps has noted
+        ):  # it has served, whatever state was noted by a job that died between two steps
             yield at
     for version in sorted(versions, key=lambda v: v.number, reverse=True):
         if version.name not in seen and version.number < number and version.state == READY:
@@ -112,7 +113,7 @@ def _earlier(versions: Sequence[Version], serving: str) -> Iterator[Version]:
 
 
 def overtaken(name: str, standing: str | None, planned: str | None) -> CollectionError:
-    """The error of an overwrite that comes too late: its own version must not serve."""
+    """Return the error of an overwrite that comes too late: its own version must not serve."""
     then = (
         f"not for {planned} as it did when this one began"
         if planned
@@ -130,12 +131,12 @@ def overtaken(name: str, standing: str | None, planned: str | None) -> Collectio
 
 
 def moved_already(name: str) -> str:
-    """What an overwrite says that failed behind its last step but one."""
+    """Return the message of an overwrite that failed after the name had moved."""
     return f"'{name}' stands for the new version already"
 
 
 def dropped_already(name: str) -> str:
-    """What an overwrite says that failed in the one gap there is."""
+    """Return the message of an overwrite that failed between dropping a plain collection and creating the alias."""
     return (
         f"the plain collection '{name}' is dropped already, and its new version is whole: rollback('{name}') lets "
         "that one serve"
@@ -143,7 +144,8 @@ def dropped_already(name: str) -> str:
 
 
 def unknown(name: str) -> str:
-    """What an overwrite says that cannot see whether it failed in that gap."""
+    """Return the message of an overwrite that cannot find out whether it failed between dropping a plain collection and
+    creating the alias."""
     return (
         f"whether '{name}' is as it was cannot be seen now; where it is gone, rollback('{name}') lets its new "
         "version serve"
@@ -151,7 +153,7 @@ def unknown(name: str) -> str:
 
 
 def replaced_meanwhile(name: str, standing: str, physical: str) -> CollectionError:
-    """The error of an append that wrote to a version which no longer serves."""
+    """Return the error of an append that wrote to a version which no longer serves."""
     return CollectionError(
         f"'{name}' was replaced while this job wrote to the version before (it stands for {standing} now, not for "
         f"{physical}); run the job again"
@@ -159,7 +161,7 @@ def replaced_meanwhile(name: str, standing: str, physical: str) -> CollectionErr
 
 
 def nothing_earlier(name: str, serving: str | None) -> CollectionError:
-    """The error of a rollback that has nowhere to go."""
+    """Return the error of a rollback where there is no earlier version."""
     if serving is None:
         return CollectionError(f"there is no '{name}', and no version of it that is whole")
     return CollectionError(

@@ -1,4 +1,4 @@
-"""Bounded sending: a few requests on their way at once, while the next one is being built."""
+"""Send a bounded number of requests at once, while the next request is being built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class InFlight(Generic[R, T]):
-    """Sends requests in threads of its own, never more at once than `limit` says; used by one thread."""
+    """Sender of requests in threads of its own, never more requests at once than `limit` allows; used by one thread."""
 
     def __init__(self, send: Callable[[R], T], limit: Limit) -> None:
         self._send = send
@@ -23,9 +23,12 @@ class InFlight(Generic[R, T]):
         self._pending: dict[Future[T], tuple[Set[PointId], Callable[[T], None], int]] = {}
 
     def submit(self, request: R, ids: Set[PointId], done: Callable[[T], None]) -> None:
-        """Send soon. Blocks while as many as allowed are on their way, or one that touches the same points, so that the
-        last row of a key is the last one written. Raises the first failure of an earlier request. done: gets what
-        `send` returned, in this or a later call."""
+        """Send a request soon.
+
+        Blocks while the limit of requests is reached, or while a request with the same points is on its way, so that
+        the last row of a key is the last one written. Raises the first failure of an earlier request. done: called with
+        the result of `send`, during this or a later call.
+        """
         self._take([future for future in self._pending if future.done()], has_waited=False)
         while len(self._pending) >= self._limit.now:
             self._wait(has_waited=True)
@@ -34,20 +37,20 @@ class InFlight(Generic[R, T]):
         self._pending[self._threads.submit(self._send, request)] = ids, done, mark
 
     def wait_for(self, ids: Set[PointId]) -> None:
-        """Return when nothing that touches these points is on its way. Raises the first failure."""
+        """Wait until no request with any of these points is on its way. Raises the first failure of a request."""
         while any(not ids.isdisjoint(others) for others, _, _ in self._pending.values()):
             self._wait()
 
     def drain(self) -> None:
-        """Return when nothing is on its way any more. Raises the first failure."""
+        """Wait until no request is on its way. Raises the first failure of a request."""
         while self._pending:
             self._wait()
 
     def close(self) -> None:
-        """Send nothing more; what is on its way comes to its end."""
+        """Stop sending; requests on their way are completed."""
         self._threads.shutdown(
             wait=True
-        )  # without cancelling: a thread in `submit` would wait for a cancelled request for ever
+        )  # no cancelling: a thread in `submit` would wait for ever for a cancelled request
 
     def _wait(self, has_waited: bool = False) -> None:
         """Wait until a request has ended."""
@@ -55,7 +58,8 @@ class InFlight(Generic[R, T]):
         self._take([future for future in self._pending if future in done], has_waited)
 
     def _take(self, finished: list[Future[T]], has_waited: bool) -> None:
-        """Hear of requests that have ended, in the order in which they were sent. has_waited: for their places."""
+        """Process requests that have ended, in the order in which they were sent. has_waited: True where the task had
+        to wait because the limit was reached."""
         ended = [(future, self._pending.pop(future)) for future in finished]
         for future, (_, done, mark) in ended:
             done(future.result())

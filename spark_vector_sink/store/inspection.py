@@ -1,4 +1,4 @@
-"""What can be said of a collection: its vectors, its counts, its versions. Both stores tell it in these values."""
+"""Describe a collection: its vectors, its counts, its versions. Both stores return these values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata
 
 @dataclass(frozen=True)
 class InspectedVector:
-    """One of the vectors that points have. name: "" is the unnamed one. dimension, distance: None of a sparse one.
-    model: which one filled it, as the model guard compares it; None where nothing is remembered, or the vectors were
-    ready-made. place: the hub name or the folder that it was loaded from."""
+    """One of the vectors of the points. name: "" is the unnamed vector. dimension, distance: None for a sparse vector.
+    model: the model that filled it, in the form that the model guard compares; None where there is no metadata, or the
+    vectors were ready-made. place: the hub name or the folder that the model was loaded from."""
 
     name: str
     dimension: int | None
@@ -35,8 +35,8 @@ class InspectedVector:
 
 @dataclass(frozen=True)
 class InspectedVersion:
-    """One version of a collection. state: see `collection_versions`. serves: whether searches see it. points: None
-    where the store does not tell."""
+    """One version of a collection. state: see `collection_versions`. serves: True where searches see it. points: None
+    where the store does not report the number."""
 
     name: str
     state: str
@@ -46,37 +46,38 @@ class InspectedVersion:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A collection as it is now; `print` it. Nothing was changed to find it out."""
+    """Description of a collection as it is now, to be printed. Inspecting changes nothing."""
 
     name: str
-    """the collection, or the directory of an embedded store"""
+    """name of the collection, or the directory of an embedded store"""
     physical: str
-    """what the name stands for: a version, or a plain collection itself"""
+    """version that the name stands for, or the plain collection itself"""
     points: int
-    """of that version; tombstones and chunks are points too"""
+    """number of points of the version; tombstones and chunks are points too"""
     documents: int | None
-    """without tombstones, a document of several chunks once; None where the server does not count them"""
+    """number of documents without tombstones, a document of several chunks counted once; None where the server does not
+    count them"""
     vectors: tuple[InspectedVector, ...]
     versions: tuple[InspectedVersion, ...]
-    """the earliest first; none of a plain collection, or where the API key may not list collections"""
+    """versions, the earliest first; empty for a plain collection, or where the API key may not list collections"""
     payload_indexes: Mapping[str, str]
-    """field → type"""
+    """payload field → index type"""
     metadata: CollectionMetadata | None
-    """what the sink remembers in it; None where it has written nothing"""
+    """metadata that the sink has stored in the collection; None where the sink has written nothing"""
     pending_runs: int = 0
-    """of an embedded store: runs whose rows are safe in the directory, and are brought in, and counted, when the next
-    job or search opens it"""
+    """for an embedded store: number of runs whose rows are safe in the directory, and are ingested and counted when the
+    next job or search opens it"""
 
     failed_runs: int = 0
-    """of an embedded store: runs whose rows could not be brought in, and are set aside in its folder `failed`, each
+    """for an embedded store: number of runs whose rows could not be ingested, and are kept in its folder `failed`, each
     with its REASON"""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Convert the inspection to plain values, for JSON."""
         return {**asdict(self), "metadata": {} if self.metadata is None else self.metadata.to_json()}
 
     def __str__(self) -> str:
-        """The inspection, for people."""
+        """Format the inspection for people."""
         return "\n".join(f"{label:<10}{text}" for label, text in self._lines())
 
     def _lines(self) -> Iterator[tuple[str, str]]:
@@ -119,8 +120,8 @@ class Inspection:
 def inspected_vectors(
     there: Mapping[str, tuple[int, str] | None], theirs: CollectionMetadata | None
 ) -> tuple[InspectedVector, ...]:
-    """Every vector of a collection, by name, with the model that filled it. there: dimension and distance of each dense
-    one, None of a sparse one."""
+    """Return every vector of a collection, sorted by name, with the model that filled it. there: vector name →
+    dimension and distance of a dense vector, None for a sparse vector."""
     filled = {} if theirs is None else {vector.name: (vector.model, vector.place) for vector in theirs.vectors}
     kinds = {name: kind or (None, None) for name, kind in sorted(there.items())}
     return tuple(
@@ -130,5 +131,6 @@ def inspected_vectors(
 
 
 def points_are_documents(metadata: CollectionMetadata | None, payload_indexes: Mapping[str, str]) -> bool:
-    """Whether each point is a document: no job has made chunks, or may have left tombstones, which have an index."""
+    """Return whether each point is a document: no job has made chunks, and no job may have left tombstones, which have
+    a payload index."""
     return not (metadata is not None and metadata.chunked) and f"{RESERVED}.deleted" not in payload_indexes

@@ -1,5 +1,5 @@
-"""The model guard: vectors of two models under one name would be compared as if they meant the same; and what jobs that
-share points must leave alone."""
+"""Check that a job may write to a collection: vectors of two models under one name would be compared as if they meant
+the same. Also protect the vectors and documents of other jobs that share the points."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from spark_vector_sink.store.vector_owners import is_guest, names_of, owners
 def guard_problems(
     name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int, unknown: Collection[str] = ()
 ) -> Iterator[str]:
-    """Why this job may not write beside the `points` that are there; `theirs` is what the sink remembers in the
-    collection.
+    """Yield the reasons why this job may not write beside the existing `points`; `theirs` is the metadata that the sink
+    has stored in the collection.
 
-    unknown: vectors of the job that points have already, though nothing is remembered of them.
+    unknown: vectors of the job that points have already, although the metadata does not name them.
     """
     yield from _shared_problems(name, theirs, spec)
     if not points:
@@ -40,7 +40,8 @@ def guard_problems(
 def key_warnings(
     name: str, theirs: CollectionMetadata | None, spec: CollectionSpec, points: int | None
 ) -> Iterator[str]:
-    """Keys by other columns make other points: a job that meant the same documents would have each of them twice."""
+    """Yield a warning where the key columns differ from those of earlier jobs: different columns give different point
+    ids, so a document that both jobs have would be stored twice."""
     old, new = None if theirs is None else theirs.key, spec.metadata.key
     if points != 0 and old is not None and new is not None and old != new:
         yield (
@@ -51,8 +52,8 @@ def key_warnings(
 
 
 def left_out(name: str, others: Collection[str], spec: CollectionSpec) -> Iterator[str]:
-    """Vectors that points have and this job does not write: a point that it writes again would lose them, or keep those
-    of its old text."""
+    """Yield a problem where points have vectors that this job does not write: a point that is written again would lose
+    these vectors, or keep vectors of its old text."""
     if others and not spec.merge:
         yield (
             f"the points of '{name}' have the vector {_listed(others)} too, which this job does not write and would "
@@ -63,8 +64,8 @@ def left_out(name: str, others: Collection[str], spec: CollectionSpec) -> Iterat
 
 
 def other_model(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec) -> str | None:
-    """What is wrong when a job ends and the collection remembers another model for its vectors: a job beside it began
-    with that one."""
+    """Return the problem where the metadata names another model at the end of a job, because a job that ran at the same
+    time began with that model, or has added vectors; None where there is no problem."""
     new = models_of(spec.metadata.vectors)
     for job in _compared(theirs, spec):
         old = models_of(job)
@@ -84,8 +85,8 @@ def other_model(name: str, theirs: CollectionMetadata | None, spec: CollectionSp
 
 
 def _compared(theirs: CollectionMetadata | None, spec: CollectionSpec) -> list[Vectors]:
-    """The jobs whose models must be this one's: a job that replaces points as a whole is compared with the first one,
-    whatever its vectors are called."""
+    """Return the vectors of each job whose models must be equal to this job's. A job that replaces points as a whole is
+    compared with the first job, whatever its vectors are called."""
     return owners(theirs, spec) or ([] if spec.merge or theirs is None else [theirs.first])
 
 
@@ -110,7 +111,7 @@ def _other_model(whose: str, old: str | None, spec: CollectionSpec) -> Iterator[
 
 
 def _shared_problems(name: str, theirs: CollectionMetadata | None, spec: CollectionSpec) -> Iterator[str]:
-    """What a job that merges cannot do here."""
+    """Yield the reasons why a job may not merge into this collection."""
     if spec.merge and theirs is not None and theirs.chunked:
         yield (
             f"the documents of '{name}' are in chunks (long_text=chunk), which existing=merge cannot put anything "
@@ -127,7 +128,7 @@ def _shared_problems(name: str, theirs: CollectionMetadata | None, spec: Collect
 
 
 def _whose(name: str, theirs: CollectionMetadata | None, job: Vectors, spec: CollectionSpec) -> str:
-    """The collection, or one of its vectors where there are several to be told apart."""
+    """Describe the collection, or one of its vectors where there are several to be distinguished."""
     one = job[0].job
     return (
         f"the vector '{one}' of '{name}'"

@@ -1,7 +1,7 @@
-"""The seam between the engine and a database: what a store must be able to do.
+"""Define the interface between the engine and a database: the methods that a store must have.
 
-`Collections` is used on the driver, `VectorStore` in a task; the values that pass are in `collection`, `write_batch`
-and `scan`.
+`Collections` is used on the driver, `VectorStore` in a task; the values that are passed are in `collection`,
+`write_batch` and `scan`.
 """
 
 from __future__ import annotations
@@ -20,80 +20,85 @@ from spark_vector_sink.store.write_batch import PointBatch, PointId, Removal, Se
 
 
 class VectorStore(Protocol):
-    """Takes the points of one task. Made in the task, used by one thread (but for `stored`), closed by the task.
+    """Writer of the points of one task. Created in the task, used by one thread (except for `stored`), closed by the
+    task.
 
-    What touches the same points is applied in the order of the calls.
+    Changes to the same points are applied in the order of the calls.
     """
 
     @property
     def retries(self) -> int:
-        """Requests sent again so far."""
+        """Return the number of requests sent again so far."""
 
     def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> Mapping[PointId, Stored]:
-        """What is there of these points, each under its shard key; those that are not there are left out. May be called
-        by another thread than the rest: it sees what is applied, of an embedded store what was applied when the run
-        began."""
+        """Return the stored state of these points, each under its shard key; points that do not exist are left out.
+
+        May be called by another thread than the other methods: it sees what is applied; of an embedded store, what was
+        applied when the run began.
+        """
 
     def wait_for(self, ids: Set[PointId]) -> None:
-        """Return when nothing that touches these points is on its way."""
+        """Wait until no request with any of these points is on its way."""
 
     def submit(self, points: PointBatch) -> Sent:
-        """Send points soon; blocks while too many are on their way; raises the first failure of an earlier one. What it
-        returns changes during later calls, and is done after `flush`."""
+        """Send points soon; blocks while too many requests are on their way; raises the first failure of an earlier
+        request. The result changes during later calls, and is complete after `flush`."""
 
     def delete(self, removal: Removal) -> Sent:
-        """Remove points soon, as `submit` writes them."""
+        """Remove points soon; the result is as for `submit`."""
 
     def touch(
         self, ids: Sequence[PointId], fields: Mapping[str, str | int], shard_keys: Sequence[ShardKey] | None = None
     ) -> Sent:
-        """Set these fields of `_sink` on the points that are there, and nothing else, soon."""
+        """Set these fields of `_sink` on the points that exist, soon, and change nothing else."""
 
     def flush(self) -> tuple[str, ...]:
-        """Return when everything is acknowledged and applied, with what the driver must still bring in (receipts)."""
+        """Wait until everything is acknowledged and applied; return the receipts of what the driver must still
+        ingest."""
 
     def close(self) -> None:
-        """Let go of connections and threads. Sends nothing."""
+        """Close connections and threads. Sends nothing."""
 
 
 class Collections(Protocol):
-    """Looks after collections, on the driver."""
+    """Manager of collections, on the driver."""
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
-        """Look, change nothing: what the name stands for, what would be created, and what does not fit."""
+        """Look up, without any change, the collection that the name stands for, the collection that would be created,
+        and the settings that do not fit."""
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
         """Create what `resolve` announced. Calling it again changes nothing more."""
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
-        """Bring in what tasks have staged."""
+        """Ingest what tasks have staged, and return the result of the run."""
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
-        """Up to `most` points read back from the version that an overwrite has filled, in no order, and whether a
+        """Read up to `most` points back from the version that an overwrite has filled, in no order, and check whether a
         search finds them."""
 
     def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
-        """All points of the version that an overwrite replaces, as pages of at most `size` points for `read`. Points
-        that come in later may be in none."""
+        """Return all points of the version that an overwrite replaces, as pages of at most `size` points for `read`.
+        Points that are added later may be missing."""
 
     def read(self, page: Page) -> Iterator[pa.RecordBatch]:
-        """The points of a page (see `scan.POINTS`), some at a time; in any process."""
+        """Read the points of a page in batches (schema: `scan.POINTS`); works in any process."""
 
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
-        """Let the name stand for the version of this overwrite, in one step, then drop what is older than the `keep`
-        versions before it; warnings. Calling it again changes nothing more. Raises CollectionError where the name no
-        longer stands for `target.replaces`."""
+        """Let the name stand for the version of this overwrite, in one step, then drop versions older than the `keep`
+        versions before it; return warnings. Calling it again changes nothing more. Raises CollectionError where the
+        name no longer stands for `target.replaces`."""
 
     def rollback(self, name: str) -> tuple[str | None, str]:
-        """Let the name stand for the version that served before; what it stood for until now (None: nothing), and that
-        version. Raises CollectionError where there is none."""
+        """Let the name stand for the version that served before. Returns the version that the name stood for until now
+        (None: nothing), and the version that serves now. Raises CollectionError where there is no earlier version."""
 
     def count(self, target: Target) -> int | None:
-        """How many points the collection holds, tombstones too; None where the store does not tell."""
+        """Count the points of the collection, including tombstones; None where the store does not report the number."""
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
-        """How many documents of this source another run than `run` was the last to see; and how many documents of it
-        there are."""
+        """Count the documents of this source that were last seen by another run than `run`, and all documents of this
+        source."""
 
     def purge(self, target: Target, source: str, run: str) -> None:
         """Remove the documents that `missing` counts, with all their chunks."""
@@ -102,7 +107,7 @@ class Collections(Protocol):
         """Remove the tombstones of deletions up to this moment, in seconds since 1970 (`_sink.deleted`)."""
 
     def wait_for_index(self, target: Target) -> float:
-        """Return when everything in the collection is searchable by its index; the seconds that it took.
+        """Wait until everything in the collection is searchable by its index; return the seconds that it took.
 
         Raises PermanentStoreError, which says that all points are written, where the store is away, or shows no
         progress, for `retry_max_seconds`.
@@ -111,15 +116,15 @@ class Collections(Protocol):
     def abandon(self, target: Target, run: str) -> Left:
         """Clean up after a failed run. Never deletes points: tasks may still be running.
 
-        Returns what an overwrite's name stands for now, where that is not what it was, and what became of rows that
-        cannot be brought in.
+        Returns what an overwrite's name stands for now, where that has changed, and what happened to rows that cannot
+        be ingested.
         """
 
     def metadata(self, name: str) -> CollectionMetadata | None:
-        """What the sink remembers in the collection; None where it has written nothing."""
+        """Return the metadata that the sink has stored in the collection; None where the sink has written nothing."""
 
     def inspect(self, name: str) -> Inspection:
-        """What is there, and nothing changed. Raises CollectionError where there is nothing."""
+        """Describe the collection, without any change. Raises CollectionError where it does not exist."""
 
     def search(
         self,
@@ -131,13 +136,13 @@ class Collections(Protocol):
         vector_name: str | None = None,
         among: Filter | None = None,
     ) -> list[Hit]:
-        """The nearest points, best first, by the vectors that the metadata names.
+        """Return the nearest points, best first, by the vectors that the metadata names.
 
-        vector_name: that of several (see `collection_metadata`) which is asked; None: the first job's. vector: asks the
-        dense vectors; None or empty asks the sparse ones alone, whose score is the dot product. sparse: asks the sparse
-        vectors. Of both, the first `candidates(limit)` of either ranking are fused (see `RRF_K`). among: only points
-        that match are looked at.
+        vector_name: the vector to search by, where there are several (see `collection_metadata`); None: the first
+        job's. vector: searches the dense vectors; None or empty searches only the sparse vectors, whose score is the
+        dot product. sparse: searches the sparse vectors. With both, the first `candidates(limit)` of either ranking are
+        fused (see `RRF_K`). among: only points that match this filter are considered.
         """
 
     def close(self) -> None:
-        """Let go of connections and locks."""
+        """Close connections and release locks."""

@@ -1,4 +1,4 @@
-"""`max_points_per_second`: no more points than that, by waiting before a request."""
+"""Limit the rate of points (`max_points_per_second`) by waiting before a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from threading import Event
 
 
 class Pace:
-    """Spreads points over time: after n points the next ones may go n / per_second seconds later. Used by one thread.
+    """Rate limiter that spreads points over time: after n points the next ones may be sent n / per_second seconds
+    later. Used by one thread.
 
     per_second: None for no limit. closing: ends the wait at once.
     """
@@ -18,11 +19,12 @@ class Pace:
         self._next = 0.0
 
     def most_points(self, points: int) -> int:
-        """The most points of one request: those of one second at most, so that the rate holds over short times, too."""
+        """Return the maximum number of points of one request: at most the points of one second, so that the rate also
+        holds over short times."""
         return points if self._per_second is None else min(points, self._per_second)
 
     def wait(self, points: int) -> None:
-        """Return when so many points may go."""
+        """Wait until this number of points may be sent."""
         if self._per_second is None:
             return
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Which store a job writes to: a Qdrant server, or a directory of this machine. The one place that chooses."""
+"""Choose the store that a job writes to: a Qdrant server, or a directory of this machine. No other module chooses."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the store is: the addresses of a server's nodes, or none for a directory."""
+    """Place of the store: the addresses of a server's nodes, or no addresses for a directory."""
 
     addresses: tuple[Address, ...] = ()
 
     def name(self, options: SinkOptions) -> str:
-        """The collection as the store knows it."""
+        """Return the collection's name as the store knows it."""
         return str(options.directory) if options.is_embedded else str(options.collection)
 
     def of_this_process(self, options: SinkOptions) -> Place:
-        """The same with the API key that a task finds."""
+        """Return the same place with the API key that this task's process finds."""
         return Place(tuple(address.with_key_of_this_process(options) for address in self.addresses))
 
 
 def find(options: SinkOptions) -> tuple[Place, list[str]]:
-    """The place, and warnings. Raises CollectionError where no server answers."""
+    """Find the place of the store, and warnings. Raises CollectionError where no server answers."""
     if options.is_embedded:
         return Place(), []
     from spark_vector_sink.store import qdrant
@@ -43,8 +43,8 @@ def find(options: SinkOptions) -> tuple[Place, list[str]]:
 
 @contextmanager
 def collections(options: SinkOptions, place: Place, *, patient: bool = False) -> Iterator[Collections]:
-    """The store's collections, for the driver. patient: whether a server that is away is waited for as long as tasks
-    wait, as is right when everything is written; else it is asked again for some seconds."""
+    """Open the store's collections, for the driver. patient: True to wait for a server that is away as long as tasks
+    wait, which is right when everything is written; otherwise requests are retried for some seconds."""
     made: Any
     if not place.addresses:
         from spark_vector_sink.store import edge
@@ -61,7 +61,8 @@ def collections(options: SinkOptions, place: Place, *, patient: bool = False) ->
 
 
 def checked_filter(given: Mapping[str, Any] | None) -> Filter | None:
-    """A filter in Qdrant's JSON, for any store, by the client's model of it; OptionError where it is none."""
+    """Check a filter in Qdrant's JSON, for any store, by the Qdrant client's model. Raises OptionError where it is not
+    a valid filter."""
     if given is None:
         return None
     from spark_vector_sink.store import qdrant
@@ -70,7 +71,7 @@ def checked_filter(given: Mapping[str, Any] | None) -> Filter | None:
 
 
 def store(options: SinkOptions, place: Place, target: Target, run: str, partition: int, attempt: int) -> VectorStore:
-    """A task's end of the store."""
+    """Create the store's writer for a task."""
     if not place.addresses:
         from spark_vector_sink.store import edge
 

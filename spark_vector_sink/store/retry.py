@@ -1,4 +1,4 @@
-"""How often, and how long, a request is tried again, and what is said of it meanwhile."""
+"""Retry requests with growing waits and a time limit, and log what happens meanwhile."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from spark_vector_sink.errors import PermanentStoreError, TransientStoreError
 T = TypeVar("T")
 
 BACK_OFF = wait_exponential(multiplier=0.1, max=20) + wait_random(0, 1)
-"""0.1 s, 0.2 s, … 20 s, and up to a second more, so that tasks which failed together do not come back together."""
+"""Wait before a retry: 0.1 s, 0.2 s, … 20 s, and up to a second more, so that tasks which failed together do not come
+back together."""
 
 SAY_EVERY = 30.0
-"""Seconds between two lines of the log about a store that fails."""
+"""Seconds between two log lines about a store that fails."""
 
 log = logging.getLogger("spark_vector_sink")
 
 
 class Trouble:
-    """What the log says while requests fail: a line when it begins, and one when it is over; never more often than
+    """Log of failing requests: a line when they begin to fail, and one when they succeed again; never more often than
     SAY_EVERY. Shared by threads."""
 
     def __init__(self, most_seconds: float) -> None:
@@ -38,7 +39,7 @@ class Trouble:
         self._said_this = False
 
     def failed(self, error: TransientStoreError) -> None:
-        """A request failed and will be sent again."""
+        """Record that a request failed and will be sent again."""
         now = time.monotonic()
         with self._lock:
             self._tries += 1
@@ -49,7 +50,7 @@ class Trouble:
                 log.warning(f"{error}; trying again, for up to {self._most_seconds:g} s")
 
     def over(self) -> None:
-        """A request that had failed was applied."""
+        """Record that a request that had failed was applied."""
         with self._lock:
             if self._since is not None and self._said_this:
                 tries = "1 retry" if self._tries == 1 else f"{self._tries} retries"
@@ -66,8 +67,8 @@ def retrying(
 ) -> T:
     """Call `send` until it succeeds, with growing waits, for at most `most_seconds`.
 
-    Only TransientStoreError is tried again; where it names a wait, that wait is kept, and one that would end too late
-    is not begun. Other waits end in time for a last try. At the end PermanentStoreError says how often and how long it
+    Only TransientStoreError is retried; where it names a wait, that wait is kept, and a wait that would end too late is
+    not begun. Other waits end in time for a last attempt. At the end PermanentStoreError says how often and how long it
     was tried, with the last reason. `closing` ends the waiting at once.
     """
     begun = time.monotonic()
@@ -116,14 +117,14 @@ def retrying(
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds: as the server says, and up to a tenth or a second more, since others were told the same; else by
-    BACK_OFF."""
+    """Return the seconds to wait: the wait that the server named plus a random part of up to a tenth of it, or of up to
+    a second where that is more, since other tasks were told the same; otherwise by BACK_OFF."""
     named = _named(state)
     return BACK_OFF(state) if named is None else named + wait_random(0, max(1.0, named / 10))(state)
 
 
 def _named(state: RetryCallState) -> float | None:
-    """The wait that the server has named, in seconds."""
+    """Return the wait that the server named, in seconds; None where it named none."""
     error = state.outcome.exception() if state.outcome is not None else None
     named = getattr(error, "retry_after", None)
     return None if named is None else float(named)

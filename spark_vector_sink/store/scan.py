@@ -1,5 +1,4 @@
-"""The points of a collection, to be read again: the driver names pages, and any process reads one, as ids and
-payloads."""
+"""Read the points of a collection again: the driver lists pages, and any process reads a page, as ids and payloads."""
 
 from __future__ import annotations
 
@@ -13,15 +12,15 @@ import pyarrow as pa
 from spark_vector_sink.store.write_batch import PointId, ShardKey
 
 POINTS = pa.schema([("id", pa.string()), ("payload", pa.string()), ("shard_key", pa.string())])
-"""Points as they are read: the id as text, the payload as JSON, and so the shard key, or null."""
+"""Schema of points that are read: the id as text, the payload as JSON, and the shard key as JSON, or null."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Neighbours in the order of ids, in which numbers come before UUIDs.
+    """Range of points that are neighbours in the order of ids, in which numbers come before UUIDs.
 
-    place: the collection that holds them, or the file. first: the least id, or the number of the record batch. stop:
-    the first id of the next page; None where there is none.
+    place: the collection that holds the points, or the file. first: the least id, or the number of the record batch.
+    stop: the first id of the next page; None where there is no next page.
     """
 
     place: str
@@ -30,12 +29,12 @@ class Page:
 
 
 def order(point: PointId) -> tuple[bool, PointId]:
-    """Sorts ids as stores do."""
+    """Return a sort key that orders ids as stores do."""
     return isinstance(point, str), point
 
 
 def batch(points: Iterable[tuple[PointId, Mapping[str, Any] | None, ShardKey | None]]) -> pa.RecordBatch:
-    """Points with their payloads and shard keys, as they are read."""
+    """Build a record batch of points with their payloads and shard keys, with the schema `POINTS`."""
     there = list(points)
     columns = (
         [str(point) for point, _, _ in there],
@@ -46,6 +45,6 @@ def batch(points: Iterable[tuple[PointId, Mapping[str, Any] | None, ShardKey | N
 
 
 def shard_keys(rows: pa.RecordBatch) -> list[ShardKey] | None:
-    """The shard keys of points that were read; None where they have none."""
+    """Return the shard keys of points that were read; None where they have none."""
     column = rows.column("shard_key")
     return None if column.null_count else [json.loads(text) for text in column.to_pylist()]

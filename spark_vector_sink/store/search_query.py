@@ -1,4 +1,4 @@
-"""What a search asks of a collection, and how two rankings become one."""
+"""Define the values of a search and of the fusion of two rankings, and check that a collection can answer a search."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Any
 from spark_vector_sink.errors import CollectionError
 
 SparseQuery = tuple[Sequence[int], Sequence[float]]
-"""Indices, each once, and as many values"""
+"""Indices, each at most once, and the same number of values."""
 
 Filter = Mapping[str, Any]
-"""Qdrant's own filter JSON, `{"must": [{"key": "city", "match": {"value": "Oslo"}}]}`, in a form that has been
-checked"""
+"""Checked filter in Qdrant's own JSON, e.g. `{"must": [{"key": "city", "match": {"value": "Oslo"}}]}`."""
 
 RRF_K = 2
-"""The k of reciprocal rank fusion that Qdrant takes where none is given: a point's score is the sum of 1 / (k + its
+"""The k of reciprocal rank fusion that Qdrant uses where none is given: a point's score is the sum of 1 / (k + its
 rank), ranks from 0."""
 
 
 def candidates(limit: int) -> int:
-    """How many points of each ranking are fused: more than are asked for, since one that is fifth in both may be the
-    best."""
+    """Return the number of points of each ranking that are fused: more than `limit`, since a point that is fifth in
+    both rankings may be the best."""
     return max(limit, 100)
 
 
@@ -33,8 +32,8 @@ def check_question(
     has_sparse: bool,
     dimension: int | None = None,
 ) -> None:
-    """CollectionError where the collection cannot be asked this. dimension: the length of its dense vectors, where it
-    is known."""
+    """Check that the collection can answer this search; raise CollectionError if not. dimension: the length of its
+    dense vectors, where known."""
     asks_dense = vector is not None and len(vector) > 0
     if not asks_dense and sparse is None:
         raise CollectionError(f"there is nothing to search {name} for; give a dense vector, a sparse one, or both")

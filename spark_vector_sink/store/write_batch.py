@@ -1,7 +1,8 @@
-"""What goes to a store and comes back from it: points, removals, what is there, and what became of them.
+"""Define the values that are passed to a store and returned by it: points, removals, the stored state of points, and
+the outcome of requests.
 
-Vectors, ids and payload arrive checked: a store need not look for nulls, for wrong lengths or for numbers that are not
-finite.
+Vectors, ids and payload are already checked: a store need not look for nulls, for wrong lengths or for numbers that are
+not finite.
 """
 
 from __future__ import annotations
@@ -18,56 +19,58 @@ import pyarrow as pa
 from spark_vector_sink.payload_types import RESERVED, SparseVectors
 
 PointId = int | str
-"""An unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
+"""Point id: an unsigned 64-bit integer, or a canonical lower-case UUID string; nothing else is a point id."""
 
 
 ShardKey = int | str
-"""In a collection with custom sharding, the name of the shards that a point is in: a text, or an unsigned 64-bit
-integer."""
+"""Shard key: in a collection with custom sharding, the name of the shards that a point is in: a text, or an unsigned
+64-bit integer."""
 
 
 def plain_id(found: Any) -> PointId:
-    """An id as ours that a store has told: some give UUIDs as objects."""
+    """Convert an id that a store returned to a PointId: some stores return UUIDs as objects."""
     return found if isinstance(found, int) else str(found)
 
 
 def id_of_text(text: str) -> PointId:
-    """An id as it was before it was written as text."""
+    """Convert the text of an id back to a PointId."""
     return int(text) if text.isdigit() else text
 
 
 LARGEST_VERSION = 2**53
-"""No version is greater, or less than its negative: a server compares them as doubles. Microseconds since 1970 get
-there in the year 2255."""
+"""Greatest absolute value of a version: a server compares versions as doubles. Microseconds since 1970 reach it in the
+year 2255."""
 
 
 class How(Enum):
-    """What writing a point does to the one that is there."""
+    """Effect of writing a point on the stored point."""
 
     REPLACE = "replace"
-    """nothing of it is left"""
+    """nothing of the stored point is left"""
     MERGE = "merge"
-    """its other payload keys, other fields of `_sink` and other named vectors stay; a point that is not there is
-    made"""
+    """other payload keys, other fields of `_sink` and other named vectors of the stored point stay; a point that does
+    not exist is created"""
     PAYLOAD = "payload"
-    """its payload is replaced as a whole, its vectors stay; without a point nothing happens"""
+    """the payload is replaced as a whole, the vectors stay; a point that does not exist is not created"""
     PATCH = "patch"
-    """the given payload keys and fields of `_sink` are set, everything else stays; without a point nothing happens"""
+    """the given payload keys and fields of `_sink` are set, everything else stays; a point that does not exist is not
+    created"""
     TOMBSTONE = "tombstone"
-    """nothing of it is left, and what remains has no vector, so that no search by vectors finds it"""
+    """nothing of the stored point is left, and the new point has no vector, so that no search by vectors finds it"""
 
 
 @dataclass(frozen=True)
 class PointBatch:
-    """Points that go out together.
+    """Batch of points that are written together.
 
-    ids: length n, each at most once. vectors: vector name ("" is the unnamed one) → float32 matrix of shape (n,
-    dimension), C-contiguous, or n sparse vectors; empty where `how` writes none. payload: n rows of plain types only
-    (see `payload_types`); a struct `_sink` holds the fields of ours. versions: of each point; it is written only where
-    the one that is there has no version, or none that is greater: a tombstone only where it has none that is greater or
-    equal. None: written in any case. shard_keys: of each point; None where the server finds the shard by itself. seen:
-    the fingerprint that each point had when it was decided to write its payload alone (`How.PAYLOAD`): nothing is
-    written where it has another one by now, because somebody has written it since.
+    ids: length n, each at most once. vectors: vector name ("" is the unnamed vector) → float32 matrix of shape (n,
+    dimension), C-contiguous, or n sparse vectors; empty where `how` writes no vectors. payload: n rows of plain types
+    only (see `payload_types`); a struct `_sink` holds the sink's own fields. versions: of each point; the point is
+    written only where the stored point has no version, or a version that is not greater; a tombstone only where the
+    stored version is neither greater nor equal. None: written in any case. shard_keys: of each point; None where the
+    server finds the shard by itself. seen: the fingerprint that each point had when the task decided to write only its
+    payload (`How.PAYLOAD`): nothing is written where the point has another fingerprint by now, because another task or
+    job has written it since.
     """
 
     ids: Sequence[PointId]
@@ -82,7 +85,7 @@ class PointBatch:
         return len(self.ids)
 
     def slice(self, start: int, stop: int) -> PointBatch:
-        """The points start … stop-1; nothing is copied."""
+        """Return the points start … stop-1; nothing is copied."""
         vectors = {
             name: rows.slice(start, stop) if isinstance(rows, SparseVectors) else rows[start:stop]
             for name, rows in self.vectors.items()
@@ -95,7 +98,7 @@ class PointBatch:
         )
 
     def take(self, places: npt.NDArray[np.int64]) -> PointBatch:
-        """The points at these places."""
+        """Return the points at these places."""
         vectors = {
             name: rows.take(places) if isinstance(rows, SparseVectors) else rows[places]
             for name, rows in self.vectors.items()
@@ -111,23 +114,24 @@ class PointBatch:
         )
 
     def by_shard(self) -> Iterator[PointBatch]:
-        """The points of each shard key, in their order; all of them where they have none."""
+        """Yield the points of each shard key as a batch, in their order; all points in one batch where they have no
+        shard keys."""
         for places in in_shards(self.shard_keys, len(self)):
             yield self if len(places) == len(self) else self.take(places)
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes the points take on the way, without ids."""
+        """Return about how many bytes the points take in a request, without ids."""
         return int(sum(rows.nbytes for rows in self.vectors.values()) + self.payload.nbytes)
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Points that go.
+    """Points to be removed.
 
-    ids: length n. before: of each; it goes only if its version is less, or it has none; None: in any case.
-    documents: the points of the documents they belong to, where those are others: what is written to them later waits.
-    shard_keys: of each; None where the server finds the shard by itself.
+    ids: length n. before: of each point; the point is removed only if its version is less, or it has none; None: in any
+    case. documents: the points of the documents that the removed points belong to, where these are other points: later
+    writes to them wait. shard_keys: of each point; None where the server finds the shard by itself.
     """
 
     ids: Sequence[PointId]
@@ -139,7 +143,8 @@ class Removal:
         return len(self.ids)
 
     def by_shard(self) -> Iterator[Removal]:
-        """The points of each shard key, in their order; all of them where they have none."""
+        """Yield the points of each shard key as a removal, in their order; all points in one removal where they have no
+        shard keys."""
         for places in in_shards(self.shard_keys, len(self)):
             if len(places) == len(self) or self.shard_keys is None:
                 yield self
@@ -154,13 +159,14 @@ class Removal:
 
 
 def shard_keys(documents: Mapping[PointId, ShardKey | None], points: Iterable[PointId]) -> list[ShardKey] | None:
-    """The shard keys of some of these documents; None where they have none."""
+    """Return the shard keys of some of these documents; None where they have none."""
     found = [key for point in points if (key := documents[point]) is not None]
     return found or None
 
 
 def in_shards(shard_keys: Sequence[ShardKey] | None, points: int) -> Iterator[npt.NDArray[np.int64]]:
-    """The places of each shard key among so many points; all of them where there are no keys."""
+    """Yield the places of each shard key among this number of points; all places at once where there are no shard
+    keys."""
     if shard_keys is None:
         yield np.arange(points)
         return
@@ -172,7 +178,7 @@ def in_shards(shard_keys: Sequence[ShardKey] | None, points: int) -> Iterator[np
 
 @dataclass(frozen=True)
 class Stored:
-    """What the `_sink` of a point says. chunks: how many points its document has. deleted: whether it is a
+    """Values from the `_sink` of a stored point. chunks: number of points of its document. deleted: True where it is a
     tombstone."""
 
     fingerprint: str | None = None
@@ -181,27 +187,27 @@ class Stored:
     deleted: bool = False
 
     def is_newer(self, version: int) -> bool:
-        """Whether a document of this version comes too late."""
+        """Return whether a document of this version comes too late."""
         return self.version is not None and self.version > version
 
     def outlives(self, version: int) -> bool:
-        """Whether a deletion of this version comes too late: at one version the document is there, and a tombstone is
-        the one that was written."""
+        """Return whether a deletion of this version comes too late: where a document and a deletion have the same
+        version, the document is kept, unless the stored point is a tombstone."""
         return self.is_newer(version) or (self.version == version and not self.deleted)
 
 
 def is_tombstone(payload: Mapping[str, Any] | None) -> bool:
-    """Whether a payload is what is left of a deleted document."""
+    """Return whether a payload is that of a tombstone."""
     ours = (payload or {}).get(RESERVED)
     return isinstance(ours, dict) and ours.get("deleted") is not None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a request that came to its end: every other point of it is applied.
+    """Outcome of a request that has ended: every other point of the request is applied.
 
-    refused: points that the store does not take, each with its reason. older: points that are as they were, because
-    what is there has a greater version.
+    refused: points that the store does not take, each with its reason. older: points that are unchanged, because the
+    stored version is greater.
     """
 
     refused: Mapping[PointId, str] = field(default_factory=dict)
@@ -210,20 +216,20 @@ class Outcome:
 
 @dataclass
 class Sent:
-    """Points that were submitted together, and what became of them (see `Outcome`); complete when `is_done`."""
+    """Points that were submitted together, and their outcome (see `Outcome`); complete when `is_done`."""
 
     refused: dict[PointId, str] = field(default_factory=dict)
     older: set[PointId] = field(default_factory=set)
     on_their_way: int = 0
-    """requests"""
+    """number of requests on their way"""
 
     @property
     def is_done(self) -> bool:
-        """Whether it is known of each point what became of it."""
+        """Return whether the outcome of every point is known."""
         return self.on_their_way == 0
 
     def taken(self, outcome: Outcome) -> None:
-        """A request has ended."""
+        """Add the outcome of a request that has ended."""
         self.on_their_way -= 1
         self.refused |= outcome.refused
         self.older |= outcome.older

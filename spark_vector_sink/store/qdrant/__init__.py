@@ -1,4 +1,4 @@
-"""Qdrant over gRPC."""
+"""Store for a Qdrant server, over gRPC."""
 
 from spark_vector_sink.store.qdrant.address import Address, find, find_key
 from spark_vector_sink.store.qdrant.collections import QdrantCollections

@@ -1,4 +1,4 @@
-"""Where a server, or each node of one, is, with which key, and how to reach it: option `url` → gRPC channels."""
+"""Find the addresses of a server's nodes and the API key, and open gRPC channels to them (option `url`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spark_vector_sink.store.qdrant.grpc_errors import is_rest
 REST_PORT, GRPC_PORT = 6333, 6334
 PROBE_SECONDS = 10.0
 OLDEST_SERVER = (1, 16)
-"""Collection metadata, which the model guard lives in, came with 1.16."""
+"""Oldest supported server version: collection metadata, in which the model guard keeps its data, came with 1.16."""
 
 KEY_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
@@ -36,7 +36,7 @@ CHANNEL_OPTIONS = (
 
 @dataclass(frozen=True)
 class Address:
-    """A server's gRPC end. Shows no key in its repr."""
+    """gRPC address of a server's node. Its repr does not show the API key."""
 
     host: str
     port: int
@@ -50,23 +50,25 @@ class Address:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Headers of each call."""
+        """Return the headers of each call."""
         return (("api-key", self.api_key.reveal()),) if self.api_key else ()
 
     def with_key_of_this_process(self, options: SinkOptions) -> Address:
-        """The address with the key of this machine's environment or file where it has one, else with the driver's."""
+        """Return the address with the API key from the environment or file of this machine where there is one,
+        otherwise with the driver's key."""
         return replace(self, api_key=_local_key(options) or self.api_key)
 
 
 def open_channel(address: Address) -> grpc.Channel:
-    """A new channel; made in the task, after the fork, and closed by whoever made it."""
+    """Open a new channel; it is made in the task, after the fork, and closed by the caller."""
     if not address.tls:
         return grpc.insecure_channel(str(address), CHANNEL_OPTIONS)
     return grpc.secure_channel(str(address), grpc.ssl_channel_credentials(address.ca), CHANNEL_OPTIONS)
 
 
 def find(options: SinkOptions) -> tuple[tuple[Address, ...], list[str]]:
-    """The nodes that answer, and warnings. Raises CollectionError in one line, with the way out, where none does."""
+    """Find the nodes that answer, and warnings. Raises CollectionError, in one line with the way out, where no node
+    answers."""
     found: list[Address] = []
     silent: dict[str, str] = {}
     for url in _urls(options):
@@ -94,19 +96,20 @@ def find(options: SinkOptions) -> tuple[tuple[Address, ...], list[str]]:
 
 
 def one_that_answers(addresses: Sequence[Address]) -> Address:
-    """The first node that answers; the first of all where none does, so that whoever asks it hears why."""
+    """Return the first node that answers; the first of all where none does, so that a request to it raises the
+    reason."""
     return next(filter(answers, addresses), addresses[0]) if len(addresses) > 1 else addresses[0]
 
 
 def answers(address: Address) -> bool:
-    """Whether a node is there."""
+    """Return whether a node answers."""
     with suppress(grpc.RpcError):
         return bool(_health(address))
     return False
 
 
 def _urls(options: SinkOptions) -> list[str]:
-    """The addresses of option `url`. A comma before an @ may be part of a password: no message shows it."""
+    """Split option `url` into addresses. A comma before an @ may be part of a password: no message shows it."""
     urls = [url.strip() for url in re.split(r",(?![^/,]*@)", options.url or "")]
     if any("," in url for url in urls):
         raise CollectionError(
@@ -116,7 +119,7 @@ def _urls(options: SinkOptions) -> list[str]:
 
 
 def _parsed(text: str, options: SinkOptions) -> tuple[Address, list[int]]:
-    """Host, key and TLS of a URL, and the ports to try in turn."""
+    """Parse a URL: return the address with host, key and TLS, and the ports to try in turn."""
     shown = text.rpartition("@")[2]
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
@@ -148,7 +151,7 @@ def _parsed(text: str, options: SinkOptions) -> tuple[Address, list[int]]:
 
 
 def find_key(options: SinkOptions) -> Secret | None:
-    """The API key: this process's environment, its file, then the option."""
+    """Find the API key: from this process's environment, then from its file, then from the option."""
     given = options.api_key.reveal().strip() if options.api_key is not None else ""
     return _local_key(options) or _key(given, "option 'api_key'")
 
@@ -162,7 +165,7 @@ def _local_key(options: SinkOptions) -> Secret | None:
 
 
 def _key(text: str, place: str) -> Secret | None:
-    """A key as a header can carry it."""
+    """Check that a header can carry the key."""
     if not (text.isascii() and text.isprintable()):
         raise CollectionError(
             f"the API key from {place} holds characters that cannot be sent; it must be one line of printable ASCII"
@@ -180,7 +183,7 @@ def _file(path: str | None, option: str) -> bytes | None:
 
 
 def _health(address: Address) -> str:
-    """The server's version."""
+    """Return the server's version."""
     with open_channel(address) as channel:
         call = messages.QdrantStub(channel).HealthCheck
         reply = call(
@@ -192,7 +195,7 @@ def _health(address: Address) -> str:
 
 
 def is_older(version: str, wanted: tuple[int, int]) -> bool:
-    """Whether a server's version is older; one that cannot be read is not."""
+    """Return whether a server's version is older; a version that cannot be parsed is not."""
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     return len(numbers) == 2 and numbers < wanted
 
@@ -222,7 +225,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _unreachable(address: Address, refusals: dict[int, grpc.RpcError], options: SinkOptions) -> str:
-    """Why no port answered, in one line."""
+    """Explain in one line why no port answered."""
     refused = next((port for port, error in refusals.items() if error.code() in KEY_REFUSED), None)
     if refused is not None:
         said = shorten(refusals[refused].details() or "", 200)

@@ -1,4 +1,4 @@
-"""The nodes of a server: a task talks to one of them, and goes on with the next one when that is gone."""
+"""Call the nodes of a server: a task uses one node, and goes on with the next node when that one is gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qdrant_client import grpc as messages
 from spark_vector_sink.store.qdrant.address import Address, open_channel
 
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-"""What a node says, or does not say, that another one may do better."""
+"""Status codes after which another node is tried."""
 
 
 REPLIES = {
@@ -23,29 +23,29 @@ REPLIES = {
     "Points/Get": messages.GetResponse,
     "Collections/Get": messages.GetCollectionInfoResponse,
 }
-"""What a task may call, and what it is answered."""
+"""Methods that a task may call, with the type of the reply."""
 
 
 class Nodes:
-    """A channel to each node that was needed; used by several threads. first: the node to begin with, counted round, so
-    that tasks spread over them."""
+    """Channels to the nodes, each opened when it is needed; used by several threads. first: number of the first node to
+    use, modulo the number of nodes, so that tasks are spread over them."""
 
     def __init__(self, addresses: Sequence[Address], first: int = 0) -> None:
         self._addresses = addresses
         self._number = first % len(addresses)
         self._made: dict[int, tuple[grpc.Channel, dict[str, Any]]] = {}
-        """of each node that was needed, its channel and the calls on it"""
+        """number of a node that was needed → its channel, and the calls on it"""
         self._lock = threading.Lock()
         self._closed = False
 
     @property
     def address(self) -> Address:
-        """The node in use."""
+        """Return the address of the node in use."""
         return self._addresses[self._number]
 
     def call(self, method: str, request: bytes) -> Any:
-        """The reply, see `REPLIES`. Raises grpc.RpcError; where this node is gone the next call goes to the next
-        one."""
+        """Call a method and return the reply (types: `REPLIES`). Raises grpc.RpcError; where this node is gone the next
+        call goes to the next node."""
         number, call = self._call(method)
         address = self._addresses[number]
         try:
@@ -56,7 +56,7 @@ class Nodes:
             raise
 
     def close(self) -> None:
-        """Break off what is on its way, and take nothing more."""
+        """Break off requests on their way, and accept no more."""
         with self._lock:
             self._closed = True
             for channel, _ in self._made.values():
@@ -76,7 +76,7 @@ class Nodes:
             return self._number, self._made[self._number][1][method]
 
     def _leave(self, number: int) -> None:
-        """Turn to the next node, unless another thread has done so."""
+        """Switch to the next node, unless another thread has done so."""
         with self._lock:
             if number == self._number:
                 self._number = (number + 1) % len(self._addresses)

@@ -1,4 +1,5 @@
-"""Collections of a Qdrant server, on the driver: what a name stands for, whether it fits, and how it is made."""
+"""Manage collections of a Qdrant server, on the driver: look up what a name stands for, check whether it fits the job,
+and create what is missing."""
 
 from __future__ import annotations
 
@@ -55,11 +56,11 @@ T = TypeVar("T")
 log = logging.getLogger("spark_vector_sink")
 
 PAYLOAD_INDEX_SECONDS = 600.0
-"""How long a payload index may take."""
+"""Seconds after which creating a payload index is no longer retried."""
 
 
 class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
-    """See `Collections` for what each method promises."""
+    """Collections of a Qdrant server. `Collections` describes the methods."""
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
         if spec.overwrite:
@@ -127,7 +128,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         made = self._info(target.physical)
         if made is None:
             return target
-        # of two jobs that adopt a collection at once the later one writes its run over that of the other
+        # of two jobs that adopt a collection at once, the later one overwrites the run of the other
         is_adopted = target.exists and (target.remembered is None or not target.remembered.run)
         made_by, datatypes = (
             None if is_adopted else run_of(target.name, made),
@@ -136,8 +137,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return replace(target, made_by=made_by, max_batch_points=most_points(made), datatypes=datatypes)
 
     def _merge_into(self, target: Target, spec: CollectionSpec, run: str) -> Target:
-        """Look again, since a job beside this one may have changed the collection, and bring in what is missing of the
-        job's vectors."""
+        """Check the collection again, since a job that runs at the same time may have changed it, and add the job's
+        vectors that are missing."""
         info = self._info(target.physical)
         if info is None:
             raise CollectionError(f"'{target.name}' was deleted since this job was planned; run the job again")
@@ -151,8 +152,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return target
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
-        """Count the points. The job is done by now: a server that is busy is asked again, and one that does not tell is
-        no failure."""
+        """Count the points. The job is done by now: a server that is busy is asked again, and a count that fails is
+        only logged."""
         if target.made_by is not None and run_of(target.name, self._info(target.physical)) != target.made_by:
             raise CollectionError(
                 f"'{target.name}' was deleted, or made anew, while this job wrote to it; run the job again"
@@ -173,8 +174,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
             return None
 
     def wait_for_index(self, target: Target) -> float:
-        """Wait for green on each node of the address that is there: a node tells of one replica of each shard, its own
-        where it has one."""
+        """Wait for status green on each node of the address that answers: a node reports one replica of each shard, its
+        own where it has one."""
         seconds = self._wait_for_index_here(target)
         for address in self._addresses:
             if address != self._address and answers(address):
@@ -183,7 +184,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return seconds
 
     def _wait_for_index_here(self, target: Target) -> float:
-        """Wait for green. The job is done by now, so a server that is away is asked again."""
+        """Wait for status green on the connected node. The job is done by now, so a server that is away is asked
+        again."""
 
         def look() -> IndexState:
             if target.overwrites:
@@ -206,7 +208,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return wait_until_indexed(target.name, lambda: patiently(look), lambda: patiently(wake), self._patience)
 
     def abandon(self, target: Target, run: str) -> Left:
-        """Nothing to clean of an append: points that were written are right, and the next run writes them again."""
+        """Abandon the version of an overwrite. An append needs no cleanup: points that were written are right, and the
+        next run writes them again."""
         return Left(self._abandon_version(target, run) if target.overwrites else "")
 
     def probe(self, target: Target, most: int) -> Sequence[Probe]:
@@ -234,7 +237,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return [Hit(plain_id(point.id), point.score, point.payload or {}) for point in found.points]
 
     def _existing(self, target: Target, info: models.CollectionInfo, spec: CollectionSpec) -> Target:
-        """The target of a collection that is there, with everything that does not fit."""
+        """Build the target of an existing collection, with all problems that keep the job from writing to it."""
         missing, theirs = missing_names(info, spec), our_metadata(target.name, info)
         problems = [
             *target.problems,
@@ -281,7 +284,7 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                     **arguments,
                 )
         except CollectionError:
-            # a job beside this one may have been first; then its collection serves, if it is meant for the same vectors
+            # a job that runs at the same time may have been first; its collection is used if it has the same vectors
             theirs = self._info(target.physical)
             if theirs is None:
                 raise
@@ -301,8 +304,9 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
         return target
 
     def _remember(self, target: Target, metadata: CollectionMetadata, run: str) -> None:
-        """Write our metadata into a collection that somebody else made. A key that may only write points may not, and
-        need not. What other jobs have noted of their vectors is left alone, or goes if `metadata` is without them."""
+        """Write the sink's metadata into a collection that was not created by this job. An API key that may only write
+        points may not do this, and need not. Metadata of other jobs' vectors is left unchanged, or removed where
+        `metadata` does not have them."""
         try:
             with self._asking(f"adopting '{target.name}'"):
                 there = self.metadata(target.physical)
@@ -331,8 +335,8 @@ class QdrantCollections(MovingIn, Pages, Missing, Inspecting):
                 with self._asking(doing):
                     self._client.create_payload_index(target.physical, field, schema, wait=True)
 
-            # a large collection takes longer for it than for any other request; asked again, the server waits for what
-            # it is at
+            # an index of a large collection takes longer than any other request; on a retry the server waits for the
+            # index that it is building
             try:
                 retrying(create, PAYLOAD_INDEX_SECONDS, lambda: None)
             except DeniedError as error:

@@ -1,5 +1,5 @@
-"""Which points an operation is for: messages `Filter` by id and by what `_sink` says, evaluated on the server, at the
-moment of writing.
+"""Build the filters that select the points of an operation: messages `Filter` by id and by fields of `_sink`, evaluated
+on the server, at the moment of writing.
 
 A version is compared as a double, which is exact up to `LARGEST_VERSION`.
 """
@@ -42,12 +42,13 @@ def in_range(key: str, comparison: Literal["lt", "lte"], value: float) -> messag
 
 
 def ids_of(which: messages.Filter) -> Sequence[messages.PointId]:
-    """The points that a filter of this module is about."""
+    """Return the point ids in a filter of this module."""
     return which.must[0].has_id.has_id  # type: ignore[no-any-return]
 
 
 def by_version(ids: Sequence[PointId], versions: Sequence[int], comparison: Literal["lt", "lte"]) -> messages.Filter:
-    """Of these points those with no version, or one that compares so with that given for the point."""
+    """Build a filter for those of the points that have no version, or a version that compares in this way with the
+    given version."""
     groups = (
         (has_id(same), in_range(VERSION, comparison, _exact(version)))
         for version, same in _groups(ids, versions).items()
@@ -56,13 +57,13 @@ def by_version(ids: Sequence[PointId], versions: Sequence[int], comparison: Lite
 
 
 def with_version(ids: Sequence[PointId], versions: Sequence[int]) -> messages.Filter:
-    """Of these points those whose version is the given one."""
+    """Build a filter for those of the points whose version is the given version."""
     groups = ((has_id(same), matches(VERSION, version)) for version, same in _groups(ids, versions).items())
     return messages.Filter(must=[has_id(ids)], should=[*map(_all, groups)])
 
 
 def tombstones(ids: Sequence[PointId]) -> messages.Filter:
-    """Of these points those that are tombstones."""
+    """Build a filter for those of the points that are tombstones."""
     return messages.Filter(must=[has_id(ids)], must_not=[is_empty(DELETED)])
 
 
@@ -71,7 +72,7 @@ def _all(conditions: tuple[messages.Condition, ...]) -> messages.Condition:
 
 
 def _groups(ids: Sequence[PointId], versions: Sequence[int]) -> dict[int, list[PointId]]:
-    """version → its points: rows of a feed often share one."""
+    """Group the points by version: rows of a feed often share one version."""
     groups: dict[int, list[PointId]] = {}
     for identifier, version in zip(ids, versions, strict=True):
         groups.setdefault(version, []).append(identifier)

@@ -1,4 +1,4 @@
-"""One connection of the driver to a server: what a name stands for, and errors in our words."""
+"""Connect the driver to a server: look up what a name stands for, and translate errors of the client."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from spark_vector_sink.store.retry import retrying
 T = TypeVar("T")
 
 METADATA_KEY = "spark_vector_sink"
-"""Our part of a collection's metadata."""
+"""Key of the sink's part of a collection's metadata."""
 
 GUEST_KEY = f"{METADATA_KEY}_vector:"
-"""Begins the key of what is remembered of a vector that moved in later: the server merges the top-level keys, so that
-jobs do not overwrite each other's."""
+"""Prefix of the metadata key for a vector that was added later: the server merges the top-level keys, so that jobs do
+not overwrite each other's metadata."""
 
 PATIENCE_SECONDS = 10.0
-"""How long a question about a collection is asked again before a job: the server answers with errors while jobs beside
-this one create it."""
+"""Seconds for which a request about a collection is retried before a job: the server answers with errors while jobs
+that run at the same time create the collection."""
 
 
 class Connection:
-    """Uses the official client for everything that happens once in a job."""
+    """Connection of the driver. Uses the official client for everything that happens once in a job."""
 
     def __init__(self, addresses: Sequence[Address], patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._addresses = addresses
@@ -54,7 +54,7 @@ class Connection:
         if address.tls:
             options["root_certificates"] = address.ca
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the key goes without TLS: `address.find` says it where it matters
+            warnings.simplefilter("ignore")  # of a key sent without TLS: `address.find` warns where it matters
             self._client = QdrantClient(
                 host=address.host,
                 grpc_port=address.port,
@@ -68,7 +68,7 @@ class Connection:
             )
 
     def _info(self, name: str) -> models.CollectionInfo | None:
-        """A collection, by its own name or an alias; None where there is none."""
+        """Read a collection, by its own name or an alias; None where there is none."""
         try:
             return self._asking_again(f"reading '{name}'", lambda: self._client.get_collection(name))
         except NotFoundError:
@@ -81,8 +81,8 @@ class Connection:
             ) from error
 
     def _behind(self, name: str) -> str:
-        """The collection that an alias stands for; the name itself where it is no alias, or where the key may not list
-        aliases."""
+        """Return the collection that an alias stands for; the name itself where it is not an alias, or where the key
+        may not list aliases."""
         try:
             with self._asking("listing aliases"):
                 aliases = self._client.get_aliases().aliases
@@ -91,12 +91,12 @@ class Connection:
         return next((alias.collection_name for alias in aliases if alias.alias_name == name), name)
 
     def _version_older_than(self, wanted: tuple[int, int]) -> str:
-        """The server's version where it is older; else ""."""
+        """Return the server's version where it is older than `wanted`; otherwise ""."""
         version = self._asking_again("asking for the version", lambda: str(self._client.info().version))
         return version if is_older(version, wanted) else ""
 
     def _config_problems(self, spec: CollectionSpec) -> Iterator[str]:
-        """What is wrong with option `collection_config`, by the client and by the server's version."""
+        """Yield the problems of option `collection_config`, found by the client's model and by the server's version."""
         yield from config_problems(spec)
         for name, since in settings_of_newer_servers(spec.config):
             if version := self._version_older_than(since):
@@ -107,8 +107,8 @@ class Connection:
                 )
 
     def _same_on(self, address: Address, collection: str) -> None:
-        """Look whether another node has this very collection; of nodes that are no cluster each would get a part of the
-        points."""
+        """Check that another node has the same collection; of nodes that are not one cluster, each would get a part of
+        the points."""
         ours, other = self._info(collection), Connection([address])
 
         def compare() -> None:
@@ -128,7 +128,7 @@ class Connection:
             other.close()
 
     def _asking_again(self, doing: str, ask: Callable[[], T]) -> T:
-        """Ask for what can be asked again to the same effect."""
+        """Send a request that can be sent again to the same effect, with retries."""
 
         def asked() -> T:
             with self._asking(doing):
@@ -137,8 +137,8 @@ class Connection:
         return self._patiently(asked)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask until it is answered, for as long as this connection is patient, another node where the one that was
-        asked is gone. Raises the error that cannot heal, or PermanentStoreError."""
+        """Retry a request for as long as this connection is patient; use another node where the current node is gone.
+        Raises the error that a retry cannot heal, or PermanentStoreError."""
 
         def asked() -> T:
             try:
@@ -153,8 +153,8 @@ class Connection:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Turn the client's errors into ours. Who may ask again (`_info`, `_asking_again`) does so around this; the
-        rest is asked once."""
+        """Translate the client's errors into errors of the sink. Requests that may be sent again (`_info`,
+        `_asking_again`) are retried around this context; all others are sent once."""
         where = f"{doing} on {self._address}"
         try:
             yield
@@ -173,23 +173,23 @@ class Connection:
 
 
 class NotFoundError(CollectionError):
-    """The server has no collection of that name."""
+    """Error where the server has no collection of that name."""
 
 
 class DeniedError(CollectionError):
-    """The API key has no right to do this."""
+    """Error where the API key has no right to do this."""
 
 
 @cache
 def _authorities() -> ssl.SSLContext:
-    """Those that the client's HTTP side trusts. Every client reads them anew else, which takes 20 ms, and a job makes
-    several."""
+    """Load the certificate authorities that the client's HTTP side trusts, once. Otherwise every client reads them
+    anew, which takes 20 ms, and a job makes several clients."""
     return httpx.create_ssl_context()
 
 
 def our_metadata(name: str, info: models.CollectionInfo) -> CollectionMetadata | None:
-    """What the sink remembers in a collection; what it remembers of each job that moved in later stands under a key of
-    its own."""
+    """Read the metadata that the sink has stored in a collection; the metadata of each job that added vectors later has
+    a key of its own."""
     noted = info.config.metadata or {}
     found = CollectionMetadata.from_json(name, noted.get(METADATA_KEY))
     if found is None:
@@ -201,6 +201,6 @@ def our_metadata(name: str, info: models.CollectionInfo) -> CollectionMetadata |
 
 
 def run_of(name: str, info: models.CollectionInfo | None) -> str | None:
-    """The run that made the collection, where it is known."""
+    """Return the run that created the collection, where known."""
     found = None if info is None else our_metadata(name, info)
     return None if found is None else found.run

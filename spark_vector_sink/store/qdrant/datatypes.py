@@ -1,10 +1,10 @@
-"""What the vectors of a collection can hold: a datatype that is not float32 makes other numbers of some, and the server
-says no word of it.
+"""Check whether a collection can hold the job's vectors: a datatype that is not float32 changes some numbers, and the
+server does not report it.
 
-`uint8` cuts the fraction off and takes the nearest of 0 to 255, also where the distance is cosine, for which it scales
-all others to length 1 first. `float16` makes infinity of what is beyond it. The `turbo` ones keep a vector's length as
-float32 beside few bits for each number. A sparse vector is kept as float32, and the datatype is that of its index,
-which makes room for any weight as `uint8`.
+`uint8` cuts the fraction off and takes the nearest of 0 to 255, also where the distance is cosine, for which vectors of
+all other datatypes are first scaled to length 1. `float16` turns numbers beyond its range into infinity. The `turbo`
+datatypes keep a vector's length as float32 beside a few bits for each number. A sparse vector is kept as float32; its
+datatype is the datatype of its index, and as `uint8` the index can hold any weight.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Sparse = Mapping[str, models.SparseVectorParams]
 
 
 def asked_for(spec: CollectionSpec) -> tuple[Dense, Sparse]:
-    """The vectors of a collection that is yet to be made, as option `collection_config` has them; none where they are
-    wrong, which `config_problems` says."""
+    """Return the vectors of a collection that is still to be created, as option `collection_config` has them; none
+    where they are wrong, which `config_problems` reports."""
     given, of_sparse = spec.config.get("vectors", {}), spec.config.get("sparse_vectors", {})
     try:
         dense = (
@@ -43,22 +43,22 @@ def asked_for(spec: CollectionSpec) -> tuple[Dense, Sparse]:
 
 
 def to_be_checked(dense: Dense, sparse: Sparse, spec: CollectionSpec) -> dict[str, str]:
-    """See `Target.datatypes`."""
+    """Return the job's vectors whose numbers must be checked, with their datatypes, for `Target.datatypes`."""
     own, own_sparse = of_dense(dense, spec), of_sparse(sparse, spec)
     found = {spec.vector_name: own} if own == UINT8 or (own != FLOAT32 and spec.distance != "cosine") else {}
     return {**found, str(spec.sparse_vector_name): own_sparse} if own_sparse == FLOAT16 else found
 
 
 def problems_there(name: str, dense: Dense, sparse: Sparse, spec: CollectionSpec) -> Iterator[str]:
-    """What a collection that is there cannot hold of the job's vectors."""
+    """Yield the problems of writing the job's vectors to an existing collection."""
     return _problems(
         f"the collection '{name}' holds", "write to a collection of float32 or float16", dense, sparse, spec
     )
 
 
 def problems_to_come(spec: CollectionSpec, replaced: str = "") -> Iterator[str]:
-    """The same of one that is yet to be made; replaced: the name of an overwrite, whose datatype is kept where the job
-    names none."""
+    """Yield the problems of writing the job's vectors to a collection that is still to be created; replaced: the name
+    of an overwrite, whose datatype is kept where the job names none."""
     whose = f"the new version of '{replaced}' would hold" if replaced else "option 'collection_config' asks for"
     way_out = (
         'give collection_config={"vectors": {"datatype": "float32"}}, or float16'
@@ -92,13 +92,14 @@ def _problems(whose: str, way_out: str, dense: Dense, sparse: Sparse, spec: Coll
 
 
 def of_dense(dense: Dense, spec: CollectionSpec) -> str:
-    """The datatype of the job's dense vector; a vector that is not there yet is made with the server's own."""
+    """Return the datatype of the job's dense vector; a vector that does not exist yet is created with the server's
+    default."""
     there = dense.get(spec.vector_name) if spec.dense else None
     return _name(there.datatype if there is not None else None)
 
 
 def of_sparse(sparse: Sparse, spec: CollectionSpec) -> str:
-    """The datatype of the index of the job's sparse vector."""
+    """Return the datatype of the index of the job's sparse vector."""
     there = sparse.get(spec.sparse_vector_name) if spec.sparse_vector_name else None
     return _name(there.index.datatype if there is not None and there.index is not None else None)
 

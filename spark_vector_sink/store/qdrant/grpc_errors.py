@@ -1,5 +1,5 @@
-"""What each answer of a Qdrant server that is no success means, and what to do about it: one table, the first line that
-fits."""
+"""Map each error answer of a Qdrant server to its meaning and to an action: one table, of which the first matching line
+counts."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from spark_vector_sink.errors import PermanentStoreError, StoreError, TransientS
 
 
 class OverloadedError(TransientStoreError):
-    """The server lacks the time or the rate: worth trying again, and less at once."""
+    """Error of a server that lacks the time, or limits the rate: worth a retry, with fewer requests at once."""
 
 
 class TooLargeError(PermanentStoreError):
-    """The request is too large for the server, or for something on the way; its halves may not be."""
+    """Error of a request that is too large for the server, or for something on the way; its halves may not be too
+    large."""
 
 
 class MissingPointError(TransientStoreError):
-    """A point that was named is not there; what was asked of the others may have been done."""
+    """Error where a named point does not exist; the operation may have been applied to the others."""
 
 
 class RefusedPointsError(PermanentStoreError):
-    """The request is wrong in itself, as far as the server can tell. A part of it may be right. Nothing of it was
-    applied, or, of several operations, those before the wrong one."""
+    """Error of a request that is wrong in itself, as far as the server can tell. A part of it may be right. Nothing of
+    it was applied, or, of several operations, those before the wrong one."""
 
 
 AGAIN, LESS, THOSE, SPLIT, PARTS, END = (
     TransientStoreError, OverloadedError, MissingPointError, TooLargeError, RefusedPointsError, PermanentStoreError,
 )  # fmt: skip
-"""Try again with growing waits · the same, with fewer requests at once · the same, for the points that are there, where
-those alone were meant · send the halves · look for the points that are refused · fail at once.
+"""Actions: retry with growing waits · the same, with fewer requests at once · retry, for the points that exist, where
+only they were meant · send the halves · look for the points that are refused · fail at once.
 
-Every request of a task can be sent again to the same effect, so whatever may heal is tried again."""
+Every request of a task can be sent again to the same effect, so whatever may heal is retried.
+"""
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """A line of the table. words: any of them must be in the details. header: must be in the trailing metadata."""
+    """Line of the table. words: any of them must be in the details. header: must be in the trailing metadata."""
 
     code: grpc.StatusCode
     action: Callable[[str], StoreError]
@@ -107,16 +109,14 @@ MEANINGS = (
     Meaning(CODES.INVALID_ARGUMENT, PARTS),
     Meaning(
         CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)
-    ),  # it goes on as soon as there is some
-    Meaning(
-        CODES.INTERNAL, PARTS, words=("panicked",)
-    ),  # what Qdrant 1.18 says where a point is more than it can digest
+    ),  # the server goes on as soon as there is space
+    Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # the answer of Qdrant 1.18 to a point that it cannot process
     Meaning(CODES.INTERNAL, AGAIN),
     Meaning(CODES.ABORTED, AGAIN),
     Meaning(CODES.FAILED_PRECONDITION, AGAIN),  # a shard that is moving between nodes, a lock on writes
     Meaning(
         CODES.CANCELLED, LESS, words=("Timeout expired",)
-    ),  # the server keeps our deadline, too, and is sometimes first
+    ),  # the server applies our timeout, too, and is sometimes first
     Meaning(CODES.CANCELLED, AGAIN),
     Meaning(CODES.UNKNOWN, AGAIN),
     Meaning(CODES.NOT_FOUND, THOSE, words=("No point with id",)),
@@ -124,12 +124,12 @@ MEANINGS = (
     Meaning(CODES.UNAUTHENTICATED, END, "check the API key (options 'api_key_env', 'api_key_file')"),
     Meaning(CODES.PERMISSION_DENIED, END, "the API key has no right to do this"),
 )
-"""Every other code ends the job."""
+"""Table of error answers. Every other code ends the job."""
 
 
 def store_error(error: grpc.RpcError, doing: str) -> StoreError:
-    """The error of ours for a gRPC error. `doing`: what was asked, to begin the sentence, e.g. `upsert to articles on
-    host:6334`."""
+    """Convert a gRPC error to an error of the sink. `doing`: the request, to begin the sentence, e.g. `upsert to
+    articles on host:6334`."""
     code, details = error.code(), error.details() or ""
     trailing = dict(error.trailing_metadata() or ())
     meaning = next((one for one in MEANINGS if one.fits(code, details, trailing)), Meaning(code, END))
@@ -141,7 +141,7 @@ def store_error(error: grpc.RpcError, doing: str) -> StoreError:
 
 
 def is_rest(error: grpc.RpcError) -> bool:
-    """Whether an HTTP/1 server answered."""
+    """Return whether an HTTP/1 server answered."""
     return MEANINGS[0].fits(error.code(), error.details() or "", {})
 
 

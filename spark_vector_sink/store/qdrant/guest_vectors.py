@@ -1,4 +1,4 @@
-"""A job with vectors of its own moves in beside those of other jobs, on a live collection (option `existing=merge`)."""
+"""Add the vectors of a job beside the vectors of other jobs, on a live collection (option `existing=merge`)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from spark_vector_sink.store.qdrant.wait_for_index import IndexState
 from spark_vector_sink.store.vector_owners import is_guest, job_name, names_of, owners
 
 FIRST_SERVER = (1, 18)
-"""Which can give a collection another vector."""
+"""First server version that can add a vector to a collection."""
 
 FIRST_TO_INSERT_ONLY = (1, 17)
-"""An older one does not know that mode of an upsert, and replaces the points that are there as a whole."""
+"""First server version that knows the insert-only mode of an upsert. An older server ignores that mode, and replaces
+existing points as a whole."""
 
 QUIET_SECONDS = 60.0
-"""How long a job waits for a server that optimises, before it gives the collection another vector."""
+"""Seconds for which a job waits for a server that optimises, before it adds a vector to the collection."""
 
 LOOK_SECONDS = 0.2
 
@@ -33,13 +34,14 @@ log = logging.getLogger("spark_vector_sink")
 
 
 def missing_names(info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
-    """Vectors of a job that merges which the collection does not have yet. The unnamed one cannot be added."""
+    """Return the vectors of a job that merges which the collection does not have yet. The unnamed vector cannot be
+    added."""
     there = {*dense_vectors(info), *sparse_vectors(info)}
     return sorted(name for name in names_of(spec) if name and name not in there) if spec.merge else []
 
 
 def steps(missing: Collection[str], spec: CollectionSpec) -> Iterator[str]:
-    """What `move_in` will do, in words."""
+    """Describe in words the steps that `_move_in` will do."""
     for name in missing:
         is_sparse = name == spec.sparse_vector_name
         yield f"create the {'sparse vector' if is_sparse else 'vector'} '{name}'" + (
@@ -48,7 +50,7 @@ def steps(missing: Collection[str], spec: CollectionSpec) -> Iterator[str]:
 
 
 def with_any(client: QdrantClient, collection: str, names: Sequence[str]) -> list[str]:
-    """Those of the vectors that any point has."""
+    """Return those of the vectors that any point has."""
     found = []
     for name in names:
         has = models.Filter(must=[models.HasVectorCondition(has_vector=name)])
@@ -58,15 +60,17 @@ def with_any(client: QdrantClient, collection: str, names: Sequence[str]) -> lis
 
 
 class MovingIn(Connection):
-    """Looks whether a job's vectors can live beside others, and makes room for them."""
+    """Check whether a job's vectors can be stored beside others, and create them."""
 
     def _others(self, physical: str, info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
-        """Vectors that points have and the job does not write; asked only where it would remove them."""
+        """Return the vectors that points have and the job does not write; looked up only where the job would remove
+        them."""
         names = sorted({*dense_vectors(info), *sparse_vectors(info)} - names_of(spec))
         return [] if spec.merge or not info.points_count or not names else self._with_any(physical, names)
 
     def _unknown(self, physical: str, info: models.CollectionInfo, spec: CollectionSpec) -> list[str]:
-        """Vectors of a job that merges which points have already, though nothing is remembered of them."""
+        """Return the vectors of a job that merges which points have already, although the metadata does not name
+        them."""
         names = sorted(names_of(spec) & {*dense_vectors(info), *sparse_vectors(info)})
         if (
             not spec.merge
@@ -115,8 +119,8 @@ class MovingIn(Connection):
             )
 
     def _move_in(self, target: Target, missing: Sequence[str], spec: CollectionSpec) -> None:
-        """Create the vectors, and remember whose they are. Two jobs may do it at once: the second to come changes
-        nothing, or is refused."""
+        """Create the vectors, and store in the metadata which job they belong to. Two jobs may do this at once: the
+        second changes nothing, or is refused."""
         for name in missing:
             self._wait_until_quiet(target, name)
             with self._asking(f"creating the vector '{name}' of '{target.name}'"):
@@ -127,12 +131,13 @@ class MovingIn(Connection):
         with (
             suppress(DeniedError),
             self._asking(f"adopting '{target.name}'"),
-        ):  # a key that may only write points may not, and need not
+        ):  # a key that may only write points may not do this, and need not
             self._client.update_collection(target.physical, metadata=noted)
 
     def _wait_until_quiet(self, target: Target, name: str) -> None:
-        """A new vector stops what the server optimises, and Qdrant 1.18 forgets then which points were deleted from it
-        in the meantime. A single look is enough: what began between two looks has little to forget."""
+        """Wait until the server does not optimise: a new vector stops an optimisation, and Qdrant 1.18 then forgets
+        which points were deleted from the collection in the meantime. Seeing it idle once is enough: an optimisation
+        that began between two looks has little to forget."""
         end = time.monotonic() + QUIET_SECONDS
         while (info := self._info(target.physical)) is not None and IndexState.of(info).status == "yellow":
             if time.monotonic() > end:

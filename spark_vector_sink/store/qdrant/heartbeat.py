@@ -1,8 +1,8 @@
-"""Signs of life of a job that fills a version of a collection: a later job drops what nobody fills any more, and only
-that.
+"""Write the heartbeat of a job that fills a version of a collection: a later job drops only versions that no job fills
+any more.
 
-They stand in the collection's metadata under a key of their own, since the server merges the top-level keys. One that
-says "at 12:03" is enough for all tasks.
+The heartbeat is in the collection's metadata under a key of its own, since the server merges the top-level keys. One
+heartbeat that says "at 12:03" is enough for all tasks.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ HEARTBEAT_KEY = "spark_vector_sink_heartbeat"
 STATE_KEY = "spark_vector_sink_state"
 
 MOST_SECONDS = 5.0
-"""A sign of life is worth no longer wait."""
+"""Timeout of a heartbeat request in seconds: a heartbeat is not worth a longer wait."""
 
 log = logging.getLogger("spark_vector_sink")
 
 
 class Heart:
-    """Beats while a task sends, at most once a minute, and only for an overwrite."""
+    """Heartbeat of a task that sends points: at most one a minute, and only for an overwrite."""
 
     def __init__(
         self, addresses: Sequence[Address], target: Target, partition: int, clock: Callable[[], float] = time.monotonic
@@ -37,11 +37,11 @@ class Heart:
         self._collection = target.physical
         self._clock = clock
         self._next = clock() + BEAT_SECONDS if target.overwrites else float("inf")
-        """the driver has given the first one"""
+        """time of the next heartbeat; the driver has written the first one"""
 
     def beat(self) -> None:
-        """Give a sign of life if it is time. One that does not get through is no error: the next one may, and an hour
-        without any is allowed."""
+        """Write a heartbeat if it is time. A heartbeat that fails is not an error: the next one may succeed, and an
+        hour without any is allowed."""
         if self._clock() < self._next:
             return
         self._next = self._clock() + BEAT_SECONDS

@@ -1,4 +1,4 @@
-"""A fresh version made as the one that it replaces: its configuration and its payload indexes, with all their
+"""Copy the settings of the replaced version to a new version: its configuration and its payload indexes, with all their
 parameters."""
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _OF_CONFIG = {
     "quantization_config": "quantization_config",
     "strict_mode_config": "strict_mode_config",
 }
-"""Fields of the create-collection body, and what a collection calls them."""
+"""Fields of the create-collection body → fields of a collection's configuration."""
 
 
 def following(spec: CollectionSpec, old: models.CollectionInfo | None) -> CollectionSpec:
-    """The spec of the version that replaces `old`: with the datatypes of its vectors where the job names none, and all
-    else that it leaves open where it inherits that."""
+    """Return the spec of the version that replaces `old`: with the datatypes of its vectors where the job names none,
+    and, where the spec inherits, with all other settings that it leaves open."""
     if old is None:
         return spec
     return _with_datatypes(_inherited(spec, old) if spec.inherits else spec, old)
 
 
 def _inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
-    """The spec with what it leaves open as `old` has it."""
+    """Return the spec with the settings of `old` where the spec leaves them open."""
     params = old.config.params
     config = {name: value for name, value in _json(params).items() if name in _OF_PARAMS}
     config |= {
@@ -58,8 +58,8 @@ def _inherited(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSp
 
 
 def _with_datatypes(spec: CollectionSpec, old: models.CollectionInfo) -> CollectionSpec:
-    """The spec with the datatypes of the vectors of the same name, or of the only ones: they say what numbers may be
-    stored, and how much memory it takes."""
+    """Return the spec with the datatypes of the vectors of the same name, or of the only vector: datatypes decide which
+    numbers can be stored, and how much memory they take."""
     dense, sparse, config = dense_vectors(old), sparse_vectors(old), dict(spec.config)
     kept = dense.get(spec.vector_name) or (next(iter(dense.values())) if len(dense) == 1 else None)
     if spec.dense and kept is not None and kept.datatype is not None:
@@ -80,7 +80,7 @@ def _with_datatypes(spec: CollectionSpec, old: models.CollectionInfo) -> Collect
 
 
 def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> Any:
-    """How a payload index is made: as `old` has it, else with the server's defaults."""
+    """Return the schema of a payload index: as `old` has it, otherwise with the server's defaults."""
     there = old.payload_schema.get(field) if old is not None else None
     if there is not None and there.params is not None:
         return there.params
@@ -92,8 +92,8 @@ def index_schema(old: models.CollectionInfo | None, field: str, kind: str) -> An
 
 
 def other_vectors(name: str, old: models.CollectionInfo, theirs: CollectionMetadata | None) -> Iterator[str]:
-    """Vectors that were not made of the text by the model that the metadata names: a fresh version would be without
-    them."""
+    """Yield a problem where `old` has vectors that were not made from the text by the model that the metadata names:
+    the new version would not have them."""
     ours = vector_names(of_vector(name, theirs, None))
     others = [
         vector for vector in (*dense_vectors(old), *(old.config.params.sparse_vectors or {})) if vector not in ours
@@ -109,7 +109,8 @@ def other_vectors(name: str, old: models.CollectionInfo, theirs: CollectionMetad
 def _vectors(
     old: models.CollectionInfo, spec: CollectionSpec
 ) -> tuple[models.VectorParams | None, models.SparseVectorParams | None]:
-    """The vectors whose settings the new ones get: those of the same name, else the only one."""
+    """Return the dense and the sparse vector whose settings the new version gets: the vector of the same name,
+    otherwise the first one."""
     dense, sparse = dense_vectors(old), old.config.params.sparse_vectors or {}
     return dense.get(spec.vector_name) or next(iter(dense.values()), None), sparse.get(
         spec.sparse_vector_name or ""
@@ -117,7 +118,7 @@ def _vectors(
 
 
 def payload_indexes(info: models.CollectionInfo) -> dict[str, str]:
-    """field → type, as `CollectionSpec` has it."""
+    """Return payload field → index type, in the form of `CollectionSpec.payload_indexes`."""
     return {field: index_type(index) for field, index in sorted(info.payload_schema.items())}
 
 

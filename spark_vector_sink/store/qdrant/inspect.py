@@ -1,4 +1,4 @@
-"""What can be said of a collection of a server."""
+"""Inspect a collection of a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spark_vector_sink.store.qdrant.versions import Versions
 
 
 class Inspecting(Versions):
-    """Looks, and changes nothing."""
+    """Inspect collections without any change."""
 
     def inspect(self, name: str) -> Inspection:
         physical = self._behind(name)
@@ -44,7 +44,8 @@ class Inspecting(Versions):
         return self._asking_again(f"counting '{physical}'", lambda: int(self._client.count(physical, exact=True).count))
 
     def _documents(self, physical: str, info: models.CollectionInfo) -> int | None:
-        """None where the server counts by indexed fields only (strict mode), or is too slow without an index."""
+        """Count the documents; None where the server counts by indexed fields only (strict mode), or is too slow
+        without an index."""
         if not counts_by_any_field(info):
             return None
         try:

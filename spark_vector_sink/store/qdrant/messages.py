@@ -1,8 +1,8 @@
-"""Points → the official messages of `qdrant_client.grpc`, filled column by column.
+"""Convert points to the official messages of `qdrant_client.grpc`, column by column.
 
-A setter is chosen once for each column from its Arrow type. The vectors' bytes are put between the serialised rest of
-the points as they lie in memory, because what goes through a message is copied four times. The serialised request can
-be sent again as it is.
+A setter is chosen once for each column from its Arrow type. The bytes of the vectors are inserted between the
+serialised rest of the points as they are in memory, because data that goes through a message is copied four times. The
+serialised request can be sent again as it is.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from spark_vector_sink.payload_types import SparseVectors
 from spark_vector_sink.store.write_batch import PointBatch, ShardKey
 
 Payload = Any
-"""The payload map of one point: name → Value"""
+"""Payload map of one point: name → Value"""
 
 R = TypeVar("R")
-"""A request with a write ordering"""
+"""Request with a write ordering"""
 
 Buffer = bytes | memoryview
 """Bytes that are joined in the end."""
 
 Setter = Callable[[Sequence[Payload], str, list[Any]], None]
-"""Sets a column, by its name, on the payloads of all points"""
+"""Function that sets a column, by its name, on the payloads of all points"""
 
 ORDERINGS = {
     "weak": messages.WriteOrderingType.Weak,
@@ -41,14 +41,14 @@ ORDERINGS = {
 
 
 def ordered(request: R, ordering: str) -> R:
-    """The request with this write ordering; `weak` is what goes without saying."""
+    """Set the write ordering of a request and return the request; `weak` is the server's default."""
     if ordering != "weak":
         request.ordering.type = ORDERINGS[ordering]  # type: ignore[attr-defined]
     return request
 
 
 def sharded(request: R, shard_keys: Sequence[ShardKey] | None) -> R:
-    """The request for the shards of this key; all points of a request have the same."""
+    """Set the shard key of a request and return the request; all points of a request have the same shard key."""
     if shard_keys:
         key = shard_keys[0]
         request.shard_key_selector.shard_keys.append(  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def sharded(request: R, shard_keys: Sequence[ShardKey] | None) -> R:
 
 
 def upsert(collection: str, points: PointBatch, ordering: str, update_filter: messages.Filter | None = None) -> bytes:
-    """A serialised `UpsertPoints` that waits until it is applied. update_filter: which of the points that are there may
+    """Serialise an `UpsertPoints` that waits until it is applied. update_filter: selects the existing points that may
     be replaced."""
     request = ordered(
         messages.UpsertPoints(collection_name=collection, wait=True, update_filter=update_filter), ordering
@@ -79,17 +79,17 @@ def upsert(collection: str, points: PointBatch, ordering: str, update_filter: me
 
 
 def fill(payloads: Sequence[Payload], rows: pa.RecordBatch) -> None:
-    """Set the columns on the payloads, of each row on its own."""
+    """Set the columns on the payloads, one row for each payload."""
     for field, column in zip(rows.schema, rows.columns, strict=True):
         set_all = _set_objects if payload_types.is_spread(field) else _setter(field)
         set_all(payloads, field.name, payload_types.values(column, field))
 
 
 def _vectors(named: Mapping[str, npt.NDArray[np.float32] | SparseVectors], points: int) -> Iterator[Sequence[Buffer]]:
-    """Of each point the field `PointStruct.vectors`, in pieces, the numbers as they lie in memory.
+    """Yield for each point the field `PointStruct.vectors`, in pieces, with the numbers as they are in memory.
 
-    A set of one unnamed vector is written as such; in a set with names the unnamed one has the name "". No vectors are
-    a set, too: servers want one.
+    A set of one unnamed vector is written as such; in a set with names the unnamed vector has the name "". An empty set
+    is written too: servers need one.
     """
     if not named:
         yield from [(_begin(NAMED, 0),)] * points
@@ -110,7 +110,7 @@ def _vectors(named: Mapping[str, npt.NDArray[np.float32] | SparseVectors], point
 
 
 def _dense(matrix: npt.NDArray[np.float32]) -> Iterator[tuple[bytes, Buffer]]:
-    """Of each row the message `Vector`: its beginning, and the little-endian floats."""
+    """Yield for each row the message `Vector`: its beginning, and the little-endian floats."""
     rows = np.ascontiguousarray(matrix, dtype="<f4")
     width = rows.shape[1] * 4
     data, begin = rows.reshape(-1).view(np.uint8).data, _begin(DENSE, width)
@@ -119,10 +119,10 @@ def _dense(matrix: npt.NDArray[np.float32]) -> Iterator[tuple[bytes, Buffer]]:
 
 
 def _sparse(rows: SparseVectors) -> Iterator[tuple[bytes, Buffer]]:
-    """Of each row the message `Vector`: its beginning, and the packed values and indices.
+    """Yield for each row the message `Vector`: its beginning, and the packed values and indices.
 
-    A row without entries is sent as such: a vector that is left out of an upsert keeps, in a segment that the server
-    has optimised, what it was before.
+    A row without entries is sent as such: a vector that is left out of an upsert keeps its old value in a segment that
+    the server has optimised.
     """
     values = np.ascontiguousarray(rows.values, dtype="<f4").tobytes()
     indices, ends = _varints(rows.indices)
@@ -138,8 +138,8 @@ def _sparse(rows: SparseVectors) -> Iterator[tuple[bytes, Buffer]]:
 
 @lru_cache(maxsize=4096)
 def _begin(tags: tuple[bytes, ...], size: int) -> bytes:
-    """What stands before `size` bytes: the tag and the length of the field that holds them, and of each message around
-    it. tags: the outermost first."""
+    """Return the bytes before `size` bytes of data: the tag and the length of the field that holds the data, and of
+    each message around it. tags: the outermost first."""
     begin = b""
     for tag in reversed(tags):
         begin = tag + _varint(len(begin) + size) + begin
@@ -147,7 +147,8 @@ def _begin(tags: tuple[bytes, ...], size: int) -> bytes:
 
 
 def _varints(numbers: npt.NDArray[np.uint32]) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """All numbers as varints, one after the other, and where each of them begins; the last place is the end."""
+    """Encode all numbers as varints, one after the other; also return the place where each of them begins, and the end
+    as the last place."""
     numbers = np.asarray(numbers, dtype=np.uint32)
     most = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
     lengths = np.ones(len(numbers), np.uint8)
@@ -171,7 +172,7 @@ def _varint(number: int) -> bytes:
 
 
 def _tags(*path: tuple[Any, str]) -> tuple[bytes, ...]:
-    """The tags of fields of variable length, each given by its message and its name."""
+    """Return the tags of fields of variable length, each given by its message and its name."""
     return tuple(_varint(descriptor.fields_by_name[name].number << 3 | 2) for descriptor, name in path)
 
 
@@ -191,7 +192,7 @@ VALUES, INDICES = (
 
 
 def _setter(field: pa.Field) -> Setter:
-    """How a column of this type is set on all points."""
+    """Return the setter for a column of this type."""
     kind = field.type
     if payload_types.is_json(field):
         return _set_any
@@ -213,7 +214,7 @@ def _setter(field: pa.Field) -> Setter:
 
 
 def _scalars(attribute: str) -> Setter:
-    """The setter of a column whose values all go into this field of `Value`."""
+    """Return the setter of a column whose values all go into this field of `Value`."""
 
     def set_all(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
         for payload, value in zip(payloads, values, strict=True):
@@ -246,14 +247,14 @@ def _set_any(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
 
 
 def _set_objects(payloads: Sequence[Payload], name: str, values: list[Any]) -> None:
-    """Each value's own names."""
+    """Set the own keys of each object directly on the payload."""
     for payload, value in zip(payloads, values, strict=True):
         for own, item in value.items():
             set_value(payload[own], item)
 
 
 def set_value(target: Any, value: Any) -> None:
-    """Any plain value into a message `Value`."""
+    """Convert any plain value into a message `Value`."""
     if value is None:
         target.null_value = 0
     elif isinstance(value, str):

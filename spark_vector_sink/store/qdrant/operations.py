@@ -1,15 +1,15 @@
-"""What a task asks of a collection, as messages for any part of its points.
+"""Build the requests of a task to a collection, as messages for any part of its points.
 
 A request of several operations is applied in their order, but not as a whole: another writer may come in between, and
-the server may stop there. So the first operation settles, point by point, who has won, later ones ask for what it has
-left, and all of them can be sent again.
+the server may stop there. So the first operation settles, point by point, which writer has won; later operations select
+the points that it has settled; and all of them can be sent again.
 
-Where a server was stopped while it optimised (every new vector or setting of a collection does that), other segments
-hold older copies of points. An update of points that are named removes those. One by a filter (Qdrant 1.18) finds a
+Where a server was stopped while it optimised (every new vector or setting of a collection stops it), other segments
+hold older copies of points. An update of points by id removes the copies. An update by a filter (Qdrant 1.18) finds a
 point once for each copy, and moves it as often out of a segment that is being optimised: the second time nothing is
-left to move, and the point has lost all its vectors and fields. A removal by a filter takes a point of which an older
-copy fits. So points are named, and where a condition needs a filter, an operation that names them and changes nothing
-stands before it (`_gathered`).
+left to move, and the point has lost all its vectors and fields. A removal by a filter removes a point of which an older
+copy matches. So points are given by id, and where a condition needs a filter, an operation that gives the same ids and
+changes nothing stands before it (`_gathered`).
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from spark_vector_sink.store.write_batch import How, PointBatch, PointId, Remova
 Change: TypeAlias = messages.PointsUpdateOperation
 
 _NOTHING = messages.Value(null_value=messages.NULL_VALUE)
-"""Takes a field out, where it is set; so a tombstone is one no more."""
+"""Value that removes a field where it is set; without `deleted` a point is no longer a tombstone."""
 
 OPERATIONS_AT_ONCE = 64
-"""Most points of a request that has an operation for each: the server takes 0.3 to 2 ms for one, and far more while it
-optimises, however many come together."""
+"""Maximum number of points of a request that has an operation for each point: the server takes 0.3 to 2 ms for one
+operation, and far more while it optimises, however many come together."""
 
 
 @dataclass(frozen=True)
 class Operation:
     """One kind of change to n points.
 
-    method: of the server, see `channels.REPLIES`. ids: length n. make: the serialised request for the points start …
-    stop-1. nbytes: about, of all. versions: of each point, where what is there is compared with them; `has_lost` says
-    of a point that is there whether ours has lost against it. most_points: of one request, beside the limits of the
-    server. shard_keys: of each point, all the same; None where they have none. among: `make` for those points only that
-    are there, where the server refuses any other; None where the request brings those that are not.
+    method: of the server, see `channels.REPLIES`. ids: length n. make: returns the serialised request for the points
+    start … stop-1. nbytes: approximate size of all points. versions: of each point, where they are compared with the
+    stored versions; `has_lost` returns whether the change to a stored point was not applied because of its version.
+    most_points: maximum for one request, beside the limits of the server. shard_keys: of each point, all the same; None
+    where they have none. among: `make` only for the points that exist, where the server refuses any other; None where
+    the request creates the points that do not exist.
     """
 
     method: str
@@ -61,7 +62,8 @@ class Operation:
 
 
 def writing(collection: str, points: PointBatch, ordering: str, vector_names: Callable[[], Sequence[str]]) -> Operation:
-    """As `points.how` says. vector_names: asked for all vectors of the collection, where that is needed."""
+    """Build the operation that writes points as `points.how` says. vector_names: called for the names of all vectors of
+    the collection, where needed."""
     versions = None if points.versions is None else points.versions.tolist()
     if points.how is How.REPLACE:
 
@@ -111,7 +113,8 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
 
 
 def removing(collection: str, removal: Removal, ordering: str) -> Operation:
-    """By ids where there is nothing to compare: a filter makes the server apply everything before it first."""
+    """Build the operation that removes points: by ids where there is no version to compare, because a filter makes the
+    server apply everything before it first."""
     versions = None if removal.before is None else removal.before.tolist()
 
     def named(start: int, stop: int) -> bytes:
@@ -154,7 +157,7 @@ def touching(
     ordering: str,
     shard_keys: Sequence[ShardKey] | None = None,
 ) -> Operation:
-    """Set these fields of `_sink`."""
+    """Build the operation that sets these fields of `_sink`."""
 
     def make(start: int, stop: int, there: Set[PointId] | None = None) -> bytes:
         named = [identifier for identifier in ids[start:stop] if there is None or identifier in there]
@@ -169,7 +172,7 @@ def touching(
 
 
 def _older(points: PointBatch, comparison: Literal["lt", "lte"]) -> messages.Filter | None:
-    """Which of the points that are there may be replaced; None: all."""
+    """Build the filter for the existing points that may be replaced; None: all."""
     return None if points.versions is None else conditions.by_version(points.ids, points.versions.tolist(), comparison)
 
 
@@ -178,14 +181,16 @@ def _structs(points: PointBatch) -> Sequence[messages.PointStruct]:
 
 
 def _named(ids: Sequence[PointId]) -> messages.PointsSelector:
-    """These points. A server that lacks one of them says so, and may have applied the update to others."""
+    """Select these points by id. A server that lacks one of them reports an error, and may have applied the update to
+    others."""
     return messages.PointsSelector(points=messages.PointsIdsList(ids=map(conditions.point_id, ids)))
 
 
 def _these(
     ids: Sequence[PointId], versions: Sequence[int] | None = None, *, settled: bool = False
 ) -> messages.PointsSelector:
-    """These points; with versions, those with none that is greater; settled: those with just these."""
+    """Select these points; with versions, only points whose version is not greater; settled: only points whose version
+    is equal."""
     if versions is None:
         return _named(ids)
     return messages.PointsSelector(
@@ -194,7 +199,7 @@ def _these(
 
 
 def _batch(collection: str, changes: Iterable[Change], shard_keys: Sequence[ShardKey] | None, ordering: str) -> bytes:
-    """One request for these operations, and for what has to stand before some of them."""
+    """Serialise one request for these operations, and for the operations that must stand before some of them."""
     made = [*chain.from_iterable(map(_gathered, changes))]
     for change in made:
         sharded(_inner(change), shard_keys)
@@ -203,9 +208,9 @@ def _batch(collection: str, changes: Iterable[Change], shard_keys: Sequence[Shar
 
 
 def _gathered(change: Change) -> Iterator[Change]:
-    """The operation; where a filter chooses among its points, right after one that leaves a single copy of each: with a
-    single one before eight overwrites a server that was stopped in between emptied points. An upsert does that by
-    itself."""
+    """Yield the operation; where it selects among its points by a filter, yield before it an operation that leaves a
+    single copy of each point. It is repeated before each operation: with a single one before eight overwrites, a server
+    that was stopped in between emptied points. An upsert removes the copies by itself."""
     if ids := _filtered(change):
         yield Change(
             set_payload=Change.SetPayload(
@@ -216,7 +221,8 @@ def _gathered(change: Change) -> Iterator[Change]:
 
 
 def _filtered(change: Change) -> Sequence[messages.PointId]:
-    """The points among which a filter of the operation chooses; none where it names them, and for an upsert."""
+    """Return the points among which a filter of the operation selects; empty where the operation gives ids without a
+    filter, and for an upsert."""
     operation = _inner(change)
     if isinstance(operation, Change.PointStructList):
         return []
@@ -232,8 +238,8 @@ def _inner(change: Change) -> Any:
 
 
 def _buried(points: PointBatch, vector_names: Sequence[str]) -> Iterator[Change]:
-    """A point without vectors, and then what an upsert leaves in a segment that the server has optimised: the vectors
-    that it does not name."""
+    """Yield the upsert of a tombstone without vectors, and then the removal of vectors, because an upsert leaves the
+    vectors that it does not name in a segment that the server has optimised."""
     yield Change(upsert=Change.PointStructList(points=_structs(points), update_filter=_older(points, "lt")))
     which = messages.PointsSelector(filter=conditions.tombstones(points.ids))
     yield Change(
@@ -242,7 +248,7 @@ def _buried(points: PointBatch, vector_names: Sequence[str]) -> Iterator[Change]
 
 
 def _overwritten(points: PointBatch) -> Iterator[Change]:
-    """One operation for each point, and nothing else would do: the server overwrites with one payload."""
+    """Yield one operation for each point, because the server overwrites all points of an operation with one payload."""
     versions = [None] * len(points) if points.versions is None else [[version] for version in points.versions.tolist()]
     made = [
         Change(overwrite_payload=Change.OverwritePayload(points_selector=_these([identifier], version)))
@@ -262,8 +268,8 @@ def _overwritten(points: PointBatch) -> Iterator[Change]:
 
 
 def _patched(points: PointBatch) -> Iterator[Change]:
-    """Our fields, with the version, then the user's keys, then what they are known by; points with the same values in
-    one operation."""
+    """Yield the operations of a patch: set the fields of `_sink` with the version, then the user's keys, then the
+    fingerprints; points with the same values share an operation."""
     ours, users = _parted(points)
     yield from _set_fields(points, map(_in_doubt, ours))
     yield from _set_keys(points, users)
@@ -271,23 +277,23 @@ def _patched(points: PointBatch) -> Iterator[Change]:
 
 
 def _merged(points: PointBatch) -> Iterator[Change]:
-    """New ids come in whole; of those that are there our fields are set, with the version, then the vectors, the user's
-    keys, and what they are known by."""
+    """Yield the operations of a merge: insert new points as a whole; on existing points set the fields of `_sink` with
+    the version, then the vectors, the user's keys, and the fingerprints."""
     structs = _structs(points)
     ours, users = _parted(points)
     yield Change(upsert=Change.PointStructList(points=structs, update_mode=messages.InsertOnly))
     yield from _set_fields(points, [{**_in_doubt(row), "deleted": _NOTHING} for row in ours])
     if points.vectors:
         moved = [messages.PointVectors(id=struct.id, vectors=struct.vectors) for struct in structs]
-        # Those with a greater version are left out, and not: those with another one, which any older copy of a point
-        # has.
+        # Leave out points with a greater version, not all points with another version: any older copy of a point has
+        # another version.
         yield Change(update_vectors=Change.UpdateVectors(points=moved, update_filter=_older(points, "lte")))
     yield from _set_keys(points, users)
     yield from _seal(points, ours)
 
 
 def _set_fields(points: PointBatch, fields: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:
-    """Set fields of `_sink`; this settles which points are ours to write."""
+    """Set fields of `_sink`; this settles which points this request may write."""
     for values, ids, versions in _alike(points, fields):
         if values:
             yield Change(
@@ -296,13 +302,13 @@ def _set_fields(points: PointBatch, fields: Iterable[dict[str, messages.Value]])
 
 
 def _in_doubt(fields: dict[str, messages.Value]) -> dict[str, messages.Value]:
-    """Without a fingerprint until everything is written: one that the server had before it stopped would be believed by
-    the next job."""
+    """Remove the fingerprint until everything is written: a fingerprint written before the server stopped would be
+    trusted by the next job."""
     return {name: _NOTHING if name.startswith(FINGERPRINT) else value for name, value in fields.items()}
 
 
 def _seal(points: PointBatch, ours: Iterable[dict[str, messages.Value]]) -> Iterator[Change]:
-    """Set the fingerprints; the last operation."""
+    """Set the fingerprints, in the last operation."""
     fields = [{name: value for name, value in row.items() if name.startswith(FINGERPRINT)} for row in ours]
     for values, ids, versions in _alike(points, fields):
         if values:
@@ -322,7 +328,7 @@ def _set_keys(points: PointBatch, keys: Iterable[dict[str, messages.Value]]) -> 
 
 
 def _parted(points: PointBatch) -> tuple[list[dict[str, messages.Value]], list[dict[str, messages.Value]]]:
-    """Of each point the fields of `_sink`, always with the version where there is one, and the user's keys."""
+    """Return for each point the fields of `_sink`, always with the version where there is one, and the user's keys."""
     holders = [messages.PointStruct() for _ in points.ids]
     fill([holder.payload for holder in holders], points.payload)
     users = [dict(holder.payload) for holder in holders]
@@ -336,7 +342,7 @@ def _parted(points: PointBatch) -> tuple[list[dict[str, messages.Value]], list[d
 def _alike(
     points: PointBatch, rows: Iterable[dict[str, messages.Value]]
 ) -> Iterator[tuple[dict[str, messages.Value], list[PointId], list[int] | None]]:
-    """The points in groups of the same values: the values, the ids and the versions."""
+    """Yield the points in groups of the same values: the values, the ids and the versions."""
     versions: Sequence[int | None] = [None] * len(points) if points.versions is None else points.versions.tolist()
     groups: dict[Any, tuple[dict[str, messages.Value], list[PointId], list[Any]]] = {}
     for identifier, version, row in zip(points.ids, versions, rows, strict=True):

@@ -1,4 +1,4 @@
-"""Some points of a collection, read back: do they have what they should, and does a search find them?"""
+"""Read some points of a collection back, and check that a search finds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spark_vector_sink.store.write_batch import is_tombstone, plain_id
 
 
 def probe(client: QdrantClient, collection: str, most: int) -> Sequence[Probe]:
-    """Up to `most` points, and one search for each of them that has a vector, all in one request."""
+    """Read up to `most` points, and search for each of them that has a vector, all searches in one request."""
     records, _ = client.scroll(collection, limit=most, with_payload=True, with_vectors=True)
     asked = [(record.id, request) for record in records if (request := _search(record.vector)) is not None]
     answers = client.query_batch_points(collection, [request for _, request in asked]) if asked else []
@@ -31,7 +31,7 @@ def probe(client: QdrantClient, collection: str, most: int) -> Sequence[Probe]:
 
 
 def _named(vectors: Any) -> dict[str, Any]:
-    """Vectors by name; "" is the unnamed one."""
+    """Return the vectors by name; "" is the unnamed vector."""
     return vectors if isinstance(vectors, dict) else {"": vectors} if vectors is not None else {}
 
 
@@ -41,7 +41,7 @@ def _length(vector: Any) -> int:
 
 
 def _search(vectors: Any) -> models.QueryRequest | None:
-    """A search by a vector of the point; None where it has none with numbers."""
+    """Build a search by a vector of the point; None where no vector has finite numbers."""
     for name, vector in _named(vectors).items():
         if _length(vector):
             return models.QueryRequest(query=vector, using=name or None, limit=1)

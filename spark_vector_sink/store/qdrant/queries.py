@@ -1,5 +1,5 @@
-"""A search of a Qdrant server: by dense vectors, by sparse ones, or by both in one request, among all points or those
-of a filter."""
+"""Build a search of a Qdrant server: by dense vectors, by sparse vectors, or by both in one request, among all points
+or the points that match a filter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def query(
     sparse: SparseQuery | None,
     among: Filter | None,
 ) -> dict[str, Any]:
-    """The arguments of `query_points`. info: the collection, whose metadata name its vectors."""
+    """Return the arguments of `query_points`. info: the collection, whose metadata name its vectors."""
     vectors = of_vector(name, None if info is None else our_metadata(name, info), vector_name)
     dense, beside = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
     there = None if info is None or dense is None else dense_vectors(info).get(dense.name)
@@ -50,7 +50,7 @@ def query(
 
 
 def _check_bytes(name: str, vector: Sequence[float]) -> None:
-    """CollectionError for numbers that a server would make others of before it compares them."""
+    """Raise CollectionError for numbers that a server would change before it compares them."""
     if wrong := [number for number in vector if not (0 <= number <= 255 and number == int(number))]:
         raise CollectionError(
             f"'{name}' compares vectors of uint8, and the one to search for has {wrong[0]:g} in it; ask with whole "
@@ -64,8 +64,8 @@ EXAMPLE = (
 
 
 def checked_filter(given: Mapping[str, Any]) -> Filter:
-    """The filter in plain JSON, by the client's own model of it. Raises OptionError, which shows the part that is none
-    of Qdrant's."""
+    """Convert the filter to plain JSON, checked by the client's own model. Raises OptionError, which shows the part
+    that is not valid."""
     try:
         filter = models.Filter.model_validate(given)
     except ValidationError as error:
@@ -78,14 +78,14 @@ def checked_filter(given: Mapping[str, Any]) -> Filter:
                 f"must be; {EXAMPLE}"
             )
     try:
-        RestToGrpc.convert_filter(filter)  # in which a number can be too large
+        RestToGrpc.convert_filter(filter)  # fails where a number is too large
     except (ValueError, OverflowError) as error:
         raise OptionError(f"the filter cannot be sent: {shorten(first_line(error), 200)}; {EXAMPLE}") from None
     return asked
 
 
 def _conditions(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """All conditions of a checked filter, those within others too."""
+    """Yield all conditions of a checked filter, including nested ones."""
     least = asked.get("min_should") or {}
     for some in (*(asked.get(name) or [] for name in ("must", "should", "must_not")), least.get("conditions") or []):
         for condition in some if isinstance(some, list) else [some]:
@@ -94,7 +94,7 @@ def _conditions(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _wrong_part(given: Mapping[str, Any], error: ValidationError) -> str:
-    """Where the first error is, and what stands there."""
+    """Return the path of the first error, and the value there."""
     part: Any = given
     steps: Sequence[Any] = error.errors()[0]["loc"]  # the names of models are between those of the JSON
     way = []

@@ -1,10 +1,10 @@
-"""Which points of a source a full load has not seen, which tombstones are old enough to go, and which points are
-documents.
+"""Find and remove the points of a source that a full load has not seen, and old tombstones; count documents.
 
 A server may hold older copies of points (see operations.py). A filter finds a point by any of its copies, and a removal
-by a filter leaves those that it does not find: a point that was seen would go, and a tombstone would leave the document
-that it has buried. So a filter here only proposes: what is read of a point, which is its newest copy, says whether it
-goes, and an operation that names it leaves a single copy for the filter to judge.
+by a filter leaves the copies that it does not find: a point that was seen would be removed, and a removed tombstone
+would leave the document that it has replaced. So a filter here only proposes points: the payload that is read, which is
+the newest copy, decides whether a point is removed, and an operation by id leaves a single copy for the filter to
+judge.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ POINTS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Which:
-    """Points by what `_sink` says of them. proposes: a filter that finds each of them. holds: whether these fields of
-    `_sink` are of one of them."""
+    """Selection of points by their `_sink`. proposes: a filter that finds each of them, and maybe others. holds:
+    returns whether the `_sink` of a point belongs to the selection."""
 
     proposes: models.Filter
     holds: Callable[[Mapping[str, Any]], bool]
 
 
 class Missing(Connection):
-    """Counts and removes what no job writes any more."""
+    """Count and remove points that no job writes any more."""
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
-        """Documents of the source that another run was the last to see, and all of them; exact."""
+        """Count the documents of the source that were last seen by another run, and all documents of the source;
+        exact."""
         doing, first = (
             f"counting the documents of '{target.name}'",
             models.Filter(should=[_is_empty(CHUNK), _is(CHUNK, 0)]),
@@ -58,11 +59,11 @@ class Missing(Connection):
         )
 
     def purge(self, target: Target, source: str, run: str) -> None:
-        """All points of those documents, tombstones excepted; applied when this returns."""
+        """Remove all points of the documents that `missing` counts, tombstones excepted; applied when this returns."""
         self._remove(target, _unseen(source, run), f"deleting from '{target.name}'")
 
     def purge_tombstones(self, target: Target, until: int) -> None:
-        """Those of deletions up to this moment, in seconds since 1970; applied when this returns."""
+        """Remove the tombstones of deletions up to this moment, in seconds since 1970; applied when this returns."""
         old = models.FieldCondition(key=DELETED, range=models.Range(lte=until))
         which = Which(
             models.Filter(must=[old]),
@@ -81,9 +82,9 @@ class Missing(Connection):
         self._each_page(target, which, doing, remove)
 
     def _each_page(self, target: Target, which: Which, doing: str, do: Callable[[list[Any], Any], None]) -> int:
-        """Do something with the ids of the points, a page at a time, and their shard key; how many there are. A page is
-        asked for again before it is done again, and each shard key apart: of a point that several of them have, a
-        question to all would tell once."""
+        """Call `do` with the ids of the points, a page at a time, and their shard key; return the number of points. In
+        a retry, the page is read again before `do` is called again. Each shard key is read by itself: a request to all
+        would return a point only once where several shard keys have it."""
         info = self._asking_again(doing, lambda: self._client.get_collection(target.physical))
         limit = min(
             limit
@@ -120,7 +121,8 @@ class Missing(Connection):
 
 
 def _removal(ids: list[Any], which: models.Filter, shard_key: Any) -> list[Any]:
-    """Nothing is set, which leaves one copy of each point; then those go that the filter still finds."""
+    """Build the operations of a removal: the first sets nothing, which leaves one copy of each point; the second
+    removes the points that still match the filter."""
     those = models.Filter(must=[models.HasIdCondition(has_id=ids), which])
     return [
         models.SetPayloadOperation(set_payload=models.SetPayload(payload={}, points=ids, shard_key=shard_key)),
@@ -129,7 +131,7 @@ def _removal(ids: list[Any], which: models.Filter, shard_key: Any) -> list[Any]:
 
 
 def count_documents(client: QdrantClient, collection: str) -> int:
-    """All documents, tombstones excepted; exact."""
+    """Count all documents, tombstones excepted; exact."""
     first = models.Filter(should=[_is_empty(CHUNK), _is(CHUNK, 0)])
     return int(client.count(collection, models.Filter(must=[first, _is_empty(DELETED)]), exact=True).count)
 

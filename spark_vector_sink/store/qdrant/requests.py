@@ -1,4 +1,4 @@
-"""Operations → requests of bounded size, and a request → its halves."""
+"""Split operations into requests of bounded size, and a request into its halves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spark_vector_sink.store.write_batch import PointId
 
 @dataclass(frozen=True)
 class Request:
-    """An operation on its points start … stop-1, serialised: it can be sent again as it is."""
+    """Serialised operation on its points start … stop-1: it can be sent again as it is."""
 
     operation: Operation
     start: int
@@ -35,14 +35,14 @@ class Request:
         return None if versions is None else versions[self.start : self.stop]
 
     def halves(self) -> tuple[Request, Request]:
-        """The points in two requests; of two points at least."""
+        """Split the points into two requests; needs at least two points."""
         middle = self.start + len(self) // 2
         return Request.of(self.operation, self.start, middle), Request.of(self.operation, middle, self.stop)
 
 
 def requests(operation: Operation, most_points: Callable[[], int], most_bytes: int) -> Iterator[Request]:
-    """Requests of at most so many points and bytes; a single point may be larger. most_points: asked before each, since
-    it changes."""
+    """Yield requests of at most this number of points and bytes; a single point may be larger. most_points: called
+    before each request, since it changes."""
     points = len(operation.ids)
     most = min(operation.most_points or points, most_bytes // max(1, operation.nbytes // max(1, points)))
     start = 0
@@ -53,7 +53,8 @@ def requests(operation: Operation, most_points: Callable[[], int], most_bytes: i
 
 
 def _bounded(request: Request, most_bytes: int) -> Iterator[Request]:
-    """The request, or, where some points are far larger than the average, as many parts as the bytes ask for."""
+    """Yield the request, or, where some points are far larger than the average, as many parts as the limit of bytes
+    needs."""
     if len(request.data) <= most_bytes or len(request) == 1:
         yield request
         return

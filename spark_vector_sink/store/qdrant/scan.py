@@ -1,4 +1,4 @@
-"""Reads the points of a collection again, in the order of their ids, some at a time."""
+"""Read the points of a collection again, in the order of their ids, in batches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from spark_vector_sink.store.scan import Page, batch, order
 from spark_vector_sink.store.write_batch import PointId, plain_id
 
 READ_POINTS = 256
-"""Most points of one reply that has payloads."""
+"""Maximum number of points of one reply with payloads."""
 
 
 class Pages(Connection):
-    """The points of what an overwrite replaces."""
+    """Pages of the points of the collection that an overwrite replaces."""
 
     def pages(self, target: Target, run: str, size: int) -> Sequence[Page]:
-        """Finds where each page begins, without a look at the points themselves."""
+        """List the pages by their first ids, without reading the points themselves."""
         collection, firsts, offset, more = target.replaces or target.name, list[PointId](), None, True
         limit = min(size, self._most_read(collection))
         while more:
@@ -31,7 +31,7 @@ class Pages(Connection):
         return [Page(collection, first, stop) for first, stop in zip(firsts, [*firsts, None][1:], strict=True)]
 
     def read(self, page: Page) -> Iterator[pa.RecordBatch]:
-        """Also the points that came into the page since."""
+        """Read the points of a page, also points that were added to it since."""
         limit = min(READ_POINTS, self._most_read(page.place))
         offset: Any = page.first
         while offset is not None and _is_within(page, plain_id(offset)):
@@ -40,7 +40,7 @@ class Pages(Connection):
             yield batch(point for point in points if _is_within(page, point[0]))
 
     def _scrolled(self, collection: str, limit: int, offset: Any, with_payload: bool) -> tuple[list[Any], Any]:
-        """Neighbours from an id on, and the id that follows them."""
+        """Read neighbours in the order of ids, beginning at `offset`; return them and the id that follows."""
 
         def ask() -> tuple[list[Any], Any]:
             records, following = self._client.scroll(
@@ -51,7 +51,7 @@ class Pages(Connection):
         return self._asking_again(f"reading points of '{collection}'", ask)
 
     def _most_read(self, collection: str) -> int:
-        """Most points that the server gives in one reply (strict mode)."""
+        """Return the maximum number of points that the server gives in one reply (strict mode)."""
         info = self._info(collection)
         most = most_read(info) if info is not None else None
         return 2**31 if most is None else most

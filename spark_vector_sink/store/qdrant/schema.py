@@ -1,4 +1,5 @@
-"""Whether a collection of a Qdrant server fits a job, and how one is made that does. Nothing here asks the server."""
+"""Check whether a collection of a Qdrant server fits a job, and describe the collection to be created. This module
+sends no requests."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ from spark_vector_sink.store.collection import CollectionSpec
 from spark_vector_sink.store.qdrant.datatypes import FLOAT32, asked_for, of_dense, problems_there
 
 NEWER = {"memory": (1, 19), "payload": (1, 19), "id_tracker": (1, 20)}
-"""Settings in option `collection_config`, wherever they stand in it, and the first version of the server that does not
-ignore them."""
+"""Settings of option `collection_config`, at any depth in it → the first version of the server that does not ignore
+them."""
 
 DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclid": "Euclid", "manhattan": "Manhattan"}
 
 
 def config_problems(spec: CollectionSpec) -> Iterator[str]:
-    """What is wrong with option `collection_config`, by the client's own model of the request."""
+    """Yield the problems of option `collection_config`, found by the client's own model of the request."""
     forbidden = {"metadata": True, "vectors": not spec.dense, "sparse_vectors": not spec.sparse_vector_name}
     for key in forbidden:
         if forbidden[key] and key in spec.config:
@@ -55,7 +56,7 @@ def config_problems(spec: CollectionSpec) -> Iterator[str]:
 
 
 def settings_of_newer_servers(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Those of `NEWER` that are set, each once."""
+    """Yield the settings of `NEWER` that are set, each once."""
     inner = {
         name for value in config.values() if isinstance(value, dict) for name, _ in settings_of_newer_servers(value)
     }
@@ -63,8 +64,8 @@ def settings_of_newer_servers(config: Mapping[str, Any]) -> Iterator[tuple[str, 
 
 
 def creation(spec: CollectionSpec) -> dict[str, Any]:
-    """The arguments of `create_collection` for the vectors, and for the other fields of option `collection_config`, as
-    the client's model has them."""
+    """Return the arguments of `create_collection` for the vectors, and for the other fields of option
+    `collection_config`, as the client's model has them."""
     vectors: Any = {}
     if spec.dense:
         params = models.VectorParams(
@@ -83,7 +84,7 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
 
 
 def announced(name: str, physical: str, spec: CollectionSpec) -> Iterator[str]:
-    """What `prepare` will do for a collection that is not there, one step each."""
+    """Yield the steps that `prepare` will do for a collection that does not exist, in words."""
     vector = f"vector '{spec.vector_name}'" if spec.vector_name else "vectors"
     datatype = of_dense(asked_for(spec)[0], spec)
     as_kept = f", {datatype}" if datatype != FLOAT32 else ""
@@ -96,7 +97,7 @@ def announced(name: str, physical: str, spec: CollectionSpec) -> Iterator[str]:
 
 
 def index_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec) -> Iterator[str]:
-    """Payload indexes that are there with another type."""
+    """Yield a problem for each payload index that exists with another type."""
     for field, wanted in spec.payload_indexes.items():
         present = info.payload_schema.get(field)
         if present is None:
@@ -110,27 +111,28 @@ def index_problems(name: str, info: models.CollectionInfo, spec: CollectionSpec)
 
 
 def index_type(index: models.PayloadIndexInfo) -> str:
-    """A payload index in the words of `INDEX_TYPES` and `TENANT_INDEXES`."""
+    """Return the type of a payload index, as in `INDEX_TYPES` and `TENANT_INDEXES`."""
     kind, params = str(index.data_type.value), index.params
     serves_tenants = getattr(params, "is_tenant", None) or getattr(params, "is_principal", None)
     return next((ours for ours, theirs in TENANT_INDEXES.items() if serves_tenants and theirs == kind), kind)
 
 
 def dense_vectors(info: models.CollectionInfo) -> dict[str, models.VectorParams]:
-    """The collection's dense vectors by name; "" is the unnamed one."""
+    """Return the collection's dense vectors by name; "" is the unnamed vector."""
     declared = info.config.params.vectors
     return declared if isinstance(declared, dict) else {"": declared} if declared is not None else {}
 
 
 def sparse_vectors(info: models.CollectionInfo) -> Mapping[str, models.SparseVectorParams]:
-    """The collection's sparse vectors by name."""
+    """Return the collection's sparse vectors by name."""
     return info.config.params.sparse_vectors or {}
 
 
 def vector_problems(
     name: str, info: models.CollectionInfo, spec: CollectionSpec, coming: Collection[str] = ()
 ) -> Iterator[str]:
-    """Vectors of the job that the collection has not, or has otherwise. coming: those that the job will create."""
+    """Yield the problems of the job's vectors that the collection does not have, or has with other settings. coming:
+    vectors that the job will create."""
     sparse = sparse_vectors(info)
     if (spec.dense and spec.vector_name in sparse) or spec.sparse_vector_name in dense_vectors(info):
         yield (

@@ -1,4 +1,4 @@
-"""One request, until all of its points are applied, or known to be refused."""
+"""Send one request until all of its points are applied, or known to be refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from spark_vector_sink.store.retry import Trouble, retrying
 from spark_vector_sink.store.write_batch import Outcome, PointId, ShardKey, Stored, in_shards
 
 SLOW = 0.5
-"""A reply that took more than this share of the deadline says that the server has too much to do."""
+"""Share of the timeout above which a reply counts as slow: the server has too much to do."""
 
 
 DOING = {
@@ -36,18 +36,18 @@ DOING = {
     "Points/SetPayload": "update of",
     "Points/Delete": "delete from",
 }
-"""What a call is called; every other one reads."""
+"""Words for each method in messages; every other method reads."""
 
 T = TypeVar("T")
 
 
 class _SmallerError(StoreError):
-    """The limit has sunk since the request was built: its parts are to be sent."""
+    """Error where the limit has sunk since the request was built: its halves are to be sent."""
 
 
 class Sender:
-    """Sends requests; used by several threads. most_points: of one request. closing: ends the waits between tries.
-    fingerprint: the field of `_sink` that `stored` reads as such."""
+    """Sender of requests; used by several threads. most_points: maximum for one request. closing: ends the waits
+    between retries. fingerprint: the field of `_sink` that `stored` reads as the fingerprint."""
 
     def __init__(
         self,
@@ -69,17 +69,17 @@ class Sender:
         self._lock = threading.Lock()
 
     def points_at_once(self) -> int:
-        """How many points a request should have now: fewer when the server has no time, or has said that requests are
-        too large."""
+        """Return the number of points that a request should have now: fewer when the server has no time, or has refused
+        requests as too large."""
         return max(1, int(self._most_points * self._limit.share))
 
     def send(self, request: Request) -> Outcome:
-        """Send until it is known of each point what became of it. Raises PermanentStoreError."""
+        """Send a request until the outcome of each point is known. Raises PermanentStoreError."""
         refused = self._send(request)
         return Outcome(refused, self._older(request, refused)) if request.versions is not None else Outcome(refused)
 
     def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> dict[PointId, Stored]:
-        """What is there of these points, each under its shard key. Raises PermanentStoreError."""
+        """Return the stored state of these points, each under its shard key. Raises PermanentStoreError."""
         return self._stored(ids, shard_keys, self._read)
 
     def _stored(
@@ -111,11 +111,13 @@ class Sender:
         return there
 
     def vector_names(self) -> list[str]:
-        """The collection's vectors, dense and sparse; "" is the unnamed one. Raises PermanentStoreError."""
+        """Return the names of the collection's vectors, dense and sparse; "" is the unnamed vector. Raises
+        PermanentStoreError."""
         return names(self._read("Collections/Get", structure(self._collection)))
 
     def _older(self, request: Request, refused: Mapping[PointId, str]) -> frozenset[PointId]:
-        """The points that are as they were: the server does not tell, so it is asked what is there."""
+        """Return the points that are unchanged because the stored version is greater: the server does not report them,
+        so the points are read."""
         ours = {
             point: version
             for point, version in zip(request.ids, request.versions or (), strict=True)
@@ -126,7 +128,7 @@ class Sender:
         return frozenset(point for point, stored in there.items() if request.operation.has_lost(stored, ours[point]))
 
     def _send(self, request: Request) -> dict[PointId, str]:
-        """The points that the server refuses, each with its words; all others are applied."""
+        """Send a request; return the points that the server refuses, each with its message; all others are applied."""
         had_failed = False
         try:
             self._apply(request)
@@ -147,8 +149,8 @@ class Sender:
         return found
 
     def _refused(self, request: Request, error: RefusedPointsError) -> dict[PointId, str]:
-        """Find the refused points by halving. Where nothing is taken down to a single point, it is not the points: the
-        collection has changed."""
+        """Find the refused points by halving. Where no point is accepted, not even a single one, the points are not the
+        cause: the collection has changed."""
         found: dict[PointId, str] = {}
         parts, applied = [(request, error)], 0
         while parts:
@@ -170,7 +172,7 @@ class Sender:
         return found
 
     def _apply(self, request: Request, whole: bool = False) -> None:
-        """Return when the points are applied. Tries again what may heal."""
+        """Send until the points are applied. Errors that may heal are retried."""
         tries = 0
 
         def call() -> None:
@@ -182,8 +184,8 @@ class Sender:
                 self._call(request.operation.method, request.data)
             except MissingPointError:
                 among = request.operation.among
-                # None where the request itself brings the point: then somebody has removed it between two operations,
-                # and the whole is sent again
+                # None where the request itself creates the point: then another client has removed it between two
+                # operations, and the whole request is sent again
                 if among is None:
                     raise
                 if there := self._there(request):
@@ -192,7 +194,7 @@ class Sender:
         self._retrying(call)
 
     def _there(self, request: Request) -> Set[PointId]:
-        """Asked once: who asks tries the whole request again."""
+        """Return the points of the request that exist. Sent once: the caller retries the whole request."""
         keys = request.operation.shard_keys
         return self._stored(request.ids, None if keys is None else [keys[0]] * len(request), self._call).keys()
 
@@ -203,7 +205,7 @@ class Sender:
         return retrying(call, self._retry_max_seconds, self._count_retry, self._closing, self._trouble)
 
     def _call(self, method: str, data: bytes) -> Any:
-        """Send once; the reply. Tells the limit where the server could not keep up."""
+        """Send once and return the reply. Halves the limit where the server could not keep up."""
         sent, begun = self._limit.begun(), time.monotonic()
         address = self._nodes.address
         try:

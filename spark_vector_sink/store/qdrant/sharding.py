@@ -1,5 +1,5 @@
-"""Collections with custom sharding: which shard keys there are, what fits a job, and how a fresh version gets the
-same."""
+"""Handle collections with custom sharding: read the shard keys, check them against the job, and copy them to a new
+version."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _HOW = 'collection_config={"sharding_method": "custom"}'
 
 
 def is_custom(info: models.CollectionInfo | None) -> bool:
-    """Whether its points are in the shards that their writer names."""
+    """Return whether the collection has custom sharding: its points are in the shards that the writer names."""
     return info is not None and info.config.params.sharding_method == models.ShardingMethod.CUSTOM
 
 
 def shard_keys(client: QdrantClient, collection: str) -> list[int | str]:
-    """All shard keys of a collection; one without custom sharding has none."""
+    """Return all shard keys of a collection; empty without custom sharding."""
     if not is_custom(client.get_collection(collection)):
         return []
     return [found.key for found in client.list_shard_keys(collection).shard_keys or []]
 
 
 def copy_keys(client: QdrantClient, source: str, target: str) -> None:
-    """Give a fresh collection the shard keys that another one has."""
+    """Create the shard keys of one collection in another one."""
     there = set(shard_keys(client, target))
     for key in shard_keys(client, source):
         if key not in there:
@@ -34,7 +34,8 @@ def copy_keys(client: QdrantClient, source: str, target: str) -> None:
 
 
 def sharding_problems(name: str, info: models.CollectionInfo | None, spec: CollectionSpec) -> Iterator[str]:
-    """What does not fit between option `shard_key_column` and the collection; info: None where it is yet to be made."""
+    """Yield the problems between option `shard_key_column` and the collection; info: None where it is still to be
+    created."""
     custom = is_custom(info) if info is not None else str(spec.config.get("sharding_method")).lower() == _CUSTOM
     if spec.sharded and not custom:
         make = f"make it with {_HOW}" if info is None else f"make another one with {_HOW}"

@@ -1,4 +1,4 @@
-"""What a task asks about points and the collection, and what the answers say."""
+"""Build the read requests of a task about points and the collection, and parse the replies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def reading(
     fingerprint: str = FINGERPRINT,
     shard_keys: Sequence[ShardKey] | None = None,
 ) -> bytes:
-    """A serialised `GetPoints` for what `Stored` holds. fingerprint: the field of `_sink` that holds it. shard_keys: of
-    the points, all the same."""
+    """Serialise a `GetPoints` for the fields of `Stored`. fingerprint: the field of `_sink` with the fingerprint.
+    shard_keys: of the points, all the same."""
     fields = [f'{RESERVED}."{name}"' for name in (fingerprint, "version", "chunks", "deleted")]
     selector = messages.WithPayloadSelector(include=messages.PayloadIncludeSelector(fields=fields))
     request = messages.GetPoints(collection_name=collection, ids=map(point_id, ids), with_payload=selector)
@@ -31,19 +31,19 @@ def reading(
 
 
 def found(reply: messages.GetResponse, fingerprint: str = FINGERPRINT) -> Iterator[tuple[PointId, Stored]]:
-    """The points that are there."""
+    """Yield the points that exist."""
     for point in reply.result:
         identifier = point.id
         yield identifier.num if identifier.HasField("num") else identifier.uuid, _stored(point.payload, fingerprint)
 
 
 def _stored(payload: Any, fingerprint_field: str) -> Stored:
-    """A field of another type than ours is as good as none."""
+    """Convert the payload to a Stored; a field of another type counts as missing."""
     if RESERVED not in payload:
         return Stored()
     fields = payload[
         RESERVED
-    ].struct_value.fields  # a map makes what is asked of it, so it is asked only for what it has
+    ].struct_value.fields  # reading a missing key of this map creates the key, so only existing keys are read
     has = {name: fields[name] for name in fields}
     fingerprint, version, chunks, deleted = (
         has.get(name) for name in (fingerprint_field, "version", "chunks", "deleted")
@@ -57,12 +57,12 @@ def _stored(payload: Any, fingerprint_field: str) -> Stored:
 
 
 def structure(collection: str) -> bytes:
-    """A serialised `GetCollectionInfoRequest`."""
+    """Serialise a `GetCollectionInfoRequest`."""
     return bytes(messages.GetCollectionInfoRequest(collection_name=collection).SerializeToString())
 
 
 def names(reply: messages.GetCollectionInfoResponse) -> list[str]:
-    """The names of all vectors, dense and sparse; "" is the unnamed one."""
+    """Return the names of all vectors, dense and sparse; "" is the unnamed vector."""
     params = reply.result.config.params
     dense = params.vectors_config
     unnamed = [""] if dense.HasField("params") else []

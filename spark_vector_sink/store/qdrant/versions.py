@@ -1,5 +1,5 @@
-"""Overwriting on a server: a collection aside, then the alias. What each collection `name__v<n>` is worth stands in its
-metadata."""
+"""Overwrite on a server: fill a collection of its own, then move the alias. The state of each collection `name__v<n>`
+is in its metadata."""
 
 from __future__ import annotations
 
@@ -41,20 +41,21 @@ from spark_vector_sink.store.qdrant.sharding import copy_keys, sharding_problems
 T = TypeVar("T")
 
 GUARD = "__switch"
-"""Ends the name of the alias that a switch uses up. Of several switches that begin at one version only one finds it."""
+"""Suffix of the alias that guards a switch and is renamed by it. Of several switches that begin at one version only one
+finds this alias."""
 
 log = logging.getLogger("spark_vector_sink")
 
 
 class Versions(Connection):
-    """What a name stands for, the versions behind it, and the switch."""
+    """Versions behind a name, and the switch between them."""
 
     _beaten = float("-inf")
-    """when the driver gave its last sign of life"""
+    """time when the driver wrote its last heartbeat"""
 
     def publish(self, target: Target, run: str, keep: int) -> Sequence[str]:
         self._patiently(lambda: self._publish(target, run))
-        try:  # the alias has moved: what fails from here on is no failure of the job
+        try:  # the alias has moved: an error from here on is not a failure of the job
             self._patiently(lambda: self._note(target.physical, READY))
             self._drop(
                 collection_versions.outlived(self._versions(target.name), target.physical, keep, time.time()),
@@ -85,8 +86,8 @@ class Versions(Connection):
         return standing, goal
 
     def _resolve_overwrite(self, name: str, spec: CollectionSpec) -> Target:
-        """Where an overwrite would write: the next number that is free. What is there now stands in nobody's way,
-        whatever it holds."""
+        """Return the target of an overwrite: a version with the next free number. What exists now does not keep the job
+        from writing, whatever it holds."""
         standing, there = self._standing(name), self._versions(name)
         old = None if standing is None else self._info(standing)
         problems, warnings = [*self._config_problems(spec)], []
@@ -140,7 +141,8 @@ class Versions(Connection):
                 copy_keys(self._client, target.replaces, target.physical)
 
     def _create_aside(self, target: Target, spec: CollectionSpec, run: str) -> Target:
-        """Make the collection that nobody sees yet; another number where a job beside this one has just taken it."""
+        """Create the collection that no search sees yet; with another number where a job that runs at the same time has
+        just taken this one."""
         there = self._versions(target.name)
         self._drop(collection_versions.left_overs(there, target.replaces, time.time()), target.name)
         number = max(collection_versions.next_number(there), int(target.physical.rpartition("__v")[2]))
@@ -155,7 +157,7 @@ class Versions(Connection):
                 made = self._info(physical)
                 if made is None:
                     raise
-                if run_of(physical, made) != run:  # else only the reply was lost
+                if run_of(physical, made) != run:  # otherwise only the reply was lost
                     number += 1
                     continue
             return replace(target, physical=physical)
@@ -176,7 +178,7 @@ class Versions(Connection):
             self._switch(target.name, standing, target.physical)
 
     def _beat(self, physical: str) -> None:
-        """A sign of life from the driver, at most once a minute."""
+        """Write a heartbeat from the driver, at most once a minute."""
         if time.monotonic() - self._beaten > collection_versions.BEAT_SECONDS:
             self._beaten = time.monotonic()
             with self._asking(f"giving a sign of life of '{physical}'"):
@@ -192,10 +194,9 @@ class Versions(Connection):
         return state_of(found)
 
     def _switch(self, name: str, standing: str | None, goal: str) -> None:
-        """Point the alias at `goal`, if it stands for `standing`. The server looks and moves in one request: it refuses
-        to rename an alias that is not there, and the guard is used up by the first to come. (Of three jobs within a
-        millisecond two could come through; the last one serves.)
-        """
+        """Point the alias at `goal`, if it stands for `standing`. The server checks and moves in one request: it
+        refuses to rename an alias that does not exist, and the first switch uses up the guard. (Of three jobs within a
+        millisecond two could succeed; the last one serves.)"""
         now = self._standing(name)
         if now == goal:
             return
@@ -208,7 +209,7 @@ class Versions(Connection):
         rename = models.RenameAliasOperation(rename_alias=models.RenameAlias(old_alias_name=guard, new_alias_name=name))
         try:
             self._alias(rename, _created(goal, name))
-        except NotFoundError as error:  # somebody was quicker: the next look tells who
+        except NotFoundError as error:  # another job was first: the retry finds out which
             raise TransientStoreError(str(error)) from None
 
     def _alias(self, *actions: Any) -> None:
@@ -216,9 +217,9 @@ class Versions(Connection):
             self._client.update_collection_aliases(list(actions))
 
     def _abandon_version(self, target: Target, run: str) -> str:
-        """Say that nobody will finish this version, which is dropped by a later job: tasks of this one may still be
-        writing. What the name stands for now, in a sentence, where it is not what it was; a version is kept where
-        nothing else is left."""
+        """Mark the version as abandoned; a later job drops it, because tasks of this job may still be writing. Returns
+        a sentence about what the name stands for now, where that has changed; the version is kept where nothing else is
+        left."""
         try:
             found, standing = self._info(target.physical), self._standing(target.name)
             if standing == target.physical:
@@ -238,8 +239,9 @@ class Versions(Connection):
         return ""
 
     def _note(self, physical: str, state: str, serves: bool = False) -> None:
-        """Write what a version is worth into its metadata. A collection that somebody else made is left as it is.
-        serves: it is behind the alias, so one that we have written to is a version."""
+        """Write the state of a version into its metadata. A collection that was not created by this sink is left
+        unchanged. serves: the collection is behind the alias, so a collection that the sink has written to is a
+        version."""
         found = self._info(physical)
         if (
             found is None
@@ -251,7 +253,7 @@ class Versions(Connection):
             self._client.update_collection(physical, metadata={STATE_KEY: {**_noted(found), "state": state}})
 
     def _drop(self, names: Sequence[str], name: str) -> None:
-        """Drop these versions, but for those that an alias stands for, whosever it is."""
+        """Drop these versions, except for versions that any alias other than a guard stands for."""
         for physical in names:
             in_use = {alias.collection_name for alias in self._aliases() if not alias.alias_name.endswith(GUARD)}
             if physical not in in_use and self._is_version(physical, name):
@@ -259,7 +261,7 @@ class Versions(Connection):
                     self._client.delete_collection(physical)
 
     def _versions(self, name: str) -> list[Version]:
-        """The collections `name__v<n>`, and others that such a one has replaced."""
+        """Return the collections `name__v<n>`, and other collections that one of them has replaced."""
         with self._asking("listing collections"):
             listed = [collection.name for collection in self._client.get_collections().collections]
         found = []
@@ -276,8 +278,8 @@ class Versions(Connection):
         return re.fullmatch(rf"{re.escape(name)}__v[0-9]{{1,9}}", physical) is not None
 
     def _standing(self, name: str) -> str | None:
-        """What the name stands for: a collection behind the alias, the name itself where it is a plain collection, None
-        where there is nothing."""
+        """Return what the name stands for: a collection behind the alias, the name itself where it is a plain
+        collection, None where there is nothing."""
 
         def look() -> str | None:
             behind = next((alias.collection_name for alias in self._aliases() if alias.alias_name == name), None)
@@ -300,14 +302,13 @@ def _created(collection: str, alias: str) -> models.CreateAliasOperation:
 
 
 def _between(target: Target, standing: str | None, state: str) -> bool:
-    """Whether the plain collection of that name is dropped, and the alias not made yet: nothing but this job's version
-    is left."""
+    """Return whether the plain collection of that name is dropped, and the alias is not created yet: only this job's
+    version is left."""
     return standing is None and target.replaces == target.name and state == CHECKED
 
 
 def state_of(info: models.CollectionInfo) -> str:
-    """What a version is worth. One that says nothing of it is no version, whatever its name looks like: a collection of
-    its own."""
+    """Return the state of a version. A collection without a state is not a version, whatever its name looks like."""
     return str(_noted(info).get("state", FOREIGN))
 
 

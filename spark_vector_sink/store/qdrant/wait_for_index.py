@@ -1,12 +1,11 @@
-"""Waiting until a Qdrant server has indexed what was written: done means searchable. Nothing here asks the server
-itself.
+"""Wait until a Qdrant server has indexed what was written: done means searchable. This module sends no requests itself.
 
 What a server does, as measured on 1.18:
 * between two optimisations it says green for some milliseconds, so green counts when it is said several times in a row;
-* after a restart it says grey and optimises nothing until somebody updates the collection;
-* after an optimisation that failed it says red and tries nothing, also when the cause is gone, until somebody does;
+* after a restart it says grey and optimises nothing until a client updates the collection;
+* after an optimisation that failed it says red and tries nothing, also when the cause is gone, until a client does so;
 * such an update breaks off an optimisation that is on its way, and leaves a segment behind, so it is made only where
-  there is none.
+  no optimisation is on its way.
 """
 
 from __future__ import annotations
@@ -22,38 +21,38 @@ from qdrant_client import models
 from spark_vector_sink.errors import PermanentStoreError, shorten
 
 LOOK_SECONDS = 0.5
-"""Between two looks; each costs the server about a millisecond."""
+"""Seconds between two looks; each costs the server about a millisecond."""
 
 GREEN_LOOKS = 3
-"""So often in a row it must be done, before it is."""
+"""Number of looks in a row that must be done before the index counts as done."""
 
 RED_LOOKS = 10
-"""So often the server may still say red after it was told to try again."""
+"""Number of looks that may still say red after the server was told to try again."""
 
 PROGRESS_SECONDS = 10.0
-"""Between two lines in the log."""
+"""Seconds between two log lines."""
 
 log = logging.getLogger("spark_vector_sink")
 
 
 @dataclass(frozen=True)
 class IndexState:
-    """What a server says of a collection's index."""
+    """State of a collection's index, as the server reports it."""
 
     status: str
     """`green`, `yellow` (optimising), `grey` (would optimise after an update) or `red` (an optimisation failed)"""
     points: int
     indexed: int
-    """vectors in an index"""
+    """number of vectors in an index"""
     segments: int
     queued: int
-    """updates not applied, and points that searches do not find yet"""
+    """number of updates not applied, and of points that searches do not find yet"""
     error: str = ""
-    """the optimizer's own words"""
+    """message of the optimizer"""
 
     @classmethod
     def of(cls, info: models.CollectionInfo) -> IndexState:
-        """The state in a reply of the server; one older than 1.17 tells of no queue."""
+        """Read the state from a reply of the server; a server older than 1.17 reports no queue."""
         queue = getattr(info, "update_queue", None)
         queued = (queue.length or 0) + (queue.deferred_points or 0) if queue is not None else 0
         error = getattr(info.optimizer_status, "error", "")
@@ -90,7 +89,7 @@ def wait_until_indexed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Return when the collection is green and stays so; the seconds that it took.
+    """Wait until the collection is green and stays green; return the seconds that it took.
 
     look: asks the server. wake: tells it to optimise, by an update that changes nothing. most_seconds: how long all
     numbers may stay the same. Raises PermanentStoreError where nothing changes for longer, or where the server cannot

@@ -1,4 +1,4 @@
-"""A task's end of a Qdrant collection: one channel, bounded requests, each applied before it counts."""
+"""Write the points of one task to a Qdrant collection: one channel, bounded requests, each applied before it counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spark_vector_sink.store.write_batch import Outcome, PointBatch, PointId, Re
 
 
 class QdrantStore:
-    """Writes over gRPC. See `VectorStore` for what each method promises."""
+    """Writer over gRPC. `VectorStore` describes the methods."""
 
     def __init__(self, addresses: Sequence[Address], target: Target, options: SinkOptions, partition: int = 0) -> None:
         self._collection = target.physical
@@ -79,12 +79,13 @@ class QdrantStore:
         return ()
 
     def close(self) -> None:
-        self._closing.set()  # ends the waits between tries,
-        self._nodes.close()  # and this the calls that threads still wait for
+        self._closing.set()  # ends the waits between retries
+        self._nodes.close()  # ends the calls that threads still wait for
         self._in_flight.close()
 
     def _soon(self, operations: Iterable[Operation], others: frozenset[PointId] = frozenset()) -> Sent:
-        """One for each shard key. others: points beside those of a request for which later requests wait, too."""
+        """Submit the requests of each operation, soon. others: points beside the points of a request for which later
+        requests wait, too."""
         self._heart.beat()
         sent = Sent()
         for operation in operations:
@@ -95,7 +96,7 @@ class QdrantStore:
         return sent
 
     def _names(self) -> list[str]:
-        """The collection's vectors, asked once."""
+        """Return the names of the collection's vectors, asked once."""
         if self._vector_names is None:
             self._vector_names = self._sender.vector_names()
         return self._vector_names

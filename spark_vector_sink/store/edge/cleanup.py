@@ -1,7 +1,7 @@
-"""Remove from the index what no longer belongs there: chunks of documents, documents that a full load no longer has,
-old tombstones.
+"""Remove points from the index that no longer belong there: chunks of documents, documents that a full load no longer
+has, old tombstones.
 
-A chunk is found by `_sink.document`, which names the point of the first one, and `_sink.chunk`, its number.
+A chunk is found by `_sink.document`, the id of the document's first point, and `_sink.chunk`, its number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _AT_ONCE = 1000
 
 
 def remove_chunks(edge: Any, shard: Any, documents: Iterable[tuple[PointId, int]]) -> None:
-    """Remove those chunks of each document whose number is the given one or greater."""
+    """Remove the chunks of each document whose number is at least the given number."""
     for least, group in groupby(sorted(documents, key=lambda one: one[1]), key=lambda one: one[1]):
         ids = [str(id) for id, _ in group]
         index_documents(edge, shard)
@@ -31,14 +31,14 @@ def remove_chunks(edge: Any, shard: Any, documents: Iterable[tuple[PointId, int]
 
 
 def index_documents(edge: Any, shard: Any) -> None:
-    """Make the index by which chunks are found, unless it is there. Without one, each look for chunks would read the
-    payload of all points."""
+    """Create the payload index by which chunks are found, unless it exists. Without it, each search for chunks would
+    read the payload of all points."""
     if DOCUMENT not in shard.info().payload_schema:
         shard.update(edge.UpdateOperation.create_field_index(DOCUMENT, edge.PayloadSchemaType.Keyword))
 
 
 def pages(edge: Any, shard: Any, condition: Any) -> Iterator[Sequence[PointId]]:
-    """The ids of the points that meet a condition, some at a time; they may be removed meanwhile."""
+    """Yield the ids of the points that meet a condition, in batches; the points may be removed meanwhile."""
     offset, more = None, True
     while more:
         records, offset = shard.scroll(
@@ -53,22 +53,22 @@ SOURCE, RUN, DELETED = (f"{RESERVED}.{name}" for name in ("source", "run", "dele
 
 
 def missing(shard: Any, source: str, run: str) -> tuple[int, int]:
-    """How many documents of this source another run than `run` was the last to see; and how many documents of it there
-    are."""
+    """Count the documents of this source that were last seen by another run than `run`, and all documents of this
+    source."""
     edge = qdrant_edge()
     gone, all_of_it = (edge.CountRequest(exact=True, filter=_documents(edge, source, but)) for but in (run, None))
     return int(shard.count(gone)), int(shard.count(all_of_it))
 
 
 def count_documents(shard: Any) -> int:
-    """All documents, tombstones excepted; exact."""
+    """Count all documents, tombstones excepted; exact."""
     edge = qdrant_edge()
     return int(shard.count(edge.CountRequest(exact=True, filter=_documents(edge))))
 
 
 def purge(shard: Any, source: str, run: str) -> None:
-    """Remove the documents that `missing` counts, durably. Their chunks go first: killed in between, the document is
-    still there to be counted."""
+    """Remove the documents that `missing` counts, durably. Their chunks are removed first: where the process is killed
+    in between, the document still exists and is counted again."""
     edge = qdrant_edge()
     for documents in pages(edge, shard, _documents(edge, source, run)):
         remove_chunks(edge, shard, [(id, 1) for id in documents])
@@ -86,8 +86,8 @@ def purge_tombstones(shard: Any, until: int) -> None:
 
 
 def _documents(edge: Any, source: str | None = None, but: str | None = None) -> Any:
-    """Documents, which are neither later chunks nor tombstones: of a source, without those that the run `but` was the
-    last to see, where these are given."""
+    """Build a filter for documents, which are neither later chunks nor tombstones: of a source, without documents that
+    were last seen by the run `but`, where these are given."""
     wanted = [edge.IsEmptyCondition(DELETED)]
     wanted += [edge.FieldCondition(SOURCE, edge.MatchValue(source))] if source is not None else []
     unwanted = [edge.FieldCondition(CHUNK, range=edge.RangeFloat(gte=1))]

@@ -1,4 +1,4 @@
-"""EdgeCollections: makes embedded stores, brings in what tasks have staged, and searches."""
+"""Manage embedded stores on the driver: create them, ingest the files that tasks have staged, and search."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _ROWS_ARE_SAFE = (
 
 
 class EdgeCollections:
-    """The embedded stores of this machine, by directory. Holds nothing open between calls."""
+    """Embedded stores of this machine, by directory. Keeps nothing open between calls."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self._seconds = timeout_seconds
 
     def resolve(self, name: str, spec: CollectionSpec) -> Target:
-        """Look, change nothing: whether there is a store, whether it fits, and what would be made."""
+        """Look up, without any change, whether there is a store, whether it fits the job, and what would be created."""
         edge.qdrant_edge()
         directory = StoreDirectory(Path(name))
         problems = place_problems(directory)
@@ -71,7 +71,7 @@ class EdgeCollections:
         )
 
     def prepare(self, target: Target, spec: CollectionSpec, run: str) -> Target:
-        """Create what `resolve` announced, bring in what earlier runs have left pending, and open the run's staging
+        """Create what `resolve` announced, ingest the pending rows of earlier runs, and open the run's staging
         folder."""
         if target.problems:
             raise CollectionError(target.problems)
@@ -102,10 +102,11 @@ class EdgeCollections:
         )
 
     def finish(self, target: Target, run: str, receipts: Sequence[str]) -> Finished:
-        """Bring in the run's staged files, and those of other runs that are pending; the number of points afterwards.
+        """Ingest the run's staged files, and those of other pending runs; return the number of points afterwards.
 
-        When it fails after the manifest is written, the rows are not lost: whoever opens the store next brings them in.
-        Rows that nobody can bring in are set aside (see `failed_runs`), and PermanentStoreError says which and why.
+        When it fails after the manifest is written, the rows are not lost: the next job or search that opens the store
+        ingests them. Rows that can never be ingested are set aside (see `failed_runs`), and PermanentStoreError says
+        which and why.
         """
         directory = StoreDirectory(Path(target.name))
         if target.overwrites:
@@ -118,7 +119,7 @@ class EdgeCollections:
             if directory.current() not in (
                 None,
                 target.physical,
-            ):  # replaced since the look before: nobody can have those rows any more
+            ):  # replaced since the check before: no version can take those rows any more
                 staging.end_run(directory, run)
                 versions.check_serves(directory, target)
             return self._bring_in(directory, target, run, deadline)
@@ -129,8 +130,8 @@ class EdgeCollections:
                 directory, run
             )
             staging.drop_staging(directory, run)
-            # Nothing to do: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for seconds; nothing
-            # else of the job runs by now.
+            # Where nothing is to be done: 0.1 ms. Over the threshold it builds the graph, which holds the GIL for
+            # seconds; no other part of the job runs by now.
             shard.optimize()
             return Finished(edge.count(shard), mine.documents, mine.deletions, mine.points)
 
@@ -138,8 +139,8 @@ class EdgeCollections:
         return read_facts(StoreDirectory(Path(target.name)), target.physical).points
 
     def missing(self, target: Target, source: str, run: str) -> tuple[int, int]:
-        """How many documents of this source another run than `run` was the last to see; and how many documents of it
-        there are."""
+        """Count the documents of this source that were last seen by another run than `run`, and all documents of this
+        source."""
         with self._opened(target) as shard:
             return cleanup.missing(shard, source, run)
 
@@ -156,11 +157,12 @@ class EdgeCollections:
             pending_runs.remember_points(StoreDirectory(Path(target.name)), target.physical, shard)
 
     def wait_for_index(self, target: Target) -> float:
-        """Nothing to wait for: `finish` builds the index itself, so everything is searchable when it returns."""
+        """Return at once: `finish` builds the index itself, so everything is searchable when it returns."""
         return 0.0
 
     def abandon(self, target: Target, run: str) -> Left:
-        """Remove what the failed run has staged, unless it is pending already, and the version that it was to fill."""
+        """Remove the files that the failed run has staged, unless the run is pending already, and the version that it
+        was filling."""
         directory = StoreDirectory(Path(target.name))
         moved = target.overwrites and versions.abandon(directory, target.physical, run)
         staging.drop_staging(directory, run)
@@ -196,13 +198,13 @@ class EdgeCollections:
 
     def rollback(self, name: str) -> tuple[str | None, str]:
         directory = StoreDirectory(Path(name))
-        if directory.current() is None:  # said before a lock is left behind
+        if directory.current() is None:  # checked first, so that no LOCK file is left behind
             raise CollectionError(f"there is no embedded store at {name}; name the directory of one")
         with self._locked(directory) as deadline:
             return versions.roll_back(directory, lambda current: pending_runs.settle(directory, current, deadline))
 
     def metadata(self, name: str) -> CollectionMetadata | None:
-        """What the sink remembers in the store; None where there is none."""
+        """Return the metadata that the sink has stored in the store; None where there is none."""
         there = versions.serving(StoreDirectory(Path(name)))
         return None if there is None else there[1].metadata
 
@@ -219,7 +221,7 @@ class EdgeCollections:
         vector_name: str | None = None,
         among: Filter | None = None,
     ) -> list[Hit]:
-        """The nearest points, best first, after bringing in what is pending."""
+        """Ingest pending rows, then return the nearest points, best first."""
         directory = StoreDirectory(Path(name))
         if directory.current() is None:
             raise CollectionError(
@@ -246,11 +248,11 @@ class EdgeCollections:
             return edge.nearest(shard, facts, vector, limit, sparse, among)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: nothing is kept open."""
 
     @contextmanager
     def _opened(self, target: Target) -> Iterator[Any]:
-        """The index of a run's target, after bringing in what is pending."""
+        """Open the index of a run's target, and ingest pending rows."""
         directory = StoreDirectory(Path(target.name))
         with self._locked(directory) as deadline, edge.opened(directory.shard(target.physical), deadline) as shard:
             pending_runs.roll_forward(directory, target.physical, shard)
@@ -260,7 +262,7 @@ class EdgeCollections:
         return edge.reserved(directory, self._seconds, advice)
 
     def _update(self, directory: StoreDirectory, physical: str, spec: CollectionSpec, deadline: float) -> StoreFacts:
-        """Bring an existing store up to what the job needs; opens the index only when there is something to do."""
+        """Add to an existing store what the job needs; opens the index only when there is something to do."""
         facts = read_facts(directory, physical)
         if problems := facts_problems(directory, facts, spec):
             raise CollectionError(problems)

@@ -1,4 +1,4 @@
-"""A filter in Qdrant's JSON → Qdrant Edge's own objects, part by part. Its form has been checked before."""
+"""Convert a checked filter in Qdrant's JSON to Qdrant Edge's own objects, part by part."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MATCHES = {
 
 
 def filter_of(edge: Any, asked: Filter) -> Any:
-    """The filter as Qdrant Edge, the module, wants it; CollectionError where it cannot have it, as a key that is no
-    path of Qdrant's."""
+    """Convert the filter to objects of the module `edge` (Qdrant Edge); raise CollectionError where Qdrant Edge does
+    not accept it, e.g. a key that is not a path of Qdrant's."""
     try:
         return _filter(edge, asked)
     except (ValueError, TypeError, OverflowError) as error:
@@ -69,7 +69,7 @@ def _match(edge: Any, asked: Mapping[str, Any]) -> Any:
     ((kind, value),) = asked.items()
     return getattr(edge, _MATCHES[kind])(
         np.bool_(value) if isinstance(value, bool) else value
-    )  # Python's own bool it takes for an integer
+    )  # Qdrant Edge takes Python's own bool for an integer
 
 
 def _range(edge: Any, asked: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What an embedded store will be, in words, and how an empty version of one is made."""
+"""Describe an embedded store in words, and create an empty version of one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from spark_vector_sink.store.edge.schema import missing_problem, place_problems
 
 
 def resolve_overwrite(directory: StoreDirectory, spec: CollectionSpec, problems: tuple[str, ...]) -> Target:
-    """Where an overwrite would write. What is there now stands in nobody's way, whatever it holds."""
+    """Return the target of an overwrite: a version with the next free number. What exists now does not keep the job
+    from writing, whatever it holds."""
     name = str(directory.root)
     if problems:
         return Target(name, FIRST_VERSION, False, problems=problems, overwrites=True)
@@ -49,14 +50,14 @@ def resolve_overwrite(directory: StoreDirectory, spec: CollectionSpec, problems:
 
 
 def inherited(directory: StoreDirectory, spec: CollectionSpec, physical: str | None) -> CollectionSpec:
-    """The spec with what it leaves open as this version has it."""
+    """Return the spec with the payload indexes of this version where the spec inherits."""
     if not spec.inherits or physical is None:
         return spec
     return replace(spec, payload_indexes={**read_facts(directory, physical).payload_indexes, **spec.payload_indexes})
 
 
 def creation(name: str, spec: CollectionSpec) -> str:
-    """A step of the plan."""
+    """Describe the creation of the store, as a step of the plan."""
     vectors = [f"vectors of {spec.dimension or 'unknown'} dimensions, {spec.distance}"] if spec.dense else []
     vectors += [f"sparse vector '{spec.sparse_vector_name}'"] if spec.sparse_vector_name else []
     return f"create the embedded store {name}: {'; '.join(vectors)}"
@@ -67,7 +68,7 @@ def index_plan(indexes: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def make_root(directory: StoreDirectory) -> None:
-    """Make the directory, after looking once more that nobody else's things lie there."""
+    """Create the directory, after checking again that it holds no files of others."""
     if problems := place_problems(directory):
         raise CollectionError(problems)
     try:
@@ -77,7 +78,7 @@ def make_root(directory: StoreDirectory) -> None:
 
 
 def create(directory: StoreDirectory, spec: CollectionSpec, physical: str) -> None:
-    """Make an empty version. CURRENT comes after it: without it the version does not serve."""
+    """Create an empty version. CURRENT is written afterwards: without it the version does not serve."""
     if not spec.create:
         raise CollectionError(missing_problem(directory))
     if spec.dense and spec.dimension is None:
@@ -100,8 +101,8 @@ def create(directory: StoreDirectory, spec: CollectionSpec, physical: str) -> No
 
 
 def create_current(directory: StoreDirectory, spec: CollectionSpec) -> str:
-    """Make an empty store; its version. What a process that was killed here has left is no store, and is made anew;
-    what an overwrite fills is not touched."""
+    """Create an empty store and return its version. A directory that a killed process has left unfinished is not a
+    store, and is created anew; a version that an overwrite fills is not touched."""
     physical = versions.next_name(directory) if versions.is_aside(directory, FIRST_VERSION) else FIRST_VERSION
     shutil.rmtree(directory.version(physical), ignore_errors=True)
     create(directory, spec, physical)

@@ -1,10 +1,10 @@
-"""What becomes of each staged point, decided by what is in the store; and the log of it, so that a run which is brought
-in twice is decided once.
+"""Decide what happens to each staged point, depending on the stored points, and log the decisions, so that a run which
+is ingested twice is decided once.
 
-After a process was killed while it brought a run in, everything is done again from the beginning, on a store that holds
-half of the run. What is unconditional comes out the same. A condition would not: "set this on the points that are
-there" would find points that the run itself has made later. So each decision is written down before it is acted upon,
-and stands.
+After a process was killed while it ingested a run, everything is done again from the beginning, on a store that holds
+half of the run. Unconditional operations give the same result again. A condition would not: "set this on the points
+that exist" would find points that the run itself has created later. So each decision is logged before it is carried
+out, and is not changed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from spark_vector_sink.store.edge.staged_file import REMOVE, TOUCH, UnfitError
 from spark_vector_sink.store.write_batch import How, PointId
 
 SKIP, WRITE, INTO, OLDER = range(4)
-"""Nothing to be done; done; merged into what is there; left, because what is there has a greater version."""
+"""Decisions: do nothing; write; merge into the stored point; leave the stored point, because its version is greater."""
 SHRINK = 16
-"""Added to WRITE or INTO: chunks of the document vanish."""
+"""Flag added to WRITE or INTO: chunks of the document are removed."""
 
 _WORDS = {SKIP, WRITE, INTO, OLDER, WRITE + SHRINK, INTO + SHRINK}
 _LENGTH = struct.Struct("<I")
@@ -36,8 +36,8 @@ _KEEPS_CHUNKS = (How.MERGE.value, How.PATCH.value)
 
 @dataclass(frozen=True)
 class There:
-    """A point in the store. document: the point of its document; its own id where it is that itself. made_of: see
-    `vectors_made_of`."""
+    """Point in the store. document: the first point of its document; its own id where the point itself is the first.
+    made_of: see `vectors_made_of`."""
 
     document: PointId
     version: int | None = None
@@ -48,7 +48,7 @@ class There:
 
 @dataclass(frozen=True)
 class Staged:
-    """What comes for a point. chunks: how many its document has from now on, where that is said. made_of: see
+    """Staged row of a point. chunks: number of chunks that its document will have, where given. made_of: see
     `vectors_made_of`."""
 
     id: PointId
@@ -63,7 +63,8 @@ class Staged:
 
 
 def vectors_made_of(ours: Mapping[str, Any]) -> dict[str, str]:
-    """What the vectors of a point were made of, by the names of the fields: the first halves of its fingerprints."""
+    """Return what the vectors of a point were made from, by the names of the fields: the first halves of its
+    fingerprints."""
     return {
         name: value[: len(value) // 2]
         for name, value in ours.items()
@@ -72,14 +73,14 @@ def vectors_made_of(ours: Mapping[str, Any]) -> dict[str, str]:
 
 
 def chunks_left(kind: str, staged: Staged) -> int | None:
-    """How many chunks the document of a head has afterwards; None: as many as before."""
+    """Return the number of chunks that the document of a head has afterwards; None: as many as before."""
     if kind == TOUCH or (kind in _KEEPS_CHUNKS and staged.chunks is None):
         return None
     return 1 if kind == REMOVE else staged.chunks or 1
 
 
 def decide(kind: str, rows: Sequence[Staged], there: Mapping[PointId, There]) -> bytes:
-    """One byte for each row. there: of the rows and of their documents, those that are in the store."""
+    """Return one decision byte for each row. there: the rows and their documents that are in the store."""
     made = bytearray(len(rows))
     versions: dict[PointId, int] = {}
     for place in sorted(range(len(rows)), key=lambda place: not rows[place].is_head):
@@ -96,13 +97,13 @@ def decide(kind: str, rows: Sequence[Staged], there: Mapping[PointId, There]) ->
 
 
 def _decide(kind: str, row: Staged, point: There | None, version: int | None) -> int:
-    """version: the greatest that is known of the point and its document."""
+    """Decide about one row. version: the greatest known version of the point and its document."""
     is_document = point is not None and not point.deleted
     if (kind in _NEEDS_A_DOCUMENT and not is_document) or (kind in _NEEDS_A_POINT and point is None):
         return SKIP
     if kind in _NEEDS_A_DOCUMENT and point is not None and not row.made_of.items() <= point.made_of.items():
-        # another task or job has written the vector of another text since the task looked: the payload belongs to the
-        # one before
+        # another task or job has written the vector of another text since the task read the point: this payload
+        # belongs to the former text
         return SKIP
     if (
         row.version is not None
@@ -116,7 +117,7 @@ def _decide(kind: str, row: Staged, point: There | None, version: int | None) ->
 
 
 class Decisions:
-    """The log of one run: a record for each batch that was decided upon, in the order in which they come in."""
+    """Log of the decisions of one run: a record for each batch, in the order in which the batches are ingested."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,7 +126,8 @@ class Decisions:
         self._unsynced = False
 
     def of(self, rows: int, decide: Callable[[], bytes]) -> bytes:
-        """The decisions of the next batch, which has so many rows: as they were made, or made now and written down."""
+        """Return the decisions of the next batch, which has this number of rows: from the log, or made now and
+        logged."""
         if self._next == len(self._made):
             made = decide()
             self._append(made)
@@ -139,7 +141,7 @@ class Decisions:
         return made
 
     def sync(self) -> None:
-        """Make durable what was decided. To be called before what was done by it is made durable."""
+        """Make the log durable. To be called before the changes that follow from the decisions are made durable."""
         if self._unsynced:
             with self._path.open("ab") as file:
                 os.fsync(file.fileno())
@@ -153,7 +155,7 @@ class Decisions:
 
 
 def _records(path: Path) -> list[bytes]:
-    """The whole records of a log; what follows the last whole one was being written when the process died, and is cut
+    """Read the complete records of a log; an incomplete last record was being written when the process died, and is cut
     off."""
     if not path.exists():
         return []

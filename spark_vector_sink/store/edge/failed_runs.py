@@ -1,6 +1,8 @@
-"""Runs that can never be brought in: set aside whole, so that nobody who opens the store is held up by them.
+"""Set aside runs that can never be ingested, as a whole, so that they do not block the next job or search that opens
+the store.
 
-The manifest goes last. Killed before, the next one to open the store finds it, sees the same and does the rest.
+The manifest is moved last. Where the process is killed before that, the next process to open the store finds the
+manifest, fails in the same way and does the rest.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ _REASON, _MANIFEST = "REASON", "MANIFEST"
 
 
 def set_aside(directory: StoreDirectory, run: str, why: str) -> str:
-    """Move what the run has staged, and its manifest, out of the way; what to tell people. The caller holds the
-    lock."""
+    """Move the run's staged files, and its manifest, to the folder of failed runs; return the reason as a message. The
+    caller holds the lock."""
     folder, staged = directory.failed(run), directory.staging(run)
     if not folder.exists():
         staged.mkdir(parents=True, exist_ok=True)
@@ -33,7 +35,7 @@ def set_aside(directory: StoreDirectory, run: str, why: str) -> str:
 
 
 def reason(directory: StoreDirectory, run: str) -> str:
-    """Why a run is set aside; empty where it is not."""
+    """Return the reason for which a run is set aside; empty where it is not set aside."""
     try:
         return (directory.failed(run) / _REASON).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
@@ -41,11 +43,11 @@ def reason(directory: StoreDirectory, run: str) -> str:
 
 
 def check(directory: StoreDirectory, run: str) -> None:
-    """PermanentStoreError where a run is set aside."""
+    """Raise PermanentStoreError where a run is set aside."""
     if line := reason(directory, run):
         raise PermanentStoreError(line)
 
 
 def runs(directory: StoreDirectory) -> int:
-    """How many runs are set aside."""
+    """Count the runs that are set aside."""
     return sum(path.is_dir() for path in directory.all_failed.glob("*"))

@@ -1,4 +1,4 @@
-"""A job with vectors of its own moves in beside those of other jobs (option `existing=merge`)."""
+"""Add the vectors of a job beside the vectors of other jobs (option `existing=merge`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from spark_vector_sink.store.vector_owners import is_guest
 
 
 def new_vectors(facts: StoreFacts, spec: CollectionSpec) -> dict[str, dict[str, Any]]:
-    """Vectors of a job that merges which the store does not have yet, as `StoreFacts.others` holds them. The unnamed
-    one cannot be added."""
+    """Return the vectors of a job that merges which the store does not have yet, in the form of `StoreFacts.others`.
+    The unnamed vector cannot be added."""
     if not spec.merge:
         return {}
     wanted: dict[str, dict[str, Any]] = {}
@@ -28,7 +28,7 @@ def new_vectors(facts: StoreFacts, spec: CollectionSpec) -> dict[str, dict[str, 
 
 
 def steps(new: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What `move_in` will do, in words."""
+    """Describe in words the steps that `move_in` will do."""
     for name, kind in new.items():
         yield (
             f"create the vector '{name}' of {kind['dimension'] or 'unknown'} dimensions, {kind['distance']}"
@@ -38,9 +38,9 @@ def steps(new: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def move_in(shard: Any, new: Mapping[str, Mapping[str, Any]]) -> None:
-    """Create the vectors, durably. One that the facts do not have is of a process that was killed before it wrote them,
-    and has no values: it is made anew, since Qdrant Edge repeats an operation that fails, as that of another dimension
-    would, with every opening."""
+    """Create the vectors, durably. A vector that exists in the index but not in the facts was created by a process that
+    was killed before it wrote the facts, and has no values. It is created anew, because Qdrant Edge repeats an
+    operation that fails, e.g. for another dimension, with every opening."""
     edge = qdrant_edge()
     for name, kind in new.items():
         shard.update(edge.UpdateOperation.delete_vector_name(name))
@@ -53,7 +53,7 @@ def move_in(shard: Any, new: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def remembering(facts: StoreFacts, spec: CollectionSpec) -> CollectionMetadata:
-    """The metadata with what is to be remembered of this job."""
+    """Return the metadata with this job's vectors added."""
     theirs, ours = facts.metadata, spec.metadata
     if theirs is None or not (facts.points or spec.merge):
         return ours
@@ -65,8 +65,8 @@ def remembering(facts: StoreFacts, spec: CollectionSpec) -> CollectionMetadata:
 
 
 def asked_by(root: Path, facts: StoreFacts, vector_name: str | None) -> StoreFacts:
-    """The facts as if there were this vector alone, and what belongs to it; None: the first one. Raises CollectionError
-    where there is none."""
+    """Return the facts as if the store had only the vectors of the job that writes this vector; None: the facts
+    unchanged, with the first job's vectors. Raises CollectionError where there is no such vector."""
     if vector_name is None:
         return facts
     vectors = of_vector(str(root), facts.metadata, vector_name)
@@ -84,7 +84,8 @@ def asked_by(root: Path, facts: StoreFacts, vector_name: str | None) -> StoreFac
 
 
 def dimension_for(facts: StoreFacts, spec: CollectionSpec) -> int | None:
-    """The length of the job's dense vectors; None where it makes none, or the store does not know it yet."""
+    """Return the dimension of the job's dense vectors; None where it makes none, or the store does not know the
+    dimension yet."""
     if not spec.merge:
         return facts.dimension
     return facts.dense_vectors.get(spec.vector_name, (spec.dimension, ""))[0] if spec.dense else None

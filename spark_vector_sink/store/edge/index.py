@@ -1,6 +1,7 @@
-"""Qdrant Edge: make an index, open it, ask it. How points are written is in `ingest`.
+"""Create, open and search a Qdrant Edge index. Points are written in `ingest`.
 
-An index is opened and closed within one call, because an open one hangs in a forked child, and Spark forks its workers.
+An index is opened and closed within one call, because an open index hangs in a forked child, and Spark forks its
+workers.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from spark_vector_sink.store.search_query import RRF_K, Filter, SparseQuery, can
 from spark_vector_sink.store.write_batch import plain_id
 
 _INDEXING_THRESHOLD_KB = 64_000
-"""Below 64 MB of vectors (42,000 of 384 dimensions) a search compares them all: exact, in 4 ms, and an append costs no
-rebuilding of the graph (which takes several times as long as bringing the points in)."""
+"""Size of the vectors in kB from which a graph is built. Below 64 MB (42,000 vectors of 384 dimensions) a search
+compares all vectors: exact, in 4 ms, and an append does not have to build the graph again (which takes several times as
+long as ingesting the points)."""
 
 
 _OF_THE_MACHINE = ("Service runtime error", "Inconsistent storage", "Out of memory", "Operation cancelled", "Timeout")
@@ -32,11 +34,11 @@ TRY_LATER = "try again when it is free, or wait longer"
 
 
 class ShardInUseError(TransientStoreError):
-    """Another program holds the index until after the deadline."""
+    """Error where another program holds the index until after the deadline."""
 
 
 def qdrant_edge() -> Any:
-    """The module; MissingPackageError where it is not installed."""
+    """Import Qdrant Edge and return the module; raise MissingPackageError where it is not installed."""
     try:
         import qdrant_edge as edge
     except ImportError:
@@ -45,8 +47,8 @@ def qdrant_edge() -> Any:
 
 
 def create_shard(path: Path, facts: StoreFacts) -> None:
-    """Make an empty index. It keeps a log of every write: only so does a killed process lose nothing and a second one
-    find it locked."""
+    """Create an empty index. It keeps a log of every write, which is needed so that a killed process loses nothing and
+    a second process finds the index locked."""
     edge = qdrant_edge()
     path.mkdir(parents=True)
     vectors, sparse = None, None
@@ -70,8 +72,8 @@ def create_shard(path: Path, facts: StoreFacts) -> None:
 
 @contextmanager
 def reserved(directory: StoreDirectory, seconds: float, advice: str = TRY_LATER) -> Iterator[float]:
-    """The store's lock, as `locked` gives it; an index that is open in another program meanwhile is a store that is
-    busy."""
+    """Hold the store's lock, like `locked`; an index that is open in another program meanwhile is reported as a busy
+    store."""
     with locked(directory, seconds, advice) as deadline:
         try:
             yield deadline
@@ -81,10 +83,10 @@ def reserved(directory: StoreDirectory, seconds: float, advice: str = TRY_LATER)
 
 @contextmanager
 def opened(path: Path, deadline: float) -> Iterator[Any]:
-    """The index at `path`, open; ShardInUseError when another program has it open until the deadline."""
+    """Open the index at `path`; raise ShardInUseError when another program has it open until the deadline."""
     shard = _load(path, deadline)
     try:
-        # what a process that was killed while optimizing has left; Qdrant Edge never looks at it again
+        # left by a process that was killed while optimizing; Qdrant Edge never uses it again
         shutil.rmtree(path / "temp_segments", ignore_errors=True)
         yield shard
     except BaseException as error:
@@ -96,18 +98,18 @@ def opened(path: Path, deadline: float) -> Iterator[Any]:
 
 
 def is_of_the_machine(error: Exception) -> bool:
-    """Whether what Qdrant Edge raises may be gone when it is tried again: it has one class of errors, and tells them
-    apart by their first words."""
+    """Return whether an error of Qdrant Edge may be gone on a retry: it has one class of errors, whose first words tell
+    them apart."""
     return str(error).startswith(_OF_THE_MACHINE) or "os error" in str(error)
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether Qdrant Edge gave up: that is no Exception, and of a class that cannot be imported."""
+    """Return whether the error is a panic of Qdrant Edge: it is not an Exception, and its class cannot be imported."""
     return type(error).__name__ == "PanicException"
 
 
 def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
-    """Make the payload indexes that are not there yet."""
+    """Create the payload indexes that do not exist yet."""
     edge = qdrant_edge()
     there = shard.info().payload_schema
     tenants = {
@@ -133,7 +135,7 @@ def create_indexes(shard: Any, wanted: Mapping[str, str]) -> None:
 
 
 def count(shard: Any) -> int:
-    """How many points there are, exactly."""
+    """Count the points, exactly."""
     return int(shard.count(qdrant_edge().CountRequest(exact=True)))
 
 
@@ -145,7 +147,7 @@ def nearest(
     sparse: SparseQuery | None,
     among: Filter | None,
 ) -> list[Hit]:
-    """The points nearest to `vector`, to `sparse`, or to both by reciprocal rank fusion, best first."""
+    """Return the points nearest to `vector`, to `sparse`, or to both by reciprocal rank fusion, best first."""
     edge = qdrant_edge()
     only = None if among is None else filter_of(edge, among)
     asked = []
@@ -172,7 +174,7 @@ def _load(path: Path, deadline: float) -> Any:
     while True:
         try:
             return edge.EdgeShard.load(str(path))
-        except BaseException as error:  # Qdrant Edge raises nothing more precise
+        except BaseException as error:  # Qdrant Edge raises no more precise error
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             if "WouldBlock" not in str(error):

@@ -1,9 +1,9 @@
-"""Brings staged operations into the index, in order. Doing it again, also after it was killed half-way, ends in the
-same points.
+"""Ingest staged operations into the index, in order. Repeating it, also after it was killed half-way, gives the same
+points.
 
-Every batch is looked up first: what is there decides what is done (`decisions`). Qdrant Edge keeps an operation that
-fails in its log and repeats it with every opening, so none is called that could: one on a point that is not there does
-fail.
+The stored points of every batch are read first: they decide what is done (`decisions`). Qdrant Edge keeps an operation
+that fails in its log and repeats it with every opening, so no operation is called that could fail; an operation on a
+point that does not exist does fail.
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ from spark_vector_sink.store.write_batch import How, PointId, id_of_text, plain_
 
 _BATCH_POINTS = 500
 _FLUSH_POINTS = 10_000
-"""The log is cut only by a flush; without one it would grow by as much as comes in."""
+"""Number of points after which the index is flushed. The log is cut only by a flush; without one it would grow by as
+much as is ingested."""
 
 _WITHOUT_CONDITION = (How.REPLACE.value, REMOVE)
 
 
 @dataclass(frozen=True)
 class Older:
-    """What was left as it is, because something of a greater version is there."""
+    """Counts of staged points that were not applied, because the stored version is greater."""
 
     documents: int = 0
     deletions: int = 0
     points: int = 0
-    """those of the documents"""
+    """number of points of the documents"""
 
     def __add__(self, other: Older) -> Older:
         return Older(self.documents + other.documents, self.deletions + other.deletions, self.points + other.points)
@@ -60,11 +61,11 @@ class Older:
 def ingest(
     shard: Any, files: Sequence[Path], facts: StoreFacts, log: Path, alive: Callable[[], None] = lambda: None
 ) -> Older:
-    """Do what the files say, durably. Nothing of them is done before all of them were looked at.
+    """Apply the operations of the files, durably. All files are checked before the first is applied.
 
-    log: where this run's decisions are, or will be, written down. alive: called before each file. Raises UnfitError for
-    what can never be brought in, whoever tries: then, in nearly every case, nothing was done. Any other error is of the
-    moment.
+    log: file of this run's decisions, existing or to be written. alive: called before each file. Raises UnfitError for
+    a file that can never be ingested: then, in nearly every case, nothing was applied. Any other error may be gone on a
+    retry.
     """
     for path in files:
         alive()
@@ -89,8 +90,8 @@ def ingest(
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """What Qdrant Edge says against rows is said of their file; what it says of the machine it is on goes on as it
-    is."""
+    """Convert errors that Qdrant Edge raises because of rows to an UnfitError that names their file; errors because of
+    the machine are raised unchanged."""
     try:
         yield
     except Exception as error:
@@ -113,16 +114,16 @@ def _apply(edge: Any, shard: Any, operation: Operation, facts: StoreFacts, decis
     made = (
         decide(kind, staged, there) if unconditional else decisions.of(len(staged), lambda: decide(kind, staged, there))
     )
-    # before the head is written, which says how many there were: killed in between, it still does
+    # before the head is written, since it holds the old number of chunks: after a kill in between it still does
     vanishing = [
         (row.id, chunks_left(kind, row) or 1) for row, decision in zip(staged, made, strict=True) if decision & SHRINK
     ]
     remove_chunks(edge, shard, vanishing)
     chosen = [place for place, decision in enumerate(made) if decision & ~SHRINK == WRITE]
     if kind in (How.REPLACE.value, How.TOMBSTONE.value, How.MERGE.value):
-        # what was there is gone with an upsert, other vectors and payload keys too
+        # an upsert replaces the stored point, with its other vectors and payload keys
         _update(shard, edge.UpdateOperation.upsert_points, _some(to_edge_points, edge, operation, facts, chosen))
-        # a point that is gone by now was removed by this run, before it was killed: it will be again
+        # a point that is missing now was removed by this run, before it was killed: it will be removed again
         into = [
             place for place, decision in enumerate(made) if decision & ~SHRINK == INTO and staged[place].id in there
         ]
@@ -142,7 +143,7 @@ def _older(kind: str, left: Sequence[Staged]) -> Older:
 
 
 def _change(edge: Any, shard: Any, operation: Operation, chosen: Sequence[int], ids: list[PointId]) -> None:
-    """What leaves the vectors alone, or removes points; of points that are there."""
+    """Remove existing points, or change them without their vectors."""
     if operation.kind == REMOVE:
         _update(shard, edge.UpdateOperation.delete_points, ids)
     elif operation.kind == TOUCH:
@@ -156,7 +157,7 @@ def _change(edge: Any, shard: Any, operation: Operation, chosen: Sequence[int], 
 
 
 def _set_payloads(edge: Any, shard: Any, operation: Operation, chosen: Sequence[int]) -> None:
-    """Set the keys of the payload, and within `_sink` its fields; of points that are there."""
+    """Set the keys of the payload, and the fields within `_sink`, of existing points."""
     ids, rows = (point_ids(operation.rows), payloads(operation.rows)) if chosen else ([], [])
     for place in chosen:
         ours = rows[place].pop(RESERVED, None)
@@ -166,7 +167,7 @@ def _set_payloads(edge: Any, shard: Any, operation: Operation, chosen: Sequence[
 
 
 def _some(make: Any, edge: Any, operation: Operation, facts: StoreFacts, chosen: Sequence[int]) -> list[Any]:
-    """Qdrant Edge's form of some of the rows."""
+    """Convert some of the rows to Qdrant Edge's form."""
     made = make(edge, operation.rows, facts) if chosen else []
     return made if len(chosen) == len(made) else [made[place] for place in chosen]
 
@@ -177,8 +178,8 @@ def _update(shard: Any, operation: Any, items: list[Any]) -> None:
 
 
 def _has_chunks(shard: Any, ids: list[PointId]) -> bool:
-    """Whether one of these points is of a document in several chunks. Most stores have none, and need not be looked at
-    any closer."""
+    """Return whether one of these points belongs to a document of several chunks. Most stores have no such document,
+    and need no further reading."""
     return any(
         sink_fields(record.payload).get("chunks", 1) != 1
         for record in shard.retrieve(ids, [f"{RESERVED}.chunks"], False)
@@ -186,7 +187,7 @@ def _has_chunks(shard: Any, ids: list[PointId]) -> bool:
 
 
 def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId, There]]:
-    """What is staged, and what is there of it and of its documents."""
+    """Return the staged rows, and the stored points of the rows and their documents."""
     rows, ids = operation.rows, point_ids(operation.rows)
     ours = _sink_column(operation)
     documents = {id_of_text(fields["document"]) for fields in ours if fields.get("document")}
@@ -207,12 +208,12 @@ def _look(shard: Any, operation: Operation) -> tuple[list[Staged], dict[PointId,
 
 
 def _is_partial(operation: Operation) -> bool:
-    """Whether a point stays the chunk that it is where nothing is said about that."""
+    """Return whether a point stays the chunk that it is where the operation does not name its document."""
     return operation.kind not in (How.REPLACE.value, How.TOMBSTONE.value)
 
 
 def _sink_column(operation: Operation) -> list[Mapping[str, Any]]:
-    """The fields of `_sink` that decide."""
+    """Return the fields of `_sink` of each row, which the decisions depend on."""
     rows = operation.rows
     kind = rows.schema.field("payload").type if "payload" in rows.schema.names else None
     if kind is not None and any(map(is_spread, kind)):

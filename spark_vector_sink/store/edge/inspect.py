@@ -1,5 +1,4 @@
-"""What can be said of an embedded store: read off its small files, and its index only where documents must be
-counted."""
+"""Inspect an embedded store: from its small files, and from its index only where documents must be counted."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from spark_vector_sink.store.inspection import InspectedVersion, Inspection, ins
 
 
 def inspect(name: str, seconds: float) -> Inspection:
-    """See `Collections.inspect`. seconds: the longest wait for the lock, which is needed only to count the documents
-    among chunks and tombstones."""
+    """Describe the store, as `Collections.inspect` does. seconds: the longest wait for the lock, which is needed only
+    to count the documents among chunks and tombstones."""
     directory = StoreDirectory(Path(name))
     there = versions.serving(directory)
     if there is None:
@@ -51,6 +50,6 @@ def _inspected(directory: StoreDirectory, version: Version, serving: str) -> Ins
     except (
         PermanentStoreError,
         CollectionError,
-    ):  # a job is just making it, or has died over that, or a newer version of the sink has
+    ):  # a job is just creating it, or died while creating it, or a newer version of the sink has written it
         points = None
     return InspectedVersion(version.name, version.state, version.name == serving, points)

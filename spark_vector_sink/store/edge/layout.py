@@ -1,14 +1,15 @@
-"""What lies where in the directory of an embedded store, and how its small files are written.
+"""Define the paths in the directory of an embedded store, and write its small files durably.
 
 CURRENT               name of the version that searches see, e.g. v1
-LOCK                  held by whoever opens the index; says who that is
-v1/sink.json          what the sink remembers (`StoreFacts`)
-v2/version.json       of a version that an overwrite has made: whether it is whole, and what it replaced
+LOCK                  held by the process that opens the index; names that process
+v1/sink.json          facts that the sink keeps about the version (`StoreFacts`)
+v2/version.json       of a version that an overwrite has created: its state, and the version that it replaced
 v1/shard/             the index, Qdrant Edge's own files
-staging/<run>/        RUN, STATE (what was there when the run began), the files of the run's tasks,
-                      and DECIDED while they are brought in
-pending/<run>.json    the run's manifest: its files are to be brought in
-failed/<run>/         a run that can never be brought in: its files, its MANIFEST, and the REASON
+staging/<run>/        RUN, STATE (snapshot of the store when the run began), the files of the run's tasks,
+                      DECIDED while they are ingested, TOLD (counts for the run's job), and POINTS (export of
+                      the points that an overwrite replaces)
+pending/<run>.json    the run's manifest: its files are to be ingested
+failed/<run>/         a run that can never be ingested: its files, its MANIFEST, and the REASON
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from spark_vector_sink.store.collection_metadata import CollectionMetadata
 
 FIRST_VERSION = "v1"
 VERSION = r"v[1-9][0-9]{0,8}"
-"""How the directory of a version is called."""
+"""Pattern of the directory names of versions."""
 LOCK_MARK = "spark_vector_sink: "
-"""How a LOCK file of ours begins."""
+"""First characters of a LOCK file of this sink."""
 
 
 @dataclass(frozen=True)
 class StoreDirectory:
-    """The paths of one embedded store. Looking at it changes nothing."""
+    """Paths of one embedded store. Its methods change nothing."""
 
     root: Path
 
@@ -66,7 +67,8 @@ class StoreDirectory:
         return self.staging(run) / "DECIDED"
 
     def told_file(self, run: str) -> Path:
-        """What others, who have brought the run in, tell its job; the only file that they leave of it."""
+        """Return the path of the message from another process, which has ingested the run, to the run's job; the only
+        file of the run that is left."""
         return self.staging(run) / "TOLD"
 
     def manifest(self, run: str) -> Path:
@@ -92,7 +94,7 @@ class StoreDirectory:
         return self.version(physical) / "version.json"
 
     def current(self) -> str | None:
-        """The version that searches see; None where there is no store, or none that was finished."""
+        """Return the version that searches see; None where there is no store, or none that was completely created."""
         try:
             return self.current_file.read_text(encoding="ascii").strip()
         except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +110,8 @@ class StoreDirectory:
             ) from None
 
     def is_foreign(self) -> bool:
-        """Whether something lies here that is neither a store of ours nor one whose making was cut short."""
+        """Return whether the directory holds anything that is neither a store of this sink nor a store whose creation
+        was interrupted."""
         if self.current() is not None or not self.root.is_dir():
             return False
         names = {path.name for path in self.root.iterdir() if not path.name.startswith((".CURRENT.", ".v"))}
@@ -118,7 +121,8 @@ class StoreDirectory:
         return not (others <= {"LOCK", "staging", "pending", "failed"} and self._lock_is_ours())
 
     def _lock_is_ours(self) -> bool:
-        """An empty one is that of a process killed between making and marking it."""
+        """Return whether the LOCK file is from this sink. An empty file was left by a process killed between creating
+        and marking it."""
         if not self.lock.is_file():
             return False
         with self.lock.open("rb") as file:
@@ -127,21 +131,22 @@ class StoreDirectory:
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """What the store remembers of one version. `metadata` is the sink's; `points` counts what has been brought in.
+    """Facts that the store keeps about one version. `metadata` is the sink's metadata; `points` counts the ingested
+    points.
 
-    The first job's vectors stand by themselves; those that moved in later are in `others`.
+    The first job's vectors have fields of their own; vectors that were added later are in `others`.
     """
 
     vector_name: str
     dimension: int | None
-    """None where there is no dense vector"""
+    """dimension of the dense vectors; None where there is no dense vector"""
     distance: str
     points: int
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     metadata: CollectionMetadata | None = None
     sparse_vector_name: str | None = None
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """name → dimension and distance of a dense vector, nothing of a sparse one"""
+    """name → dimension and distance of a dense vector, empty for a sparse vector"""
 
     @property
     def dense(self) -> bool:
@@ -149,7 +154,7 @@ class StoreFacts:
 
     @property
     def dense_vectors(self) -> dict[str, tuple[int, str]]:
-        """Dimension and distance of every dense vector, by name."""
+        """Return dimension and distance of every dense vector, by name."""
         first = {self.vector_name: (self.dimension, self.distance)} if self.dimension is not None else {}
         return first | {
             name: (int(kind["dimension"]), str(kind["distance"])) for name, kind in self.others.items() if kind
@@ -157,18 +162,18 @@ class StoreFacts:
 
     @property
     def sparse_vectors(self) -> set[str]:
-        """The names of the sparse vectors."""
+        """Return the names of the sparse vectors."""
         first = {self.sparse_vector_name} if self.sparse_vector_name else set()
         return first | {name for name, kind in self.others.items() if not kind}
 
     @property
     def names(self) -> set[str]:
-        """The names of all vectors; "" is the unnamed one."""
+        """Return the names of all vectors; "" is the unnamed vector."""
         return {*self.dense_vectors, *self.sparse_vectors}
 
 
 def read_facts(directory: StoreDirectory, physical: str) -> StoreFacts:
-    """The facts of a version; PermanentStoreError where they cannot be read."""
+    """Read the facts of a version; raise PermanentStoreError where they cannot be read."""
     path = directory.facts_file(physical)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -191,8 +196,7 @@ def write_facts(directory: StoreDirectory, physical: str, facts: StoreFacts) -> 
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader, also one after a crash, finds the old text or the new one and nothing
-    between."""
+    """Write a small file so that a reader, also after a crash, finds either the old text or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -208,7 +212,7 @@ def publish(temporary: Path, path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make durable which files there are: a new name is durable only when its directory is."""
+    """Make the list of files in a directory durable: a new name is durable only when its directory is."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

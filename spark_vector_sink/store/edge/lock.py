@@ -1,4 +1,4 @@
-"""One process at a time opens an embedded store; the others wait, but not for ever."""
+"""Lock an embedded store, so that one process at a time opens it; the others wait, but not for ever."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PAUSE_SECONDS = 0.05
 
 @contextmanager
 def locked(directory: StoreDirectory, seconds: float, advice: str) -> Iterator[float]:
-    """Hold the store's lock; gives the moment (`time.monotonic()`) until which waiting is allowed altogether.
+    """Hold the store's lock; yield the deadline (`time.monotonic()`) of all waiting.
 
-    The lock belongs to the open file, so it ends with the process, however that ends. `advice` ends the message
-    when somebody else keeps the lock for longer than `seconds`.
+    The lock belongs to the open file, so it ends with the process, however the process ends. `advice` ends the message
+    when another process keeps the lock for longer than `seconds`.
     """
     deadline = time.monotonic() + seconds
     descriptor = _open(directory)
@@ -74,7 +74,7 @@ def _try_lock(descriptor: int, directory: StoreDirectory) -> bool:
 
 
 def _unlock(descriptor: int) -> None:
-    """Said aloud, because a child forked meanwhile holds the same open file."""
+    """Release the lock explicitly, because a child forked meanwhile holds the same open file."""
     import fcntl
 
     fcntl.flock(descriptor, fcntl.LOCK_UN)

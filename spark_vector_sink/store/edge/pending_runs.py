@@ -1,4 +1,5 @@
-"""Runs that wait in an embedded store: brought in by whoever opens it next, their own job, another one, or a search."""
+"""Ingest the pending runs of an embedded store: done by the next process that opens it, the run's own job, another job,
+or a search."""
 
 from __future__ import annotations
 
@@ -19,26 +20,26 @@ log = logging.getLogger("spark_vector_sink")
 
 
 def settle(directory: StoreDirectory, physical: str, deadline: float) -> None:
-    """Bring in what is pending, where something is."""
+    """Ingest pending runs, where there are any."""
     if staging.manifests(directory):
         with edge.opened(directory.shard(physical), deadline) as shard:
             roll_forward(directory, physical, shard)
 
 
 def roll_forward(directory: StoreDirectory, physical: str, shard: Any, mine: str = "") -> Older | None:
-    """Bring in every pending run, the earliest first. Of the run `mine`: what of it was older than what is there; None
-    where it did not wait here. To others the same is left to read, in their folder.
+    """Ingest every pending run, the earliest first. Returns the counts of points of the run `mine` that were older than
+    the stored ones; None where this run was not pending. For other runs the same counts are written to their folder.
 
-    A run that can never be brought in is set aside: it is said, and the next one comes; PermanentStoreError for `mine`,
-    after all of them. What may go better another time is raised as it comes, and the run stays. Killed anywhere in it,
-    the next one does it again.
+    A run that can never be ingested is set aside: this is logged, and the next run follows; for `mine`,
+    PermanentStoreError is raised after all of them. An error that may be gone on a retry is raised at once, and the run
+    stays pending. Where the process is killed at any point, the next process does it again.
     """
     ours = None
     for manifest in staging.manifests(directory):
         if not manifest.fault and manifest.version != physical:
             if (
                 manifest.version != directory.current()
-            ):  # of an append that was killed just when its version was replaced: as if it had ended before
+            ):  # an append that was killed just when its version was replaced: as if it had ended before
                 log.warning(
                     f"the rows of run {manifest.run} are dropped: they were for {manifest.version} of "
                     f"{directory.root}, which has been replaced"
@@ -48,7 +49,7 @@ def roll_forward(directory: StoreDirectory, physical: str, shard: Any, mine: str
         try:
             older = _bring_in(directory, physical, shard, manifest)
         except UnfitError as error:
-            shard.flush()  # what Qdrant Edge has refused, it would try again with every opening
+            shard.flush()  # otherwise Qdrant Edge would retry a refused operation with every opening
             line = failed_runs.set_aside(directory, manifest.run, str(error))
             if manifest.run != mine:
                 log.warning(line)
@@ -81,10 +82,10 @@ def _bring_in(directory: StoreDirectory, physical: str, shard: Any, manifest: Ma
 
 
 def told(directory: StoreDirectory, run: str) -> Older:
-    """What somebody else, who has brought the run in, has left to read."""
+    """Read the counts that another process, which has ingested the run, has written."""
     try:
         return Older(**json.loads(directory.told_file(run).read_text(encoding="utf-8")))
-    except FileNotFoundError:  # nothing was older, or nothing staged
+    except FileNotFoundError:  # no point was older, or no point was staged
         return Older()
 
 

@@ -1,4 +1,4 @@
-"""Some points of an index, read back: do they have what they should, and does a search find them?"""
+"""Read some points of an index back, and check that a search finds them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spark_vector_sink.store.write_batch import is_tombstone, plain_id
 
 
 def probe(shard: Any, most: int) -> Sequence[Probe]:
-    """Up to `most` points, with one search for each of them that has a vector."""
+    """Read up to `most` points, with one search for each of them that has a vector."""
     edge = qdrant_edge()
     records, _ = shard.scroll(edge.ScrollRequest(limit=most, with_payload=True, with_vector=True))
     probes = []
@@ -42,7 +42,7 @@ def probe(shard: Any, most: int) -> Sequence[Probe]:
 
 
 def _numbers(vector: Any) -> Sequence[Any]:
-    """The numbers of a dense vector, or those of a sparse one."""
+    """Return the numbers of a dense vector, or the values of a sparse vector."""
     return list(vector.values if hasattr(vector, "values") else vector)
 
 

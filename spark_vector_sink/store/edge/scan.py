@@ -1,4 +1,4 @@
-"""The points of an index in a file, which can be read without the index: it is closed again before anything is
+"""Export the points of an index to a file, which can be read without the index: the index is closed before anything is
 encoded."""
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from spark_vector_sink.store.scan import POINTS, Page, batch
 from spark_vector_sink.store.write_batch import plain_id
 
 _POINTS = 1000
-"""of one record batch: what the driver holds at a time"""
+"""points of one record batch: what the driver holds in memory at a time"""
 
 
 def export(shard: Any, path: Path, size: int) -> list[Page]:
-    """Write ids and payloads of all points; pages of at most `size` points."""
+    """Write ids and payloads of all points to a file; return pages of at most `size` points."""
     edge, temporary = qdrant_edge(), path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pages = list[Page]()
     with temporary.open("wb") as file:
@@ -42,6 +42,6 @@ def export(shard: Any, path: Path, size: int) -> list[Page]:
 
 
 def read(page: Page) -> Iterator[pa.RecordBatch]:
-    """The points of a page."""
+    """Read the points of a page."""
     with pa.memory_map(page.place) as source:
         yield pa.ipc.open_file(source).get_batch(page.first)

@@ -1,4 +1,4 @@
-"""Whether a directory can take what a job wants to write: looked at before anything is changed."""
+"""Check whether a directory can take what a job wants to write, before anything is changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spark_vector_sink.store.vector_owners import names_of
 
 
 def place_problems(directory: StoreDirectory) -> list[str]:
-    """Why no store can be, or be made, at this place."""
+    """Return the reasons why no store can be, or be created, at this place."""
     root = directory.root
     try:
         if root.exists() and not root.is_dir():
@@ -59,7 +59,7 @@ def missing_problem(directory: StoreDirectory) -> str:
 
 
 def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: CollectionSpec) -> list[str]:
-    """What of an existing store does not fit the job."""
+    """Return the properties of an existing store that do not fit the job."""
     root, problems = directory.root, list[str]()
     if spec.merge:
         problems += _merging_problems(root, facts, spec)
@@ -95,7 +95,7 @@ def facts_problems(directory: StoreDirectory, facts: StoreFacts, spec: Collectio
 
 
 def _merging_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Iterator[str]:
-    """Vectors of a job that merges which cannot be there, or are there otherwise."""
+    """Yield the problems of a job that merges: vectors that cannot be added, or that exist with another kind."""
     if (spec.dense and spec.vector_name in facts.sparse_vectors) or spec.sparse_vector_name in facts.dense_vectors:
         yield f"{root} has a vector of this job's name that is of the other kind, dense or sparse; choose another name"
     elif spec.dense and not spec.vector_name and "" not in facts.names:
@@ -112,8 +112,8 @@ def _merging_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> It
 
 
 def _kind_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Iterator[str]:
-    """Dense and sparse vectors that only one side has. A point is written with all its vectors or not at all, so there
-    is no writing some of them."""
+    """Yield the dense and sparse vectors that only the store or only the job has. A point is written with all its
+    vectors or not at all, so it is not possible to write only some of them."""
     if facts.dense != spec.dense:
         has, makes = ("has dense vectors", "none") if facts.dense else ("has no dense vectors", "them")
         yield f"{root} {has}, but this job makes {makes}; write to another directory"
@@ -128,12 +128,12 @@ def _kind_problems(root: Path, facts: StoreFacts, spec: CollectionSpec) -> Itera
 
 
 def new_indexes(facts: StoreFacts, spec: CollectionSpec) -> dict[str, str]:
-    """The payload indexes that the store does not have yet."""
+    """Return the payload indexes that the store does not have yet."""
     return {field: kind for field, kind in spec.payload_indexes.items() if field not in facts.payload_indexes}
 
 
 def _nearest_directory(path: Path) -> Path:
-    """The path itself, or the first of its parents that exists."""
+    """Return the path itself, or the first of its parents that exists."""
     return next(place for place in (path, *path.parents) if place.exists())
 
 

@@ -1,9 +1,9 @@
-"""What was in the store when a run began, for its tasks, which cannot open the index: a file of the `_sink` of every
-point.
+"""Write a snapshot of the store when a run begins, for its tasks, which cannot open the index: a file with the `_sink`
+of every point.
 
-Record batches of an Arrow file, sorted by `key`: a byte 0 and the number of a point, or a byte 1 and its UUID, 17 bytes
-in all, the greatest byte first. That is the order in which Qdrant Edge gives its points. A task maps the file and
-searches in it.
+It is an Arrow file of record batches, sorted by `key`: a byte 0 and the number of a point, or a byte 1 and its UUID, 17
+bytes in all, the greatest byte first. This is the order in which Qdrant Edge returns its points. A task maps the file
+into memory and searches in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from spark_vector_sink.store.edge.layout import StoreDirectory, publish, read_fa
 from spark_vector_sink.store.write_batch import PointId, Stored, plain_id
 
 _POINTS = 10_000
-"""of one record batch: what the driver holds at a time"""
+"""points of one record batch: what the driver holds in memory at a time"""
 
 _KEY_BYTES = 17
 _SCHEMA = pa.schema(
@@ -41,20 +41,20 @@ Keys = npt.NDArray[np.bytes_]
 
 
 def sink_fields(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The object `_sink` of a payload; empty where there is none of ours."""
+    """Return the object `_sink` of a payload; empty where there is none from this sink."""
     fields = (payload or {}).get(RESERVED)
     return fields if isinstance(fields, dict) else {}
 
 
 def stored(fields: Mapping[str, Any], fingerprint: str = FINGERPRINT) -> Stored:
-    """What `_sink` says. fingerprint: the field that holds it."""
+    """Convert the fields of `_sink` to a Stored. fingerprint: the name of the field with the fingerprint."""
     return Stored(
         fields.get(fingerprint), fields.get("version"), fields.get("chunks") or 1, fields.get("deleted") is not None
     )
 
 
 def export_for(directory: StoreDirectory, physical: str, run: str, deadline: float, fingerprint: str) -> None:
-    """Write down what is there, for the tasks of the run. fingerprint: see `stored`."""
+    """Write the snapshot for the tasks of the run. fingerprint: see `stored`."""
     path = directory.state_file(run)
     if read_facts(directory, physical).points == 0:
         export(qdrant_edge(), None, path, fingerprint)
@@ -64,7 +64,7 @@ def export_for(directory: StoreDirectory, physical: str, run: str, deadline: flo
 
 
 def export(edge: Any, shard: Any | None, path: Path, fingerprint: str = FINGERPRINT) -> None:
-    """Write the file, of a store that has no points yet an empty one. shard: an open index, or None. fingerprint: see
+    """Write the file; it is empty where the store has no points yet. shard: an open index, or None. fingerprint: see
     `stored`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
@@ -81,7 +81,7 @@ def export(edge: Any, shard: Any | None, path: Path, fingerprint: str = FINGERPR
 
 
 class State:
-    """The file, mapped. May be asked by any thread."""
+    """Snapshot file, mapped into memory. May be used by any thread."""
 
     def __init__(self, path: Path) -> None:
         self._source = pa.memory_map(str(path))
@@ -90,7 +90,7 @@ class State:
         self._first = np.array([keys[0] for keys in self._keys], f"S{_KEY_BYTES}")
 
     def of(self, ids: Sequence[PointId]) -> dict[PointId, Stored]:
-        """What is there of these points."""
+        """Return the stored state of these points; points that do not exist are left out."""
         if not self._batches or not ids:
             return {}
         asked = np.array([_key(id) for id in ids], f"S{_KEY_BYTES}")

@@ -1,8 +1,8 @@
-"""Which operations the index takes. The task that stages one looks at it, and whoever brings a run in looks at all of
-it before the first is done.
+"""Check that the index accepts staged operations. The task checks an operation when it stages it, and a process that
+ingests a run checks all of its operations before the first is applied.
 
-Qdrant Edge keeps an operation in its log before it does it, so one that it cannot read again, or that makes it panic,
-would close the index for good.
+Qdrant Edge keeps an operation in its log before it applies it, so an operation that it cannot read again, or that makes
+it panic, would make the index unusable for ever.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from spark_vector_sink.store.edge.staged_points import UUID, column_name
 from spark_vector_sink.store.write_batch import How
 
 MOST_LEVELS = 100
-"""Deepest nesting of a payload, whatever it is made of. An object or list in it of 123 levels is one that Qdrant Edge
-cannot read back from its log."""
+"""Deepest nesting of a payload, of any types. Qdrant Edge cannot read an object or list of 123 levels back from its
+log."""
 
 _NUMBERS, _TEXTS = ("chunk", "chunks", "version", "deleted"), ("document", FINGERPRINT)
-"""Fields of `_sink` that decide something, by what they are."""
+"""Fields of `_sink` that decisions depend on, by their type."""
 
 _UUID = re.compile(UUID)
 
 
 def check_file(path: Path, facts: StoreFacts) -> None:
-    """UnfitError, which says which row, unless the index takes all that a staged file wants done."""
+    """Raise UnfitError, which names the row, unless the index accepts all operations of a staged file."""
     with damage(path):
         _check(path, facts)
 
@@ -64,12 +64,14 @@ def _check(path: Path, facts: StoreFacts) -> None:
 
 
 def form_fault(operation: Operation, facts: StoreFacts) -> str | None:
-    """Which kind, column or type it has that this store does not bring in."""
+    """Return the kind, column or type of the operation that this store does not ingest, in words; None where all
+    fit."""
     return next(_misforms(operation, facts), None)
 
 
 def unfit_rows(operation: Operation) -> dict[int, str]:
-    """The rows that the index would not take, each with its reason. Of an operation whose form is checked."""
+    """Return the rows that the index would not accept, each with its reason. The form of the operation must be checked
+    before."""
     rows = operation.rows
     looks: list[tuple[pa.Array, Callable[[pa.Array], str | None]]] = [
         (
@@ -103,8 +105,8 @@ def unfit_rows(operation: Operation) -> dict[int, str]:
 
 
 def unreadable_rows(rows: pa.RecordBatch) -> dict[int, str]:
-    """The rows with bytes that are no UTF-8. Of rows that a task has made: those of a damaged file may be no rows at
-    all."""
+    """Return the rows with bytes that are not UTF-8. Only for rows that a task has made: rows of a damaged file may not
+    even be readable as rows."""
     try:
         rows.validate(full=True)
         return {}
@@ -125,7 +127,7 @@ def _unreadable(row: pa.RecordBatch) -> str:
 
 
 def _misforms(operation: Operation, facts: StoreFacts) -> Iterator[str]:
-    """What is wrong with kind, columns and types."""
+    """Yield the problems of kind, columns and types."""
     kind, schema = operation.kind, operation.rows.schema
     if kind not in (REMOVE, TOUCH, *(how.value for how in How)):
         yield f"it has no operation {shorten(kind)!r}"
@@ -183,7 +185,8 @@ def _twice(field: pa.Field) -> Iterator[str]:
 
 
 def _misform(field: pa.Field, level: int) -> str | None:
-    """Why a field of the payload is none of plain types (see `payload_types`), or is nested too deep."""
+    """Return the reason why a field of the payload is not of plain types (see `payload_types`), or is nested too deep;
+    None where it fits."""
     kind = field.type
     name = shorten(field.name)
     if level > MOST_LEVELS:
@@ -207,7 +210,7 @@ def _misform(field: pa.Field, level: int) -> str | None:
 
 
 def _ours_misform(field: pa.Field) -> str | None:
-    """Why `_sink` is not what the sink reads there."""
+    """Return the reason why `_sink` does not have the types that the sink reads; None where it fits."""
     if not pat.is_struct(field.type):
         return f"'{RESERVED}' is no object"
     for child in field.type:
@@ -218,7 +221,7 @@ def _ours_misform(field: pa.Field) -> str | None:
 
 
 def _is_looked_at(field: pa.Field) -> bool:
-    """Whether a field holds, at any depth, what may be wrong in one row and right in another."""
+    """Return whether a field holds, at any depth, values that may be wrong in one row and right in another."""
     kind = field.type
     if is_json(field) or pat.is_floating(kind):
         return True
@@ -233,7 +236,7 @@ def _is_looked_at(field: pa.Field) -> bool:
 
 
 def _fault(field: pa.Field, level: int, array: pa.Array) -> str | None:
-    """Why some value of a field of the payload is none that the index takes."""
+    """Return the reason why some value of a payload field is not accepted by the index; None where all are."""
     kind, name = field.type, shorten(field.name)
     if is_json(field):
         texts = zip(array.to_pylist(), pc.match_substring_regex(array, SUSPICIOUS).to_pylist(), strict=True)

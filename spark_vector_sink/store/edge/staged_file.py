@@ -1,7 +1,7 @@
-"""A staged file: what a task wants done, in the order in which it said so.
+"""Write and read staged files: the operations of a task, in the order in which the task submitted them.
 
-It is a row of Arrow streams, one after the other: a new one begins where the kind of operation or the schema changes.
-The last one, which is empty, says that the file is whole.
+A file is a sequence of Arrow streams: a new stream begins where the kind of operation or the schema changes. The last
+stream is empty and marks the file as complete.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _KEY = b"vectorsink"
 
 
 class UnfitError(PermanentStoreError):
-    """Staged rows that can never be brought in, whoever tries."""
+    """Error for staged rows that can never be ingested."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One batch of points, and what is to be done with them.
+    """Operation on one batch of points.
 
-    kind: a value of `How`, or `remove`, or `touch`. fields: those of `_sink` that a touch sets. rows: ids, and what the
-    kind needs (see `staged_points`).
+    kind: a value of `How`, or `remove`, or `touch`. fields: the fields of `_sink` that a touch sets. rows: ids, and the
+    columns that the kind needs (see `staged_points`).
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Operation:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def slices(self, most: int) -> Iterator[Operation]:
-        """The same, at most `most` points at a time."""
+        """Yield the operation in parts of at most `most` points."""
         yield from (
             Operation(self.kind, self.rows.slice(start, most), self.fields)
             for start in range(0, self.rows.num_rows, most)
@@ -50,7 +50,7 @@ class Operation:
 
 
 class StagedFile:
-    """A file under a temporary name, until `publish_as`."""
+    """File under a temporary name, until `publish_as`."""
 
     def __init__(self, temporary: Path) -> None:
         self._temporary = temporary
@@ -59,7 +59,7 @@ class StagedFile:
         self._schema: pa.Schema | None = None
 
     def write(self, operation: Operation) -> None:
-        """Append it; OSError when the disk is full."""
+        """Append an operation; raises OSError when the disk is full."""
         said = (
             {"kind": operation.kind, "fields": dict(operation.fields)} if operation.fields else {"kind": operation.kind}
         )
@@ -69,7 +69,7 @@ class StagedFile:
         self._writer.write_batch(operation.rows.replace_schema_metadata(schema.metadata))
 
     def publish_as(self, path: Path) -> None:
-        """Make it durable, and give it its name."""
+        """Make the file durable, and give it its final name."""
         self._begin(pa.schema([], {_KEY: json.dumps({"kind": _END}).encode()}))
         self._writer.close()
         self._file.flush()
@@ -90,21 +90,22 @@ class StagedFile:
 
 
 def read_operations(path: Path) -> Iterator[Operation]:
-    """What a staged file holds; it is mapped, not read as a whole. UnfitError where it is none."""
+    """Yield the operations of a staged file; it is mapped, not read as a whole. Raises UnfitError where it is not a
+    valid staged file."""
     with damage(path):
         yield from _operations(path)
 
 
 @contextmanager
 def damage(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with reading a staged file is said as an UnfitError, but for what is the machine's fault:
-    that may be gone the next time."""
+    """Convert errors of reading a staged file to UnfitError, except for errors of the machine, which may be gone on a
+    retry."""
     try:
         yield
     except (StoreError, MemoryError):
         raise
     except Exception as error:
-        of_the_system = isinstance(error, OSError) and error.errno is not None  # Arrow's own have no number
+        of_the_system = isinstance(error, OSError) and error.errno is not None  # errors of Arrow have no number
         if of_the_system and path.is_file():
             raise
         raise UnfitError(

@@ -1,8 +1,10 @@
-"""The staged form of points: a PointBatch as an Arrow record batch, and from there to Qdrant Edge's `Point`.
+"""Convert points to their staged form, from a PointBatch to an Arrow record batch, and from there to Qdrant Edge's
+`Point`.
 
-Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, as
-the store has them and the batch writes them (of a vector that moved in later with its name: `vector:name`); `version`,
-where it has versions; and `payload`, an object with the user's columns and `_sink`, so that no name collides.
+Columns: `id_number` or `id_uuid`; `vector` and, as two lists of one length, `sparse_indices` and `sparse_values`, for
+the vectors that the store has and the batch writes (for a vector that was added later with its name: `vector:name`);
+`version`, where points have versions; and `payload`, an object with the user's columns and `_sink`, so that no name
+collides.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def to_record_batch(points: PointBatch, facts: StoreFacts) -> pa.RecordBatch:
-    """The staged form of a batch; PermanentStoreError for an id or a vector that the index would refuse later."""
+    """Convert a batch to its staged form; raise PermanentStoreError for an id or a vector that the index would refuse
+    later."""
     columns = {**id_columns(points.ids), **_vector_columns(points, facts)}
     if points.versions is not None:
         columns["version"] = pa.array(points.versions, pa.int64())
@@ -37,7 +40,7 @@ def to_record_batch(points: PointBatch, facts: StoreFacts) -> pa.RecordBatch:
 
 
 def id_columns(ids: Sequence[PointId]) -> dict[str, pa.Array]:
-    """The columns `id_number` and `id_uuid`; PermanentStoreError for what is no id."""
+    """Build the columns `id_number` and `id_uuid`; raise PermanentStoreError for an invalid id."""
     for id in ids:
         if not (re.fullmatch(UUID, id) if isinstance(id, str) else 0 <= id < 2**64):
             raise PermanentStoreError(
@@ -49,13 +52,13 @@ def id_columns(ids: Sequence[PointId]) -> dict[str, pa.Array]:
 
 
 def point_ids(batch: pa.RecordBatch) -> list[PointId]:
-    """The ids of a staged record batch."""
+    """Return the ids of a staged record batch."""
     pairs = zip(batch.column("id_number").to_pylist(), batch.column("id_uuid").to_pylist(), strict=True)
     return [uuid if number is None else number for number, uuid in pairs]
 
 
 def to_edge_points(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
-    """Qdrant Edge's points of one staged record batch; without vectors where it has none."""
+    """Convert one staged record batch to Qdrant Edge's points; without vectors where it has none."""
     vectors = _vectors(edge, batch, facts)
     return [
         edge.Point(id, vector, payload)
@@ -64,14 +67,14 @@ def to_edge_points(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[
 
 
 def to_edge_vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
-    """Qdrant Edge's `PointVectors` of one staged record batch."""
+    """Convert one staged record batch to Qdrant Edge's `PointVectors`."""
     return [
         edge.PointVectors(id, vector) for id, vector in zip(point_ids(batch), _vectors(edge, batch, facts), strict=True)
     ]
 
 
 def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The payload of each point, as plain Python values."""
+    """Return the payload of each point, as plain Python values."""
     if "payload" not in batch.schema.names:
         return [{} for _ in range(batch.num_rows)]
     field = batch.schema.field("payload")
@@ -83,7 +86,7 @@ def payloads(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def column_name(kind: str, name: str, facts: StoreFacts) -> str:
-    """The column of a vector, or of the one or the other half of a sparse one."""
+    """Return the name of the column of a vector, or of the indices or the values of a sparse vector."""
     return kind if name not in facts.others else f"{kind}:{name}"
 
 
@@ -93,7 +96,7 @@ def _vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
     for name in facts.dense_vectors:
         if (place := column_name("vector", name, facts)) in there:
             column = batch.column(place)
-            # lists: given numpy rows, Qdrant Edge takes twice as long
+            # as lists, because Qdrant Edge takes twice as long for numpy rows
             rows = column.flatten().to_numpy().reshape(len(column), -1).tolist()
             vectors = [{**named, name: row} for named, row in zip(vectors, rows, strict=True)] if is_named else rows
     for name in facts.sparse_vectors:
@@ -109,7 +112,7 @@ def _vectors(edge: Any, batch: pa.RecordBatch, facts: StoreFacts) -> list[Any]:
 
 
 def _lists(column: pa.LargeListArray) -> list[list[Any]]:
-    """A column of lists of numbers as Python's, by way of numpy: quick in every version of Arrow."""
+    """Convert a column of lists of numbers to Python lists, through numpy: fast in every version of Arrow."""
     entries, offsets = column.flatten().to_numpy().tolist(), column.offsets.to_numpy()
     ends = (offsets - offsets[0]).tolist()
     return [entries[start:stop] for start, stop in itertools.pairwise(ends)]
@@ -117,7 +120,9 @@ def _lists(column: pa.LargeListArray) -> list[list[Any]]:
 
 def _vector_columns(points: PointBatch, facts: StoreFacts) -> dict[str, pa.Array]:
     wanted = facts.names if points.how in _WITH_VECTORS else set()
-    if points.how is How.MERGE and points.vectors and points.vectors.keys() <= wanted:  # what it does not write stays
+    if (
+        points.how is How.MERGE and points.vectors and points.vectors.keys() <= wanted
+    ):  # vectors that it does not write stay
         wanted = set(points.vectors)
     if points.vectors.keys() != wanted:
         raise PermanentStoreError(
@@ -154,8 +159,8 @@ def _dense_column(matrix: npt.NDArray[np.float32], dimension: int | None) -> pa.
 
 
 def _sparse_columns(rows: SparseVectors) -> dict[str, pa.Array]:
-    """Two lists for each row. Refuses an index that a row has twice, as a server does: Qdrant Edge would take it, and
-    count both."""
+    """Build the two columns of lists, indices and values. Refuses an index that a row has twice, as a server does:
+    Qdrant Edge would accept it, and count both."""
     places = np.repeat(np.arange(len(rows)), np.diff(rows.offsets)) << 32 | rows.indices
     if not (places[1:] > places[:-1]).all() and len(np.unique(places)) < len(places):
         raise PermanentStoreError("a sparse vector has one of its indices twice; each index must be in it once")

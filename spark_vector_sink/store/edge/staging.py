@@ -1,7 +1,7 @@
-"""How a run's points wait in the directory: files of tasks, then a manifest that makes them part of the store.
+"""Stage a run's points in the directory: files of tasks, then a manifest that makes them part of the store.
 
-Before the manifest exists, the run never happened. Once it exists, the run's rows are the store's: whoever opens the
-store next brings them in, and doing that twice does no harm, because the same ids are written again.
+Before the manifest exists, the run has no effect. Once it exists, the run's rows belong to the store: the next job or
+search that opens the store ingests them, and doing so twice does no harm, because the same ids are written again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _STALE_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files of one run that are to be brought in. `created` orders manifests: nanoseconds, ever greater in one
-    store.
+    """Manifest with the files of one run that are to be ingested. `created` orders manifests: nanoseconds, always
+    increasing in one store.
 
-    fault: why it cannot be understood; the others but `run` say nothing then.
+    fault: the reason why the manifest cannot be read; all other fields but `run` are then without meaning.
     """
 
     run: str
@@ -38,13 +38,13 @@ class Manifest:
 
 
 def begin_run(directory: StoreDirectory, run: str) -> None:
-    """Make the run's folder, with a token by which a task knows that it sees the driver's directory."""
+    """Create the run's folder, with a token by which a task knows that it sees the driver's directory."""
     directory.staging(run).mkdir(parents=True, exist_ok=True)
     write_atomically(directory.run_token(run), f"{run}\n")
 
 
 def sees_run(directory: StoreDirectory, run: str) -> bool:
-    """Whether the run's token can be read here."""
+    """Return whether the run's token can be read on this machine."""
     try:
         return directory.run_token(run).read_text(encoding="utf-8").strip() == run
     except OSError:
@@ -52,8 +52,8 @@ def sees_run(directory: StoreDirectory, run: str) -> bool:
 
 
 def write_manifest(directory: StoreDirectory, run: str, version: str, files: Sequence[str]) -> None:
-    """Make the staged files part of the store, durably. Once written, a run's manifest is never replaced: others may be
-    reading it."""
+    """Make the staged files part of the store, durably. Once written, a run's manifest is never replaced: other
+    processes may be reading it."""
     distinct = tuple(dict.fromkeys(files))
     pending = manifests(directory)
     for manifest in pending:
@@ -74,7 +74,7 @@ def write_manifest(directory: StoreDirectory, run: str, version: str, files: Seq
 
 
 def check_staged(directory: StoreDirectory, run: str, names: Sequence[str]) -> None:
-    """PermanentStoreError where the driver does not see what the tasks have staged."""
+    """Raise PermanentStoreError where the driver does not see the files that the tasks have staged."""
     missing = [name for name in names if not (directory.staging(run) / name).is_file()]
     if missing:
         raise PermanentStoreError(
@@ -84,7 +84,7 @@ def check_staged(directory: StoreDirectory, run: str, names: Sequence[str]) -> N
 
 
 def manifests(directory: StoreDirectory) -> list[Manifest]:
-    """What is to be brought in, the earliest first."""
+    """Return the manifests of pending runs, the earliest first."""
     found = [manifest for path in directory.pending.glob("*.json") if (manifest := _read_manifest(path)) is not None]
     return sorted(found, key=lambda manifest: (manifest.created, manifest.run))
 
@@ -94,8 +94,8 @@ def staged_files(directory: StoreDirectory, manifest: Manifest) -> list[Path]:
 
 
 def end_run(directory: StoreDirectory, run: str) -> None:
-    """Forget a run whose rows are in, but for what its job is told: the manifest first, so that it never names files
-    that are gone."""
+    """Remove a run whose rows are ingested, except for the message to its job: the manifest first, so that it never
+    names files that are gone."""
     directory.manifest(run).unlink(missing_ok=True)
     told = directory.told_file(run)
     if not told.exists():
@@ -111,18 +111,18 @@ def drop_staging(directory: StoreDirectory, run: str) -> None:
     if not directory.manifest(run).exists():
         shutil.rmtree(
             directory.staging(run), ignore_errors=True
-        )  # a late task may be writing here: what it leaves is swept later
+        )  # a late task may be writing here: its files are removed by `sweep`
 
 
 def sweep(directory: StoreDirectory) -> None:
-    """Remove what jobs that died have left: folders that nobody has written to for a day."""
+    """Remove the files of jobs that died: folders to which no process has written for a day."""
     for folder in directory.all_staging.glob("*"):
         if folder.is_dir() and time.time() - last_change(folder) > _STALE_SECONDS:
             drop_staging(directory, folder.name)
 
 
 def last_change(folder: Path) -> float:
-    """When a file was last written here, in seconds since 1970."""
+    """Return the time when a file was last written in this folder, in seconds since 1970."""
     try:
         return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
     except FileNotFoundError:  # a task has just renamed a file, or another job has removed the folder
@@ -132,7 +132,7 @@ def last_change(folder: Path) -> float:
 def _read_manifest(path: Path) -> Manifest | None:
     try:
         return _manifest(path.stem, json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:  # another process has just brought it in
+    except FileNotFoundError:  # another process has just ingested it
         return None
     except OSError as error:
         raise PermanentStoreError(
@@ -143,7 +143,7 @@ def _read_manifest(path: Path) -> Manifest | None:
 
 
 def _manifest(run: str, values: Any) -> Manifest:
-    """ValueError, TypeError or KeyError where the values are none of a manifest of this run."""
+    """Build the manifest of this run; raise ValueError, TypeError or KeyError where the values are not valid."""
     made = Manifest(values["run"], values["version"], values["created"], tuple(values["files"]))
     if made.run != run:
         raise ValueError(f"it names another run, {made.run!r}")

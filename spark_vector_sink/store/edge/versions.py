@@ -1,9 +1,9 @@
-"""The versions of an embedded store: a directory for each, filled aside by an overwrite, and CURRENT, which is replaced
-atomically.
+"""Manage the versions of an embedded store: a directory for each, which an overwrite fills while another one serves,
+and CURRENT, which is replaced atomically.
 
-What a version that an overwrite makes is worth stands in its `version.json`; the last change of that file, and of the
-run's staged files, is its sign of life. Only `switch`, `roll_back` and making a version need the store's lock: filling
-one keeps no reader waiting.
+The state of a version that an overwrite creates is in its `version.json`; the last change of that file, and of the
+run's staged files, is its heartbeat. Only `switch`, `roll_back` and creating a version need the store's lock: filling a
+version keeps no reader waiting.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from spark_vector_sink.store.edge.layout import (
 
 @dataclass(frozen=True)
 class Note:
-    """What an overwrite notes of its version."""
+    """State of a version, as the overwrite writes it to `version.json`."""
 
     state: str
     run: str
@@ -45,7 +45,7 @@ class Note:
 
 
 def found(directory: StoreDirectory) -> list[Version]:
-    """Every version that is there."""
+    """Return every existing version."""
     names = (
         [path.name for path in directory.root.glob("v*") if re.fullmatch(VERSION, path.name)]
         if directory.root.is_dir()
@@ -60,8 +60,8 @@ def next_name(directory: StoreDirectory) -> str:
 
 
 def begin(directory: StoreDirectory, run: str, replaced: str | None) -> str:
-    """Make the directory of a version that this run will fill, after removing what dead jobs have left; its name. The
-    caller holds the lock."""
+    """Create the directory of a version that this run will fill, after removing versions of dead jobs; return its name.
+    The caller holds the lock."""
     physical = next_name(directory)
     drop(directory, collection_versions.left_overs(found(directory), directory.current(), time.time()))
     directory.version(physical).mkdir(parents=True)
@@ -70,7 +70,7 @@ def begin(directory: StoreDirectory, run: str, replaced: str | None) -> str:
 
 
 def fill(directory: StoreDirectory, physical: str, run: str, names: Sequence[str], deadline: float) -> Finished:
-    """Bring the run's staged files into its own version. Doing it again changes nothing."""
+    """Ingest the run's staged files into its own version. Doing it again changes nothing."""
     check_is_ours(directory, physical, run)
     staging.check_staged(directory, run, names)
     facts, files = read_facts(directory, physical), [directory.staging(run) / name for name in dict.fromkeys(names)]
@@ -97,10 +97,10 @@ def fill(directory: StoreDirectory, physical: str, run: str, names: Sequence[str
 def switch(
     directory: StoreDirectory, physical: str, run: str, replaced: str | None, keep: int, settle: Callable[[str], None]
 ) -> None:
-    """Let CURRENT name this version, if it still names `replaced`, and remove versions that have had their time. The
+    """Let CURRENT name this version, if it still names `replaced`, and remove versions that are no longer kept. The
     caller holds the lock.
 
-    settle: brings in what is pending in a version; a rollback to it shall find it.
+    settle: ingests the pending runs of a version, so that a rollback to it finds their rows.
     """
     check_is_ours(directory, physical, run)
     current = directory.current()
@@ -119,8 +119,8 @@ def switch(
 
 
 def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple[str, str]:
-    """Let CURRENT name the version that served before; what it named until now, and what it names. The caller holds the
-    lock."""
+    """Let CURRENT name the version that served before; return the version that it named until now, and the version that
+    it names. The caller holds the lock."""
     current = directory.current()
     if current is None:
         raise CollectionError(f"there is no embedded store at {directory.root}")
@@ -134,8 +134,8 @@ def roll_back(directory: StoreDirectory, settle: Callable[[str], None]) -> tuple
 
 
 def abandon(directory: StoreDirectory, physical: str, run: str) -> bool:
-    """Remove the version of a run that failed; its tasks write nothing here. Whether it stays, because CURRENT names it
-    already."""
+    """Remove the version of a run that failed, to which its tasks do not write. Returns True where the version stays,
+    because CURRENT names it already."""
     note = _read_note(directory, physical)
     if note is None or note.run != run:
         return False
@@ -146,7 +146,7 @@ def abandon(directory: StoreDirectory, physical: str, run: str) -> bool:
 
 
 def is_aside(directory: StoreDirectory, physical: str) -> bool:
-    """Whether an overwrite has made this version."""
+    """Return whether an overwrite has created this version."""
     return directory.version_file(physical).exists()
 
 
@@ -160,25 +160,26 @@ def check_is_ours(directory: StoreDirectory, physical: str, run: str) -> None:
 
 
 def check_serves(directory: StoreDirectory, target: Target) -> None:
-    """Raises CollectionError where an append wrote to a version that no longer serves."""
+    """Raise CollectionError where an append wrote to a version that no longer serves."""
     current = directory.current()
     if current not in (None, target.physical):
         raise collection_versions.replaced_meanwhile(target.name, current, target.physical)
 
 
 def drop(directory: StoreDirectory, names: Sequence[str]) -> None:
-    """Remove versions: under another name first, so that none is ever seen half."""
+    """Remove versions: they are renamed first, so that a half-removed version is never visible."""
     for name in names:
         if name != directory.current():
             gone = directory.root / f".{name}.{time.time_ns()}.gone"
             directory.version(name).rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
     for gone in directory.root.glob(".v*.gone"):
-        shutil.rmtree(gone, ignore_errors=True)  # of a process that was killed here
+        shutil.rmtree(gone, ignore_errors=True)  # left by a process that was killed here
 
 
 def serving(directory: StoreDirectory) -> tuple[str, StoreFacts] | None:
-    """The version that serves and its facts, also while an overwrite takes it away; None where none does."""
+    """Return the version that serves and its facts, also while an overwrite replaces it; None where no version
+    serves."""
     while (physical := directory.current()) is not None:
         try:
             return physical, read_facts(directory, physical)
@@ -189,8 +190,8 @@ def serving(directory: StoreDirectory) -> tuple[str, StoreFacts] | None:
 
 
 def _set_state(directory: StoreDirectory, physical: str, state: str, run: str | None = None) -> None:
-    """Note what a version is worth; one that an append has made has no note, and needs one only when it is rolled
-    back."""
+    """Write the state of a version; a version that an append has created has no `version.json`, and needs one only when
+    it is rolled back."""
     note = _read_note(directory, physical)
     if note is not None:
         _note(directory, physical, replace(note, state=state))
@@ -216,12 +217,12 @@ def _read_note(directory: StoreDirectory, physical: str) -> Note | None:
 
 
 def _version(directory: StoreDirectory, name: str) -> Version | None:
-    """None where another job has just dropped it."""
+    """Read a version; None where another job has just dropped it."""
     number, note = int(name[1:]), _read_note(directory, name)
     if note is None:
         return Version(
             name, number, READY if directory.facts_file(name).exists() else ABANDONED
-        )  # its making was cut short
+        )  # its creation was interrupted
     try:
         beat = directory.version_file(name).stat().st_mtime
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""EdgeStore: what a task writes becomes one file beside the index. Nothing here needs Qdrant Edge."""
+"""Stage the points of a task in a file beside the index. This module does not need Qdrant Edge."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from spark_vector_sink.store.write_batch import PointBatch, PointId, Removal, Se
 
 
 class EdgeStore:
-    """Stages what one attempt of one task writes, in order; the driver brings in the files of the attempts that won."""
+    """Writer that stages the points of one attempt of one task, in order; the driver ingests the files of the attempts
+    that succeeded."""
 
     retries = 0
 
@@ -48,7 +49,7 @@ class EdgeStore:
         self._lock = threading.Lock()  # a task that fails closes the store while another of its threads may be writing
 
     def stored(self, ids: Sequence[PointId], shard_keys: Sequence[ShardKey] | None = None) -> Mapping[PointId, Stored]:
-        """What was there of these points when the run began. Only in a job that has said that it will ask
+        """Return the stored state of these points when the run began. Only in a job that has announced it
         (`CollectionSpec.reads`)."""
         with self._disk_errors("read"):
             state = self._state or State(self._state_file)
@@ -56,10 +57,10 @@ class EdgeStore:
         return state.of(ids)
 
     def wait_for(self, ids: Set[PointId]) -> None:
-        """Nothing is ever on its way: the driver brings in what was staged in this order."""
+        """Return at once: the driver ingests the staged points in this order."""
 
     def submit(self, points: PointBatch) -> Sent:
-        """Append the points to the task's file, but for those that the index would not take, which are refused."""
+        """Append the points to the task's file; points that the index would not accept are refused."""
         if not len(points):
             return Sent()
         operation = Operation(points.how.value, to_record_batch(points, self._facts))
@@ -93,7 +94,7 @@ class EdgeStore:
         return Sent()
 
     def flush(self) -> tuple[str, ...]:
-        """Make durable what was submitted; the names of all files of this task so far, in order."""
+        """Make durable what was submitted; return the names of all files of this task so far, in order."""
         if self._file is not None:
             name = f"{self._name}-{len(self._receipts):06d}.arrow"
             with self._disk_errors("staged"):

@@ -1,4 +1,4 @@
-"""The words of change feeds → what a row does."""
+"""Convert the operation words of change feeds to what a row does: upsert, delete, nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pyarrow as pa
 from spark_vector_sink.errors import BadRowError, shorten
 
 UPSERT, DELETE, IGNORE, UNKNOWN = range(4)
-"""Write the document · remove it · nothing (how it was before an update) · no word of a change feed."""
+"""The operations of a row: write the document; remove the document; ignore the row (an image from before an update); a
+word that no change feed has."""
 
 EMPTIED = -1
-"""The table has no rows any more, which no row stands for."""
+"""The operation of a word that says that the whole table was emptied; no row has it, because `operations` raises an
+error."""
 
 FEEDS: dict[str, dict[int, str]] = {
     "plain words, SQL's and Snowflake's": {UPSERT: "upsert insert update", DELETE: "delete", EMPTIED: "truncate drop"},
@@ -36,13 +38,15 @@ FEEDS: dict[str, dict[int, str]] = {
         EMPTIED: "table-drop",
     },
 }
-"""What each word does, by the feeds that say it; capitals do not matter. A word means the same in each of them."""
+"""The words of each operation, by the feeds that use them, without regard to case. A word means the same in every
+feed."""
 
 WORDS = {word: what for feed in FEEDS.values() for what, words in feed.items() for word in words.split()}
 
 
 def operations(column: pa.Array) -> npt.NDArray[np.int8]:
-    """What each row does: one of the four above. Raises BadRowError where the feed says that its table was emptied."""
+    """Return the operation of each row, one of the four above, as an int8 array. Raises BadRowError where the feed says
+    that its table was emptied."""
     words = column.to_pylist()
     known = {word: _meaning(word) for word in set(words)}
     emptied = sorted(word for word, what in known.items() if what == EMPTIED)
@@ -57,7 +61,7 @@ def operations(column: pa.Array) -> npt.NDArray[np.int8]:
 
 
 def unknown(word: str | None) -> str:
-    """What is wrong with a word that is none."""
+    """Return the reason why a word is not an operation."""
     return (
         f"is {'null' if word is None else repr(shorten(word))}, no word of a change feed: those are insert, "
         "update, delete and the like"

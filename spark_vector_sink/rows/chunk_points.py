@@ -1,5 +1,5 @@
-"""Documents → their chunks: one point for each, which knows its document, its number and where in the text it
-stands."""
+"""Turn documents into their chunks: one point for each chunk, with its document, its number and its span in the
+text."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from spark_vector_sink.rows.projection import with_leaf
 Integers = npt.NDArray[np.int64]
 
 FIELDS = ("document", "chunk", "chunks", "span")
-"""What a chunk's payload says of itself: the document's point id as text, the chunk's number from 0, how many there
-are, and the first character and the one after the last, counted as Unicode code points of the document's text."""
+"""The fields that a chunk's payload has under `_sink`: the document's point id as text, the chunk's number from 0, the
+count of the document's chunks, and the span as the first character and the one after the last, counted as Unicode code
+points of the document's text."""
 
 
 MOST_BYTES = 64 * 1024 * 1024
-"""About the most that the payloads of chunks take which are made at once."""
+"""Approximate limit, in bytes, of the payloads of the chunks that are made at once."""
 
 
 def at_once(found: Documents, text_path: Sequence[str] | None, most: int) -> int:
-    """How many chunks to make at once, at most `most`: each has a copy of its document's columns, of all but the
-    text."""
+    """Return the number of chunks to make at once, at most `most`: each chunk has a copy of its document's payload
+    columns, except the text."""
     text = None if text_path is None else text_path[0]
     others: int = sum(
         column.nbytes
@@ -50,10 +51,10 @@ def chunked(
     namespace: uuid.UUID,
     text_path: Sequence[str] | None,
 ) -> Documents:
-    """A document for each chunk. All arrays have the length of `texts`; `document` is a row of `found`, `count` how
-    many chunks it has.
+    """Return documents with one entry for each chunk. All arrays have the length of `texts`; `document` is a row of
+    `found`, `count` the number of chunks of the document.
 
-    text_path: where in the payload the text is, in whose place a chunk has its own piece; None where no text is kept.
+    text_path: the path of the text in the payload, where a chunk has its own piece; None where no text is kept.
     """
     rows = document.tolist()
     ids = [keys.chunk_id(found.ids[row], part, namespace) for row, part in zip(rows, number.tolist(), strict=True)]

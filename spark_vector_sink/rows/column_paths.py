@@ -1,5 +1,5 @@
-"""Where a value is read from: a column, or a path into structs (`after.id`). A column of exactly that name comes
-first."""
+"""Find the place that a value is read from: a column, or a path into structs (`after.id`). A column of exactly that
+name comes first."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from spark_vector_sink.payload_types import is_json
 from spark_vector_sink.rows.column_roles import Part, unfit
 
 MOST_CANDIDATES = 5_000
-"""Names that are compared with one that is missing."""
+"""Limit of the columns and fields that are searched for a name similar to a missing one."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """steps: the column, then fields of structs. field: what is there, a variant marked as such. before: the steps of a
-    row that deletes, where the feed tells what was there in a struct of its own (see `before`); else None."""
+    """The place that the value of a part is read from.
+
+    steps: the column, then fields of structs. field: the field there, a variant marked as such. before: the steps for a
+    row that deletes, where the feed keeps the previous state in a struct of its own (see `before`); else None.
+    """
 
     name: str
     part: Part
@@ -32,17 +35,18 @@ class Source:
 
     @property
     def label(self) -> str:
-        """Its name among the values that are read (see `projection`): a column may play several parts."""
+        """Return the name of this source among the values that are read (see `projection`): a column may play several
+        parts."""
         return label(self.part, self.name)
 
 
 def label(part: Part, name: str) -> str:
-    """The name of a part's values."""
+    """Return the column name of a part's values."""
     return f"{part.value}:{name}"
 
 
 def find(name: str, schema: pa.Schema) -> tuple[tuple[str, ...], pa.Field] | None:
-    """The steps to what an option names, and its field; None where nothing is there."""
+    """Return the steps to the place that an option names, and its field; None where nothing is there."""
     return _walk(name, list(schema))
 
 
@@ -57,12 +61,12 @@ def _walk(name: str, fields: list[pa.Field]) -> tuple[tuple[str, ...], pa.Field]
 
 
 def children(field: pa.Field) -> list[pa.Field]:
-    """The fields of a struct; none of another type."""
+    """Return the fields of a struct; an empty list for any other type."""
     return [field.type.field(i) for i in range(field.type.num_fields)] if pat.is_struct(field.type) else []
 
 
 def leaf(field: pa.Field, steps: Sequence[str]) -> pa.Field | None:
-    """The field at a path below this one; None where there is none."""
+    """Return the field at a path below this field; None where there is none."""
     for step in steps:
         found = {child.name: child for child in children(field)}.get(step)
         if found is None:
@@ -72,8 +76,8 @@ def leaf(field: pa.Field, steps: Sequence[str]) -> pa.Field | None:
 
 
 def before(steps: tuple[str, ...], schema: pa.Schema) -> tuple[str, ...] | None:
-    """The path beside this one that a row which deletes tells its key by: in Debezium's envelope, `after` is null then,
-    and `before` has it."""
+    """Return the path that holds the value in rows that delete; None where there is no such path. In Debezium's
+    envelope, `after` is null in such a row, and `before` has the value."""
     for place in range(len(steps) - 1):
         if steps[place] == "after":
             other = (*steps[:place], "before", *steps[place + 1 :])
@@ -83,7 +87,7 @@ def before(steps: tuple[str, ...], schema: pa.Schema) -> tuple[str, ...] | None:
 
 
 def get(rows: pa.RecordBatch, steps: tuple[str, ...]) -> pa.Array:
-    """The values at a path; null where any struct on the way is."""
+    """Return the values at a path; null where any struct on the path is null."""
     array = rows.column(steps[0])
     for step in steps[1:]:
         array = pc.struct_field(array, [array.type.get_field_index(step)])
@@ -91,7 +95,8 @@ def get(rows: pa.RecordBatch, steps: tuple[str, ...]) -> pa.Array:
 
 
 def missing(option: str, name: str, part: Part | None, schema: pa.Schema) -> str:
-    """Say that an option names nothing, with the nearest name that would do. part: None where any column would."""
+    """Return the message that an option names a missing column, with the most similar name that fits. part: None where
+    any column fits."""
     column = f"column {shown(name)} of option '{option}'"
     hint = _inside(name, schema) or _nearest(name, part, schema)
     if (option, name) not in (("text_column", "text"), ("id_column", "id")):
@@ -101,7 +106,7 @@ def missing(option: str, name: str, part: Part | None, schema: pa.Schema) -> str
 
 
 def _inside(name: str, schema: pa.Schema) -> str | None:
-    """The way out where the path leads into what is no struct."""
+    """Return a hint where the path leads into a variant or a map instead of a struct; else None."""
     for field in schema:
         if name.startswith(f"{field.name}.") and (is_json(field) or pat.is_map(field.type)):
             rest = name[len(field.name) + 1 :]
@@ -123,7 +128,7 @@ def _nearest(name: str, part: Part | None, schema: pa.Schema) -> str:
 
 
 def _candidates(part: Part | None, schema: pa.Schema) -> Iterator[str]:
-    """The columns, and the fields of structs, that could play the part."""
+    """Yield the names of the columns, and of the fields of structs, that could play the part."""
     waiting = [(field.name, field) for field in schema]
     for _ in range(MOST_CANDIDATES):
         if not waiting:
@@ -136,18 +141,19 @@ def _candidates(part: Part | None, schema: pa.Schema) -> Iterator[str]:
 
 
 def shown(name: str) -> str:
-    """A name in quotes, with the code in place of each character that cannot be seen."""
+    """Return a name in quotes, with the code point in place of each character that cannot be seen."""
     return "'" + "".join(f"<U+{ord(sign):04X}>" if _is_unseen(sign) else sign for sign in name) + "'"
 
 
 def listed(names: list[str]) -> str:
-    """Names for a message: the first twelve."""
+    """Return the first twelve names for a message, and the count where there are more."""
     seen = [shown(name)[1:-1] for name in names[:12]]
     return ", ".join(seen) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
 
 
 def _unseen(one: str, other: str) -> str:
-    """What differs between two names that look the same: blanks at the ends, capitals, letters of another alphabet."""
+    """Return the difference between two names that look the same, in words: blanks at the ends, or letters of another
+    alphabet; "" where there is neither."""
     if one.strip() != one or other.strip() != other:
         return " (with the blanks that it has; in a list of names, as a JSON array)"
     if one != other and _skeleton(one) == _skeleton(other):
@@ -168,11 +174,11 @@ def _is_unseen(sign: str) -> bool:
 _ALIKE = str.maketrans(
     "асеіјорѕхуһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧΑВЕКМНОРСТУХІЈЅοανı", "aceijopsxyhdqwABEZHIKMNOPTYXABEKMHOPCTYXIJSoavi"
 )
-"""Letters of the Cyrillic and Greek alphabets that look like Latin ones."""
+"""Translation of Cyrillic and Greek letters to the Latin letters that they look like."""
 
 
 def _skeleton(name: str) -> str:
-    """What a reader sees of a name: without blanks, marks and what has no width, capitals as small letters, look-alikes
+    """Return a name as a reader sees it: without blanks, marks and characters of no width, in lower case, look-alikes
     as Latin letters."""
     plain = unicodedata.normalize("NFKD", name).translate(_ALIKE)
     return "".join(sign for sign in plain if not _is_unseen(sign) and not sign.isspace()).casefold()

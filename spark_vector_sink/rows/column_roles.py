@@ -1,4 +1,4 @@
-"""The parts that columns play in a document, and what a column must hold for each."""
+"""Define the parts that columns play in a document, and check that a column has a type that fits its part."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spark_vector_sink.payload_types import is_json, is_list, is_string
 from spark_vector_sink.rows import row_version
 
 SPARK_ML = {"type", "size", "indices", "values"}
-"""The fields of Spark ML's vectors."""
+"""Field names of Spark ML's vectors."""
 
 
 class Part(Enum):
-    """What a value is to a document; the value is the word for it in messages."""
+    """The part (role) that a column plays in a document; the value of a member names the part in messages."""
 
     TEXT = "text"
     KEY = "key"
@@ -26,8 +26,8 @@ class Part(Enum):
 
 
 def unfit(part: Part, name: str, field: pa.Field) -> str | None:
-    """Explain why a column cannot play a part, in a whole sentence with the way out; None where it can. A variant can
-    play any: its values decide."""
+    """Return the reason why a column cannot play a part, as a whole sentence with a hint; None where it can. A variant
+    can play any part, because its type is known only from its values."""
     kind = field.type
     if is_json(field):
         return None
@@ -83,7 +83,7 @@ def _unfit_key(name: str, kind: pa.DataType) -> str | None:
 
 
 def _way_out(part: Part, name: str, kind: pa.DataType) -> str:
-    """The step that takes the value out of what it is wrapped in."""
+    """Return a hint how to get a usable value out of a column of this type: a field, an item, a cast."""
     if field := _fitting_field(part, name, kind):
         return f"name the field, as in '{field}'"
     if is_list(kind):
@@ -98,20 +98,20 @@ def _way_out(part: Part, name: str, kind: pa.DataType) -> str:
 
 
 def _field_of(part: Part, name: str, kind: pa.DataType) -> str:
-    """The same where a cast is no way out."""
+    """Return the hint that names a fitting field, or "" where no field fits, for parts that a cast does not help."""
     field = _fitting_field(part, name, kind)
     return f"; name the field, as in '{field}'" if field else ""
 
 
 def _fitting_field(part: Part, name: str, kind: pa.DataType) -> str | None:
-    """The first field of a struct that could play the part."""
+    """Return the path of the first field of a struct that could play the part; None where there is none."""
     fields = [kind.field(i) for i in range(kind.num_fields)] if pat.is_struct(kind) else []
     return next((f"{name}.{field.name}" for field in fields if unfit(part, field.name, field) is None), None)
 
 
 def _no_vectors(name: str, kind: pa.DataType) -> str | None:
-    """Why a column of this type holds no ready-made vectors, with what makes some of it; None where it does hold
-    them."""
+    """Return the reason why a column of this type holds no ready-made vectors, with a hint where a conversion exists;
+    None where it holds vectors."""
     if is_list(kind) and _is_number(kind.value_type):
         return None
     way_out = _way_to_vectors(name, kind)
@@ -137,7 +137,8 @@ def _way_to_vectors(name: str, kind: pa.DataType) -> str:
 
 
 def _is_sparse(kind: pa.DataType) -> bool:
-    """Two lists side by side, a list of pairs, or a map: of places and weights."""
+    """Return whether a type looks like a sparse vector: a struct of two lists, a list of pairs, or a map, of indices
+    and weights."""
     if pat.is_map(kind):
         return pat.is_integer(kind.key_type) and _is_number(kind.item_type)
     if is_list(kind) and pat.is_struct(kind.value_type):

@@ -1,4 +1,4 @@
-"""Which column is what, checked once against the schema, before any row is read."""
+"""Assign each column its part, checked once against the schema, before any row is read."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from spark_vector_sink.rows.column_paths import Source, children, listed
 from spark_vector_sink.rows.column_roles import Part, unfit
 
 REJECT_COLUMNS = ("_reject_key", "_reject_reason", "_reject_message")
-"""What rejects say of themselves. They are no payload unless asked for by name, so that mended rejects are written as
-they are."""
+"""Columns that describe a reject. They become payload only if asked for by name, so that corrected rejects can be
+written without dropping these columns first."""
 
 Steps = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The part each column plays, by the names that the options give: of a column, or of a path into structs.
+    """The part that each column plays, by the name that an option gives: of a column, or of a path into structs.
 
     text: in order; empty where vectors exist already.
-    key: of the document's key, the tenant first. With `content_key` the text follows them.
-    payload: column and its name in the payload, in the order of the schema.
-    fields: the schema's fields of the payload columns (their types decide the mapping), of structs those that are kept.
-    version, operation, shard_key: of a row; None where there is no such column.
-    sources: where each part is read from.
+    key: columns of the document's key, the tenant first. With `content_key` the text follows them.
+    payload: each column and its name in the payload, in the order of the schema.
+    fields: the schema's fields of the payload columns (their types decide the mapping); structs have only the fields
+    kept.
+    version, operation, shard_key: one column each; None where there is no such column.
+    sources: the place that each part is read from.
     """
 
     text: tuple[str, ...]
@@ -48,23 +49,25 @@ class Columns:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """Every column of the table that is read."""
+        """Return every column of the table that is read."""
         parts = [steps[0] for source in self.sources for steps in (source.steps, source.before) if steps]
         return tuple(dict.fromkeys((*parts, *(column for column, _ in self.payload))))
 
     def source(self, part: Part, name: str | None = None) -> Source | None:
-        """Where a part is read from; the first one where no name is given."""
+        """Return the source of a part; the first source where no name is given, None where the part has no source."""
         return next((one for one in self.sources if one.part is part and name in (None, one.name)), None)
 
     def payload_path(self, part: Part, name: str) -> Steps:
-        """Where in the payload the value of a part is: its column's name there, and the fields of structs below."""
+        """Return the path of a part's value in the payload: the name of its column there, then the fields of
+        structs."""
         source = self.source(part, name)
         column, *below = (name,) if source is None else source.steps
         return (dict(self.payload).get(column, column), *below)
 
     @property
     def text_path(self) -> Steps | None:
-        """Where in the payload the one text is; None where the text is not kept, or is made of several columns."""
+        """Return the path of the text in the payload; None where the text is not kept, or is made of several
+        columns."""
         if len(self.text) != 1:
             return None
         name, *below = self.payload_path(Part.TEXT, self.text[0])
@@ -77,18 +80,18 @@ class Columns:
 
     @property
     def text_field(self) -> str | None:
-        """The same as one name, for what the collection remembers."""
+        """Return `text_path` as one dotted name, for the collection's metadata; None where there is no such path."""
         return None if self.text_path is None else ".".join(self.text_path)
 
     @property
     def payload_keys(self) -> tuple[str, ...]:
-        """Names of the key columns in the payload, in the order of the key; none where a part of the key, the text, is
-        no column of it."""
+        """Return the names of the key columns in the payload, in the order of the key; empty with `content_key`, where
+        the text, a part of the key, is not a key column."""
         return () if self.content_key else tuple(".".join(self.payload_path(Part.KEY, name)) for name in self.key)
 
 
 def choose(options: SinkOptions, schema: pa.Schema) -> tuple[Columns, list[str]]:
-    """The part of each column, and one sentence for everything that does not fit."""
+    """Return the part of each column, and one sentence for each problem."""
     names = list(schema.names)
     problems = [
         f"two columns are called {column_paths.shown(name)}; rename one of them"
@@ -192,7 +195,7 @@ def _template_problems(template: str, text: set[str]) -> Iterable[str]:
 def _payload(
     options: SinkOptions, found: Collection[Source], schema: pa.Schema
 ) -> tuple[tuple[tuple[str, str], ...], tuple[pa.Field, ...], list[str]]:
-    """Columns of the payload with their names there, their fields, and what is wrong with them."""
+    """Return the columns of the payload with their names there, their fields, and the problems found."""
     keys = {source.steps for source in found if source.part is Part.KEY}
     text = {source.steps for source in found if source.part is Part.TEXT}
     left_out = _left_out(options, found, keys)
@@ -238,8 +241,8 @@ def _payload(
 
 
 def _left_out(options: SinkOptions, found: Collection[Source], keys: Collection[Steps]) -> set[Steps]:
-    """Columns and fields that no payload has: vectors, texts that are not stored, and, unless they are asked for by
-    name, what happened to a document, and how it was before."""
+    """Return the steps of columns and fields that are left out of the payload: vectors, texts that are not stored, and,
+    with no `payload_columns`, the operation and the state before it. Keys are never left out."""
     steps = {
         source.steps
         for source in found
@@ -254,7 +257,8 @@ def _left_out(options: SinkOptions, found: Collection[Source], keys: Collection[
 def _pruned(
     field: pa.Field, steps: Steps, left_out: Collection[Steps], only: Collection[Steps] | None
 ) -> pa.Field | None:
-    """The field without what is left out; None where nothing remains. only: the paths that are kept; None: all."""
+    """Return the field without what is left out; None where nothing remains. only: the paths that are kept; None keeps
+    all."""
     if steps in left_out:
         return None
     if only is not None and steps in only:
@@ -269,8 +273,8 @@ def _pruned(
 
 
 def _with_texts(field: pa.Field, steps: Steps, text: Collection[Steps]) -> pa.Field:
-    """The field with strings in place of the variants that are the document's text, so that a chunk can have its own
-    piece there."""
+    """Return the field with the string type in place of variants that are the document's text, so that a chunk can have
+    its own piece there."""
     if steps in text and is_json(field):
         return pa.field(field.name, pa.string())
     if not any(len(path) > len(steps) and path[: len(steps)] == steps for path in text):

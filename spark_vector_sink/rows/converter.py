@@ -1,5 +1,5 @@
-"""A window of Arrow rows → documents: key, id, text and payload of each, checked, each key once; and the rows that
-cannot be documents."""
+"""Convert a window of Arrow rows to documents with key, id, text and payload, each checked and each key once; and
+collect the rows that cannot be documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from spark_vector_sink.rows.vectors import Wanted
 
 
 def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, wanted: Wanted | None = None) -> Sifted:
-    """What the rows of a window are. Raises BadRowError for the first that cannot become a point. wanted: as for
+    """Convert the rows of a window. Raises BadRowError for the first row that cannot become a point. wanted: as for
     `sift`."""
     left, ignored, refused = _begin(rows, columns)
     made = _sifted(left, namespace, wanted)
@@ -35,9 +35,9 @@ def read(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, wanted: W
 
 
 def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, wanted: Wanted | None = None) -> Sifted:
-    """What the rows of a window are, as if those that cannot become points were not in it.
+    """Convert the rows of a window as if the rows that cannot become points were not in it; these are listed in `bad`.
 
-    wanted: what ready-made vectors must be; None where there are none.
+    wanted: the requirements on ready-made vectors; None where there are none.
     """
     left, ignored, refused = _begin(rows, columns)
     while not isinstance(made := _sifted(left, namespace, wanted), Sifted):
@@ -47,7 +47,8 @@ def sift(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID, wanted: W
 
 
 def known_ids(rows: pa.RecordBatch, columns: Columns, namespace: uuid.UUID) -> dict[int | str, int | str | None]:
-    """The point ids of the rows that have a key, whatever else is wrong with them, with their shard keys."""
+    """Return the point ids, each with its shard key, of the rows that have a key and, where there is a shard key
+    column, a usable shard key, whatever else is wrong with them."""
     if not len(rows):
         return {}
     projected = project(rows, columns)
@@ -77,8 +78,8 @@ def _is_shard_key(value: int | str | None) -> bool:
 
 
 def _begin(rows: pa.RecordBatch, columns: Columns) -> tuple[Left, Integers, list[BadRow]]:
-    """The rows that say something; the places of those that say nothing; and those of which a variant holds what cannot
-    play its part."""
+    """Return the rows with an operation to carry out, the places of the ignored rows, and the rows with a variant whose
+    value cannot play its part."""
     every = np.arange(len(rows))
     projected = project(rows, columns)
     left = Left(projected.parts, projected.payload, columns, every, len(rows), np.zeros(len(rows), np.int8))
@@ -96,7 +97,7 @@ def _begin(rows: pa.RecordBatch, columns: Columns) -> tuple[Left, Integers, list
 
 
 def _sifted(left: Left, namespace: uuid.UUID, wanted: Wanted | None) -> Sifted | list[BadRow]:
-    """The documents; or all rows that do not pass the first check that any of them does not pass."""
+    """Return the documents, or all rows that fail the first check that any row fails."""
     columns = left.columns
     if found := row_checks.unknown_words(left) or row_checks.bad_bytes(left, _read_as(left, Part.KEY, Part.SHARD_KEY)):
         return found
@@ -112,7 +113,7 @@ def _sifted(left: Left, namespace: uuid.UUID, wanted: Wanted | None) -> Sifted |
     ):
         return found
     texts = texts_of(writes)
-    if columns.content_key:  # then there are no deletions
+    if columns.content_key:  # a change feed cannot have this key, so there are no deletes
         key_columns.append([text if text is not None else "" for text in texts])
     tuples: list[tuple[Any, ...]] = list(zip(*key_columns, strict=True))
     shown = [keys.key_text(key) for key in tuples]
@@ -157,9 +158,9 @@ def _sifted(left: Left, namespace: uuid.UUID, wanted: Wanted | None) -> Sifted |
 
 
 def _kept(ids: list[int | str], order: Integers | None, what: npt.NDArray[np.int8]) -> Integers:
-    """The places of the rows that win, each id once, in order: the one of the greatest version, else the last. At one
-    version an upsert wins over a delete, whichever comes first: a document that was deleted and inserted again in one
-    commit is there."""
+    """Return the places of the rows that win, in order, one for each id: the row of the greatest version, else the
+    last. At one version an upsert wins over a delete, whichever comes first, because a document that was deleted and
+    inserted again in one commit exists afterwards."""
     last: dict[int | str, int] = {}
     for row, point in enumerate(ids):
         before = last.get(point)
@@ -169,13 +170,13 @@ def _kept(ids: list[int | str], order: Integers | None, what: npt.NDArray[np.int
 
 
 def _read_as(left: Left, *parts: Part) -> list[tuple[str, pa.Array]]:
-    """The values of these parts, each with the name of its column."""
+    """Return the values of these parts, each with the name of its column."""
     return [(source.name, left.of(source.part, source.name)) for source in left.columns.sources if source.part in parts]
 
 
 def _payload(left: Left, shown: list[str], all_of_it: bool) -> pa.RecordBatch | list[BadRow]:
-    """The payload of each row, as plain types under the payload's names; or the rows that have a value without a plain
-    form. all_of_it: else the key columns alone."""
+    """Return the payload of each row, as plain types under the payload's names; or the rows that have a value without a
+    plain form. all_of_it: all columns; False for the key columns alone."""
     names = dict(left.columns.payload)
     source = list(zip(left.columns.fields, left.payload.columns, strict=True)) if all_of_it else list(_keys_alone(left))
     arrays, fields = [], []
@@ -193,8 +194,8 @@ def _payload(left: Left, shown: list[str], all_of_it: bool) -> pa.RecordBatch | 
 
 
 def _keys_alone(left: Left) -> Iterator[tuple[pa.Field, pa.Array]]:
-    """The key columns as the payload has them, of rows that have nothing else: a key may come from what was there
-    before."""
+    """Return the key columns as the payload has them, for rows without other payload: in a row that deletes, a key may
+    come from the state before."""
     leaves = {}
     for source in left.columns.sources:
         if source.part is Part.KEY:

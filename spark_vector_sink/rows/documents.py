@@ -1,5 +1,4 @@
-"""What a window of rows is made into: documents to be written, and documents to be removed; everything column by
-column."""
+"""Hold what a window of rows is converted to: documents to write and documents to remove, column by column."""
 
 from __future__ import annotations
 
@@ -20,10 +19,10 @@ Integers = npt.NDArray[np.int64]
 class Documents:
     """Documents of one window; everything has the same length.
 
-    keys: the key's text, for messages. ids: see `keys`. texts: empty where vectors exist already, then `vectors` is the
-    column. rows: the place of each in its window. versions: None where rows have none. ours: the fields of `_sink`, by
-    name. heads: where these are chunks, the id of each one's document; else None. shard_keys: None where rows have
-    none.
+    keys: the text of each key, for messages. ids: point ids, see `keys`. texts: empty where vectors exist already, then
+    `vectors` is the column. rows: the place of each document in its window. versions: None where rows have none. ours:
+    the fields of `_sink`, by name. heads: for chunks, the id of each chunk's document; else None. shard_keys: None
+    where rows have none.
     """
 
     keys: list[str]
@@ -42,19 +41,20 @@ class Documents:
 
     @property
     def are_first(self) -> npt.NDArray[np.bool_]:
-        """Which of these points are the first of their documents, the one that says how many there are."""
+        """Return a mask of the points that are the first of their documents, which say how many chunks there are."""
         if self.heads is None:
             return np.ones(len(self), np.bool_)
         return np.array([point == head for point, head in zip(self.ids, self.heads, strict=True)], np.bool_)
 
     @property
     def shards(self) -> dict[int | str, int | str | None]:
-        """The points with their shard keys."""
+        """Return the shard key of each point, by point id."""
         return dict(zip(self.ids, self._shard_keys, strict=True))
 
     @property
     def shards_of_heads(self) -> dict[int | str, int | str | None]:
-        """The documents that these are, or are chunks of, with their shard keys."""
+        """Return the shard key of each document, by document id; the documents are these points, or the points are
+        their chunks."""
         return dict(zip(self.ids if self.heads is None else self.heads, self._shard_keys, strict=True))
 
     @property
@@ -62,11 +62,11 @@ class Documents:
         return [None] * len(self) if self.shard_keys is None else self.shard_keys
 
     def slice(self, start: int, stop: int) -> Documents:
-        """The documents start … stop-1."""
+        """Return the documents from `start` to `stop` - 1."""
         return self.take(np.arange(start, min(stop, len(self))))
 
     def take(self, places: Integers) -> Documents:
-        """Some of the documents, in this order."""
+        """Return the documents at these places, in this order."""
         if len(places) == len(self) and (places == np.arange(len(self))).all():
             return self
         keys, ids, texts = ([of[i] for i in places] if of else [] for of in (self.keys, self.ids, self.texts))
@@ -85,12 +85,12 @@ class Documents:
         )
 
     def stamped(self, **ours: pa.Array) -> Documents:
-        """The same with more fields of `_sink`."""
+        """Return the documents with more fields of `_sink`."""
         return replace(self, ours={**self.ours, **ours})
 
     @property
     def whole_payload(self) -> pa.RecordBatch:
-        """The payload with `_sink`, where it has any field."""
+        """Return the payload, with a column `_sink` where it has any field."""
         if not self.ours:
             return self.payload
         ours = pa.StructArray.from_arrays(list(self.ours.values()), names=list(self.ours))
@@ -100,11 +100,11 @@ class Documents:
 
 @dataclass(frozen=True)
 class Sifted:
-    """What became of the rows of a window; each is in one of these.
+    """The result of a window's conversion; each of its rows is in exactly one of the fields.
 
-    documents: to be written. deletions: to be removed; their payload is the key alone, and there is neither text nor
-    vector. superseded, ignored: places of rows that another row of the same key takes the place of, and of rows that
-    say nothing (preimages). bad: rows that cannot be documents.
+    documents: to be written. deletions: to be removed; their payload is the key alone, and they have neither text nor
+    vector. superseded: places of rows that another row of the same key replaces. ignored: places of rows that the feed
+    says to ignore (preimages). bad: rows that cannot be documents.
     """
 
     documents: Documents
@@ -115,5 +115,5 @@ class Sifted:
 
 
 def no_columns(rows: int) -> pa.RecordBatch:
-    """A batch of `rows` rows without columns; Arrow keeps the length only through a struct."""
+    """Return a batch of `rows` rows without columns; Arrow keeps the length only through a struct."""
     return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))

@@ -1,11 +1,12 @@
-"""Document key → point id. The id is a function of the key alone, so that every retry writes the same point again.
+"""Convert a document key to a point id. The id is a function of the key alone, so that every retry writes the same
+point again.
 
-An unsigned 64-bit integer, also as a decimal without a scale, and a canonical lower-case UUID are ids already. Anything
-else becomes `uuid5(namespace, text)` of RFC 4122, which every language can compute again. `text` is the string itself,
-an integer in decimal, a date or a timestamp in ISO 8601 (UTC), a decimal in plain notation, a boolean as `true` or
-`false`; of several key columns it is the compact JSON array of their values, dates and decimals as strings. A job's
-column types are fixed, so no two keys share a text. Chunk 0 of a document has its id, chunk n the `uuid5(namespace,
-"<document's id>#<n>")`.
+An unsigned 64-bit integer, also as a decimal without a scale, and a canonical lower-case UUID are ids already. Any
+other key becomes `uuid5(namespace, text)` of RFC 4122, which every language can compute again. `text` is the string
+itself, an integer in decimal, a date or a timestamp in ISO 8601 (UTC), a decimal in plain notation, a boolean as `true`
+or `false`; of several key columns it is the compact JSON array of their values, dates and decimals as strings. A job's
+column types are fixed, so no two keys share a text. Chunk 0 of a document has the document's id, chunk n the
+`uuid5(namespace, "<document's id>#<n>")`.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ LARGEST_ID = 2**64 - 1
 
 
 class Whole(str):
-    """A whole decimal in plain notation. Alone it is an integer, such as those of Parquet's UINT_64, which Spark reads
-    as `decimal(20,0)`; among several key columns it is text, as every decimal."""
+    """A whole decimal in plain notation. Alone it is an integer, such as an integer of Parquet's UINT_64, which Spark
+    reads as `decimal(20,0)`; among several key columns it is text, as every decimal."""
 
     __slots__ = ()
 
 
 def key_values(column: pa.Array, is_json: bool = False) -> list[Any]:
-    """A key column as what its text is made of: str, int, bool, or None for a null. Raises ValueError for a value that
-    has no text. is_json: whether the column has each of these as its JSON text, as keys that come from variants do."""
+    """Return the values of a key column as str, int or bool, of which the key's text is made, or None for a null.
+    Raises ValueError for a value that has no text. is_json: True where the column has each value as JSON text, as for
+    keys that come from variants."""
     if is_json:
         return [None if text is None else json.loads(text) for text in column.to_pylist()]
     kind = column.type
@@ -50,7 +52,7 @@ def key_values(column: pa.Array, is_json: bool = False) -> list[Any]:
 
 
 def key_text(values: Sequence[Any]) -> str:
-    """The text of one key; `values` as `key_values` gives them, one for each key column."""
+    """Return the text of one key. values: one from `key_values` for each key column."""
     if len(values) > 1:
         return json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
     only = values[0]
@@ -58,12 +60,12 @@ def key_text(values: Sequence[Any]) -> str:
 
 
 def point_ids(keys: Sequence[Sequence[Any]], namespace: uuid.UUID) -> list[int | str]:
-    """The point id of each key."""
+    """Return the point id of each key."""
     return list(_ids(keys, _Uuid5(namespace)))
 
 
 def chunk_id(document: int | str, number: int, namespace: uuid.UUID) -> int | str:
-    """The point id of a document's chunk; the first chunk has the document's own."""
+    """Return the point id of a document's chunk; the first chunk has the document's own id."""
     return document if number == 0 else str(uuid.uuid5(namespace, f"{document}#{number}"))
 
 
@@ -81,7 +83,8 @@ def _ids(keys: Iterable[Sequence[Any]], uuid5: _Uuid5) -> Iterable[int | str]:
 
 
 class _Uuid5:
-    """`str(uuid.uuid5(namespace, text))`, four times as fast: the namespace is hashed once."""
+    """A hasher that computes `str(uuid.uuid5(namespace, text))` four times as fast, because the namespace is hashed
+    once."""
 
     def __init__(self, namespace: uuid.UUID) -> None:
         self._hash = hashlib.sha1(namespace.bytes, usedforsecurity=False)

@@ -1,4 +1,4 @@
-"""Any Arrow column → the plain types that a store knows. The mapping of types lives here and nowhere else.
+"""Convert any Arrow column to the plain types that a store knows. The mapping of types is only here.
 
 | Spark | Arrow | payload |
 |---|---|---|
@@ -38,15 +38,15 @@ from spark_vector_sink.payload_types import JSON_MARK, check_json, is_json, is_l
 from spark_vector_sink.rows import times
 
 MOST_LEVELS = 30
-"""Deepest nesting of a value. A server takes deeper objects, but from 33 levels on it can no longer answer with them
-over gRPC; an embedded store cannot replay its log from 124 levels on."""
+"""Limit of a value's nesting. A server takes deeper objects, but from 33 levels on it can no longer return them over
+gRPC; an embedded store cannot replay its log from 124 levels on."""
 
 INTEGER_DIGITS = 18
-"""Most digits that every int64 can hold."""
+"""Greatest count of decimal digits with which every integer fits into an int64."""
 
 
 def unmappable(field: pa.Field) -> str | None:
-    """Why a column of this type cannot become payload, or None."""
+    """Return the reason why a column of this type cannot become payload; None where it can."""
     try:
         plain = plain_field(field)
     except TypeError as reason:
@@ -55,13 +55,13 @@ def unmappable(field: pa.Field) -> str | None:
 
 
 def plain_field(field: pa.Field) -> pa.Field:
-    """The field after the mapping. Raises TypeError with the reason where there is none."""
+    """Return the field after the mapping. Raises TypeError with the reason where its type has no mapping."""
     return pa.field(field.name, _plain_type(field), metadata=JSON_MARK if is_json(field) else None)
 
 
 def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
-    """The column's values as plain types; a view where they are plain already. Raises ValueError for a value that has
-    none."""
+    """Convert the column's values to plain types; return a view where they are plain already. Raises ValueError for a
+    value that has no plain form."""
     kind = array.type
     if is_json(field):
         return _checked_json(json_texts(array))
@@ -75,7 +75,7 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     if pat.is_decimal(kind):
         return array.cast(pa.decimal128(INTEGER_DIGITS, 0)).cast(
             plain
-        )  # by way of 128 bits: Arrow takes 32 for out of bounds
+        )  # through 128 bits, because Arrow reports decimals of 32 bits as out of bounds
     if pat.is_date(kind) or pat.is_timestamp(kind) or pat.is_time(kind):
         return times.written(array).cast(plain)
     if pat.is_duration(kind):
@@ -85,7 +85,7 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     if is_list(kind):
         return _list(
             array, field.type.value_field, plain
-        )  # without a cast: Arrow makes of a slice of fixed-size lists what ends the process
+        )  # without a cast: Arrow's cast of a slice of fixed-size lists crashes the process
     if pat.is_map(kind):
         return _map(array, field.type, plain)
     if pat.is_unsigned_integer(kind):
@@ -98,8 +98,8 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
 
 
 def is_text(array: pa.Array) -> bool:
-    """Whether all strings in a column are UTF-8, as deep as they lie. What a null hides, or another slice holds, is not
-    looked at."""
+    """Return whether all strings in a column are valid UTF-8, at any depth. Values hidden by a null or outside this
+    slice are not checked."""
     kind = array.type
     if pat.is_string(kind) or pat.is_large_string(kind):
         try:
@@ -147,7 +147,7 @@ def _plain_type(field: pa.Field) -> pa.DataType:
         return pa.map_(pa.string(), plain_field(kind.item_field))
     named = (
         (field.metadata or {}).get(b"type", str(kind).encode()).decode()
-    )  # Spark's name, where Arrow has no such type
+    )  # Spark's name of the type, where Arrow has no such type
     raise TypeError(f"its type {named} has no mapping")
 
 
@@ -200,7 +200,7 @@ def _map(array: pa.Array, declared: pa.DataType, plain: pa.DataType) -> pa.Array
 
 
 def _pairs(array: pa.Array) -> pa.Array:
-    """The entries of a map as a list of structs, which Arrow knows how to look into without what lies under nulls."""
+    """Return the entries of a map as a list of structs, which Arrow can flatten without the values under nulls."""
     entries = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
     return pa.Array.from_buffers(
         pa.list_(entries.type), len(array), array.buffers()[:2], offset=array.offset, children=[entries]
@@ -208,7 +208,7 @@ def _pairs(array: pa.Array) -> pa.Array:
 
 
 def _check_keys(keys: pa.Array, lengths: pa.Array) -> None:
-    """Raise ValueError where a map has a key twice: of two values in an object one would be lost."""
+    """Raise ValueError where a map has a key twice, because an object would lose one of the two values."""
     words = keys.dictionary_encode()
     rows = np.repeat(np.arange(len(lengths)), pc.fill_null(lengths, 0))
     places = rows * max(1, len(words.dictionary)) + words.indices.to_numpy(zero_copy_only=False)
@@ -221,7 +221,7 @@ def _check_keys(keys: pa.Array, lengths: pa.Array) -> None:
 
 
 def _offsets(array: pa.Array, lengths: pa.Array) -> pa.Array:
-    """List offsets from lengths; a null at a position makes the list there null, as Arrow has it."""
+    """Convert lengths to list offsets; a null at a position makes the list there null, as Arrow defines it."""
     ends: Sequence[int] = pc.cumulative_sum(pc.fill_null(lengths, 0)).to_pylist()
     offsets = [0, *ends]
     for row, is_null in enumerate(array.is_null().to_pylist() if array.null_count else ()):

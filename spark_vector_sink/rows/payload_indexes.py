@@ -1,8 +1,8 @@
-"""Which payload index can hold what a column is stored as: the table of both, and the paths that lead into a column.
-The table lives here and nowhere else.
+"""Check which payload index can hold a column as it is stored: a table of stored types and index types, and the paths
+that lead into a column. The table is only here.
 
-It says what Qdrant's index takes of the stored values (`tests/contract/test_index_types.py` counts them on each store):
-a keyword index takes nothing but text, and is empty over a column of integers. Of a list each item is taken for itself.
+The table says which stored values an index of Qdrant takes (`tests/contract/test_index_types.py` counts them on each
+store): a keyword index takes only text, and is empty over a column of integers. Each item of a list is taken by itself.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from spark_vector_sink.payload_types import INDEX_TYPES, TENANT_INDEXES, is_json
 from spark_vector_sink.rows import payload
 
 ALWAYS, VALUES = "always", "by value"
-"""An index takes each value of the column, or those that it can read as its own; of what the table does not name it
-takes none."""
+"""How much of a column an index takes: every value, or the values that it can parse as its own type. An index that the
+table does not name for a column takes none of its values."""
 
 _AS_TEXT = {"keyword": ALWAYS, "text": ALWAYS}
 
@@ -39,8 +39,8 @@ TABLE: Mapping[str, Mapping[str, str]] = {
     "a variant": dict.fromkeys(INDEX_TYPES, VALUES),
     "void": dict.fromkeys(INDEX_TYPES, ALWAYS),
 }
-"""What a column is stored as → the index types that hold it. A map is an object, a duration an integer; an array is one
-within an array."""
+"""Index types that hold a column, by what the column is stored as. A map is an object, a duration an integer; an array
+within an array is "an array"."""
 
 _CASTS = {
     "keyword": ("string", {"a boolean", "an integer", "a floating-point number"}),
@@ -50,20 +50,20 @@ _CASTS = {
     "bool": ("boolean", {"an integer", "text"}),
     "datetime": ("timestamp", {"an integer"}),
 }
-"""Of an index type, the type of Spark's that it holds, and what can be cast to it."""
+"""Spark type to cast to for each index type, and the stored types that can be cast to it."""
 
 PATH = re.compile(r"""([\w-]+|"[^"\\]*")(?:\.(?:[\w-]+|"[^"\\]*")|\[[0-9]*\])*""")
-"""Qdrant's way to name a field of the payload: `a.b` is b in the object a, `a[].b` that of each item, `"a.b"` the field
-of that name."""
+"""Syntax of a path to a field of the payload in Qdrant: `a.b` is b in the object a, `a[].b` is b in each item of a,
+`"a.b"` the field of that name."""
 
 _STEP = re.compile(r'\[([0-9]*)\]|\.?(?:"([^"\\]*)"|([\w-]+))')
 
 Step = str | int | None
-"""One step of a path: a key of an object, the so-manieth item of an array, or None for each of its items."""
+"""One step of a path: a key of an object, the index of an array's item, or None for every item."""
 
 
 def steps(path: str) -> tuple[Step, ...]:
-    """A path of Qdrant's, taken apart: `a[].b` is `("a", None, "b")`."""
+    """Split a path of Qdrant into steps: `a[].b` becomes `("a", None, "b")`."""
     found: list[Step] = []
     for match in _STEP.finditer(path):
         place, quoted, plain = match.groups()
@@ -72,20 +72,20 @@ def steps(path: str) -> tuple[Step, ...]:
 
 
 def in_qdrants_words(name: str, roots: Iterable[str]) -> str:
-    """The path of a payload index: a field of the payload by its own name, in quotes where it needs them; else a path
-    already."""
+    """Return the path of a payload index in Qdrant's syntax: the name of a payload field is put in quotes where it
+    needs them; any other name is a path already."""
     return f'"{name}"' if name in roots and re.fullmatch(r"[\w-]+", name) is None else name
 
 
 def of_tenant(field: pa.Field) -> str:
-    """The index that holds a tenant's column."""
+    """Return the type of payload index that holds a tenant column."""
     kind = _stored(_item(field))
     return {"an integer": "integer_tenant", "a boolean": "bool"}.get(kind, "tenant")
 
 
 def holding(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
-    """Whether the index holds its column: `ALWAYS`, `VALUES`, or None for never, and for what is in no column. roots:
-    the payload's fields by name."""
+    """Return how much of its column an index holds: `ALWAYS`, `VALUES`, or None for no value, also where the path leads
+    to no column. roots: the payload's fields by name."""
     try:
         return TABLE[_stored(_item(_reached(path, roots)))].get(TENANT_INDEXES.get(kind, kind))
     except LookupError:
@@ -93,8 +93,8 @@ def holding(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
 
 
 def never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
-    """Why an index can hold nothing of its column, and what makes it work; None where it can. path: one of Qdrant's,
-    below one of `roots`."""
+    """Return the reason why an index can hold no value of its column, with a hint; None where it can. path: a path in
+    Qdrant's syntax, below one of `roots`."""
     wanted = TENANT_INDEXES.get(kind, kind)
     try:
         field = _reached(path, roots)
@@ -112,7 +112,7 @@ def never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
 
 
 def _ways(path: str, wanted: str, field: pa.Field, item: pa.Field) -> Iterable[str]:
-    """What makes the index work."""
+    """Yield hints how to make the index work."""
     stored, column = (
         _stored(item),
         (field.name if re.fullmatch(r"\w+", field.name) else f"`{field.name}`") if len(steps(path)) == 1 else "",
@@ -135,7 +135,7 @@ def _ways(path: str, wanted: str, field: pa.Field, item: pa.Field) -> Iterable[s
 
 
 def _inner(path: str, wanted: str, item: pa.Field, brackets: str) -> str:
-    """An index of something in an object or an array, of the type that is wanted if there is such a thing."""
+    """Return a hint that names an index on a value inside an object or an array, of the wanted type where possible."""
     kind = item.type
     if pat.is_struct(kind):
         inner = {f"{path}{brackets}.{in_qdrants_words(child.name, (child.name,))}": child for child in kind}
@@ -148,7 +148,7 @@ def _inner(path: str, wanted: str, item: pa.Field, brackets: str) -> str:
 
 
 def _reached(path: str, roots: Mapping[str, pa.Field]) -> pa.Field:
-    """The field at the end of a path. LookupError with the reason where nothing can be there."""
+    """Return the field at the end of a path. Raises LookupError with the reason where nothing can be there."""
     root, *rest = steps(path)
     field, walked = roots[str(root)], in_qdrants_words(str(root), (str(root),))
     for step in rest:
@@ -182,12 +182,12 @@ def _reached(path: str, roots: Mapping[str, pa.Field]) -> pa.Field:
 
 
 def _item(field: pa.Field) -> pa.Field:
-    """What an index looks at: each item of a list, but no items of items."""
+    """Return the field that an index looks at: the item of a list, but not the item of an item."""
     return field.type.value_field if is_list(field.type) and not is_json(field) else field
 
 
 def _stored(field: pa.Field) -> str:
-    """The line of the table."""
+    """Return the key of `TABLE` for a field."""
     kind = field.type
     if is_json(field):
         return "a variant"
@@ -219,5 +219,5 @@ def _stored(field: pa.Field) -> str:
 
 
 def _is_number(field: pa.Field) -> bool:
-    """Whether a part of a place on the globe may be here."""
+    """Return whether a field may hold a coordinate of a geo point."""
     return _stored(field) in ("an integer", "a floating-point number", "a variant")

@@ -1,5 +1,5 @@
-"""A window's rows → the values of each part, and the columns of the payload: read from where they lie, taken out of
-what they are wrapped in."""
+"""Read the values of each part and the columns of the payload from a window's rows: follow paths into structs, and
+unwrap variants."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ from spark_vector_sink.rows.columns import Columns
 
 @dataclass(frozen=True)
 class Projected:
-    """parts: a column for each source, by its label. payload: those of the payload, under their names in the table.
-    misplaced: rows of which a variant holds what cannot play its part."""
+    """The values read from the rows of a window.
+
+    parts: a column for each source, by its label. payload: the payload columns, under their names in the table.
+    misplaced: rows with a variant whose value cannot play its part.
+    """
 
     parts: pa.RecordBatch
     payload: pa.RecordBatch
     misplaced: Sequence[BadRow]
 
     def take(self, rows: pa.Array) -> Projected:
-        """Some of the rows, in this order."""
+        """Return the rows at these places, in this order."""
         payload = self.payload.take(rows) if self.payload.num_columns else self.payload
         return Projected(self.parts.take(rows), payload, self.misplaced)
 
 
 def project(rows: pa.RecordBatch, columns: Columns) -> Projected:
-    """Read what the columns say."""
+    """Read the values of all parts and of the payload from a window's rows."""
     deletes = _deletes(rows, columns) if any(source.before for source in columns.sources) else None
     arrays, fields, misplaced = dict[str, pa.Array](), list[pa.Field](), list[BadRow]()
     for source in columns.sources:
@@ -56,7 +59,7 @@ def project(rows: pa.RecordBatch, columns: Columns) -> Projected:
 
 
 def _deletes(rows: pa.RecordBatch, columns: Columns) -> pa.Array | None:
-    """Which rows delete; None where none can."""
+    """Return a mask of the rows that delete; None where there is no operation column."""
     source = columns.source(Part.OPERATION)
     if source is None:
         return None
@@ -67,7 +70,7 @@ def _deletes(rows: pa.RecordBatch, columns: Columns) -> pa.Array | None:
 
 
 def _either(mask: pa.Array, one: pa.Array, other: pa.Array) -> pa.Array:
-    """`one` where the mask is true, else `other`."""
+    """Return `one` where the mask is true, else `other`."""
     places = pc.if_else(
         mask, pa.array(range(len(mask)), pa.int64()), pa.array(range(len(mask), 2 * len(mask)), pa.int64())
     )
@@ -77,7 +80,8 @@ def _either(mask: pa.Array, one: pa.Array, other: pa.Array) -> pa.Array:
 def _payload(
     rows: pa.RecordBatch, field: pa.Field, sources: Sequence[Source], parts: Mapping[str, pa.Array]
 ) -> pa.Array:
-    """A column of the payload, with only the fields that it is to have, and with the texts of variants as texts."""
+    """Return a column of the payload, with only the fields that are kept, and with strings for the variants that are
+    texts."""
     array = rows.column(field.name)
     if is_json(field) or not pat.is_struct(field.type):
         text = next((s for s in sources if s.part is Part.TEXT and s.steps == (field.name,) and is_json(s.field)), None)
@@ -95,7 +99,7 @@ def _payload(
 
 
 def _fitted(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A struct with those of its fields that the type has."""
+    """Return a struct with only the fields that the type has."""
     named = {field.name: array.type.get_field_index(field.name) for field in kind}
     if len(named) == array.type.num_fields and not any(pat.is_struct(field.type) for field in kind):
         return array
@@ -109,14 +113,14 @@ def _fitted(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def struct(arrays: Sequence[pa.Array], names: Sequence[str], like: pa.Array) -> pa.Array:
-    """A struct of these fields that is null where another array is."""
+    """Return a struct of these fields that is null where the array `like` is null."""
     if not arrays:
         return pa.array([None if null else {} for null in like.is_null().to_pylist()], pa.struct([]))
     return pa.StructArray.from_arrays(arrays, names=list(names), mask=like.is_null() if like.null_count else None)
 
 
 def with_leaf(array: pa.Array, steps: Sequence[str], values: pa.Array) -> pa.Array:
-    """The values of a column with others at a path of it; at the column itself, where the path is empty."""
+    """Return a column with other values at a path in it; an empty path replaces the column itself."""
     if not steps:
         return values
     inner, names = array.flatten(), [field.name for field in array.type]
@@ -130,8 +134,7 @@ def with_leaf(array: pa.Array, steps: Sequence[str], values: pa.Array) -> pa.Arr
 
 
 def nested(leaves: Mapping[tuple[str, ...], tuple[pa.Field, pa.Array]]) -> Iterator[tuple[pa.Field, pa.Array]]:
-    """Columns that have these leaves and nothing else. leaves: field and values at each path, the column's name
-    first."""
+    """Yield columns that have only these leaves. leaves: field and values at each path, the column's name first."""
     for root in dict.fromkeys(steps[0] for steps in leaves):
         inner = {steps[1:]: leaf for steps, leaf in leaves.items() if steps[0] == root}
         if () in inner:

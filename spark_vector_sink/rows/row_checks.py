@@ -1,5 +1,4 @@
-"""What is looked at in the rows of a window before they are documents: each check finds all rows that do not pass
-it."""
+"""Check the rows of a window before they become documents: each check finds all rows that fail it."""
 
 from __future__ import annotations
 
@@ -24,9 +23,11 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Left:
-    """The rows of a window that nothing was found against so far: `rows` has the values of the parts by their labels,
-    `payload` the columns of the payload. places: where each was in the window. total: rows of the window. operations:
-    what each does (see `change_feed`)."""
+    """The rows of a window that have passed every check so far.
+
+    rows: the values of the parts, by their labels. payload: the columns of the payload. places: the place of each row
+    in the window. total: count of the window's rows. operations: the operation of each row (see `change_feed`).
+    """
 
     rows: pa.RecordBatch
     payload: pa.RecordBatch
@@ -46,11 +47,11 @@ class Left:
         )
 
     def of(self, part: Part, name: str) -> pa.Array:
-        """The values of a part."""
+        """Return the values of a part."""
         return self.rows.column(label(part, name))
 
     def key_values(self, name: str, row: int | None = None, part: Part = Part.KEY) -> list[Any]:
-        """The values of a key column, or of one row of it, as `keys.key_values`."""
+        """Return the values of a key column, or of one row of it, as `keys.key_values` does."""
         place = self.rows.schema.get_field_index(label(part, name))
         column = self.rows.column(place)
         return keys.key_values(column if row is None else column.slice(row, 1), is_json(self.rows.schema.field(place)))
@@ -60,7 +61,7 @@ class Left:
 
 
 def unknown_words(left: Left) -> list[BadRow]:
-    """Words that no change feed has."""
+    """Find rows with an operation word that no change feed has."""
     column = left.columns.operation
     rows = np.flatnonzero(left.operations == change_feed.UNKNOWN).tolist()
     if column is None or not rows:
@@ -72,7 +73,7 @@ def unknown_words(left: Left) -> list[BadRow]:
 
 
 def unversioned(left: Left, shown: list[str]) -> list[BadRow]:
-    """Rows without a version, or with one that cannot be compared."""
+    """Find rows without a version, or with a version that cannot be compared."""
     name = left.columns.version
     if name is None:
         return []
@@ -89,7 +90,7 @@ def unversioned(left: Left, shown: list[str]) -> list[BadRow]:
 
 
 def unsharded(left: Left, shown: list[str]) -> list[BadRow]:
-    """Rows without a shard key, or with a number that is none."""
+    """Find rows without a shard key, or with a negative number as shard key."""
     name = left.columns.shard_key
     if name is None:
         return []
@@ -107,8 +108,8 @@ def unsharded(left: Left, shown: list[str]) -> list[BadRow]:
 
 
 def bad_bytes(left: Left, columns: Iterable[tuple[str, pa.Array]]) -> list[BadRow]:
-    """Spark lets a string hold any bytes; whatever is no UTF-8 would fail only in the store. columns: each with its
-    name."""
+    """Find rows with a string that is not valid UTF-8: Spark lets a string hold any bytes, and the write would fail
+    only in the store. columns: each with its name."""
     found = dict[int, BadRow]()
     for name, column in columns:
         if payload.is_text(column):
@@ -121,16 +122,16 @@ def bad_bytes(left: Left, columns: Iterable[tuple[str, pa.Array]]) -> list[BadRo
 
 
 def key_of(left: Left, row: int) -> str | None:
-    """The key of one row, as text; None where a part of it is null, or has no text."""
+    """Return the key of one row as text; None where a part of the key is null, or has no text."""
     try:
         values = [left.key_values(name, row)[0] for name in left.columns.key]
-    except ValueError:  # also bytes that are no UTF-8
+    except ValueError:  # also for bytes that are not UTF-8
         return None
     return None if None in values else keys.key_text(values)
 
 
 def unwritten_keys(left: Left) -> list[BadRow]:
-    """Dates and timestamps that have no text."""
+    """Find rows with a key value that has no text, such as a date outside of the years 1 to 9999."""
     found: dict[int, BadRow] = {}
     for name in left.columns.key:
         for row in range(len(left.places)):
@@ -163,7 +164,8 @@ def blank_texts(left: Left, texts: list[Any], shown: list[str]) -> list[BadRow]:
 
 
 def misfits(left: Left, shown: list[str], wanted: vectors.Wanted | None) -> list[BadRow]:
-    """Ready-made vectors of another length, with nulls, or that would be stored as something else."""
+    """Find rows whose ready-made vector cannot be used (see `vectors.misfit`): it has another length, holds a null, has
+    NaN, infinite numbers or only zeros, or would be stored with other values."""
     name = left.columns.vector
     if name is None or wanted is None:
         return []
@@ -177,7 +179,8 @@ def misfits(left: Left, shown: list[str], wanted: vectors.Wanted | None) -> list
 def one_id_of_two_keys(
     left: Left, tuples: list[tuple[Any, ...]], ids: list[int | str], shown: list[str]
 ) -> list[BadRow]:
-    """Rows whose key has the text, and so the id, of another key: variants may hold `-5` and `"-5"` in one column."""
+    """Find rows whose key has the text, and so the id, of another key: variants may hold `-5` and `"-5"` in one
+    column."""
     if not any(source.part is Part.KEY and is_json(source.field) for source in left.columns.sources):
         return []
     first: dict[int | str, tuple[Any, ...]] = {}
@@ -194,7 +197,8 @@ def one_id_of_two_keys(
 
 
 def unmapped(left: Left, array: pa.Array, field: pa.Field, shown: list[str]) -> dict[int, BadRow]:
-    """The rows whose value in a column has no plain form."""
+    """Find the rows whose value in a column has no plain form. Raises AssertionError where there is none, because the
+    whole column has failed before."""
     found = dict[int, BadRow]()
     for row in range(len(array)):
         try:

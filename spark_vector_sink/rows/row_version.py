@@ -1,4 +1,4 @@
-"""The version column → integers that a store compares."""
+"""Convert the version column to integers that a store compares."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 LARGEST = 2**53 - 1
-"""Qdrant compares numbers as float64, which has every integer up to here."""
+"""Greatest version: Qdrant compares numbers as float64, which represents every integer up to here exactly."""
 
 
 def unusable_type(kind: pa.DataType) -> str | None:
-    """Why a column of this type is no version, or None."""
+    """Return the reason why a column of this type cannot be a version; None where it can."""
     if pat.is_integer(kind) or pat.is_date(kind) or pat.is_timestamp(kind):
         return None
     if pat.is_decimal(kind) and kind.scale == 0:
@@ -22,8 +22,8 @@ def unusable_type(kind: pa.DataType) -> str | None:
 
 
 def versions(column: pa.Array) -> npt.NDArray[np.int64]:
-    """Integers as they are, dates and timestamps as microseconds since 1970 (UTC). Raises ValueError for a null, and
-    for what is beyond 2^53."""
+    """Return the versions as int64: integers as they are, dates and timestamps as microseconds since 1970 (UTC). Raises
+    ValueError for a null, and for a value beyond `LARGEST`, positive or negative."""
     if column.null_count:
         raise ValueError("is null; a row without a version cannot be ordered")
     kind = column.type
@@ -31,7 +31,7 @@ def versions(column: pa.Array) -> npt.NDArray[np.int64]:
         if pat.is_date(kind):
             column = column.cast(pa.timestamp("s")).cast(pa.timestamp("us"))
         if pat.is_timestamp(column.type):
-            # what is finer than a microsecond is cut; Spark has none of it
+            # nanoseconds are truncated to microseconds; Spark has no nanoseconds
             column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
         found: npt.NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:

@@ -1,6 +1,7 @@
-"""Dates, timestamps, times and durations as a payload has them: text in ISO 8601, or microseconds; exact, or refused.
+"""Convert dates, timestamps, times and durations to their form in a payload, text in ISO 8601 or microseconds: exactly,
+or with an error.
 
-Arrow itself writes a date or a timestamp that is too far away as another one, without a word.
+Arrow's own conversion silently writes another date or timestamp where a value is too far away.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
-"""0001-01-01 and 9999-12-31, in days since 1970: the years that ISO 8601 and RFC 3339 write with four digits."""
+"""Days since 1970 of 0001-01-01 and 9999-12-31: the years that ISO 8601 and RFC 3339 write with four digits."""
 
 DAY = 86_400
 TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def written(array: pa.Array) -> pa.Array:
-    """Dates as `2024-02-29`; timestamps as `2024-02-29T12:30:00.000000`, in UTC with a Z where they have a zone, with
-    as many digits as their unit has; times as `12:30:00.000000`. Raises ValueError."""
+    """Write dates as `2024-02-29`; timestamps as `2024-02-29T12:30:00.000000`, in UTC with a Z where they have a zone,
+    with as many digits as their unit has; times as `12:30:00.000000`. Raises ValueError for a value outside of the
+    years 1 to 9999, for a time outside of a day, and for a time that is not in whole microseconds."""
     kind = array.type
     if pat.is_date(kind):
         unit = 1 if pat.is_date32(kind) else DAY * TICKS["ms"]
@@ -34,7 +36,8 @@ def written(array: pa.Array) -> pa.Array:
 
 
 def microseconds(array: pa.Array) -> pa.Array:
-    """Durations as integers. Raises ValueError."""
+    """Convert durations to integers, in microseconds. Raises ValueError where a duration is not a 64-bit number of
+    whole microseconds."""
     return _exactly(array, pa.duration("us")).cast(pa.int64())
 
 

@@ -1,9 +1,9 @@
-"""Values that a payload index leaves out: a text that is no date under a datetime index, say. Qdrant stores such a
-value and says nothing.
+"""Count values that a payload index leaves out, such as a text that is not a date under a datetime index. Qdrant stores
+such a value without an error.
 
-A store cannot be asked for them: what it says of an index are sums over its segments, in which a point may count twice
-while they are optimised, in which nulls are missing rightly, and which hold what other jobs have written. So each task
-looks at the values of the points that it writes, and only where the column's type does not tell. `takes` is what
+The counts cannot come from a store: its figures for an index are sums over segments, in which a point may count twice
+while segments are optimised, in which nulls are rightly missing, and which include the points of other jobs. So each
+task checks the values of the points that it writes, and only where the column's type does not decide. `takes` does what
 Qdrant's index does with a value; `tests/contract/test_index_types.py` compares both.
 """
 
@@ -32,7 +32,7 @@ TAKES = {
     "uuid": "a UUID",
     "geo": "an object of lon and lat on the globe",
 }
-"""What each type of index takes, in words."""
+"""Values that each type of index takes, in words."""
 
 _HEX = "[0-9a-fA-F]"
 _HYPHENATED = f"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}"
@@ -43,7 +43,7 @@ _W = f"{_BLANK}*"
 
 
 def _date(blank: str) -> str:
-    """A day has both digits that follow, where there are two."""
+    """Return the pattern of a date. A day takes both of the following digits where there are two."""
     year = "(?P<sign>[+-]0*)?(?P<year>(?(sign)[0-9]{1,6}|[0-9]{1,4}))"
     return rf"{_W}{year}{blank}-{_W}(?P<month>[0-9]{{1,2}}){blank}-{_W}(?=(?P<day>[0-9]{{1,2}}))(?P=day)"
 
@@ -62,20 +62,20 @@ _DATETIMES = [
         rf"{_date('')}(?:T?{_time('', '?')})?",
     )
 ]
-"""The forms of a date that Qdrant reads, by way of the Rust library chrono: RFC 3339 with blanks, with a short zone,
-and without one."""
+"""Forms of a date that Qdrant reads with the Rust library chrono: RFC 3339 with blanks, with a short zone, and without
+a zone."""
 
 _USUAL = re.compile(
     "[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
     r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?"
 )
-"""All but leap days in the usual form, without a look at the calendar: ten times as fast."""
+"""Pattern of all dates but leap days in the usual form, which needs no calendar check: ten times as fast."""
 
 _MOST = {"month": 12, "hour": 23, "minute": 59, "second": 60, "zone": 23}
 
 
 def takes(kind: str, value: Any) -> bool:
-    """Whether a payload index of this type takes a value of a payload that is neither null nor a list."""
+    """Return whether a payload index of this type takes a payload value, which must be neither null nor a list."""
     if kind in ("keyword", "text"):
         return isinstance(value, str)
     if kind == "bool":
@@ -98,8 +98,8 @@ def takes(kind: str, value: Any) -> bool:
 
 
 class Unindexed:
-    """Looks at the payload of points for values that the collection's indexes leave out. indexes: path → type, as a
-    store has them."""
+    """Counter of payload values that the collection's indexes leave out. wanted: index type by path, as a store has
+    them."""
 
     def __init__(self, columns: Columns, wanted: Mapping[str, str]) -> None:
         roots = {
@@ -113,11 +113,12 @@ class Unindexed:
         ]
 
     def count(self, payload: pa.RecordBatch) -> dict[str, int]:
-        """How many of these points have a value that is not in its index, by `path:type`; only those with any."""
+        """Return the count of these points that have a value which its index leaves out, by `path:type`; only counts
+        above 0."""
         counts = {}
         for name, kind, (root, *rest) in self._looked_at:
             place = payload.schema.get_field_index(root)
-            if place < 0:  # a chunk whose payload alone is written keeps its text
+            if place < 0:  # a chunk whose text stays as stored is written without it
                 continue
             listed = payload_types.values(payload.column(place), payload.schema.field(place))
             if left := sum(any(not takes(kind, one) for one in _values(value, rest)) for value in listed):
@@ -126,7 +127,7 @@ class Unindexed:
 
 
 def said(name: str, left: int, points: int) -> str:
-    """The sentence for people. name: `path:type`."""
+    """Return the sentence for the report. name: `path:type`. left: count of points with values left out."""
     path, _, kind = name.rpartition(":")
     return (
         f"the payload index {name} lacks values of {left:,} of the {points:,} points written: it takes {TAKES[kind]}, "
@@ -136,7 +137,8 @@ def said(name: str, left: int, points: int) -> str:
 
 
 def _values(value: Any, steps: Sequence[Step]) -> Iterator[Any]:
-    """What an index looks at: the values at the end of the path, of a list each item; no nulls."""
+    """Yield the values that an index looks at: the values at the end of the path, every item of a list by itself, no
+    nulls."""
     found = [value]
     for step in steps:
         found = list(_inner(found, step))
@@ -158,9 +160,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_date(match: re.Match[str]) -> bool:
-    """Whether there is such a day, and such a time of a day."""
+    """Return whether the matched day exists in the calendar, and the matched time in a day."""
     parts = {name: int(number) for name, number in match.groupdict().items() if number is not None and name != "sign"}
     if parts["month"] == 0 or any(parts.get(name, 0) > most for name, most in _MOST.items()) or parts["year"] > 262_142:
         return False
-    # of a year that repeats every 400, among those that Python knows
+    # the calendar repeats every 400 years, so take an equivalent year that Python supports
     return 1 <= parts["day"] <= calendar.monthrange(parts["year"] % 400 + 2000, parts["month"])[1]

@@ -1,4 +1,4 @@
-"""The value inside a variant, as if its column had that value's type: what a key, a text or a version is made of."""
+"""Take the values out of variants, as if their column had the values' type: to make keys, texts or versions of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spark_vector_sink.rows import keys, row_version
 from spark_vector_sink.rows.column_roles import Part
 
 _KINDS = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array", "{": "object"}
-"""What JSON text is by its first character; other texts are numbers."""
+"""Type of a JSON text by its first character; other texts are numbers."""
 
 _WANTED = {
     Part.TEXT: ("a string", ("string",)),
@@ -38,13 +38,13 @@ TYPES = {
     Part.VERSION: pa.int64(),
     Part.VECTOR: pa.list_(pa.float64()),
 }
-"""What a column of variants is read as; keys and shard keys, each of which may have its own type, as JSON text (see
-`keys.key_values`)."""
+"""Arrow type that a column of variants is read as, by part. Keys and shard keys, whose values may have different types,
+are read as JSON text (see `keys.key_values`)."""
 
 
 def read(array: pa.Array, part: Part) -> tuple[pa.Array, dict[int, str]]:
-    """Take the values out of their variants, and a reason for each row whose value cannot play the part, which is null
-    then."""
+    """Take the values out of their variants. Also return a reason for each row whose value cannot play the part; the
+    value is null there."""
     wanted, kinds = _WANTED[part]
     values, misplaced = list[Any](), dict[int, str]()
     for row, (text, kind) in enumerate(_pairs(array)):
@@ -62,7 +62,7 @@ def read(array: pa.Array, part: Part) -> tuple[pa.Array, dict[int, str]]:
 
 
 def _pairs(array: pa.Array) -> Iterator[tuple[str, str]]:
-    """The JSON text of each value, and what it is."""
+    """Yield the JSON text of each value, and its type."""
     named = array.flatten()[1].to_pylist() if pat.is_struct(array.type) else [None] * len(array)
     for text, name in zip(json_texts(array).to_pylist(), named, strict=True):
         yield ("null", "null") if text is None else (text, name or _kind(text))
@@ -84,7 +84,7 @@ def _shown(text: str, kind: str) -> str:
 
 
 def _scalar(text: str, kind: str) -> Any:
-    """A scalar as Python has it. Raises ValueError for one that Python cannot hold."""
+    """Return a scalar as a Python value. Raises ValueError for a value that Python cannot hold."""
     if kind == "decimal":
         return Decimal(text)
     value = json.loads(text)
@@ -103,7 +103,7 @@ def _string(text: str, kind: str) -> str:
 
 
 def _column(text: str, kind: str) -> pa.Array:
-    """One scalar as a column of its own type."""
+    """Return one scalar as a column of the scalar's own type."""
     value = _scalar(text, kind)
     zoned = (
         pa.timestamp("us", "UTC") if kind == "timestamp" else pa.timestamp("us") if kind == "timestamp_ntz" else None
@@ -123,7 +123,7 @@ def _key(text: str, kind: str) -> str:
         else keys.key_values(_column(text, kind))[0]
     )
     if isinstance(value, keys.Whole) and 0 <= int(value) <= keys.LARGEST_ID:
-        value = int(value)  # as the integer that the JSON of a variant shows
+        value = int(value)  # an integer, as the JSON of a variant shows it
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""Vectors as a float32 matrix, and what no vector may be: a store would take NaN and zero vectors without a word."""
+"""Convert vectors to a float32 matrix, and check them: a store would accept NaN and zero vectors without an error."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ import pyarrow.compute as pc
 from spark_vector_sink.payload_types import SparseVectors
 
 FLOAT32, FLOAT16, UINT8 = "float32", "float16", "uint8"
-"""Datatypes, in Qdrant's words; there are others, of few bits for each number and a length beside them."""
+"""Datatypes, as Qdrant names them; its other datatypes keep a few bits of each number, and the vector's length."""
 
 
 def matrix(column: pa.Array, dimension: int) -> npt.NDArray[np.float32]:
-    """A list column without nulls and of equal lengths (see `misfit`) as float32, shape (rows, dimension); a view where
-    it can be."""
+    """Return a list column without nulls and of equal lengths (see `misfit`) as float32, shape (rows, dimension); a
+    view where possible."""
     numbers = column.flatten().to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):  # a double that is no float32 becomes infinite, and is refused as such
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and `unusable` finds it
         return np.ascontiguousarray(numbers, dtype=np.float32).reshape(len(column), dimension)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What ready-made vectors must be, and what becomes of them before they are sent: normalize gives them length 1,
-    and is_scaled those that Qdrant would not scale well (see `comparable`). datatype: what they are stored as (see
-    `unlike`)."""
+    """The requirements on ready-made vectors, and their conversion before they are sent.
+
+    normalize: scale each vector to length 1. is_scaled: scale the vectors that Qdrant would not scale well (see
+    `comparable`). datatype: the datatype that they are stored as (see `unlike`).
+    """
 
     dimension: int
     normalize: bool = False
@@ -35,15 +37,15 @@ class Wanted:
     datatype: str = FLOAT32
 
     def sent(self, column: pa.Array) -> npt.NDArray[np.float32]:
-        """The vectors as they are sent."""
+        """Return the vectors as they are sent."""
         made = matrix(column, self.dimension)
         made = normalized(made) if self.normalize else made
         return comparable(made) if self.is_scaled else made
 
 
 def misfit(column: pa.Array, wanted: Wanted) -> tuple[int, str] | None:
-    """The first row whose list is no vector of this length that can be compared with others, and stored, with the
-    reason."""
+    """Return the first row whose list is not a vector of this length that can be compared and stored, with the reason;
+    None where all are."""
     dimension = wanted.dimension
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(lengths != dimension)
@@ -60,7 +62,7 @@ def misfit(column: pa.Array, wanted: Wanted) -> tuple[int, str] | None:
 
 
 def unusable(vectors: npt.NDArray[np.float32]) -> tuple[int, str] | None:
-    """The first row whose vector cannot be compared with others, with the reason."""
+    """Return the first row whose vector cannot be compared with others, with the reason; None where all can."""
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         return int(np.argmin(finite)), "gives a vector with NaN or an infinite number"
@@ -71,8 +73,8 @@ def unusable(vectors: npt.NDArray[np.float32]) -> tuple[int, str] | None:
 
 
 def unusable_sparse(vectors: SparseVectors) -> tuple[int, str] | None:
-    """The first row with a weight that is no number; a vector without weights is found by no question, and does no
-    harm."""
+    """Return the first row with a weight that is NaN or infinite, with the reason. A vector without weights passes: no
+    query finds it, and it does no harm."""
     wrong = np.flatnonzero(~np.isfinite(vectors.values))
     if not len(wrong):
         return None
@@ -82,9 +84,10 @@ def unusable_sparse(vectors: SparseVectors) -> tuple[int, str] | None:
 
 
 def unlike(vectors: npt.NDArray[np.float32], datatype: str) -> tuple[int, str] | None:
-    """The first row whose vector, of finite numbers and not of zeros only, would be stored as something else than it
-    is, with the reason. Fewer digits are no other number: who asks for them gets them. Datatypes besides `uint8` and
-    `float16` keep a vector's length as a float32, and few bits of each number."""
+    """Return the first row whose vector, of finite numbers and not only zeros, would be stored with other values, with
+    the reason; None where there is none. A loss of digits does not count, because the user asks for it with the
+    datatype. Datatypes other than `uint8` and `float16` keep a vector's length as a float32, and a few bits of each
+    number."""
     if datatype == FLOAT32:
         return None
     lost: npt.NDArray[np.bool_] = np.zeros(len(vectors), np.bool_)
@@ -117,7 +120,8 @@ def unlike(vectors: npt.NDArray[np.float32], datatype: str) -> tuple[int, str] |
 
 
 def unlike_sparse(vectors: SparseVectors, datatype: str) -> tuple[int, str] | None:
-    """The first row with a weight that the index of such vectors would hold as infinite."""
+    """Return the first row with a weight that the index of sparse vectors would store as infinite, with the reason;
+    None where there is none."""
     if datatype != FLOAT16:
         return None
     with np.errstate(over="ignore"):
@@ -133,22 +137,23 @@ def unlike_sparse(vectors: SparseVectors, datatype: str) -> tuple[int, str] | No
 
 
 def normalized(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The vectors with length 1; a vector of zeros stays one."""
-    wide = vectors.astype(np.float64)  # the square of a large or small float32 is no float32
+    """Scale vectors to length 1; a vector of zeros stays a vector of zeros."""
+    wide = vectors.astype(np.float64)  # the square of a large or small float32 does not fit into a float32
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     made: npt.NDArray[np.float64] = np.divide(wide, lengths, where=lengths > 0, out=np.zeros_like(wide))
     return made.astype(np.float32)
 
 
 LEAST_SQUARE, MOST_SQUARE = 1e-6, 1e37
-"""Squared lengths between which Qdrant scales a vector by itself, with room to both sides."""
+"""Limits of the squared length between which Qdrant itself scales a vector well, with a margin at both ends."""
 
 
 def comparable(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Vectors for a collection that compares by cosine: Qdrant scales them to length 1, but leaves those as they are
-    whose squared length is below
-    1.2e-7, so that their scores are next to nothing, and makes zeros of those whose squared length is no float32. These
-    come scaled."""
+    """Scale the vectors that Qdrant would not scale to length 1 in a collection that compares by cosine.
+
+    Qdrant leaves a vector as it is where its squared length is below 1.2e-7, so that its scores are almost 0, and turns
+    a vector into zeros where its squared length does not fit into a float32.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", vectors, vectors)
     odd = ~((squares > LEAST_SQUARE) & (squares < MOST_SQUARE)) & np.isfinite(vectors).all(axis=1)

@@ -1,5 +1,5 @@
-"""Where a text may be cut, by its characters alone: the end of a paragraph, a line, a sentence, a word; at worst
-between two characters."""
+"""Find the places where a text may be cut, from its characters alone: the end of a paragraph, a line, a sentence, a
+word; in the last resort between two characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 _BREAK = r"(?:\r(?!\n)|\r?\n|[\v\f\x85\u2028\u2029])"
 _BLANK = r"[^\S\n\r\v\f\x85\u2028\u2029]*"
-# each finds the last place of its kind, right behind a character that is not blank; the best kind comes first
+# each pattern finds the last place of its kind, right after a character that is not blank; the best kind comes first
 _ENDS = (
     re.compile(rf"(?s:.*)\S(?={_BLANK}{_BREAK}{_BLANK}{_BREAK})"),
     re.compile(rf"(?s:.*)\S(?={_BLANK}{_BREAK})"),
@@ -26,17 +26,17 @@ _CONTINUES = re.compile("[\u200c\u200d\u1160-\u11ff\U0001f3fb-\U0001f3ff\U000e00
 
 
 def nonblank(text: str, start: int) -> int:
-    """The first character from `start` on that is not blank, or the text's length."""
+    """Return the position of the first character from `start` on that is not blank, or the text's length."""
     found = _NONBLANK.search(text, start)
     return found.start() if found else len(text)
 
 
 def best_end(text: str, begin: int, half: int, late: int, most: int) -> int:
-    """Where a chunk ends best: from `late` to `most`, else behind a word from `half` on, else between any two
-    characters there.
+    """Return the best end of a chunk: the best place from `late` to `most`, else the end of a word from `half` on, else
+    a place between any two characters there.
 
-    Never behind a blank, and always after `begin`, which is the place of a character that is not blank; begin < half <=
-    late <= most.
+    The end is never after a blank, and always after `begin`, which is the position of a character that is not blank;
+    begin < half <= late <= most.
     """
     behind = nonblank(text, most)
     for pattern in _ENDS:
@@ -49,9 +49,9 @@ def best_end(text: str, begin: int, half: int, late: int, most: int) -> int:
 
 
 def overlapping_start(text: str, before: int, earliest: int, wanted: int, stop: int) -> int:
-    """Where a chunk begins that repeats the text from about `wanted` to `stop`: at a word from `wanted` on, else from
-    `earliest` on, else, in a huge word, at any character; always after `before`, the start of the chunk that ends at
-    `stop`."""
+    """Return the start of a chunk that repeats the text from about `wanted` to `stop`: at a word from `wanted` on, else
+    from `earliest` on, else, in a huge word, at any character; always after `before`, the start of the chunk that ends
+    at `stop`."""
     earliest, wanted = max(earliest, before + 1), max(wanted, before + 1)
     if wanted >= stop:
         return nonblank(text, stop)
@@ -60,14 +60,14 @@ def overlapping_start(text: str, before: int, earliest: int, wanted: int, stop: 
 
 
 def unjoined(text: str, begin: int, places: Iterable[int], otherwise: int) -> int:
-    """The first of these places that does not part what a reader takes for one character. begin: where such a one
-    begins."""
+    """Return the first of these places that does not split what a reader takes for one character; `otherwise` where
+    there is none. begin: the start of a chunk, which is never inside of such a character."""
     return next((at for at in places if not _joined(text, begin, at)), otherwise)
 
 
 def _joined(text: str, begin: int, at: int) -> bool:
-    """Whether the characters before and after `at` are read as one: a letter and its accent, an emoji sequence, a
-    flag's two letters."""
+    """Return whether the characters before and after `at` are read as one: a letter and its accent, an emoji sequence,
+    the two letters of a flag."""
     before, after = text[at - 1], text[at]
     if after.isspace():
         return False

@@ -1,14 +1,14 @@
-"""Long texts → chunks that the model reads whole: tokenised once, cut by the tokens already made, then counted again.
+"""Cut long texts into chunks that the model reads whole: tokenised once, cut by these tokens, then counted again.
 
 A text is cut at the best place in the last quarter of the room: the end of a paragraph, of a line, of a sentence, of a
-word; and only where there is none of them between any two tokens. Where a chunk ends depends on the text before and
-little behind it, so a document that grows at its end keeps all its chunks but the last one or two.
+word; and between any two tokens only where there is no such end. The end of a chunk depends on the text before it and
+on little of the text after it, so a document that grows at its end keeps all its chunks but the last one or two.
 
-Why not semantic-text-splitter (0.33.1, Rust)? It does not keep what tests/unit/test_chunks.py asks: its overlap is
-whole sentences or lines, so with 32 tokens asked half of the chunks repeat nothing; text of no more bytes than the room
-has tokens is not counted, so a chunk can be too long; it counts without the prompt. On package descriptions of more
-than 256 MiniLM tokens it took 2.5 times as long as this (2.9 times with overlap, 2.4 times on one text of 2 MB), and
-filled chunks to 202 tokens where this fills them to 242.
+semantic-text-splitter (0.33.1, Rust) is not used, because it does not do what tests/unit/test_chunks.py asks: its
+overlap is whole sentences or lines, so with 32 tokens asked half of the chunks repeat nothing; text of no more bytes
+than the room has tokens is not counted, so a chunk can be too long; it counts without the prompt. On package
+descriptions of more than 256 MiniLM tokens it took 2.5 times as long as this chunker (2.9 times with overlap, 2.4 times
+on one text of 2 MB), and filled chunks to 202 tokens where this chunker fills them to 242.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ import numpy.typing as npt
 from spark_vector_sink.encode.chunk_ends import best_end, nonblank, overlapping_start, unjoined
 
 GROUP = 2_000_000
-"""Characters that are tokenised in one call: each of their tokens takes about 100 bytes for as long as the call's
-result lives."""
+"""Characters that are tokenised in one call: each token takes about 100 bytes for as long as the call's result
+lives."""
 HUGE = 1_000_000
-"""A text of more characters is never tokenised whole, so it is never taken to fit."""
+"""Length, in characters, above which a text is never tokenised whole, and so is always cut."""
 PIECE = 250_000
-"""Characters of a huge text's pieces; the tokenizer has its tables for one piece at a time, and is a fifth faster than
-on larger ones."""
+"""Length, in characters, of the pieces of a huge text; the tokenizer keeps its tables for one piece at a time, and is a
+fifth faster than on larger pieces."""
 LONG_WORD = 16
-"""An overlap reaches this many tokens further back to begin with a word; longer words are begun in their middle."""
+"""Tokens that an overlap may reach further back to begin with a word; in a longer word it begins in the middle."""
 
 
 @dataclass(frozen=True)
 class Chunks:
     """The chunks of several texts, in order.
 
-    texts: exact slices of the originals. document: int64, shape (n,), index of the text each came from. number: int64,
-    shape (n,), 0, 1, … within its text. start, stop: int64, shape (n,), its span in characters of the original, as
-    Python counts them.
+    texts: exact slices of the originals. document: int64, shape (n,), index of each chunk's text. number: int64, shape
+    (n,), 0, 1, … within its text. start, stop: int64, shape (n,), its span in characters of the original, as Python
+    counts them.
     """
 
     texts: list[str]
@@ -55,10 +55,10 @@ def chunk(texts: Sequence[str], tokenizer: Any, tokens: int, overlap: int, promp
     """Cut texts into chunks of at most `tokens` tokens, special tokens and `prompt` included, as the model will count
     them.
 
-    A text that fits is one chunk, blanks around it included; chunks of a longer one begin and end without blanks. Only
-    a single character may have more tokens. overlap: about how many tokens of a chunk's end come again at the beginning
-    of the next. tokenizer: a `tokenizers.Tokenizer` that neither truncates nor pads. Raises ValueError where no text
-    fits beside the prompt.
+    A text that fits is one chunk, including blanks around it; chunks of a longer text begin and end without blanks.
+    Only a single character may have more tokens. overlap: about how many tokens at the end of a chunk are repeated at
+    the beginning of the next. tokenizer: a `tokenizers.Tokenizer` that neither truncates nor pads. Raises ValueError
+    where no text fits beside the prompt, or where the overlap is negative or not less than `tokens`.
     """
     if not 0 <= overlap < tokens:
         raise ValueError(
@@ -78,7 +78,7 @@ def chunk(texts: Sequence[str], tokenizer: Any, tokens: int, overlap: int, promp
     for span in spans:
         if (
             not kept or span.row != kept[-1].row or span.stop > kept[-1].stop
-        ):  # else it lies within the one before: a half of a chunk can
+        ):  # else the span, half of a chunk, lies within the one before
             kept.append(span)
     table = np.array(kept, np.int64).reshape(-1, 3)
     number = np.arange(len(kept), dtype=np.int64) - np.searchsorted(table[:, 0], table[:, 0])
@@ -97,11 +97,11 @@ class _Cutter:
     prompt: str
     tokens: int
     room: int
-    """tokens that the prompt and the special tokens leave"""
+    """tokens left by the prompt and the special tokens"""
     overlap: int
 
     def cut(self, texts: Sequence[str], rows: range) -> list[_Span]:
-        """The spans of one group of texts, none of them too long."""
+        """Return the spans of one group of texts, none of them too long."""
         special = self.tokenizer.num_special_tokens_to_add(False)
         short = [row for row in rows if len(texts[row]) <= HUGE]
         done = [_Span(row, 0, len(texts[row])) for row in rows if len(texts[row]) > HUGE and texts[row].isspace()]
@@ -115,8 +115,8 @@ class _Cutter:
         return done + self._counted(texts, cut)
 
     def _counted(self, texts: Sequence[str], spans: list[_Span]) -> list[_Span]:
-        """Each span tokenised as the model will, since a slice may have some tokens more than it had within its text.
-        Those that are too long are halved until they fit; that ends at single characters."""
+        """Count the tokens of each span as the model will, since a slice may have a few more tokens than it had within
+        its text. Spans that are too long are halved until they fit; that ends at single characters."""
         done: list[_Span] = []
         while spans:
             halves: list[_Span] = []
@@ -139,8 +139,8 @@ class _Cutter:
         )
 
     def _in_pieces(self, row: int, text: str) -> Iterator[_Span]:
-        """The spans of a huge text. A piece's last chunk ends only because the piece does, so the next piece begins
-        with it again."""
+        """Yield the spans of a huge text. The last chunk of a piece ends only because the piece ends, so the next piece
+        begins with that chunk again."""
         begin = fresh = nonblank(text, 0)
         while begin < len(text):
             end = begin + PIECE
@@ -155,8 +155,8 @@ class _Cutter:
             begin = fresh if again is None else shift + again
 
     def _spans(self, text: str, encoding: Any, start: int, fresh: int) -> list[tuple[int, int]]:
-        """Cut one text, its tokens known. start: of the first chunk; fresh: the first character that it must reach;
-        neither is blank."""
+        """Cut one text, whose tokens are known. start: the start of the first chunk; fresh: the first character that
+        the first chunk must include; neither is at a blank."""
         count, shift, end = len(encoding), len(self.prompt), len(text.rstrip())
 
         def begins(token: int) -> int:
@@ -170,7 +170,7 @@ class _Cutter:
             first = bisect_right(range(count), start, key=ends)
             within = start > 0 and not text[start - 1].isspace()
             if first and (within or text[max(0, begins(first - 1)) : max(0, ends(first - 1))].isspace()):
-                # some tokenizers put a blank before every text, which is a token where it was none or one of its own
+                # some tokenizers put a blank before every text: one more token, unless a blank was part of the first
                 first -= 1
             half, late, most = (max(begins(first + self.room * part // 4), fresh + 1) for part in (2, 3, 4))
             stop = end if most >= end else best_end(text, fresh, min(half, most), min(late, most), most)
@@ -198,7 +198,7 @@ class _Cutter:
 
 
 def _groups(sizes: Sequence[int]) -> Iterator[range]:
-    """Neighbours that together have at most GROUP characters; a larger one is alone."""
+    """Yield ranges of neighbours that together have at most GROUP characters; a larger item is alone."""
     begin = total = 0
     for at, size in enumerate(sizes):
         if at > begin and total + size > GROUP:

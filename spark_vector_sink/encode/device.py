@@ -1,4 +1,4 @@
-"""Choose the device, the arithmetic and how many threads a task may use."""
+"""Choose the device, the arithmetic and the number of threads of a task."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from spark_vector_sink.options import AUTO
 CPU_TOKEN_BUDGET = 4096
 """Tokens in one forward pass on a CPU: the fastest of 1,024 to 16,384, and 8 MB of activations for a small model."""
 GPU_TOKEN_BUDGET = 32768
-"""Tokens in one forward pass on a GPU: enough to fill one."""
+"""Tokens in one forward pass on a GPU: enough to use all of it."""
 LEAST_GPU_TOKEN_BUDGET = 2048
 GPU_BYTES_PER_TOKEN = 64
-"""Bytes of activations of one token for each unit of a model's width, a generous guess (a base-size model: 48 KiB a
-token); where attention is not fused it is more, and the budget is halved when memory runs out."""
+"""Bytes of activations of one token for each unit of a model's width, a generous estimate (a base-size model: 48 KiB a
+token); more where attention is not fused, and the budget is halved when memory runs out."""
 GPU_SHARE = 0.5
-"""Of a GPU's free memory when the model is loaded: another process may load its own right after."""
+"""Share of a GPU's free memory, when the model is loaded, that the token budget may use: another process may load its
+own model right after."""
 
 
 def choose(asked: str, gpus: Sequence[str]) -> str:
-    """The torch device: what was asked for, else the GPU that Spark gave to the task, else the least used one, else
-    Apple's, else the CPU.
+    """Return the torch device: the one asked for, else the GPU that Spark gave to the task, else the least used GPU,
+    else Apple's, else the CPU.
 
-    gpus: addresses from Spark, each a number, or what stands in CUDA_VISIBLE_DEVICES.
+    gpus: addresses from Spark, each a number, or an entry of CUDA_VISIBLE_DEVICES. Raises EncodingError where a CUDA
+    device is asked for or assigned, and torch finds none.
     """
     if asked != AUTO and not asked.startswith("cuda"):
         return asked
@@ -46,8 +48,8 @@ def choose(asked: str, gpus: Sequence[str]) -> str:
 
 
 def assigned(address: str, visible: Sequence[str]) -> int:
-    """The index of a GPU that Spark has assigned, among those that this process sees, named as in
-    CUDA_VISIBLE_DEVICES."""
+    """Return the index of a GPU that Spark has assigned, among the GPUs that this process sees. visible: their names as
+    in CUDA_VISIBLE_DEVICES. Raises EncodingError where the GPU is not among them."""
     if not visible:
         raise EncodingError(
             f"Spark gave GPU {address} to this task, but torch finds no CUDA device; install a torch with CUDA on the "
@@ -66,8 +68,8 @@ def assigned(address: str, visible: Sequence[str]) -> int:
 
 
 def dtype(asked: str, device: str) -> str:
-    """The model's arithmetic: `float32`, `bfloat16` or `float16`. Auto is bfloat16 where it is native, which is two to
-    three times as fast as float32; emulated, as on CPUs without the flags, it would be three times slower."""
+    """Return the model's arithmetic: `float32`, `bfloat16` or `float16`. Auto is bfloat16 where it is native, which is
+    two to three times as fast as float32; emulated, as on CPUs without the flags, it would be three times slower."""
     if asked != AUTO:
         return asked
     if device.startswith("cuda"):
@@ -78,7 +80,7 @@ def dtype(asked: str, device: str) -> str:
 
 
 def token_budget(asked: int | str, device: str, width: int) -> int:
-    """Tokens, padding included, of one forward pass. width: numbers of a token inside the model."""
+    """Return the tokens, padding included, of one forward pass. width: length of a token's vector inside the model."""
     if isinstance(asked, int):
         return asked
     if device == "cpu":
@@ -93,7 +95,7 @@ def token_budget(asked: int | str, device: str, width: int) -> int:
 
 def use_threads(threads: int) -> None:
     """Give torch and the tokenizer as many threads as the task has cpus: torch's own default, all cores in every
-    worker, is three times slower."""
+    worker, is three times slower. The tokenizer's environment variables are left alone where they are set already."""
     import_torch()
     import torch
 
@@ -105,8 +107,8 @@ def use_threads(threads: int) -> None:
 
 
 def import_torch(*packages: str) -> None:
-    """Raise MissingPackageError where one of these is not installed: torch and Sentence Transformers, unless others are
-    named."""
+    """Raise MissingPackageError where one of these packages is not installed: torch and Sentence Transformers, unless
+    others are named."""
     for package in packages or ("torch", "sentence_transformers"):
         if not _installed(package):
             raise MissingPackageError(package.replace("_", "-"), "encode")
@@ -121,7 +123,7 @@ def _installed(package: str) -> bool:
 
 @cache
 def _cpu_flags() -> frozenset[str]:
-    """The CPU's flags as Linux names them; empty elsewhere."""
+    """Return the CPU's flags as Linux names them; an empty set elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -130,18 +132,19 @@ def _cpu_flags() -> frozenset[str]:
 
 
 MOST_USERS = 64
-"""Processes that are counted on one GPU; more than that share the first one."""
+"""Limit of the processes that are counted on each GPU; any further process uses the first GPU."""
 
 
 _kept: dict[tuple[int, tuple[str, ...]], tuple[int, IO[bytes]]] = {}
-"""The choice of a process (a fork has none yet), and the open file that holds its lock."""
+"""Index of the GPU that this process has chosen, by process id (a fork has no choice yet) and GPU names, and the open
+file that holds its lock."""
 
 
 def least_used(names: Sequence[str], folder: Path | None = None) -> int:
-    """Index of the GPU that the fewest processes on this machine have taken; the same one for as long as this process
-    lives.
+    """Return the index of the GPU that the fewest processes on this machine have taken; the same GPU for as long as
+    this process lives.
 
-    names: what identifies each GPU on this machine, since processes may see different ones (CUDA_VISIBLE_DEVICES).
+    names: identifiers of the GPUs on this machine, since processes may see different GPUs (CUDA_VISIBLE_DEVICES).
     """
     key = (os.getpid(), tuple(names))
     if key not in _kept:
@@ -150,13 +153,14 @@ def least_used(names: Sequence[str], folder: Path | None = None) -> int:
 
 
 def default_folder() -> Path:
-    """One for each user of the machine: lock files that others may write would be a way to get in each other's way."""
+    """Return the folder of lock files, one for each user of the machine, because users could block each other with
+    shared lock files."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir()) / f"spark-vector-sink-gpus-{user}"
 
 
 def visible_names(count: int) -> list[str]:
-    """A name for each of the GPUs that this process sees, the same in every process of the machine."""
+    """Return a name for each GPU that this process sees: its entry in CUDA_VISIBLE_DEVICES, else its index."""
     listed = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return listed if len(listed) == count else [str(number) for number in range(count)]
 
@@ -174,7 +178,7 @@ def _take(names: Sequence[str], folder: Path) -> tuple[int, IO[bytes]]:
 
 
 def _locked(file: IO[bytes], user: int) -> bool:
-    """Whether this process now has the lock of the GPU's n-th user."""
+    """Try to lock the GPU's n-th user slot; return whether this process now has the lock."""
     try:
         import fcntl
     except ImportError:  # Windows: every process takes its first GPU

@@ -1,5 +1,4 @@
-"""How a loaded model of Sentence Transformers reads a document: through which modules, how many tokens of it, after
-which prompt."""
+"""Determine how a loaded model of Sentence Transformers reads a document: its modules, its token limit, its prompt."""
 
 from __future__ import annotations
 
@@ -9,10 +8,11 @@ from spark_vector_sink.encode.tokenizer import NO_LIMIT, Estimate, RustTokenizer
 
 
 class DocumentWay:
-    """What is to be known of a model before a text is given to it; sets its limit to `max_tokens` where that is less.
+    """The way of a document through a model, with its tokenizer; sets the model's limit to `max_tokens` where that is
+    less.
 
-    limit: tokens that it reads of a text, NO_LIMIT where it reads all. prompt: put before each document. width: numbers
-    of a token inside the model.
+    limit: tokens that the model reads of a text, NO_LIMIT where it reads all. prompt: put before each document. width:
+    length of a token's vector inside the model.
     """
 
     def __init__(self, model: Any, max_tokens: int | None, prompt: str | None) -> None:
@@ -30,7 +30,8 @@ class DocumentWay:
 
 
 def documents_way(model: Any) -> list[Any]:
-    """The modules that a document goes through, where documents and questions go different ways (a Router)."""
+    """Return the modules that a document goes through, also where documents and queries go different ways (a
+    Router)."""
     way = []
     for module in model:
         if type(module).__name__ in ("Router", "Asym"):
@@ -42,7 +43,7 @@ def documents_way(model: Any) -> list[Any]:
 
 
 def without_normalize(model: Any) -> None:
-    """Take the Normalize module from the end of a model, and of every way through it."""
+    """Remove the Normalize module from the end of a model, and of every way through it."""
     for module in [
         model,
         *(way for router in model if hasattr(router, "sub_modules") for way in router.sub_modules.values()),
@@ -52,7 +53,8 @@ def without_normalize(model: Any) -> None:
 
 
 def _limit(transformer: Any, asked: int | None) -> int:
-    """Models without a limit say infinity, or nothing."""
+    """Return the token limit of a transformer, set to `asked` where that is less; NO_LIMIT where its own limit is
+    infinite or missing."""
     own = getattr(transformer, "document_length", None) or transformer.max_seq_length
     limit = int(own) if own is not None and own < NO_LIMIT else NO_LIMIT
     if asked is None or asked >= limit:
@@ -64,8 +66,8 @@ def _limit(transformer: Any, asked: int | None) -> int:
 
 
 def _limit_of_bag(tokenizer: Any, asked: int | None) -> int:
-    """The tokenizer is one of the library tokenizers, or one of transformers (SparseStaticEmbedding), which is told its
-    limit in another way."""
+    """Return the token limit of a model without a transformer, set to `asked` where that is less. Its tokenizer comes
+    from the library tokenizers, or from transformers (SparseStaticEmbedding), where the limit is an attribute."""
     truncation = getattr(tokenizer, "truncation", None)
     own = truncation["max_length"] if truncation else getattr(tokenizer, "model_max_length", None)
     limit = int(own) if own is not None and own < NO_LIMIT else NO_LIMIT
@@ -79,7 +81,7 @@ def _limit_of_bag(tokenizer: Any, asked: int | None) -> int:
 
 
 def _document_prompt(model: Any) -> str:
-    """The prompt that `encode_document` puts before a text by itself, to count its tokens too."""
+    """Return the prompt that `encode_document` itself puts before a text, so that its tokens are counted too."""
     prompts = model.prompts or {}
     names = ("document", "passage", "corpus", model.default_prompt_name)
     return str(next((prompts[name] for name in names if name in prompts), ""))
@@ -96,8 +98,8 @@ def _tokenizer(own: Any, limit: int, prompt: str, special: bool) -> RustTokenize
 
 
 def _json(rust: Any) -> str | None:
-    """What a copy is made from; None where a part of it is written in Python."""
+    """Return the tokenizer's JSON, from which a copy is made; None where a part of it is written in Python."""
     try:
         return str(rust.to_str())
-    except Exception:  # the library has no class of its own for it
+    except Exception:  # the library has no exception class of its own
         return None

@@ -1,4 +1,4 @@
-"""The seam between a task and a model: the protocol, what decides a model, and the values that pass."""
+"""Define the interface between a task and a model: the protocol, the settings of a model, and the values exchanged."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from spark_vector_sink.payload_types import SparseVectors
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Texts of a window, read by the tokenizer, and by the second model's where there are two. seconds: wall time of
-    it."""
+    """Texts of a window with their tokens.
+
+    seconds: wall time of tokenising. second: the texts for the second model, where there are two.
+    """
 
     texts: Sequence[str]
     tokens: Tokens
@@ -30,10 +32,11 @@ class Tokenised:
 class Encoded:
     """Vectors of a window, in the order of its texts.
 
-    vectors: float32, shape (n, dimension). tokens, cut: int64, shape (n,), tokens the model has read of each text and
-    tokens it has not; zeros where the encoder does not tell. sparse: n sparse vectors, where a sparse model made some.
-    failed: texts that the model could not take, by index, with the reason; their vectors mean nothing. seconds: wall
-    time in the model. halvings: how often memory ran out and the token budget was halved.
+    vectors: float32, shape (n, dimension). tokens, cut: int64, shape (n,), tokens that the model has read of each text
+    and tokens beyond its limit; zeros where the encoder does not report them. sparse: n sparse vectors, where a sparse
+    model made some. failed: the reason for each text that the model could not encode, by index; the vectors of these
+    texts are meaningless. seconds: wall time in the model. halvings: how often memory ran out and the token budget was
+    halved.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -46,43 +49,46 @@ class Encoded:
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors. A custom factory may return an object with just `dimension` and `encode(texts)`."""
+    """An encoder, which turns texts into vectors. A custom factory may return an object with only `dimension` and
+    `encode(texts)`."""
 
     dimension: int
-    """length of a dense vector; 0 where all are sparse"""
+    """length of a dense vector; 0 where all vectors are sparse"""
     identity: str
-    """what the model guard compares: the model and everything that changes its vectors"""
+    """identity that the model guard compares: the model and everything that changes its vectors"""
     device: str
     dtype: str
 
     @property
     def token_budget(self) -> int:
-        """Tokens of one forward pass, as of now: it is halved when memory runs out. 0 where the encoder has none."""
+        """Return the current token limit of one forward pass, which is halved when memory runs out; 0 where there is
+        none."""
 
     @property
     def tokens_done(self) -> int:
-        """Tokens that have gone through the model since it was loaded, as of now. 0 where the encoder does not tell."""
+        """Return the count of tokens that the model has processed since it was loaded; 0 where the encoder does not
+        report it."""
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        """Read the texts of a window; may run in another thread while `encode` works on the window before."""
+        """Tokenise the texts of a window; may run in another thread while `encode` works on the window before."""
 
     def encode(self, tokenised: Tokenised) -> Encoded:
-        """The vectors of documents."""
+        """Return the vectors of documents."""
 
     def encode_query(self, text: str) -> Encoded:
-        """The vectors of one question."""
+        """Return the vectors of one query."""
 
     def chunk(self, texts: Sequence[str], tokens: int | None, overlap: int) -> Chunks:
-        """Cut texts into chunks of at most so many tokens; None: as many as the model reads."""
+        """Cut texts into chunks of at most `tokens` tokens; None: as many as the model reads."""
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Everything that decides which vectors come out and where; equal specs mean the same loaded model."""
+    """The settings that decide which vectors are made, and on which device; equal specs share one loaded model."""
 
     identity: str
     model: str
-    """hub name, absolute folder, or with `shipped` a name among the files that Spark brings to each task"""
+    """hub name, absolute folder, or with `shipped` a name among the files that Spark ships to each task"""
     revision: str | None = None
     factory: str | None = None
     device: str = AUTO
@@ -96,4 +102,4 @@ class EncoderSpec:
     shipped: bool = False
     is_sparse: bool = False
     sparse: EncoderSpec | None = None
-    """a sparse model beside this one, for both vectors in one pass over the rows"""
+    """a sparse model beside this model, to make both vectors in one pass over the rows"""

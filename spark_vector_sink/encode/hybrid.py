@@ -1,4 +1,4 @@
-"""A dense and a sparse model side by side: both vectors of a text in one pass over the rows."""
+"""Encode with a dense and a sparse model side by side: both vectors of a text in one pass over the rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from spark_vector_sink.encode.encoder import Encoded, Encoder, Tokenised
 
 
 class HybridEncoder:
-    """Two encoders as one. A text's tokens, those read and those cut, are the numbers of the model that cuts more of
-    it: of the dense one where neither does."""
+    """A dense and a sparse encoder as one encoder. The counts of tokens read and tokens cut of a text come from the
+    model that cuts more of it, and from the dense model where both cut the same."""
 
     def __init__(self, dense: Encoder, sparse: Encoder) -> None:
         self._dense, self._sparse = dense, sparse

@@ -1,5 +1,5 @@
-"""What every loaded model of Sentence Transformers does in the same way: it is loaded, it reads a window, it goes
-through it in batches."""
+"""Load a model of Sentence Transformers and run it on a window in batches: the part common to dense and sparse
+models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spark_vector_sink.errors import EncodingError, first_line
 from spark_vector_sink.payload_types import SparseVectors
 
 Vectors = tuple[npt.NDArray[np.float32], SparseVectors | None]
-"""Dense ones, shape (n, dimension), and sparse ones"""
+"""Dense vectors, shape (n, dimension), and sparse vectors"""
 
 
 class LoadedModel(ABC):
@@ -29,13 +29,14 @@ class LoadedModel(ABC):
     allows."""
 
     def __init__(self, kind: Any, spec: EncoderSpec, device: str) -> None:
-        """kind: the class of Sentence Transformers. Raises EncodingError in one line."""
+        """Load the model. kind: the class of Sentence Transformers. Raises EncodingError, with a message of one line,
+        where the model cannot be loaded."""
         model = _loaded(kind, spec, device)
         self.identity, self.device = spec.identity, device
         self.dtype = devices.dtype(spec.dtype, device) if type(model[0]).__name__ in TRANSFORMERS else "float32"
         if self.dtype != "float32":
             precision.lower(model[0], self.dtype, device)
-            if device != "cpu":  # whose budget is not made from what is free
+            if device != "cpu":  # on a CPU the token budget does not depend on free memory
                 memory.give_back(device)  # the weights in float32
         self._model = model.eval()
         self._asked_prompt = spec.prompt
@@ -64,7 +65,8 @@ class LoadedModel(ABC):
         return Encoded(vectors, *tokenised.tokens.counts, sparse, failed, seconds, halvings)
 
     def _documents(self, tokenised: Tokenised, rows: Rows, **how: Any) -> Any:
-        """What the model's own way makes of some of the texts. how: as which kind of tensor."""
+        """Return the result of the model's own `encode_document` for some of the texts. how: arguments that select the
+        kind of tensor."""
         texts = [tokenised.texts[row] for row in rows]
         return self._model.encode_document(
             texts, batch_size=len(texts), show_progress_bar=False, prompt=self._asked_prompt, **how
@@ -72,19 +74,20 @@ class LoadedModel(ABC):
 
     @abstractmethod
     def _vectors(self, tokenised: Tokenised, failed: dict[int, str]) -> Vectors:
-        """In the order of the texts. failed: gets each text that the model could not take, with the reason."""
+        """Return the vectors in the order of the texts. failed: receives each text that the model could not encode,
+        with the reason."""
 
 
 def _loaded(kind: Any, spec: EncoderSpec, device: str) -> Any:
     from transformers.utils import logging as transformers_logging
 
-    # else every worker draws one in the log
+    # else every worker writes a progress bar to the log
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
         return (
             model.float()
-        )  # as some are stored in half precision: what computes in which is decided here, not by a file
+        )  # some models are stored in half precision, and the arithmetic is decided here, not by a file
     except Exception as error:
         raise EncodingError(
             f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line(error)}"

@@ -61,7 +61,7 @@ def overlapping_start(text: str, before: int, earliest: int, wanted: int, stop: 
 
 def unjoined(text: str, begin: int, places: Iterable[int], otherwise: int) -> int:
     """Return the first of these places that does not split what a reader takes for one character; `otherwise` where
-    there is none. begin: the start of a chunk, which is never inside of such a character."""
+    there is none. begin: a position at or before the places, where such a character begins."""
     return next((at for at in places if not _joined(text, begin, at)), otherwise)
 
 

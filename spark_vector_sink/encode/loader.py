@@ -1,4 +1,4 @@
-"""Load a model, one in a process: the next task of the process finds it there."""
+"""Load a model and cache it, one in each process: the next task of the process uses the cached model."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _loaded: tuple[tuple[EncoderSpec, str], Encoder] | None = None
 def load(
     spec: EncoderSpec, *, gpus: Sequence[str] = (), threads: int | None = None, files: str | None = None
 ) -> Encoder:
-    """The encoder for `spec`, loaded once in this process; another one that was loaded before is let go.
+    """Return the encoder for `spec`, loaded once in this process; an encoder for another spec or device that was loaded
+    before is unloaded.
 
-    gpus: addresses of the GPUs that Spark has given to the task. threads: CPU threads the task may use; None leaves
-    them alone. files: the folder in which Spark puts the files that it ships. Raises EncodingError in one line where
-    the model cannot be loaded.
+    gpus: addresses of the GPUs that Spark has given to the task. threads: CPU threads that the task may use; None
+    leaves the threads alone. files: the folder in which Spark puts the files that it ships. Raises EncodingError, with
+    a message of one line, where the model cannot be loaded.
     """
     global _loaded
     with _lock, memory.without_collections():
@@ -53,7 +54,8 @@ def load(
 
 
 def unload() -> None:
-    """Let go of the loaded encoder and of its memory: a driver that has only asked for a dimension needs it no more."""
+    """Unload the encoder and free its memory: a driver that has only asked for a dimension does not need it any
+    more."""
     global _loaded
     with _lock:
         if _loaded is not None:
@@ -77,8 +79,8 @@ def _model(spec: EncoderSpec, chosen: str, files: str | None) -> Encoder:
 
 
 def _placed(spec: EncoderSpec, files: str | None) -> EncoderSpec:
-    """The spec with the model's folder on this machine, which must hold what the driver's holds: else vectors of two
-    models would get under one name."""
+    """Return the spec with the model's folder on this machine. Raises EncodingError where the folder does not hold the
+    same files as on the driver, because vectors of two models would be stored under one name."""
     if not spec.shipped and not Path(spec.model).is_absolute():
         return spec
     folder = Path(files or "", spec.model) if spec.shipped else Path(spec.model)

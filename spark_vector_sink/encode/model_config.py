@@ -1,4 +1,4 @@
-"""What a model's small files say of it: how long its vectors are, whether they are sparse, and its prompts. Nothing is
+"""Read from a model's small files how long its vectors are, whether they are sparse, and its prompts. The model is not
 loaded."""
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ OLD_POOLING_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-"""Switches of a Pooling module before it had `pooling_mode`, in the order in which it joins their vectors."""
+"""Switches of a Pooling module before it had `pooling_mode`, in the order in which the module joins their vectors."""
 SPARSE = {"MLMTransformer", "SparseAutoEncoder", "SparseStaticEmbedding", "SpladePooling"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """What the files say of a model; None where they do not tell."""
+    """Settings of a model from its files; None where the files do not say."""
 
     dimension: int | None
-    """length of a vector; of a sparse model, how many indices there are"""
+    """length of a vector; for a sparse model, the count of its indices"""
     sparse: bool
-    """whether it is a model of SparseEncoder, whose vectors are indices and values"""
+    """True for a model of SparseEncoder, whose vectors are indices and values"""
     prompts: dict[str, str]
-    """what is put before texts, by names such as `query` and `document`"""
+    """prompts that are put before texts, by names such as `query` and `document`"""
 
 
 def read(folder: Path) -> ModelSettings:
-    """What the files in `folder` say. Raises EncodingError in one line that names the file where one is damaged or
-    missing."""
+    """Read the settings from the files in `folder`. Raises EncodingError, with a message of one line that names the
+    file, where a file is damaged or missing."""
     own = mapping(folder, "config_sentence_transformers.json") or {}
     prompts = own.get("prompts") or {}
     if not isinstance(prompts, dict):
@@ -49,14 +49,14 @@ def read(folder: Path) -> ModelSettings:
 
 
 def _dimension(folder: Path, steps: list[Module]) -> int | None:
-    """The length of what the last module that changes it puts out."""
+    """Return the length of the output of the last module that changes it; None where the files do not say."""
     last = next((step for step in reversed(steps) if step.kind not in ("Dropout", "Normalize")), None)
     if last is None:
         return None
     if last.kind == "Pooling":
         size = positive(last.config.get("embedding_dimension")) or positive(last.config.get("word_embedding_dimension"))
         return size and size * len(_modes(last))
-    if last.kind == "SpladePooling":  # it has a number for each word that the language model before it knows
+    if last.kind == "SpladePooling":  # one number for each word in the vocabulary of the language model before it
         return positive(last.config.get("embedding_dimension")) or positive(steps[0].config.get("vocab_size"))
     if last.kind in TRANSFORMERS:
         return hidden_size(last)
@@ -78,7 +78,7 @@ def _dimension(folder: Path, steps: list[Module]) -> int | None:
 
 
 def _modes(pooling: Module) -> list[str]:
-    """How the vectors of tokens become one; several are joined."""
+    """Return the modes by which the vectors of tokens become one vector; the vectors of several modes are joined."""
     told = pooling.config.get("pooling_mode")
     if isinstance(told, str):
         return [told]

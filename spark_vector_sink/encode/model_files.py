@@ -1,4 +1,4 @@
-"""What a model's own files tell without loading it: where they are, which version, and what they say of the model.
+"""Find a model's files without loading it: the place of the model, its version, and its settings.
 
 The driver reads them, so that a job is checked, and its collection created, without importing torch.
 """
@@ -19,21 +19,22 @@ from spark_vector_sink.errors import EncodingError, MissingPackageError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles(ModelSettings):
-    """Where a model is, which version of it, and what its files say."""
+    """A model's place, its version, and the settings from its files."""
 
     place: str
-    """what to load: a hub name, a folder's absolute path, or its name among what Spark ships"""
+    """name to load: a hub name, a folder's absolute path, or the folder's name among the files that Spark ships"""
     revision: str | None
-    """commit of a hub model"""
+    """commit of a hub model; None for a folder"""
     name: str
     """`org/model@commit`, or `sha256:…` of a folder's content; never a path"""
     shipped: bool = False
-    """whether Spark ships the folder"""
+    """True where Spark ships the folder"""
 
 
 def read(model: str, revision: str | None, shipped: Path | None = None) -> ModelFiles:
-    """Look the model up: a folder, else the name of one in `shipped`, where Spark puts what it ships to tasks, else a
-    name on the hub. Raises EncodingError in one line where it is none of them, or is damaged."""
+    """Look the model up: a folder, else the name of a folder in `shipped`, where Spark puts the files that it ships to
+    tasks, else a name on the hub. Raises EncodingError, with a message of one line, where nothing is found, or the
+    model is damaged."""
     folder = files.local(model)
     is_shipped = (
         shipped is not None
@@ -63,7 +64,8 @@ def read(model: str, revision: str | None, shipped: Path | None = None) -> Model
 
 
 def _hub_folder(model: str, revision: str | None) -> tuple[Path, str]:
-    """The hub's small files of this model on this machine, and the commit that they belong to."""
+    """Return the folder on this machine with the hub's small files of this model, and the commit that they belong
+    to."""
     try:
         import huggingface_hub as hub
     except ImportError:
@@ -97,8 +99,8 @@ def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 @cache
 def _digest(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
-    """SHA-256 over names and bytes of the files that make the vectors; `stamp` lets an unchanged folder be read
-    once."""
+    """Return the SHA-256 over names and bytes of the files that decide the vectors. stamp: part of the cache key, so
+    that an unchanged folder is read once."""
     total = hashlib.sha256()
     for path in _files(folder):
         content = hashlib.sha256()
@@ -110,7 +112,7 @@ def _digest(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of a model, without its description, hidden files and exports to other runtimes."""
+    """Yield the files of a model, without its description, hidden files and exports to other runtimes."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         if (

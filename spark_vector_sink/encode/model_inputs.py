@@ -1,7 +1,8 @@
-"""Token ids → what a model's forward pass takes, without tokenising again; only where that is provably the same.
+"""Build the input of a model's forward pass from token ids, without tokenising again; only where the input is provably
+the same.
 
-A model is taken this way when all its modules are of the known kinds, and when for some probing texts its own
-preprocessing gives exactly what is built here. Any other model gets its texts by `encode_document`.
+A model is used this way when all its modules are of the known kinds, and when for some test texts its own preprocessing
+gives exactly what is built here. Any other model gets its texts through `encode_document`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from spark_vector_sink.encode.tokenizer import RustTokenizer
 
 TENSORS = ("input_ids", "attention_mask", "token_type_ids")
 PLAIN_MODULES = ("Pooling", "Dense", "Normalize", "Dropout", "LayerNorm")
-"""What may follow the Transformer: modules that see a batch, and not the texts or the kind of task."""
+"""Modules that may follow the Transformer: they see a batch, and not the texts or the kind of task."""
 PROBES = (
     "a",
     "  two blanks first",
@@ -28,14 +29,14 @@ PROBES = (
 
 
 class Features:
-    """Builds batches of padded token ids. `constants`: what the model wants beside its tensors, the same for each
-    batch."""
+    """A builder of batches of padded token ids. constants: values that the model needs beside its tensors, the same for
+    each batch."""
 
     def __init__(self, names: Sequence[str], constants: Mapping[str, Any], pad: int, left: bool) -> None:
         self._names, self._constants, self._pad, self._left = tuple(names), dict(constants), pad, left
 
     def __call__(self, ids: Sequence[npt.NDArray[np.int32]]) -> dict[str, Any]:
-        """Tensors of shape (n, longest) and the constants; on the CPU."""
+        """Return tensors of shape (n, longest) and the constants; on the CPU."""
         import torch
 
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
@@ -48,7 +49,7 @@ class Features:
 
 
 def provable(model: Any, tokenizer: Any, prompt: str) -> Features | None:
-    """A way around the model's own preprocessing; None where it cannot be shown to be the same."""
+    """Return a replacement of the model's own preprocessing; None where its result cannot be shown to be the same."""
     import torch
 
     first, *others = list(model)
@@ -76,6 +77,7 @@ def provable(model: Any, tokenizer: Any, prompt: str) -> Features | None:
 
 
 def _is_own(module: Any, names: Sequence[str]) -> bool:
-    """Whether a module is Sentence Transformers' own of this name, and not one that comes with a model."""
+    """Return whether a module is one of Sentence Transformers' own modules of these names, and not code that comes with
+    a model."""
     kind = type(module)
     return kind.__name__ in names and kind.__module__.partition(".")[0] == "sentence_transformers"

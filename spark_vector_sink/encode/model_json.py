@@ -1,5 +1,5 @@
-"""A model's small files: JSON, and the header of its weights. Whatever is wrong with one becomes a line that names
-it."""
+"""Read a model's small files, JSON and the header of its weights. Any problem with a file becomes an error of one line
+that names the file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from spark_vector_sink.errors import EncodingError
 
 T = TypeVar("T")
 LONGEST_HEADER = 100_000_000
-"""Bytes; the most that the safetensors format allows."""
+"""Longest header in bytes that the safetensors format allows."""
 
 
 def mapping(folder: Path, name: str) -> dict[str, Any] | None:
-    """The JSON object in a file of the folder; None where there is no such file."""
+    """Return the JSON object in a file of the folder; None where there is no such file."""
     return _parsed(folder, name, dict, "object")
 
 
 def sequence(folder: Path, name: str) -> list[Any] | None:
-    """The JSON list in a file of the folder; None where there is no such file."""
+    """Return the JSON list in a file of the folder; None where there is no such file."""
     return _parsed(folder, name, list, "list")
 
 
 def needed(folder: Path, name: str) -> dict[str, Any]:
-    """The JSON object in a file that a model cannot be without."""
+    """Return the JSON object in a file that a model needs. Raises EncodingError where the file is missing."""
     value = mapping(folder, name)
     if value is None:
         raise EncodingError(f"the model's file {name} is missing; copy or download the whole model")
@@ -33,7 +33,7 @@ def needed(folder: Path, name: str) -> dict[str, Any]:
 
 
 def shape(folder: Path, name: str, tensors: tuple[str, ...]) -> list[int] | None:
-    """The shape of the first of these tensors that a safetensors file has; None without the file, or without the
+    """Return the shape of the first of these tensors that a safetensors file has; None without the file, or without the
     tensors."""
     try:
         with (folder / name).open("rb") as file:
@@ -57,7 +57,7 @@ def shape(folder: Path, name: str, tensors: tuple[str, ...]) -> list[int] | None
 
 
 def positive(value: Any) -> int | None:
-    """The value where it is a number from 1 on, else None."""
+    """Return the value where it is an integer from 1 on, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 

@@ -1,7 +1,6 @@
-"""The modules that a document goes through, one after the other, and the settings of each, as a model's files list
-them.
+"""List the modules that a document goes through, in order, with the settings of each, from a model's files.
 
-Where documents and questions go different ways (a Router), it is the way of the documents.
+Where documents and queries go different ways (a Router), the list is the way of the documents.
 """
 
 from __future__ import annotations
@@ -13,21 +12,24 @@ from spark_vector_sink.encode.model_json import damaged, mapping, needed, positi
 
 LIBRARY = "sentence_transformers."
 WITH_SETTINGS = {"CLIPModel", "Dense", "LayerNorm", "Pooling", "SparseAutoEncoder"}
-"""Kinds that cannot be without a config.json."""
+"""Kinds of modules that need a config.json."""
 TRANSFORMERS = {"MLMTransformer", "Transformer"}
 TRANSFORMER_SETTINGS = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""Where the settings of the module around a transformer are; a model has one of them."""
+"""Files with the settings of the module around a transformer; a model has one of them."""
 HIDDEN_SIZES = ("hidden_size", "d_model", "dim", "n_embd", "hidden_dim", "embed_dim", "emb_dim")
-"""Names that architectures have for the length of a token's vector."""
+"""Names that architectures use for the length of a token's vector."""
 
 
 class Module(NamedTuple):
-    """kind: the class; its whole name where it is not one of Sentence Transformers. path: its folder within the
-    model's. config: what config.json in it holds, for a transformer the architecture. settings: of a transformer, what
-    is told beside it."""
+    """A module of a model, as the model's files describe it.
+
+    kind: the class; its full name where it is not a class of Sentence Transformers. path: its folder within the model's
+    folder. config: content of its config.json, for a transformer the architecture. settings: the other settings of a
+    transformer.
+    """
 
     kind: str
     path: str
@@ -36,8 +38,8 @@ class Module(NamedTuple):
 
 
 def modules(folder: Path) -> list[Module]:
-    """What a document goes through; empty where it is sent nowhere. Raises EncodingError where a file is damaged or
-    missing."""
+    """Return the modules that a document goes through; empty where the model has no way for documents. Raises
+    EncodingError where a file is damaged or missing."""
     listed = sequence(folder, "modules.json")
     if listed is None:
         return _of_bare_transformer(folder)
@@ -54,8 +56,8 @@ def modules(folder: Path) -> list[Module]:
 
 
 def hidden_size(module: Module) -> int | None:
-    """The length of the vectors that a transformer gives: a token's, or the text's where it makes one of them
-    itself."""
+    """Return the length of the vectors that a transformer makes: of a token's vector, or of the text's where the
+    transformer makes that itself; None where its files do not say."""
     inner = module.config.get("text_config")
     configs = [module.config, *([inner] if isinstance(inner, dict) else [])]
     whole = module.settings.get("module_output_name") == "sentence_embedding"
@@ -64,7 +66,7 @@ def hidden_size(module: Module) -> int | None:
 
 
 def within(path: str, name: str) -> str:
-    """The file `name` of the module in `path`; that one may be the model's own folder, which is `""`."""
+    """Return the path of the file `name` of the module in `path`, which is `""` for the model's own folder."""
     return f"{path}/{name}" if path else name
 
 
@@ -74,7 +76,7 @@ def _module(folder: Path, class_name: str, path: str) -> Module:
         settings = next((found for name in TRANSFORMER_SETTINGS if (found := mapping(folder, within(path, name)))), {})
         adapted = (
             mapping(folder, within(path, "adapter_config.json")) is not None
-        )  # the architecture is that of another model
+        )  # the architecture is in the files of another model
         return Module(kind, path, mapping(folder, config) or {} if adapted else needed(folder, config), settings)
     if kind in WITH_SETTINGS:
         return Module(kind, path, needed(folder, config), {})
@@ -86,10 +88,11 @@ def _kind(class_name: str) -> str:
 
 
 def _of_bare_transformer(folder: Path) -> list[Module]:
-    """What Sentence Transformers adds to a model that is none of its own: a mean, or for a language model the last
-    token, which is as long."""
+    """Return the modules that Sentence Transformers makes for a model that is not its own: the transformer and a
+    Pooling module. The list has the mean also for a language model, where the last token is taken, because its length
+    is the same."""
     config = needed(folder, "config.json")
-    if "projection_dim" in config and "text_config" in config:  # as CLIP, which makes one vector by itself
+    if "projection_dim" in config and "text_config" in config:  # such as CLIP, which makes the text's vector itself
         return [Module("Transformer", "", config, {"module_output_name": "sentence_embedding"})]
     transformer = Module("Transformer", "", config, {})
     pooling = {"embedding_dimension": hidden_size(transformer), "pooling_mode": "mean"}
@@ -97,7 +100,7 @@ def _of_bare_transformer(folder: Path) -> list[Module]:
 
 
 def _documents_way(folder: Path, path: str) -> list[Module]:
-    """The modules that a Router sends documents through; none where it has no way for them."""
+    """Return the modules that a Router sends documents through; empty where it has no way for them."""
     name = within(path, "router_config.json")
     router = mapping(folder, name)
     if router is None:

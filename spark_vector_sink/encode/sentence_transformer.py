@@ -1,4 +1,4 @@
-"""A Sentence Transformers model: a window of texts → vectors, and how much of each text it has read."""
+"""Encode a window of texts to vectors with a Sentence Transformers model, and count the tokens read of each text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spark_vector_sink.errors import EncodingError, first_line
 
 
 class SentenceTransformerEncoder(LoadedModel):
-    """Encodes windows as `encode_document` would encode their texts one by one, in batches of equal token counts:
+    """An encoder that gives the vectors of `encode_document` for each text alone, in batches of equal token counts:
     float32, of length 1 where the model normalises."""
 
     def __init__(self, spec: EncoderSpec, device: str) -> None:
@@ -47,14 +47,14 @@ class SentenceTransformerEncoder(LoadedModel):
             for rows, made in self._batches.run(tokenised.tokens.read, self._forward(tokenised), failed):
                 if self.device == "cpu":
                     vectors[rows] = self._finished(made).numpy()
-                else:  # stays where it is, and does not wait for the device; one copy for the whole window
+                else:  # keep the vectors on the device, without waiting for it; one copy for the whole window
                     kept.append((rows, made[:, : self.dimension]))
             if kept:
                 self._fetch(kept, vectors)
         return vectors, None
 
     def encode_query(self, text: str) -> Encoded:
-        """The question's vector, with the model's query prompt where it has one."""
+        """Return the query's vector, with the model's query prompt where it has one."""
         made = self._model.encode_query([text], convert_to_tensor=True, show_progress_bar=False)
         zero = np.zeros(1, np.int64)
         return Encoded(_on_host(self._finished(made)), zero, zero)
@@ -76,21 +76,21 @@ class SentenceTransformerEncoder(LoadedModel):
             )
         try:
             return chunk(texts, tokenizer.whole, most, overlap, self._reading.prompt)
-        except ValueError as error:  # a prompt that leaves no room
+        except ValueError as error:  # where the prompt leaves no room
             raise EncodingError(
                 f"options 'long_text' = 'chunk' and 'chunk_tokens' = {most} do not fit the model: {error}"
             ) from error
 
     def _forward(self, tokenised: Tokenised) -> Callable[[Rows], Any]:
-        """What turns rows of this window into vectors on the device."""
+        """Return the function that turns rows of this window into vectors on the device."""
         build, ids = self._features, tokenised.tokens.ids
         if build is None or ids is None:
             return lambda rows: self._documents(tokenised, rows, convert_to_tensor=True)
         return lambda rows: self._model(_moved(build([ids[row] for row in rows]), self.device))["sentence_embedding"]
 
     def _fetch(self, kept: list[tuple[Rows, Any]], vectors: npt.NDArray[np.float32]) -> None:
-        """Copy a window's vectors from the device, all at once or, where memory for that is lacking, batch by batch.
-        Here errors of a GPU show that happened on the way."""
+        """Copy a window's vectors from the device, all at once or, where memory is not enough, batch by batch. Errors
+        of a GPU in earlier batches are raised here."""
         import torch
 
         try:
@@ -111,8 +111,8 @@ class SentenceTransformerEncoder(LoadedModel):
             ) from error
 
     def _finished(self, made: Any) -> Any:
-        """Cut, and normalised again in float32: in bfloat16 lengths come out up to 0.4 % off, and a cut vector is
-        shorter."""
+        """Cut the vectors to the dimension, and normalise them again in float32 where the model normalises: in bfloat16
+        lengths are up to 0.4 % off, and a cut vector is shorter."""
         import torch
 
         vectors = made[:, : self.dimension].float()
@@ -128,7 +128,7 @@ def _full_dimension(model: Any) -> int:
 
 
 def _moved(batch: dict[str, Any], device: str) -> dict[str, Any]:
-    """The batch on the device. From pinned memory a GPU fetches it while it still works on the batch before."""
+    """Move a batch to the device. From pinned memory a GPU fetches the batch while it still works on the one before."""
     import torch
 
     if device == "cpu":
@@ -142,7 +142,7 @@ def _moved(batch: dict[str, Any], device: str) -> dict[str, Any]:
 
 
 def _on_host(tensor: Any) -> npt.NDArray[np.float32]:
-    """A matrix as NumPy's, by way of pinned memory from a GPU."""
+    """Return a tensor as a NumPy array; from a GPU it is copied through pinned memory."""
     import torch
 
     if not tensor.is_cuda:

@@ -1,5 +1,5 @@
-"""A sparse model of Sentence Transformers (SPLADE and its kin): a window of texts → weights of words, most of them
-zero."""
+"""Encode a window of texts to weights of words, most of them zero, with a sparse model of Sentence Transformers (such
+as SPLADE)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from spark_vector_sink.options import AUTO
 from spark_vector_sink.payload_types import SparseVectors
 
 TOKEN_BUDGET = 2048
-"""Tokens in one forward pass, on any device: each gives a number for every word of the vocabulary, 120 kB in
+"""Tokens in one forward pass, on any device: each token gives a number for every word of the vocabulary, 120 kB in
 float32."""
 
 
 class SparseSentenceEncoder(LoadedModel):
-    """Encodes windows as `SparseEncoder.encode_document` would, in batches of equal token counts."""
+    """An encoder that gives the vectors of `SparseEncoder.encode_document`, in batches of equal token counts."""
 
     dimension = 0
 
@@ -59,7 +59,7 @@ class SparseSentenceEncoder(LoadedModel):
 
 
 SparseRow = tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]
-"""Places in the vocabulary, ascending, and their weights"""
+"""Indices in the vocabulary, ascending, and their weights"""
 _EMPTY: SparseRow = (np.zeros(0, np.uint32), np.zeros(0, np.float32))
 
 
@@ -71,7 +71,7 @@ def _sparse(weights: npt.NDArray[np.float32]) -> SparseRow:
 def _joined(rows: Sequence[SparseRow]) -> SparseVectors:
     places, weights = zip(
         _EMPTY, *rows, strict=True
-    )  # so that there is something to join, and the offsets begin with 0
+    )  # the empty row first, so that there is something to join, and the offsets begin with 0
     return SparseVectors(
         np.cumsum([len(of_row) for of_row in places], dtype=np.int64), np.concatenate(places), np.concatenate(weights)
     )

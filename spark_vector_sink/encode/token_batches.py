@@ -1,4 +1,5 @@
-"""A window's texts, sorted by their true token count → batches of at most so many tokens, padding included.
+"""Cut a window's texts, sorted by their exact token count, into batches of a limited number of tokens, padding
+included.
 
 Sorting by characters leaves a quarter of padding however large the window, since characters per token vary; a count of
 rows bounds memory only for one length of text. Tokens do both: less than 2 % of padding, and the same memory for every
@@ -22,8 +23,11 @@ T = TypeVar("T")
 
 
 class TokenBatches:
-    """Cuts windows into batches, and remembers how much memory is enough for: `budget`, in tokens, is halved when it
-    runs out; `halvings` says how often it was, and `done` how many tokens have gone through the model."""
+    """A cutter of windows into batches that adapts to the memory of the device.
+
+    budget: tokens of a batch; where memory runs out, half of the batch that failed. halvings: how often the budget was
+    halved. done: tokens that have gone through the model.
+    """
 
     def __init__(self, budget: int, device: str) -> None:
         self.budget = budget
@@ -34,11 +38,12 @@ class TokenBatches:
     def run(
         self, tokens: npt.NDArray[np.int64], forward: Callable[[Rows], T], failed: dict[int, str]
     ) -> Iterator[tuple[Rows, T]]:
-        """Call `forward` on each batch, longest texts first, so that a lack of memory shows at once; yield what it
-        gives.
+        """Call `forward` on each batch, longest texts first, so that a lack of memory shows at once; yield the rows of
+        each batch and its result.
 
-        tokens: int64, shape (n,), tokens that the model will read of each text. failed: gets each text that fits in no
-        batch of its own, with the reason.
+        tokens: int64, shape (n,), tokens that the model will read of each text. failed: receives each text for which
+        memory is not enough even in a batch of its own, with the reason. Raises EncodingError for any other failure of
+        `forward`.
         """
         order = np.argsort(-tokens, kind="stable")
         start = 0
@@ -60,7 +65,7 @@ class TokenBatches:
                 yield rows, made
                 start += len(rows)
                 continue
-            memory.give_back(self._device)  # here, where the traceback is gone, which has held the batch's tensors
+            memory.give_back(self._device)  # outside of `except`, because the traceback holds the batch's tensors
             if len(rows) == 1:
                 failed[int(rows[0])] = (
                     f"has {longest:,} tokens, for which the memory of {self._device} is not enough ({lacking})"

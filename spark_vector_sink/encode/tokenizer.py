@@ -1,5 +1,5 @@
-"""Texts → the token ids that a model reads, and how many it does not: one pass over a window, by the model's Rust
-tokenizer.
+"""Convert texts to the token ids that a model reads, and count the tokens cut: one pass over a window, by the model's
+Rust tokenizer.
 
 The tokenizer is a copy, so that it may work in one thread while the model, whose own tokenizer keeps its state, works
 in another.
@@ -19,23 +19,27 @@ import numpy.typing as npt
 from spark_vector_sink.errors import EncodingError
 
 GROUP_CHARACTERS = 2_000_000
-"""Texts are tokenised in groups of about this size: the tokenizer takes 100 bytes and more for each token, for as long
-as a group lives."""
+"""Approximate size of the groups in which texts are tokenised: the tokenizer takes 100 bytes and more for each token,
+for as long as a group lives."""
 LONGEST_PIECE = 1_000_000
-"""A text longer than this is counted piece by piece, for the same reason."""
+"""Length, in characters, above which a text is counted piece by piece, for the same reason."""
 CHARACTERS_PER_TOKEN = 4
-"""For a model without a tokenizer: lengths only order the texts then, and nothing is said about tokens."""
+"""Estimated characters per token for a model without a tokenizer: the lengths then only order the texts, and no token
+counts are reported."""
 NO_LIMIT = 2**31 - 1
-"""The limit of a model that reads texts of any length."""
+"""Token limit of a model that reads texts of any length."""
 
 _BLANK = re.compile(r"\s")
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Of each text, in order. ids: int32, what the model reads, special tokens and prompt included; None where it must
-    tokenise itself. read, cut: int64, shape (n,), tokens that it reads, and those beyond its limit. exact: False where
-    lengths are only estimates."""
+    """Tokens of each text, in order.
+
+    ids: int32, token ids that the model reads, special tokens and prompt included; None where the model must tokenise
+    itself. read, cut: int64, shape (n,), count of tokens that the model reads, and of tokens beyond its limit. exact:
+    False where the counts are only estimates.
+    """
 
     ids: list[npt.NDArray[np.int32]] | None
     read: npt.NDArray[np.int64]
@@ -44,12 +48,12 @@ class Tokens:
 
     @property
     def counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """`read` and `cut`, zeros where they are only estimates."""
+        """Return `read` and `cut`, or zeros where they are only estimates."""
         return (self.read, self.cut) if self.exact else (np.zeros_like(self.read), np.zeros_like(self.cut))
 
 
 class RustTokenizer:
-    """A copy of a fast tokenizer, from its JSON: cuts at `limit` tokens as the model does, and counts what it has
+    """A copy of a fast tokenizer, made from its JSON: cuts at `limit` tokens as the model does, and counts the tokens
     cut."""
 
     def __init__(self, json: str, limit: int, prompt: str, side: str, special: bool = True) -> None:
@@ -81,7 +85,7 @@ class RustTokenizer:
                 )
         for row, text in enumerate(texts):
             if len(text) > LONGEST_PIECE:
-                if len(ids[row]) < self._limit < NO_LIMIT:  # its first piece is not enough
+                if len(ids[row]) < self._limit < NO_LIMIT:  # the first piece has fewer tokens than the model reads
                     ids[row] = np.array(
                         self._cutting.encode(self._prompt + text, add_special_tokens=self._adds_special).ids, np.int32
                     )
@@ -89,7 +93,8 @@ class RustTokenizer:
         return Tokens(ids, np.fromiter(map(len, ids), np.int64, len(ids)), cut)
 
     def _shortened(self, text: str) -> str:
-        """The text with its prompt, or as much of a huge one as surely holds what the model reads."""
+        """Return the text with its prompt; for a huge text, only a first piece that is expected to hold all that the
+        model reads."""
         if len(text) <= LONGEST_PIECE or self._limit == NO_LIMIT or self._keeps_end:
             return self._prompt + text
         return self._prompt + next(pieces(text))
@@ -100,7 +105,7 @@ class RustTokenizer:
 
 
 class SlowTokenizer:
-    """A copy of a tokenizer in Python. It only counts; the model tokenises again."""
+    """A copy of a tokenizer written in Python. It only counts; the model tokenises again."""
 
     def __init__(self, own: Any, limit: int, prompt: str) -> None:
         self._own, self._limit, self._prompt = copy.deepcopy(own), limit, prompt
@@ -113,7 +118,7 @@ class SlowTokenizer:
 
 
 class Estimate:
-    """For a model without a tokenizer."""
+    """An estimate of token counts for a model without a tokenizer."""
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         lengths = np.fromiter((len(text) // CHARACTERS_PER_TOKEN + 1 for text in texts), np.int64, len(texts))
@@ -121,7 +126,7 @@ class Estimate:
 
 
 def groups(texts: Sequence[str]) -> Iterator[range]:
-    """Runs of texts of about GROUP_CHARACTERS each."""
+    """Yield ranges of texts of about GROUP_CHARACTERS each."""
     start = size = 0
     for row, text in enumerate(texts):
         size += min(len(text), LONGEST_PIECE)
@@ -133,7 +138,7 @@ def groups(texts: Sequence[str]) -> Iterator[range]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """A text in parts of about LONGEST_PIECE characters, cut before a blank where there is one."""
+    """Yield a text in pieces of about LONGEST_PIECE characters, cut before a blank where there is one."""
     start = 0
     while len(text) - start > LONGEST_PIECE:
         blank = _BLANK.search(text, start + LONGEST_PIECE, start + 2 * LONGEST_PIECE)
@@ -144,7 +149,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def _plain(json: str) -> Any:
-    """The tokenizer, which neither cuts nor pads."""
+    """Return the tokenizer without truncation and padding."""
     from tokenizers import Tokenizer
 
     made = Tokenizer.from_str(json)

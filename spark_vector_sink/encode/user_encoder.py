@@ -1,4 +1,4 @@
-"""Encoders that users bring: an object of theirs, made by a factory of theirs, behind the same seam."""
+"""Adapt encoders that users bring: an object made by a factory of theirs, behind the same `Encoder` protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spark_vector_sink.options import AUTO
 
 
 def factory(path: str) -> Callable[..., Any]:
-    """What `package.module:name` names. Raises EncodingError where it cannot be imported."""
+    """Import the factory that `package.module:name` names. Raises EncodingError where it cannot be imported."""
     module, _, name = path.partition(":")
     try:
         found: Any = importlib.import_module(module)
@@ -39,7 +39,7 @@ def factory(path: str) -> Callable[..., Any]:
 
 
 def takes_device(found: Callable[..., Any]) -> bool:
-    """Whether the factory has a parameter `device`; it gets the torch device then, such as `cuda:1`."""
+    """Return whether the factory has a parameter `device`, which then receives the torch device, such as `cuda:1`."""
     try:
         return "device" in inspect.signature(found).parameters
     except (TypeError, ValueError):
@@ -47,7 +47,8 @@ def takes_device(found: Callable[..., Any]) -> bool:
 
 
 def made(path: str, found: Callable[..., Any], device: str) -> CustomEncoder:
-    """The encoder that the factory makes."""
+    """Make the encoder with the factory. Raises EncodingError where the factory fails, or its object lacks `dimension`
+    or `encode`."""
     try:
         wrapped = found(device=device) if device != AUTO else found()
     except Exception as error:
@@ -61,7 +62,7 @@ def made(path: str, found: Callable[..., Any], device: str) -> CustomEncoder:
 
 
 class CustomEncoder:
-    """An object of the user's with `dimension` and `encode(texts) -> array (n, dimension)`, and if it likes
+    """An encoder around a user's object with `dimension` and `encode(texts) -> array (n, dimension)`, and optionally
     `encode_query(text)`."""
 
     token_budget = 0
@@ -81,7 +82,7 @@ class CustomEncoder:
         self.dtype = str(getattr(wrapped, "dtype", ""))
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        """Nothing yet: the object takes texts."""
+        """Return the texts without tokens, because the user's object takes texts."""
         zeros = np.zeros(len(texts), np.int64)
         return Tokenised(texts, Tokens(None, zeros, zeros, exact=False))
 

@@ -27,7 +27,7 @@ GROUP = 2_000_000
 """Characters that are tokenised in one call: each token takes about 100 bytes for as long as the call's result
 lives."""
 HUGE = 1_000_000
-"""Length, in characters, above which a text is never tokenised whole, and so is always cut."""
+"""Length, in characters, above which a text is never tokenised whole, and so never counted as fitting."""
 PIECE = 250_000
 """Length, in characters, of the pieces of a huge text; the tokenizer keeps its tables for one piece at a time, and is a
 fifth faster than on larger pieces."""

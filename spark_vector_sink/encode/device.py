@@ -80,7 +80,8 @@ def dtype(asked: str, device: str) -> str:
 
 
 def token_budget(asked: int | str, device: str, width: int) -> int:
-    """Return the tokens, padding included, of one forward pass. width: length of a token's vector inside the model."""
+    """Return the limit of tokens, padding included, in one forward pass. width: length of a token's vector inside the
+    model."""
     if isinstance(asked, int):
         return asked
     if device == "cpu":

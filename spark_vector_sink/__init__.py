@@ -1,14 +1,12 @@
 """Write a Spark DataFrame's text to Qdrant as vectors: `df.write.format("vectorsink")`.
 
-Importing this package imports neither pyspark nor torch, and of itself only what is asked for.
+Importing this package imports neither pyspark nor torch; each public name is imported when it is first used.
 `spark_vector_sink.spark` holds `write()` and `check()`.
 """
 
 import importlib
 
-TYPE_CHECKING = (
-    False  # type checkers take it for true; the module `typing` takes longer to import than all that is here
-)
+TYPE_CHECKING = False  # type checkers take it for true; importing `typing` takes longer than all that is here
 if TYPE_CHECKING:
     from spark_vector_sink.admin import Answer, inspect, reembed, rollback, search
     from spark_vector_sink.errors import (
@@ -60,8 +58,8 @@ __all__ = [
 ]
 
 _LIGHTEST_FIRST = ("errors", "report", "options", "store.inspection", "admin")
-"""The modules that have these names. They are imported when a name of theirs is first asked for: numpy and pyarrow
-alone take longer than all else."""
+"""Modules that define the public names, lightest first. A module is imported when one of its names is first used,
+because numpy and pyarrow alone take longer to import than everything else."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""`python -m spark_vector_sink check|search|inspect|rollback`."""
+"""Run the command line: `python -m spark_vector_sink check|search|inspect|rollback`."""
 
 from spark_vector_sink.cli.commands import main
 

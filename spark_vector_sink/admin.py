@@ -1,4 +1,4 @@
-"""What people do between jobs: search a collection, inspect it, roll it back, encode it again with another model."""
+"""Look after collections between jobs: search, inspect, roll back, and encode again with another model."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ log = logging.getLogger("spark_vector_sink")
 
 @dataclass(frozen=True)
 class Answer:
-    """A document that was found. key: its key, a tuple for several key columns; the point's id where the payload has no
-    key. score: as the collection's distance has it. text: of a chunk its own; None where the payload has none
-    (`store_text=false`)."""
+    """A document found by a search. key: the document's key, a tuple for several key columns; the point's id where the
+    payload has no key. score: as the collection's distance defines it. text: the chunk's own text for a chunk; None
+    where the payload has no text (`store_text=false`)."""
 
     key: Any
     score: float
@@ -53,15 +53,15 @@ def search(
     vector: Sequence[float] | None = None,
     **options: Any,
 ) -> list[Answer]:
-    """The documents nearest to a question, best first: a check for people, not a search framework.
+    """Return the documents nearest to a question, best first: a check for people, not a search framework.
 
     where: a directory (`./articles_store`), a collection's address (`http://localhost:6333/articles`), or a
     collection's name together with `url=`. The question is encoded with the model that the collection remembers;
-    `model=` says where that model is now, when it has moved. `vector_name=` asks one of several vectors, with its own
-    model; else it is the first one. vector: asks with these numbers in place of a question in words, as a store of
-    ready-made vectors must be asked; any list or array of numbers. filter: Qdrant's own JSON, such as `{"must":
-    [{"key": "city", "match": {"value": "Oslo"}}]}`: only documents that match are looked at. Other options are those of
-    a job: `api_key_env`, `grpc_port`, `device`, …
+    `model=` says where that model is now, when it has moved. `vector_name=` searches one of several vectors, with that
+    vector's own model; by default the first vector. vector: any list or array of numbers to search with instead of a
+    question in words, which a store of ready-made vectors needs. filter: Qdrant's own JSON, such as `{"must": [{"key":
+    "city", "match": {"value": "Oslo"}}]}`: only documents that match are searched. Other options are those of a job:
+    `api_key_env`, `grpc_port`, `device`, …
     """
     if not isinstance(limit, int) or not 1 <= limit <= MOST_ANSWERS:
         raise OptionError(f"limit must be from 1 to {MOST_ANSWERS}, got {limit!r}")
@@ -95,8 +95,8 @@ def search(
 
 
 def _numbers(question: str | None, vector: Sequence[float] | None) -> npt.NDArray[np.float32] | None:
-    """The vector to ask with, as one row; None where a question is asked in words. Raises OptionError where it is
-    neither, or both."""
+    """Return the vector to search with, as one row; None where a question is given in words. Raises OptionError where
+    neither or both are given, or where the vector is not a list of finite float32 numbers."""
     if (question is None) == (vector is None):
         raise OptionError(
             "search() asks in words or with a vector: give "
@@ -125,41 +125,43 @@ def _numbers(question: str | None, vector: Sequence[float] | None) -> npt.NDArra
 
 
 def inspect(where: str, **options: Any) -> Inspection:
-    """What a collection is: its vectors with their models, how many points and documents, its versions, its payload
-    indexes. `print` it.
+    """Return a description of a collection: its vectors with their models, the number of points and documents, its
+    versions and its payload indexes. `print` it.
 
-    where, options: as for `search`. Changes nothing, so what a killed job has left pending in an embedded store is
-    said, and not counted. Raises CollectionError where there is nothing of that name.
+    where, options: as for `search`. Changes nothing: what a killed job has left pending in an embedded store is
+    mentioned, and not counted. Raises CollectionError where no collection has that name.
     """
     with _opened(where, options) as (collections, name, _):
         return collections.inspect(name)
 
 
 def rollback(where: str, **options: Any) -> str:
-    """Let a collection stand for the version that served before the last overwrite, in one step; that version's name.
+    """Switch a collection back to the version that served before the last overwrite, in one step, and return that
+    version's name.
 
-    where, options: as for `search`. The version it went away from is dropped by the next overwrite. A second rollback
-    goes one version further back, as far as `keep_versions` has kept them. Raises CollectionError where there is none.
+    where, options: as for `search`. The next overwrite drops the version that served until now. A second rollback goes
+    one version further back, as far as `keep_versions` has kept versions. Raises CollectionError where no earlier
+    version exists.
     """
     return go_back(where, **options)[1]
 
 
 def go_back(where: str, **options: Any) -> tuple[str | None, str]:
-    """See `rollback`; the version that it went away from, None where the name stood for nothing, and the one that
-    serves now."""
+    """Do what `rollback` does, and return two versions: the one that served until now (None where the name stood for
+    nothing), and the one that serves now."""
     with _opened(where, options) as (collections, name, _):
         return collections.rollback(name)
 
 
 def reembed(where: str, model: str | None = None, *, spark: Any = None, **options: Any) -> WriteReport:
-    """Encode the stored text of every point with another model, into a fresh version of the collection, and let the
-    name stand for that one.
+    """Encode the stored text of every point with another model, into a fresh version of the collection, and switch the
+    name to that version.
 
-    where: as for `search`. model, options: those of a job that say how texts are encoded and points are sent. No table
-    is needed: ids, payloads and what the sink keeps in each point are as they were. Readers see the old version until
-    everything is there, and `rollback` goes back to it; what others write to it meanwhile is not in the new one. spark:
-    a SparkSession, whose tasks do the work; without one this process does it. Raises RefusedError before anything is
-    written.
+    where: as for `search`. model, options: the options of a job that say how texts are encoded and points are sent. No
+    table is needed: ids and payloads stay unchanged, and so does what the sink keeps in each point, except
+    fingerprints. Readers see the old version until the new one is complete, and `rollback` goes back to the old
+    version; what others write to the old version meanwhile is not in the new one. spark: a SparkSession whose tasks do
+    the work; without one this process does the work. Raises RefusedError before anything is written.
     """
     from spark_vector_sink.driver import reembed as job
 
@@ -175,7 +177,7 @@ def reembed(where: str, model: str | None = None, *, spark: Any = None, **option
 
 @contextmanager
 def _opened(where: str, options: Mapping[str, Any]) -> Iterator[tuple[Collections, str, SinkOptions]]:
-    """The store, the collection's name there, and all options."""
+    """Open the store, and yield it with the collection's name there and all options."""
     parsed = SinkOptions.from_mapping({**place_of(where), **options})
     place, warnings = registry.find(parsed)
     for warning in warnings:
@@ -185,7 +187,7 @@ def _opened(where: str, options: Mapping[str, Any]) -> Iterator[tuple[Collection
 
 
 def place_of(where: str) -> dict[str, str]:
-    """Options `url` and `collection` of a place in one text."""
+    """Return the options `url` and `collection` of a place that is given in one text."""
     if re.match(r"[\w.-]+:[0-9]+/", where):
         raise OptionError(
             "the address of a collection begins with http:// or https://, as in http://localhost:6333/articles"

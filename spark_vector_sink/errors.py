@@ -1,4 +1,4 @@
-"""Every exception of this package.
+"""Define every exception of this package.
 
 VectorSinkError
 ├── RefusedError                 the job cannot start; `.problems` holds every reason          (driver)
@@ -14,8 +14,8 @@ VectorSinkError
     ├── TransientStoreError          worth trying again; `.retry_after` seconds if the store said so
     └── PermanentStoreError          trying again cannot help
 
-Spark shows users the first line of a message and forgets the class, so each message is one line, complete by itself,
-and says what to do. All of them survive pickling, because Spark moves them between processes.
+Spark shows users the first line of a message and drops the class, so each message is one line, complete by itself,
+and says what to do. Every exception survives pickling, because Spark moves exceptions between processes.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 _QUOTED = re.compile(r"^spark_vector_sink\.errors\.\w+: (.*)$", re.MULTILINE)
-"""One of our errors in a traceback: Spark hands over the error of a task as text."""
+"""Pattern of an error of this package in a traceback, because Spark passes on the error of a task as text."""
 
 
 class VectorSinkError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # whatever went into it: Spark shows the first line only
+        return " ".join(super().__str__().splitlines())  # on one line, because Spark shows the first line only
 
 
 class RefusedError(VectorSinkError):
-    """The job cannot start. Nothing was read and nothing was written.
+    """Error of a job that cannot start; nothing was read and nothing was written.
 
     `problems` holds one sentence for each thing that must be changed.
     """
@@ -53,19 +53,19 @@ class RefusedError(VectorSinkError):
 
 
 class OptionError(RefusedError, ValueError):
-    """An option is wrong, unknown, missing, or has no effect together with another."""
+    """Error of an option that is wrong, unknown, missing, or without effect together with another option."""
 
 
 class SchemaError(RefusedError, ValueError):
-    """A column is missing or has a type that cannot be used."""
+    """Error of a column that is missing or has a type that cannot be used."""
 
 
 class CollectionError(RefusedError):
-    """The collection or the server does not fit the job, or cannot be reached."""
+    """Error of a collection or a server that does not fit the job or cannot be reached."""
 
 
 class MissingPackageError(VectorSinkError, ImportError):
-    """An optional package is not installed."""
+    """Error of an optional package that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         self.package, self.extra = package, extra
@@ -79,8 +79,9 @@ class MissingPackageError(VectorSinkError, ImportError):
 
 
 class BadRowError(VectorSinkError):
-    """A row cannot become a point. `key` is the row's key as text, or None where the key itself is missing. `column` is
-    "" where the reason is no matter of one column. `way_out`: what else than mending the row would help, or ""."""
+    """Error of a row that cannot become a point. `key`: the row's key as text, or None where the key itself is missing.
+    `column`: the column at fault, or "" where the reason does not concern one column alone. `way_out`: a remedy other
+    than changing the row, or ""."""
 
     def __init__(self, key: str | None, column: str, reason: str, way_out: str = "") -> None:
         self.key, self.column, self.reason, self.way_out = key, column, reason, way_out
@@ -96,23 +97,25 @@ class BadRowError(VectorSinkError):
 
 
 class EncodingError(VectorSinkError):
-    """The model could not be loaded, or it failed on a text."""
+    """Error of a model that could not be loaded, or that failed on a text."""
 
 
 class IncompleteError(VectorSinkError):
-    """The job ended without an error, but not every partition reported what it wrote."""
+    """Error of a job whose tasks ended without an error, but whose result is not complete: a partition did not report,
+    rows are in none of the counts, or the new version of an overwrite lacks points."""
 
 
 class RejectsError(VectorSinkError):
-    """More rows were rejected than `max_rejects` allows, or those that were could not be kept at `rejects_path`."""
+    """Error where more rows were rejected than `max_rejects` allows, or where rejected rows could not be kept at
+    `rejects_path`."""
 
 
 class StoreError(VectorSinkError):
-    """The store did not take something."""
+    """Error of a request that the store did not accept."""
 
 
 class TransientStoreError(StoreError):
-    """Worth trying again. `retry_after`: seconds to wait, where the store named them."""
+    """Store error that a retry may cure. `retry_after`: seconds to wait, where the store named them."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
@@ -123,22 +126,23 @@ class TransientStoreError(StoreError):
 
 
 class PermanentStoreError(StoreError):
-    """Trying again cannot help."""
+    """Store error that a retry cannot cure."""
 
 
 def shorten(text: str, limit: int = 80) -> str:
-    """`text` on one line and at most `limit` characters long, for use in a message."""
+    """Return `text` on one line and at most `limit` characters long, for use in a message."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says; empty where it says nothing."""
+    """Return the first line of an error's message; empty where the message is empty."""
     return next(iter(str(error).strip().splitlines()), "")
 
 
 def said(error: BaseException) -> str:
-    """What an error says, in one line; with the name of its class where it neither is nor quotes one of ours."""
+    """Return an error's message in one line. The name of its class stands before the message, unless the error is one
+    of this package or quotes one in its traceback text, whose message is returned alone."""
     if isinstance(error, VectorSinkError):
         return str(error)
     if quoted := _QUOTED.findall(str(error)):

@@ -1,4 +1,5 @@
-"""Files: local paths as people write them, and places on any filesystem that Arrow knows, `s3://bucket/folder` too."""
+"""Find and write files: local paths as people write them, and places on any filesystem that Arrow knows, such as
+`s3://bucket/folder`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from spark_vector_sink.errors import shorten
 
 
 def local(text: str) -> Path:
-    """The path, with `~` as a home directory; that of a user whom nobody knows stays as it is."""
+    """Return the path with `~` expanded to a home directory; the path of an unknown user stays unchanged."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -27,8 +28,8 @@ def is_folder(path: Path) -> bool:
 
 
 def located(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """The filesystem, and the path in it. Raises OSError or ArrowException where Arrow knows none, or it does not
-    answer."""
+    """Return the filesystem of a place, and the path in it. Raises OSError or ArrowException where Arrow does not know
+    the filesystem, or the filesystem does not answer."""
     if _is_url(place):
         filesystem, path = pyarrow.fs.FileSystem.from_uri(place)
         return filesystem, path
@@ -36,13 +37,13 @@ def located(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
 
 
 def write_whole(place: str, content: bytes) -> None:
-    """Write a file so that a reader finds what was there before, or all of the new. Raises OSError or
+    """Write a file so that a reader finds either the old content or all of the new content. Raises OSError or
     ArrowException."""
     filesystem, path = located(place)
     beside = path
-    if filesystem.type_name == "local":  # elsewhere a file is there when it is closed
-        path = beside = str(Path(path).resolve())  # a link stays one
-        is_plain = is_file(Path(path)) or not Path(path).exists()  # and so does a device
+    if filesystem.type_name == "local":  # elsewhere a file appears only when it is closed
+        path = beside = str(Path(path).resolve())  # a link stays a link
+        is_plain = is_file(Path(path)) or not Path(path).exists()  # and a device stays a device
         if is_plain and os.access(Path(path).parent, os.W_OK):
             beside = f"{path}.part"
     with filesystem.open_output_stream(beside) as file:
@@ -52,12 +53,12 @@ def write_whole(place: str, content: bytes) -> None:
 
 
 def absolute(place: str) -> str:
-    """The place as every process understands it, whatever its working directory."""
+    """Return a place in a form that every process understands, whatever its working directory."""
     return place if _is_url(place) else str(local(place).absolute())
 
 
 def shown(place: str) -> str:
-    """A place in a message: without what stands before an @, which may be a password."""
+    """Return a place for a message, without the part before an @, which may be a password."""
     return repr(shorten(place.rpartition("@")[2], 200))
 
 

@@ -1,4 +1,4 @@
-"""The plan of a job: all that travels from the driver to tasks, and how people read it."""
+"""Hold the plan of a job: everything that travels from the driver to the tasks, and its text for people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ APPEND, OVERWRITE = "append", "overwrite"
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a task needs, and everything that was found wrong. Pickled into each task; its repr shows no key."""
+    """Plan of a job: everything that a task needs, and every problem found. Pickled into each task; its repr shows no
+    API key."""
 
     options: SinkOptions
     columns: Columns
@@ -37,18 +38,18 @@ class Plan:
     """one sentence for each thing that must be changed before the job can run"""
     warnings: tuple[str, ...] = ()
     refusal: type[RefusedError] = field(default=RefusedError, repr=False)
-    """the error that says them"""
+    """class of the error that is raised with the problems"""
 
     @property
     def has_chunks(self) -> bool:
-        """Whether documents may have several points: those of this job, or those that earlier ones have left in the
-        collection."""
+        """Return whether documents may have several points, written by this job or left in the collection by earlier
+        jobs."""
         return self.options.long_text == "chunk" or (self.target is not None and self.target.has_chunks)
 
     @property
     def ready_made(self) -> Wanted | None:
-        """What vectors of the table must be; None where a model makes them. The length is known: `check` refuses a job
-        where it is not."""
+        """Return what the table's ready-made vectors must be; None where a model makes the vectors. The dimension is
+        known, because `check` refuses a job with an unknown one."""
         if self.columns.vector is None:
             return None
         datatype = self.datatypes.get(self.spec.vector_name, FLOAT32)
@@ -56,28 +57,31 @@ class Plan:
 
     @property
     def datatypes(self) -> Mapping[str, str]:
-        """See `Target.datatypes`."""
+        """Return the datatype (`uint8`, `float16`, …) of each vector of the job that the collection does not store as
+        float32 numbers, by name (see `Target.datatypes`); empty without a target."""
         return self.target.datatypes if self.target is not None else {}
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the store scales dense vectors to length 1, as it does with those of cosine, but not with bytes."""
+        """Return whether the store scales dense vectors to length 1, as it does under the distance cosine, except for
+        vectors of bytes."""
         return self.spec.distance == "cosine" and self.datatypes.get(self.spec.vector_name) != UINT8
 
     def accepted(self) -> Plan:
-        """The plan itself where nothing is wrong; else raises RefusedError, or the subclass that fits, with every
+        """Return the plan itself where it has no problems; else raise RefusedError, or the fitting subclass, with every
         problem."""
         if self.problems:
             raise self.refusal(self.problems)
         return self
 
     def _model(self) -> str:
-        """Its identity, and for a folder, of which that tells nothing, its path too."""
+        """Return the model's identity; for a folder, whose identity is a hash that tells people nothing, with the
+        option `model` behind it."""
         identity = models_of(self.spec.metadata.vectors) or "unknown"
         return f"{identity} (of {self.options.model})" if identity.startswith("sha256:") else identity
 
     def __str__(self) -> str:
-        """The plan, for people."""
+        """Return the plan as text for people."""
         columns = self.columns
         key = (
             "the text itself"
@@ -99,7 +103,7 @@ class Plan:
 
 
 def target_of(plan: Plan) -> Target:
-    """Where the points go."""
+    """Return the target of a plan. Raises ValueError where the plan has none, because it has problems."""
     if plan.target is None:
         raise ValueError("a plan with problems cannot run")
     return plan.target

@@ -1,7 +1,6 @@
-"""Rows in the form in which a Spark with default settings reads them back from Parquet, and writes them to the same
-payload.
+"""Convert rows to a form that Spark with default settings reads back from Parquet and writes to the same payload.
 
-| what comes | as what it is kept |
+| column | kept as |
 |---|---|
 | a name that differs from another one in case only | with a number behind it: `Name_2` |
 | time; timestamp of nanoseconds; decimal of more than 38 digits | the text that a payload has of it |
@@ -11,7 +10,7 @@ payload.
 | variant | its JSON text |
 | everything else that Parquet holds | the same |
 
-Calendar intervals and the types of Arrow that Spark does not have are left out.
+Columns of calendar intervals, and of Arrow types that Spark does not have, are left out.
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ from spark_vector_sink.payload_types import VARIANT, json_texts
 from spark_vector_sink.rows import times
 
 METADATA = {b"org.apache.spark.version": b"4.0.0"}
-"""Of the file. Without it Spark 3 refuses dates before 1582, which might be days of another calendar."""
+"""Metadata of the Parquet file. Without this key Spark 3 refuses dates before 1582, because they might be dates of
+another calendar."""
 
 MOST_DIGITS = 38
-"""of a decimal of Spark"""
+"""Most digits of a Spark decimal."""
 
 _OUTSIDE = (
     "RUN_END_ENCODED",
@@ -40,19 +40,19 @@ _OUTSIDE = (
     "LARGE_LIST_VIEW",
     "INTERVAL_MONTH_DAY_NANO",
 )
-"""Types that Spark never hands over, and that Arrow cannot take rows of, or Parquet not hold; not every version of
-Arrow has them."""
+"""Arrow types that Spark never passes to Python, and whose rows Arrow cannot take or Parquet cannot hold; not every
+version of Arrow has all of them."""
 
 
 def readable(rows: pa.RecordBatch, places: pa.Array, reserved: Iterable[str]) -> tuple[list[str], list[pa.Array]]:
-    """Names and columns of these rows. reserved: names that no column may have."""
+    """Return names and columns of the rows at `places`. reserved: names that no column may have."""
     chosen = [place for place, field in enumerate(rows.schema) if _is_kept(field.type) and field.name not in reserved]
     columns = [_readable(rows.column(place).take(places)) for place in chosen]
     return _distinct([rows.schema.field(place).name for place in chosen], reserved), columns
 
 
 def _distinct(names: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
-    """The names, each once for a Spark that does not look at case; the first one stays as it is."""
+    """Return the names, made unique for a Spark that ignores case; the first of equal names stays unchanged."""
     taken, found = {name.lower() for name in reserved}, list[str]()
     others = taken | {name.lower() for name in names}
     for name in names:
@@ -79,12 +79,13 @@ _IDS = {getattr(pa.lib, f"Type_{name}", None) for name in _OUTSIDE}
 
 
 def _has_no_entries(kind: pa.DataType) -> bool:
-    """Arrow has lists of a fixed length of none, which Parquet has not."""
+    """Return whether a type is a list of fixed length 0, which Arrow has and Parquet does not."""
     return bool(pat.is_fixed_size_list(kind) and kind.list_size == 0)
 
 
 def _readable(array: pa.Array) -> pa.Array:
-    """The column. It was just taken: what nulls hide is empty, and every buffer begins with it."""
+    """Return a column in its readable form. The column must be fresh from `take`, so that the values under its nulls
+    are empty and every buffer begins with the column."""
     kind = array.type
     if kind == VARIANT:
         return json_texts(array)
@@ -124,7 +125,7 @@ def _readable(array: pa.Array) -> pa.Array:
 
 
 def _around(array: pa.Array, kind: pa.DataType, inner: pa.Array) -> pa.Array:
-    """Lists or maps as they were, of other things."""
+    """Return a list or map column with the same offsets and nulls around other values."""
     buffers = array.buffers()[: 1 if pat.is_fixed_size_list(kind) else 2]
     return pa.Array.from_buffers(kind, len(array), buffers, offset=array.offset, children=[inner])
 
@@ -134,14 +135,15 @@ def _struct(array: pa.Array) -> pa.Array:
     if not kind.num_fields:
         return pa.array([None if is_null else {} for is_null in mask.to_pylist()], pa.map_(pa.string(), pa.string()))
     names = _distinct([field.name for field in kind])
-    children = [_readable(child) for child in array.flatten()]  # what nulls hide is null in them, too
+    children = [_readable(child) for child in array.flatten()]  # what a null struct holds is null in its children, too
     return pa.StructArray.from_arrays(
         children, fields=[pa.field(name, of.type) for name, of in zip(names, children, strict=True)], mask=mask
     )
 
 
 def _decimal(array: pa.Array) -> pa.Array:
-    """One with a scale that Parquet knows, if Spark knows as many digits."""
+    """Convert a decimal column to a scale that Parquet knows, or to text where it has more digits than Spark's
+    decimals."""
     kind = array.type
     scale = max(kind.scale, 0)
     digits = max(kind.precision - min(kind.scale, 0), scale)
@@ -151,12 +153,12 @@ def _decimal(array: pa.Array) -> pa.Array:
         array
         if (digits, scale) == (kind.precision, kind.scale)
         else array.cast(pa.decimal128(digits, scale), safe=False)
-    )  # of what nulls hide it need not be true
+    )  # safe=False, because values under nulls need not fit
 
 
 def _text(array: pa.Array) -> pa.Array:
-    """Times and timestamps as a payload has them; those that it refuses as their ticks, which says what is wrong with
-    them."""
+    """Convert times and timestamps to the text that a payload has; a value that a payload refuses becomes its number of
+    ticks, which shows what is wrong."""
     try:
         return times.written(array)
     except ValueError:

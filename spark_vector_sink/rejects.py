@@ -1,11 +1,11 @@
-"""Rejects: the rows that cannot become points, as a Parquet dataset that Spark reads, so that they can be mended and
-written again.
+"""Keep rejects: rows that cannot become points, as a Parquet dataset that Spark reads, so that users can correct the
+rows and write them again.
 
 rejects_path/<run>-<partition>-<attempt>-<random>.parquet   the rows of a task, of a job that ended well
 rejects_path/_staging-<run>/                                of running tasks; Spark reads no folder that begins with _
 rejects_path/_failed/<run>/                                 of a job that failed by more than `max_rejects`
 
-Only the files that tasks have reported become visible, at the end of the job: those of attempts that lost or failed
+Only the files that tasks have reported become visible, at the end of the job; files of attempts that lost or failed
 never do.
 """
 
@@ -40,19 +40,20 @@ def refuse(options: SinkOptions, found: Sequence[BadRow]) -> None:
 
 
 class Rejects:
-    """The rejected rows of one attempt of one task. Makes nothing before the first of them. Used by one thread at a
-    time."""
+    """Writer for the rejected rows of one attempt of one task. Creates no file before the first rejected row. Used by
+    one thread at a time."""
 
     def __init__(self, options: SinkOptions, run: str, partition: int, attempt: int) -> None:
         self._options, self._run = options, run
-        # a stage that runs again counts its attempts anew
+        # a stage that runs again numbers its attempts from 0 again, so the name ends with random letters
         self._name = f"{run}-{partition}-{attempt}-{uuid.uuid4().hex[:8]}.parquet"
         self._count = 0
         self._stream: pa.NativeFile | None = None
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, rows: pa.RecordBatch, bad: Mapping[int, BadRow]) -> None:
-        """Keep the bad rows of a window, as a row group. bad: by their place in it. Raises RejectsError."""
+        """Write the bad rows of a window as one row group. bad: the bad rows by their place in the window. Raises
+        RejectsError."""
         if not bad:
             return
         self._count += len(bad)
@@ -73,7 +74,7 @@ class Rejects:
             self._writer.write_batch(made)
 
     def flush(self) -> str:
-        """Complete the file; its name for the report, empty where there is none. Raises RejectsError."""
+        """Complete the file and return its name for the report; empty without rejected rows. Raises RejectsError."""
         if self._writer is None:
             return ""
         with _errors(self._options):
@@ -81,10 +82,10 @@ class Rejects:
         return self._name
 
     def close(self) -> None:
-        """Let go of a file that was not flushed."""
+        """Close a file that was not flushed."""
         with suppress(
             OSError, pa.ArrowException
-        ):  # nobody reports the file, and the error that ended the task is the one to hear of
+        ):  # the file is not reported, and the error that ended the task must stay the one that is raised
             self._end()
 
     def _end(self) -> None:
@@ -98,7 +99,8 @@ class Rejects:
 
 
 def problems(options: SinkOptions) -> Iterator[str]:
-    """Why no rejects can be put at `rejects_path`, as far as it shows before the job. Changes nothing."""
+    """Yield the reasons why rejected rows cannot be written to `rejects_path`, as far as they show before the job.
+    Changes nothing."""
     if not options.rejects_path:
         return
     option = f"option 'rejects_path' = {shown(options.rejects_path)}"
@@ -125,8 +127,8 @@ def problems(options: SinkOptions) -> Iterator[str]:
 
 
 def check(options: SinkOptions, run: str, reports: Sequence[PartitionReport]) -> None:
-    """Raise RejectsError where more rows were rejected than `max_rejects` allows; they are put aside, for people to
-    look at."""
+    """Raise RejectsError where more rows were rejected than `max_rejects` allows; their files are moved to
+    `_failed/<run>` first, so that people can look at them."""
     rows, rejected = (sum(getattr(report, name) for report in reports) for name in ("rows", "rejected"))
     most = options.most_rejects(rows)
     if most is None or rejected <= most:
@@ -140,18 +142,18 @@ def check(options: SinkOptions, run: str, reports: Sequence[PartitionReport]) ->
 
 
 def publish(options: SinkOptions, run: str, reports: Sequence[PartitionReport]) -> None:
-    """Make the reported rejects visible, all of them or none. Raises RejectsError."""
+    """Make all reported files of rejected rows visible, or none of them. Raises RejectsError."""
     _move(options, run, reports, "")
 
 
 @contextmanager
 def published(options: SinkOptions, run: str, reports: Sequence[PartitionReport]) -> Iterator[None]:
-    """As `publish`; where what is done meanwhile fails, they are hidden again. Raises RejectsError."""
+    """Publish the rejects before a block runs, and hide them again where the block fails. Raises RejectsError."""
     publish(options, run, reports)
     try:
         yield
     except BaseException:
-        with suppress(OSError, pa.ArrowException):  # the error that ended the job is the one to hear of
+        with suppress(OSError, pa.ArrowException):  # the error that ended the job must stay the one that is raised
             filesystem, root = located(options.rejects_path or "")
             for name in [report.rejects for report in reports if report.rejects]:
                 filesystem.delete_file(f"{root}/{name}")
@@ -159,7 +161,7 @@ def published(options: SinkOptions, run: str, reports: Sequence[PartitionReport]
 
 
 def discard(options: SinkOptions, run: str) -> None:
-    """Drop what is staged of the run: that of attempts that lost or failed. Raises RejectsError."""
+    """Delete the run's staging folder, with the files of attempts that lost or failed. Raises RejectsError."""
     if options.rejects:
         with _errors(options):
             filesystem, root = located(options.rejects_path or "")
@@ -201,7 +203,7 @@ def _staging(root: str, run: str) -> str:
 
 
 def _batch(rows: pa.RecordBatch, bad: Sequence[BadRow]) -> pa.RecordBatch:
-    """These rows, as Spark reads them, with what is wrong with each."""
+    """Return the rejected rows in a form that Spark reads, with the reason of each."""
     names, columns = readable(rows, pa.array([one.row for one in bad], pa.int64()), REJECT_COLUMNS)
     said = ([one.key for one in bad], [one.kind for one in bad], [str(one.error()) for one in bad])
     columns += [pa.array(texts, pa.string()) for texts in said]
@@ -221,5 +223,5 @@ def _errors(options: SinkOptions) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the text of the error, which may repeat a URL with its password."""
+    """Return the reason of an error without the error's text, which may repeat a URL with its password."""
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__

@@ -1,6 +1,7 @@
-"""What happened, counted: one `PartitionReport` for each task, added up to the job's `WriteReport`.
+"""Count what happened: one `PartitionReport` for each task, added up to the job's `WriteReport`.
 
-Every row that was read is in exactly one of `ROW_COUNTS`. Points are counted apart, because one row can become several.
+Every row that was read is in exactly one of `ROW_COUNTS`. Points are counted separately, because one row can become
+several points.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 ROW_COUNTS = ("written", "unchanged", "older", "superseded", "deleted", "ignored", "rejected")
-"""The ends a row can have: upserted · already there as it is · a newer one is there · another row of the same key came
-later in the same window · deleted · a preimage, nothing to do · could not become a point."""
+"""Possible outcomes of a row: upserted · already stored unchanged · a newer version is stored · another row of the same
+key came later in the same window · deleted · a preimage with nothing to do · could not become a point."""
 
 
 @dataclass
 class Counts:
-    """Numbers that add up over windows, tasks and jobs. A task reads and tokenises in one thread, encodes in its own,
-    and hands over to the store in a third, so those seconds overlap; `task_seconds` is the wall time of all tasks,
-    `waiting_seconds` what of it was spent waiting for rows."""
+    """Counts that add up over windows, tasks and jobs. A task reads and tokenises in one thread, encodes in its own,
+    and sends to the store in a third, so the seconds of these steps overlap. `task_seconds` is the wall time of all
+    tasks; `waiting_seconds` is the part of it that was spent waiting for rows."""
 
     rows: int = 0
     """rows read"""
@@ -36,41 +37,41 @@ class Counts:
     tokens: int = 0
     """tokens the model has read"""
     truncated: int = 0
-    """rows whose text was longer than what the model reads"""
+    """rows whose text was longer than the model reads"""
     tokens_cut: int = 0
-    """tokens of those rows that the model has not read"""
+    """tokens of truncated rows that the model has not read"""
     retries: int = 0
     """requests that were sent again"""
     halvings: int = 0
-    """how often memory ran out in the model, and the token budget was halved"""
+    """number of times that memory ran out in the model and the token budget was halved"""
     task_seconds: float = 0.0
     waiting_seconds: float = 0.0
     reading_seconds: float = 0.0
     tokenising_seconds: float = 0.0
     encoding_seconds: float = 0.0
     store_seconds: float = 0.0
-    """handing over to the store and waiting for it"""
+    """seconds spent sending to the store and waiting for it"""
 
     def add(self, other: Counts) -> None:
-        """Add every number of `other` to this one."""
+        """Add every count of `other` to this object."""
         for f in fields(Counts):
             setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
 
     def missing_rows(self) -> int:
-        """Rows that were read and are in none of the counts; anything but 0 is a defect."""
+        """Return the number of rows that were read but are in none of the counts; anything but 0 is a defect."""
         counted: int = sum(getattr(self, name) for name in ROW_COUNTS)
         return self.rows - counted
 
 
 @dataclass
 class PartitionReport(Counts):
-    """What one task did."""
+    """Report of one task."""
 
     partition: int = 0
     receipts: tuple[str, ...] = ()
-    """what the store needs the driver to bring in (names of staged files); empty for a server"""
+    """names of staged files that the driver must bring into the store; empty for a server"""
     rejects: str = ""
-    """name of the staged file with the rejected rows; empty where there are none"""
+    """name of the staged file with the rejected rows; empty without rejected rows"""
     device: str = ""
     dtype: str = ""
     token_budget: int = 0
@@ -78,10 +79,10 @@ class PartitionReport(Counts):
     first_vector_seconds: float = 0.0
     """from the task's start to its first window of vectors, loading the model included; 0 where nothing was encoded"""
     peak_bytes: int = 0
-    """most memory the task's process has had resident, in bytes; 0 where the system does not tell"""
+    """peak resident memory of the task's process, in bytes; 0 where the system does not tell"""
     unindexed: dict[str, int] = field(default_factory=dict)
-    """payload index, `path:type` → points written with a value that it does not take; only indexes where there are
-    any"""
+    """payload index, `path:type` → number of points written with a value that the index does not take; only indexes
+    with at least one such point"""
 
     def add_unindexed(self, more: Mapping[str, int]) -> None:
         _add(self.unindexed, more)
@@ -97,7 +98,7 @@ class PartitionReport(Counts):
 
 @dataclass
 class WriteReport(Counts):
-    """What a job did. `str(report)` is the one line for people, `to_json()` the same for machines."""
+    """Report of a job. `str(report)` is one line for people, `to_json()` the report for machines."""
 
     collection: str = ""
     run: str = ""
@@ -106,28 +107,28 @@ class WriteReport(Counts):
     seconds: float = 0.0
     """wall time from the plan to the end"""
     device: str = ""
-    """where the texts were encoded, e.g. `cpu` or `cuda:0, cuda:1`"""
+    """devices on which the texts were encoded, e.g. `cpu` or `cuda:0, cuda:1`"""
     dtype: str = ""
     token_budget: int = 0
-    """the least of the tasks'"""
+    """smallest value of all tasks"""
     first_vector_seconds: float = 0.0
-    """the most of the tasks'"""
+    """greatest value of all tasks"""
     peak_bytes: int = 0
     error: str | None = None
-    """why the job failed; None when it did not"""
+    """reason why the job failed; None after success"""
     stored_points: int | None = None
-    """points in the collection afterwards, where the store could tell"""
+    """points in the collection after the job; None where the store could not tell"""
     missing_deleted: int = 0
-    """documents that the table no longer had (option `delete_missing`)"""
+    """documents deleted because the table no longer had them (option `delete_missing`)"""
     index_seconds: float = 0.0
-    """how long the end of the job waited for the index (option `wait_for_index`)"""
+    """seconds that the job waited for the index at its end (option `wait_for_index`)"""
     unindexed: dict[str, int] = field(default_factory=dict)
-    """payload index, `path:type` → points written with a value that it does not take"""
+    """payload index, `path:type` → number of points written with a value that the index does not take"""
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, partitions: Iterable[PartitionReport], *, collection: str, run: str, seconds: float) -> WriteReport:
-        """Add up what the tasks reported."""
+        """Add up the reports of the tasks."""
         report = cls(collection=collection, run=run, seconds=seconds)
         devices, dtypes = set(), set()
         for partition in partitions:
@@ -189,19 +190,19 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
 
 
 def say(*lines: str) -> None:
-    """Print where the user sees it: a data source has no other way to speak at the end of a job that went well, nor has
-    a stream, nor a task."""
+    """Print lines to stderr, where the user sees them. A data source has no other way to tell the user anything at the
+    end of a successful job; neither has a stream or a task."""
     for line in lines:
         print(f"vectorsink: {line}", file=sys.stderr, flush=True)
 
 
 def counted(number: int, what: str) -> str:
-    """`1 row`, `63,666 rows`"""
+    """Return a number with its noun: `1 row`, `63,666 rows`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `5 min 2 s`, `3 h 4 min`"""
+    """Return a duration for people: `0.4 s`, `12 s`, `5 min 2 s`, `3 h 4 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -213,7 +214,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(count: int, seconds: float) -> str:
-    """`211`, `19.2k`, `1.3M` for each second"""
+    """Return a rate per second for people: `211`, `19.2k`, `1.3M`."""
     rate = count / seconds if seconds > 0 else 0.0
     if rate >= 999_950:
         return f"{rate / 1e6:.1f}M"

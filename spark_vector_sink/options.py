@@ -1,6 +1,6 @@
-"""The one table of options: each field of `SinkOptions` declares name, type, default, check and help.
+"""Declare the table of options: each field of `SinkOptions` declares name, type, default, checks and help.
 
-Parsing, error messages and the tables in docs/options.md are made from these fields and from nothing else:
+Parsing, error messages and the tables in docs/options.md are made from these fields alone:
 `python -m spark_vector_sink.options docs/options.md` writes the tables again.
 """
 
@@ -30,14 +30,14 @@ ID_NAMESPACE = uuid.UUID("e6a15eeb-a4bd-56f8-a5c3-7cb9aec113f7")
 """Default `id_namespace`: uuid5(NAMESPACE_DNS, "spark-vector-sink"). Changing it would change every derived id."""
 
 CONTENT_KEY = "content"
-"""`id_column=content`: the text itself is the document's key."""
+"""Value of `id_column` that makes the text itself the document's key."""
 
 SPARK_KEYS = frozenset({"path", "checkpointlocation", "queryname"})
-"""Keys that Spark puts among the options by itself."""
+"""Keys that Spark adds to the options by itself."""
 
 
 class Secret:
-    """A text that no repr, message or log shows. Two secrets are never compared."""
+    """Text that no repr, message or log shows. Secrets are compared by identity, never by their text."""
 
     __slots__ = ("_text",)
 
@@ -45,7 +45,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for the header of a request."""
+        """Return the text itself, for the header of a request."""
         return self._text
 
     def __repr__(self) -> str:
@@ -54,7 +54,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Doc:
-    """What the table says of an option: its group, and one sentence."""
+    """Documentation of an option: its group in the table, and one sentence."""
 
     group: str
     help: str
@@ -62,15 +62,15 @@ class Doc:
 
 @dataclass(frozen=True)
 class Check:
-    """A named condition on a value: `words` complete the sentence "must be …"."""
+    """Named condition on a value: `words` complete the sentence "must be …"."""
 
     words: str
     holds: Callable[[Any], bool]
 
 
 class Mark(Enum):
-    """Where an option counts, and for what. Whoever treats some options alike asks for a mark; names of options stand
-    nowhere in lists."""
+    """Property of an option: where it has an effect, and what it decides. Code that treats several options alike asks
+    for a mark, so that no list of option names is kept anywhere else."""
 
     ON_SERVER = "of a server alone: an embedded store has nothing like it"
     ENCODING = "of texts that are encoded: ready-made vectors have none"
@@ -106,7 +106,7 @@ class Mark(Enum):
 
 @dataclass(frozen=True)
 class NotInOverwrite:
-    """A value that an overwrite cannot follow, and why."""
+    """Option value that an overwrite cannot follow, with the reason."""
 
     value: Any
     why: str
@@ -114,7 +114,8 @@ class NotInOverwrite:
 
 @dataclass(frozen=True)
 class NotInStream:
-    """A value that a micro-batch cannot follow, as the rest of a sentence that begins with the option's name."""
+    """Option value that a micro-batch cannot follow. `would`: the rest of a sentence that begins with the option's
+    name."""
 
     value: Any
     would: str
@@ -131,7 +132,7 @@ def between(least: float, most: float) -> Check:
 DEVICE = Check(
     "like auto, cpu, cuda, cuda:1 or mps",
     lambda value: re.fullmatch(r"auto|cpu|mps|(cuda|xpu|hpu|npu)(:[0-9]{1,4})?", value) is not None,
-)  # the last three are torch's too, and may be what an encoder of one's own is for
+)  # torch knows the last three too, and a custom encoder may be made for them
 
 COUNT_OR_SHARE = Check(
     "like 100 (rows) or 1% (of the rows read)",
@@ -139,19 +140,21 @@ COUNT_OR_SHARE = Check(
 )
 
 UNUSABLE_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
-"""What Qdrant refuses in the name of a collection, and control characters, which it takes."""
+"""Pattern of characters that a collection's name must not have: those that Qdrant refuses, and control characters,
+which Qdrant accepts."""
 
 LONGEST_NAME = 240
-"""A collection is a directory of the server, whose name has at most 255 bytes; some are for the version."""
+"""Most bytes of a collection's name. A collection is a directory of the server, whose name has at most 255 bytes; the
+remaining bytes are for the version."""
 
 LONGEST_VECTOR_NAME = 200
-"""In bytes; a server's own limit."""
+"""Most bytes of a vector's name; the server's own limit."""
 
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-"""What a Python text may hold and nobody can write."""
+"""Pattern of lone surrogates, which a Python text may hold and which cannot be encoded."""
 
 NO_MODEL = "none"
-"""`model=none`: no dense vectors."""
+"""Value of `model` for no dense vectors."""
 
 AUTO = "auto"
 Auto = Literal["auto"]
@@ -163,7 +166,7 @@ WHERE, COLUMNS, MODEL, LONG_TEXT, COLLECTION, WRITING, BEHAVIOUR = (
 
 @dataclass(frozen=True, kw_only=True)
 class SinkOptions:
-    """Every option of `format("vectorsink")` and of `write()`; keys are case-insensitive, values text."""
+    """Options of `format("vectorsink")` and of `write()`; keys are case-insensitive, values are text."""
 
     # fmt: off
     url: Annotated[str | None, Doc(WHERE, "Qdrant's address, REST or gRPC, e.g. `http://localhost:6333`, or those of several nodes, separated by commas; without it, the store is a local directory.")] = field(default=None, repr=False)
@@ -245,7 +248,7 @@ class SinkOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> SinkOptions:
-        """Parse what a user, or Spark, gives. Raises `OptionError` with every problem at once."""
+        """Parse the options that a user or Spark gives. Raises `OptionError` with every problem at once."""
         parsed, problems = cls.parse(options)
         if problems:
             raise OptionError(problems)
@@ -253,8 +256,8 @@ class SinkOptions:
 
     @classmethod
     def of_model(cls, options: Mapping[str, Any]) -> SinkOptions:
-        """The options of `embed()`, which has no columns, no store and no collection. Raises `OptionError` with every
-        problem at once."""
+        """Parse the options of `embed()`, which has no columns, no store and no collection. Raises `OptionError` with
+        every problem at once."""
         table = option_table()
         foreign = [
             name
@@ -275,9 +278,9 @@ class SinkOptions:
     def parse(
         cls, options: Mapping[str, Any], place: bool = True, columns: Collection[str] = ()
     ) -> tuple[SinkOptions, list[str]]:
-        """The options, with the default in place of each wrong value, and every problem as one sentence. place: whether
-        they must say where to write. columns: those of the table, whose names are taken with the blanks at their ends,
-        where these are given."""
+        """Return the options, with the default in place of each wrong value, and every problem as one sentence. place:
+        whether the options must say where to write. columns: the table's columns; a column name that begins or ends
+        with blanks is recognised only where it is among them."""
         values: dict[str, Any] = {}
         problems: list[str] = []
         for key, text in options.items():
@@ -311,12 +314,12 @@ class SinkOptions:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the store is a directory of this machine."""
+        """Return whether the store is a directory of this machine."""
         return self.url is None
 
     @property
     def directory(self) -> Path:
-        """Directory of the embedded store, absolute."""
+        """Return the absolute directory of the embedded store."""
         where = self.collection or ""
         if where.lower().startswith("file:"):
             where = unquote(urlsplit(where).path)
@@ -324,12 +327,12 @@ class SinkOptions:
 
     @property
     def rejects(self) -> bool:
-        """Whether there are rows that are rejected instead of ending the job."""
+        """Return whether bad rows are rejected instead of ending the job."""
         return self.rejects_path is not None
 
     def most_rejects(self, rows: int | None = None) -> int | None:
-        """How many of so many rows may be rejected; None: any number. rows: None where it is not known yet, then a
-        share allows any number."""
+        """Return how many of `rows` rows may be rejected; None for any number. rows: None where the number is not known
+        yet; a share then allows any number."""
         most = self.max_rejects.strip() if self.max_rejects else ""
         if most.endswith("%"):
             return None if rows is None else int(Decimal(most[:-1]) * rows / 100)
@@ -337,13 +340,13 @@ class SinkOptions:
 
     @property
     def content_key(self) -> bool:
-        """Whether the text itself is the document's key."""
+        """Return whether the text itself is the document's key."""
         return self.id_column == (CONTENT_KEY,)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One row of the table, read off a field of `SinkOptions`."""
+    """Row of the option table, read from a field of `SinkOptions`."""
 
     name: str
     type: Any
@@ -355,7 +358,7 @@ class Option:
     not_in_stream: tuple[NotInStream, ...]
 
     def parse(self, text: str, columns: Collection[str] = ()) -> Any:
-        """The value that `text` stands for; columns: as for `SinkOptions.parse`. Raises ValueError with a whole
+        """Return the value that `text` stands for. columns: as for `SinkOptions.parse`. Raises ValueError with a whole
         sentence."""
         shown = "***" if self.type == Secret | None else repr(shorten(text))
         if HALF_CHARACTER.search(text):
@@ -373,7 +376,7 @@ class Option:
 
     @property
     def words(self) -> str:
-        """What a value must be, to complete the sentence "must be …"."""
+        """Return the description of a valid value, which completes the sentence "must be …"."""
         return " ".join([_type_words(self.type), *(check.words for check in self.checks)])
 
     @property
@@ -388,7 +391,7 @@ class Option:
 
 @cache
 def option_table() -> dict[str, Option]:
-    """Every option by its name, in the order of their declaration."""
+    """Return every option by its name, in the order of declaration."""
     hints = typing.get_type_hints(SinkOptions, include_extras=True)
     table = {}
     for f in fields(SinkOptions):
@@ -409,7 +412,7 @@ def option_table() -> dict[str, Option]:
 
 
 def to_markdown() -> str:
-    """The options as Markdown: a heading and a table for each group."""
+    """Return the options as Markdown: a heading and a table for each group."""
     lines, group = [], None
     for option in option_table().values():
         if option.doc.group != group:
@@ -429,7 +432,7 @@ def _default(f: Field[Any]) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    """The text of an option that was given as a Python value, as `write(df, name, batch_points=256)` allows."""
+    """Return the text of an option that was given as a Python value, as `write(df, name, batch_points=256)` allows."""
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, bool):
@@ -442,7 +445,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse(declared: Any, text: str, columns: Collection[str] = ()) -> Any:
-    """`text` as a value of the declared type; ValueError when it is none."""
+    """Convert `text` to a value of the declared type. Raises ValueError where `text` is not of that type."""
     arguments = typing.get_args(declared)
     origin = typing.get_origin(declared)
     if declared == Mapping[str, str]:
@@ -474,7 +477,7 @@ def _parse(declared: Any, text: str, columns: Collection[str] = ()) -> Any:
 
 
 def _parse_names(text: str, columns: Collection[str]) -> tuple[str, ...]:
-    """`a, b`, or the same as a JSON array, in which names are taken exactly, with commas, quotes and blanks."""
+    """Parse `a, b`, or a JSON array of names, in which each name is taken exactly, with commas, quotes and blanks."""
     if text.lstrip().startswith("["):
         try:
             names = json.loads(text)
@@ -487,7 +490,7 @@ def _parse_names(text: str, columns: Collection[str]) -> tuple[str, ...]:
 
 
 def _parse_pairs(text: str, columns: Collection[str]) -> dict[str, str]:
-    """`a:b, c:d`, or the same as a JSON object, which is the way out for names with commas or colons."""
+    """Parse `a:b, c:d`, or a JSON object, which allows names with commas or colons."""
     if text.lstrip().startswith("{"):
         return {str(key): str(value) for key, value in _parse_object(text).items()}
     pairs = {}
@@ -500,7 +503,7 @@ def _parse_pairs(text: str, columns: Collection[str]) -> dict[str, str]:
 
 
 def _trimmed(name: str, columns: Collection[str]) -> str:
-    """A name of a list without the blanks around it, unless a column is called just so."""
+    """Strip the blanks around a name, unless only the name with its blanks is a column."""
     return name if name in columns and name.strip() not in columns else name.strip()
 
 
@@ -540,12 +543,12 @@ def _type_words(declared: Any) -> str:
 
 
 def marked(mark: Mark) -> list[str]:
-    """The names of the options with this mark, in the order of their declaration."""
+    """Return the names of the options with this mark, in the order of declaration."""
     return [option.name for option in option_table().values() if mark in option.marks]
 
 
 def _problems_together(options: SinkOptions) -> list[str]:
-    """What is wrong between options that are right one by one."""
+    """Return the problems between options that are valid one by one."""
     problems: list[str] = []
 
     def without_effect(names: Iterable[str], reason: str) -> None:
@@ -662,7 +665,7 @@ def _rejects_problems(options: SinkOptions) -> list[str]:
 
 
 def place_problems(options: SinkOptions) -> list[str]:
-    """What is wrong with where the points should go."""
+    """Return the problems with the place where the points should go."""
     where = options.collection
     if not where:
         return [
@@ -718,7 +721,7 @@ def _directory_problems(options: SinkOptions) -> Iterator[str]:
 
 
 def _shown(place: str) -> str:
-    """A place in a message: on one line, and without what stands before an @, which may be a password."""
+    """Return a place for a message: on one line, and without the part before an @, which may be a password."""
     return repr(shorten(place.rpartition("@")[2]))
 
 
@@ -726,7 +729,7 @@ MARKS = ("<!-- options: made by `python -m spark_vector_sink.options docs/option
 
 
 def with_tables(page: str) -> str:
-    """The text of a page with the tables of options, as they are now, between its two marks."""
+    """Return a page with the current tables of options between its two marks."""
     before, _, rest = page.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     return f"{before}{MARKS[0]}\n\n{to_markdown()}\n{MARKS[1]}{after}"

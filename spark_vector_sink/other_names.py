@@ -1,7 +1,7 @@
-"""The names that options have elsewhere → ours: those that people bring from other connectors, clients and libraries.
+"""Answer unknown option names: names from other connectors, clients and libraries → options of this sink.
 
-A name is looked up in small letters, without signs (`idField`, `id_field` and `id-field` are one), and without the
-prefixes that connectors put before it (`milvus.collection.primaryKeyField`).
+A name is looked up in small letters, without punctuation (`idField`, `id_field` and `id-field` are one name), and
+without the prefixes that connectors put before names (`milvus.collection.primaryKeyField`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from functools import cache
 
 CLOSE = 0.8
-"""How alike two names must be for one to be a slip of the other."""
+"""Least similarity (`difflib` ratio) at which a name is taken for a misspelling of another name."""
 
 PREFIXES = (
     "qdrant",
@@ -179,19 +179,19 @@ INSTEAD = {
     "leave it out: a job that runs again writes "
     "the same points": "txn_app_id txn_version transaction_id idempotency_key",
 }
-"""What to do instead, and the names that it is the answer to."""
+"""Advice for unknown names, and the names that get it."""
 
 REFUSED = {
-    # Spark hands it on, and an overwrite that did not know it would replace everything
+    # Spark passes these options on, and an overwrite that ignored them would replace everything
     "cannot be followed: mode('overwrite') replaces all documents; write those that have changed with "
     "mode('append')": "replace_where partition_overwrite_mode",
     "is gone: 'rejects_path' alone means that bad rows are rejected; leave it out": "on_bad_row",
 }
-"""What is said of names that meant something, and the names."""
+"""Messages for names that have a meaning that cannot be followed, and the names."""
 
 
 def unknown(name: str, ours: Collection[str]) -> str:
-    """What is wrong with an option that is none, and what to do. ours: the names that there are."""
+    """Return the message for an unknown option, with what to do. ours: the names of all options."""
     answers = _answers(tuple(ours))
     given = _plain(name)
     found = _answer(given, answers) or next(
@@ -205,7 +205,7 @@ def unknown(name: str, ours: Collection[str]) -> str:
 
 
 def _answer(name: str, answers: dict[str, str]) -> str | None:
-    """The answer to this name, or to what is left of it behind a prefix."""
+    """Return the answer to a name, or to the name without a known prefix; None without an answer."""
     if name in answers:
         return answers[name]
     return next(
@@ -220,7 +220,7 @@ def _answer(name: str, answers: dict[str, str]) -> str | None:
 
 @cache
 def _answers(ours: tuple[str, ...]) -> dict[str, str]:
-    """What is said of each name that is known here."""
+    """Return the answer for each known name."""
     others = {
         _plain(name): answer
         for table in (INSTEAD, REFUSED)

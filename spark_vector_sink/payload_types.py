@@ -1,9 +1,9 @@
-"""The plain types: what payload columns are made of between the rows and a store, sparse vectors between encoder and
-store, and the words for indexes.
+"""Define the plain types: payload columns between rows and store, sparse vectors between encoder and store, and the
+names of index types.
 
-They are Arrow's null, bool, int64, float64, string (or large_string), list, struct, and map with string keys; a string
-field that carries `JSON_MARK` holds JSON text, to be stored as the value that it stands for. List, struct and map
-fields nest.
+The plain types of payload columns are Arrow's null, bool, int64, float64, string (or large_string), list, struct, and
+map with string keys. A string field that carries `JSON_MARK` holds JSON text, to be stored as the value that the text
+stands for. List, struct and map fields nest.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ import pyarrow.types as pat
 from spark_vector_sink.errors import shorten
 
 RESERVED = "_sink"
-"""The payload object that holds everything of ours: `document, chunk, chunks, span, fingerprint, version, source, run,
+"""Payload object that holds the sink's own fields: `document, chunk, chunks, span, fingerprint, version, source, run,
 deleted`."""
 
 JSON_MARK = {b"vectorsink": b"json"}
-"""Metadata of a string field whose text is JSON."""
+"""Field metadata that marks a string field whose text is JSON."""
 
 SPREAD_MARK = {b"vectorsink": b"spread"}
-"""Metadata of a string field whose text is a JSON object with the names beside it: `{"a": 1}` is as good as a column
-`a`, in rows that have it."""
+"""Field metadata that marks a string field whose text is a JSON object with further payload keys: `{"a": 1}` is
+equivalent to a column `a` in that row."""
 
 INDEX_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
-"""Types of a payload index, in Qdrant's words."""
+"""Types of a payload index, in Qdrant's terms."""
 
 TENANT_INDEXES = {"tenant": "keyword", "integer_tenant": "integer"}
-"""Types of ours for the index of a tenant's field, which keeps each tenant's points together, and Qdrant's words for
-them (with `is_tenant`, `is_principal`)."""
+"""Sink's own index types for a tenant field, which keep each tenant's points together, and Qdrant's type for each (with
+`is_tenant`, `is_principal`)."""
 
 
 VARIANT = pa.struct([("vectorsink.json", pa.string()), ("vectorsink.kind", pa.string())])
-"""A variant among rows, in a field that carries `JSON_MARK`: its JSON text, and what its value is, where JSON has no
-word for it (`date`, `timestamp`, `timestamp_ntz`, `decimal`, `double`, `binary`, `unknown`), else null. A column of
-JSON text alone, a string, is as good."""
+"""Type of a variant column, in a field that carries `JSON_MARK`: its JSON text, and the kind of its value where JSON
+has no type for that kind (`date`, `timestamp`, `timestamp_ntz`, `decimal`, `double`, `binary`, `unknown`), else null. A
+string column of JSON text alone is equivalent."""
 
 
 @dataclass(frozen=True, eq=False)
 class SparseVectors:
-    """n sparse vectors, row after row: those entries that are not zero.
+    """n sparse vectors, row after row: only the entries that are not zero.
 
     offsets: int64, length n + 1, from 0; row i has the entries offsets[i] … offsets[i + 1] - 1.
     indices, values: uint32 and float32, one for each entry; within a row each index at most once, in any order.
@@ -73,13 +73,13 @@ class SparseVectors:
         return len(self.offsets) - 1
 
     def slice(self, start: int, stop: int) -> SparseVectors:
-        """The rows start … stop-1; no index and no value is copied."""
+        """Return the rows start … stop-1; indices and values are not copied."""
         offsets = self.offsets[start : stop + 1]
         first, last = int(offsets[0]), int(offsets[-1])
         return SparseVectors(offsets - first, self.indices[first:last], self.values[first:last])
 
     def take(self, rows: npt.NDArray[np.int64]) -> SparseVectors:
-        """Some of the rows, in this order."""
+        """Return the rows at these places, in this order."""
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         entries = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
@@ -91,20 +91,20 @@ class SparseVectors:
 
 
 def is_json(field: pa.Field) -> bool:
-    """Whether the field's strings are JSON text."""
+    """Return whether a field's strings are JSON text."""
     return bool(field.metadata and field.metadata.get(b"vectorsink") in (b"json", b"spread"))
 
 
 def json_texts(array: pa.Array) -> pa.Array:
-    """The JSON text of each value in a field that carries `JSON_MARK`."""
+    """Return the JSON text of each value in a field that carries `JSON_MARK`."""
     return array.flatten()[0] if pat.is_struct(array.type) else array
 
 
 def mapped(
     array: pa.Array, field: pa.Field, is_meant: Callable[[pa.Field], bool], made: Callable[[pa.Array], pa.Array]
 ) -> pa.Array:
-    """A column with others in place of those that are meant, within structs, lists and maps too. field: what `is_meant`
-    is asked about."""
+    """Replace the arrays of all fields for which `is_meant` holds by `made(array)`, within structs, lists and maps too.
+    field: the field of `array`."""
     if is_meant(field):
         return made(array)
     kind, inner = field.type, _inner(field.type)
@@ -125,7 +125,7 @@ def mapped(
 
 
 def holds(field: pa.Field, is_meant: Callable[[pa.Field], bool]) -> bool:
-    """Whether a field is meant, or any within it."""
+    """Return whether `is_meant` holds for a field or for any field within it."""
     return is_meant(field) or any(holds(one, is_meant) for one in _inner(field.type))
 
 
@@ -136,8 +136,8 @@ def _inner(kind: pa.DataType) -> list[pa.Field]:
 
 
 def at(payload: Mapping[str, Any], name: str) -> Any:
-    """A value of a payload by the name of its column, or by its path into objects (`after.id`); None where nothing is
-    there."""
+    """Return a value of a payload by the name of its column, or by its path into objects (`after.id`); None where the
+    payload has no such value."""
     if name in payload:
         return payload[name]
     for root, inner in payload.items():
@@ -151,30 +151,30 @@ def at(payload: Mapping[str, Any], name: str) -> Any:
 
 
 def is_below(name: str, keys: Collection[str]) -> bool:
-    """Whether one of these keys of a payload is the column of this name, or the object in which its path begins."""
+    """Return whether one of these payload keys is the column `name`, or the object in which the path `name` begins."""
     return name in keys or any(name.startswith(f"{key}.") for key in keys)
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether the type is a list of any kind that Spark hands over."""
+    """Return whether a type is any list type that Spark passes to Python."""
     return bool(pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind))
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Whether the type is text, short or large."""
+    """Return whether a type is string or large_string."""
     return bool(pat.is_string(kind) or pat.is_large_string(kind))
 
 
 def is_spread(field: pa.Field) -> bool:
-    """Whether the field's strings are JSON objects that stand for columns of their own."""
+    """Return whether a field's strings are JSON objects that stand for further columns (`SPREAD_MARK`)."""
     return bool(field.metadata and field.metadata.get(b"vectorsink") == b"spread")
 
 
 def check_json(text: str, levels: int, careful: bool = True) -> Any:
-    """The value that JSON text stands for. Raises ValueError, with the reason, for what no payload can hold.
+    """Decode JSON text and return its value. Raises ValueError, with the reason, for a value that no payload can hold.
 
-    levels: how deep it may be nested. careful: False where the text is known not to match `SUSPICIOUS`, which takes
-    half the time.
+    levels: greatest allowed depth of nesting. careful: False where the text is known not to match `SUSPICIOUS`;
+    decoding then takes half the time.
     """
     try:
         value = (_CAREFUL if careful else _QUICK).decode(text)
@@ -193,7 +193,7 @@ def check_json(text: str, levels: int, careful: bool = True) -> Any:
 
 
 EXACT_DIGITS = 15
-"""Most decimal digits that every float64 gives back."""
+"""Most decimal digits that every float64 preserves."""
 
 
 def _finite(text: str) -> float:
@@ -218,7 +218,7 @@ def _int64(digits: str) -> int:
 
 _QUICK, _CAREFUL = json.JSONDecoder(), json.JSONDecoder(parse_constant=_finite, parse_float=_finite, parse_int=_int64)
 SUSPICIOUS = r"[0-9]{19}|[eE][+-]?[0-9]{3}|NaN|Infinity|\\u"
-"""What JSON with a number or a character that no payload can hold has in it, and little other does."""
+"""Pattern that matches every JSON text with a number or character that no payload can hold, and few other texts."""
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
@@ -227,7 +227,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def values(array: pa.Array, field: pa.Field) -> list[Any]:
-    """A plain column as Python values: None, bool, int, float, str, list and dict."""
+    """Convert a plain column to Python values: None, bool, int, float, str, list and dict."""
     listed: list[Any] = array.to_pylist()
     return [_value(item, field) for item in listed] if _has_objects(field) else listed
 
@@ -248,7 +248,8 @@ def _value(item: Any, field: pa.Field) -> Any:
 
 
 def _has_objects(field: pa.Field) -> bool:
-    """Whether the column holds maps or JSON text, at any depth; the others are Python values as Arrow gives them."""
+    """Return whether a column holds maps or JSON text at any depth; the values of other columns need no conversion
+    after `to_pylist`."""
     kind = field.type
     if is_json(field) or pat.is_map(kind):
         return True

@@ -1,1 +1,1 @@
-"""What people do between jobs, typed in a terminal. The only room that imports click."""
+"""Offer the commands that people run between jobs. Only this package imports click."""

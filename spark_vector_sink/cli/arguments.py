@@ -1,4 +1,5 @@
-"""What every command takes: a place, options of the sink, and where the API key is. And how an error ends a command."""
+"""Declare what every command takes: a place, options of the sink, and where the API key is; and turn errors into the
+end of a command."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from spark_vector_sink.errors import VectorSinkError, first_line
 
 
 def pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Name and value of each `NAME=VALUE`. What they mean is for the sink to say, but that everybody on a machine sees
-    a command's arguments."""
+    """Split each `NAME=VALUE` into name and value. The sink checks the values, except that an API key is refused here,
+    because everybody on a machine sees a command's arguments."""
     found = []
     for text in given:
         name, equals, value = text.partition("=")
@@ -33,8 +34,8 @@ def pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tupl
 
 
 def takes_a_place(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the argument and the options that say where: it gets them as `place`, and as `options` of the sink
-    besides the place itself."""
+    """Give a command the argument and the options that say where the collection is. The command gets the place as
+    `place`, and the other options of the sink as `options`."""
 
     @wraps(command)
     def with_options(
@@ -71,7 +72,7 @@ def takes_a_place(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _together(place: str, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """All options, each once."""
+    """Return all options. Raises UsageError where one is given twice."""
     from spark_vector_sink import admin
 
     options: dict[str, Any] = {}
@@ -86,7 +87,7 @@ def _together(place: str, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """An error of the sink or of the file system is one line for people, and exit status 1."""
+    """Turn an error of the sink or of the file system into one line for people and exit status 1."""
     try:
         yield
     except VectorSinkError as error:

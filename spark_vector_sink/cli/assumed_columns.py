@@ -1,4 +1,4 @@
-"""The columns of a table that is not there: those that the options name."""
+"""Assume the columns of a table that is not given: the columns that the options name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from spark_vector_sink.payload_types import JSON_MARK
 
 
 def assumed_columns(options: Mapping[str, Any]) -> pa.Schema:
-    """A table that has every column which the options name, of a fitting type: so that all but the columns is
-    checked."""
+    """Return a schema that has every column that the options name, with a fitting type, so that everything except the
+    columns is checked."""
     parsed, _ = SinkOptions.parse(options)
     fields: dict[str, Any] = {}
     if parsed.vector_column is not None:
@@ -37,6 +37,6 @@ def assumed_columns(options: Mapping[str, Any]) -> pa.Schema:
 
 
 def _root(path: str) -> str:
-    """The field of the payload in which a path of Qdrant's begins."""
+    """Return the payload field in which a Qdrant path begins."""
     quoted = re.match(r'"([^"]*)"', path)
     return quoted[1] if quoted else re.split(r"[.\[]", path, maxsplit=1)[0]

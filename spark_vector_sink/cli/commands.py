@@ -1,6 +1,7 @@
-"""The commands: check, search, inspect, rollback. Each prints for people, or with --json for programs.
+"""Define the commands check, search, inspect and rollback. Each prints for people; search and inspect print for
+programs with --json.
 
-Exit status: 0 all is well, 1 the sink says no (one line on stderr), 2 the command was typed wrongly.
+Exit status: 0 success, 1 the sink reports an error (one line on stderr), 2 the command was typed wrongly.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from spark_vector_sink.errors import shorten
 
 PROGRAM = "vectorsink"
 TEXT_SHOWN = 100
-"""letters of a document's text that `search` prints"""
+"""Characters of a document's text that `search` prints."""
 JOINERS = "\u200c\u200d"
-"""Do nothing to a terminal, though Python does not call them printable: Persian, Indian scripts and emoji are wrong
-without them."""
+"""Characters that are harmless to a terminal, though Python does not call them printable. Persian, Indian scripts and
+emoji are wrong without them."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -195,7 +196,7 @@ def rollback(place: str, options: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """The program."""
+    """Run the program."""
     commands(prog_name=PROGRAM)
 
 
@@ -204,12 +205,13 @@ def _key(key: Any) -> str:
 
 
 def _printable(line: str) -> str:
-    """Without what would move a terminal's cursor, or change its colours: stored text is not ours."""
+    """Replace characters that could move a terminal's cursor or change its colours, because stored text is not
+    trusted."""
     return "".join(letter if letter.isprintable() or letter in JOINERS else "�" for letter in line)
 
 
 def _json(name: str, text: str | None, kind: type, word: str, example: str) -> Any:
-    """The value of an option in JSON; None where it is not given."""
+    """Return the value of an option in JSON; None where the option is not given."""
     try:
         value = None if text is None else json.loads(text)
     except (ValueError, RecursionError) as error:

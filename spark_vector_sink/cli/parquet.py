@@ -1,4 +1,4 @@
-"""A Parquet dataset's columns as Spark reads them, which is not always as Arrow does; and the types that Spark
+"""Tell a Parquet dataset's columns as Spark reads them, which is not always as Arrow does, and the types that Spark
 refuses."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from spark_vector_sink import files
 from spark_vector_sink.errors import SchemaError, first_line, shorten
 
 SPARKS_OWN = b"org.apache.spark.sql.parquet.row.metadata"
-"""Where Spark keeps the schema of a file that it has written; it goes by that when it reads the file."""
+"""Metadata key of the schema in a file that Spark has written; Spark uses this schema when it reads the file."""
 
 REFUSED: list[tuple[Callable[[pa.DataType], bool], str]] = [
     (pat.is_float16, "write it as float32"),
@@ -28,7 +28,7 @@ REFUSED: list[tuple[Callable[[pa.DataType], bool], str]] = [
     (lambda kind: pat.is_decimal(kind) and kind.precision > 38, "write it with at most 38 digits"),
     (lambda kind: getattr(kind, "extension_name", "") == "arrow.uuid", "write it as a string"),
 ]
-"""Types for whose sake Spark refuses the file, and what to do."""
+"""Types because of which Spark refuses the whole file, and what to do."""
 
 OTHERS: list[tuple[Callable[[pa.DataType], bool], pa.DataType]] = [
     (pat.is_uint8, pa.int16()),
@@ -38,7 +38,7 @@ OTHERS: list[tuple[Callable[[pa.DataType], bool], pa.DataType]] = [
     (pat.is_duration, pa.int64()),
     (pat.is_null, pa.int32()),
 ]
-"""Types that Spark reads as others."""
+"""Types that Spark reads as other types."""
 
 SPARK_TYPES = {
     "string": pa.string(),
@@ -56,7 +56,7 @@ SPARK_TYPES = {
     "void": pa.null(),
     "variant": pa.string(),
 }
-"""Spark's names of its types in JSON, and the types in which it hands them to Python."""
+"""Spark's names of its types in JSON, and the Arrow types in which Spark passes them to Python."""
 PARAMETRISED: list[tuple[str, Callable[..., pa.DataType]]] = [
     (r"decimal\((\d+),(\d+)\)", lambda digits, scale: pa.decimal128(int(digits), int(scale))),
     (r"time\(\d+\)", lambda: pa.time64("ns")),
@@ -65,13 +65,15 @@ PARAMETRISED: list[tuple[str, Callable[..., pa.DataType]]] = [
 ]
 
 AS_INT96 = pa.dataset.ParquetReadOptions(coerce_int96_timestamp_unit="us")
-"""Spark reads timestamps of this old form, which Arrow would show in the nanoseconds that Spark does not read."""
+"""Read option for INT96 timestamps: Spark reads them in microseconds, and Arrow would read nanoseconds, which Spark
+does not read."""
 
 
 @dataclass
 class AsRead:
-    """schema: as Spark hands it to Python. unreadable: the columns that Spark does not read, each with a sentence.
-    otherwise: what it reads as another type than the file has, a sentence for each column."""
+    """Columns as Spark reads them. schema: the schema that Spark passes to Python. unreadable: the columns that Spark
+    does not read, each with a sentence. otherwise: a sentence for each column that Spark reads as another type than the
+    file has."""
 
     schema: pa.Schema
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -79,8 +81,8 @@ class AsRead:
 
 
 def of_dataset(place: str) -> AsRead:
-    """The columns of a Parquet file, or of a directory of such files; its columns of `name=value` folders too. Raises
-    SchemaError."""
+    """Return the columns of a Parquet file, or of a directory of such files, including the columns of `name=value`
+    folders. Raises SchemaError."""
     try:
         filesystem, path = files.located(place)
         if filesystem.get_file_info(path).type == pa.fs.FileType.NotFound:
@@ -97,7 +99,7 @@ def of_dataset(place: str) -> AsRead:
 
 
 def as_read(schema: pa.Schema) -> AsRead:
-    """The schema of a Parquet file, as Arrow has it, as Spark has it."""
+    """Convert a Parquet schema as Arrow reads it to the schema as Spark reads it."""
     own = json.loads((schema.metadata or {}).get(SPARKS_OWN, b'{"fields": []}'))
     written_by_spark = {each["name"]: each["type"] for each in own["fields"]}
     made, read = list[pa.Field](), AsRead(schema)
@@ -118,7 +120,7 @@ def as_read(schema: pa.Schema) -> AsRead:
 
 
 def _own(name: str, kind: Any, unreadable: dict[str, str]) -> pa.Field:
-    """A column that Spark has written, by the JSON of its type."""
+    """Return the field of a column that Spark has written, by the JSON of its type."""
     try:
         return pa.field(name, _from_json(kind))
     except SchemaError as error:
@@ -151,7 +153,8 @@ def _from_json(kind: Any) -> pa.DataType:
 
 
 def _refused(kind: pa.DataType) -> tuple[pa.DataType, str] | None:
-    """The type within this one for whose sake Spark refuses the file, and what to do."""
+    """Return the type, this one or one within it, because of which Spark refuses the file, and what to do; None where
+    there is none."""
     for fits, way_out in REFUSED:
         if fits(kind):
             return kind, way_out
@@ -171,7 +174,7 @@ def _inner(kind: pa.DataType) -> list[pa.Field]:
 
 
 def _read(kind: pa.DataType) -> pa.DataType:
-    """The type in which Spark hands such a column to Python."""
+    """Return the type in which Spark passes such a column to Python."""
     for fits, other in OTHERS:
         if fits(kind):
             return other

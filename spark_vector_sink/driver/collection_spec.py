@@ -1,5 +1,5 @@
-"""What a job needs its collection to be: vectors, payload indexes, and what is remembered in it, enough to ask it
-questions later."""
+"""Derive what a job needs its collection to be: vectors, payload indexes, and metadata that is enough to search the
+collection later."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from spark_vector_sink.store.collection_metadata import (
 def collection_spec(
     options: SinkOptions, columns: Columns, encoder: EncoderSpec | None, dimension: int | None
 ) -> CollectionSpec:
-    """What the collection must be, and what is remembered in it: enough to ask it questions later."""
+    """Return what the collection must be, with the metadata to store in it: enough to search the collection later."""
     vectors = _vectors(options, encoder, dimension)
     dense, sparse = of_kind(DENSE, vectors), of_kind(SPARSE, vectors)
     metadata = CollectionMetadata(
@@ -61,7 +61,7 @@ def collection_spec(
         dense=dense is not None,
         reads=_reads(options),
         sharded=options.shard_key_column is not None,
-        # without need it would make conditional upserts half as fast
+        # only where needed, because this index makes conditional upserts half as fast
         strict_indexes={f"{RESERVED}.version": "integer"} if options.version_column is not None else {},
         merge=options.existing == "merge",
         owning=tuple(name for name in marked(OF_DOCUMENTS) if getattr(options, name)),
@@ -74,7 +74,7 @@ def collection_spec(
 
 
 def _vectors(options: SinkOptions, encoder: EncoderSpec | None, dimension: int | None) -> Vectors:
-    """What is remembered of each vector: enough to load its model again."""
+    """Return the metadata of each vector: enough to load its model again."""
     settings = {
         name: value
         for name in marked(IN_METADATA)
@@ -102,12 +102,12 @@ def _vectors(options: SinkOptions, encoder: EncoderSpec | None, dimension: int |
 
 
 def _filled(vector: VectorMetadata, encoder: EncoderSpec) -> VectorMetadata:
-    """The vector of this model."""
+    """Return a vector's metadata with the model of this encoder."""
     return replace(vector, model=encoder.identity, place=encoder.model or None, revision=encoder.revision)
 
 
 def _reads(options: SinkOptions) -> bool:
-    """Whether tasks ask what is there of their documents."""
+    """Return whether tasks read what is stored of their documents."""
     return (
         options.unchanged == "skip"
         or options.long_text == "chunk"
@@ -117,7 +117,7 @@ def _reads(options: SinkOptions) -> bool:
 
 
 def _own_indexes(options: SinkOptions) -> dict[str, str]:
-    """Indexes of the fields of `_sink` that points are chosen by at the end of a job."""
+    """Return the indexes of those fields of `_sink` by which points are selected at the end of a job."""
     indexes: dict[str, str] = {}
     if options.delete_missing:
         indexes |= {f"{RESERVED}.source": "keyword", f"{RESERVED}.run": "keyword", f"{RESERVED}.chunk": "integer"}
@@ -127,7 +127,8 @@ def _own_indexes(options: SinkOptions) -> dict[str, str]:
 
 
 def library() -> str:
-    """This package and its version; unknown where it was shipped as plain files instead of installed."""
+    """Return this package's name and version; the version is unknown where the package was shipped as plain files
+    instead of being installed."""
     try:
         return f"spark-vector-sink {version('spark-vector-sink')}"
     except PackageNotFoundError:
@@ -135,7 +136,7 @@ def library() -> str:
 
 
 def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
-    """Payload indexes that cannot be made, or that could hold nothing of what the columns are stored as."""
+    """Yield a problem for each payload index that cannot be created, or that could hold no value of its column."""
     roots, tenant = _roots(columns), _tenant(options, columns)
     for name, kind in options.payload_indexes.items():
         asked = f"option 'payload_indexes' asks for {name}:{kind}"
@@ -165,8 +166,8 @@ def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
 
 
 def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) -> Iterator[str]:
-    """Payload indexes that others have made in the collection, and that can hold nothing of what this job will store
-    there."""
+    """Yield a warning for each payload index in the collection that this job has not asked for, and that can hold no
+    value that this job writes."""
     roots = _roots(columns)
     for path, kind in target.indexes.items():
         if path not in wanted and payload_indexes.steps(path)[0] in roots and (reason := _never(path, kind, roots)):
@@ -177,14 +178,15 @@ def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) 
 
 
 def _roots(columns: Columns) -> dict[str, pa.Field]:
-    """The payload's fields by name."""
+    """Return the payload's fields by name."""
     return {
         name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)
     }  # a job that reads points has no fields
 
 
 def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:
-    """The tenant's field, under its path in the payload, in Qdrant's words."""
+    """Return the tenant's field, named by its payload path in Qdrant's syntax; None without a tenant column, or where
+    its type cannot become payload."""
     source = columns.source(Part.KEY, options.tenant_column) if options.tenant_column is not None else None
     if source is None or payload.unmappable(source.field):
         return None
@@ -194,7 +196,8 @@ def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:
 
 
 def _never(path: str, kind: str, roots: Mapping[str, pa.Field]) -> str | None:
-    """See `payload_indexes.never`; what cannot become payload is refused for itself."""
+    """Return the reason why an index can hold no value of its column, or None (see `payload_indexes.never`). None also
+    where the column cannot become payload, because that is a problem of its own."""
     root = roots[str(payload_indexes.steps(path)[0])]
     return payload_indexes.never(path, kind, roots) if payload.unmappable(root) is None else None
 

@@ -1,9 +1,9 @@
 """Prepare, commit and abort a job on the driver.
 
-run()      do a whole job whose tasks are run by a call; Spark, which runs them itself, calls the steps:
+run()      do a whole job whose tasks are run by a call; Spark, which runs the tasks itself, calls the steps:
 prepare()  create what the plan announced
 commit()   bring everything in, check that nothing is missing, report
-abort()    clean up after a failed job, report how far it came
+abort()    clean up after a failed job, report how far the job came
 
 `plan.plan()` comes first, and `task.partition_writer` writes each partition in between.
 """
@@ -37,9 +37,9 @@ log = logging.getLogger("spark_vector_sink")
 
 
 def run(checked: Plan, tasks: Callable[[Plan], Sequence[PartitionReport]]) -> WriteReport:
-    """Do what was planned, and say in the log how it ended. tasks: writes all partitions, and returns what they report.
+    """Run a planned job, and log how it ended. tasks: writes all partitions and returns their reports.
 
-    Raises what went wrong, when the log and the report's file have it.
+    Raises the error that ended the job, after the error is in the log and in the report's file.
     """
     plan = prepare(checked)
     reports: Sequence[PartitionReport] = ()
@@ -56,7 +56,7 @@ def run(checked: Plan, tasks: Callable[[Plan], Sequence[PartitionReport]]) -> Wr
 
 
 def prepare(plan: Plan) -> Plan:
-    """Create what the plan announced; the plan that tasks get."""
+    """Create what the plan announced, and return the plan for the tasks."""
     try:
         with registry.collections(plan.options, plan.place) as collections:
             return replace(plan, target=collections.prepare(target_of(plan), plan.spec, plan.run))
@@ -66,10 +66,10 @@ def prepare(plan: Plan) -> Plan:
 
 
 def commit(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None = None) -> WriteReport:
-    """Bring in what tasks have staged, check that nothing is missing, and report.
+    """Bring in what tasks have staged, check that nothing is missing, and return the report.
 
-    partitions: how many there were, where Spark tells. Raises IncompleteError where a partition did not report, or a
-    row is in none of the counts; RejectsError where too many were rejected.
+    partitions: the number of partitions, where Spark tells it. Raises IncompleteError where a partition did not report
+    or a row is in none of the counts; RejectsError where too many rows were rejected.
     """
     reported = sorted(report.partition for report in reports)
     expected = max(reported, default=-1) + 1 if partitions is None else partitions
@@ -124,7 +124,7 @@ def _append(plan: Plan, collections: Collections, reports: Sequence[PartitionRep
     if has_tombstones or unseen.deleted:
         finished = replace(finished, points=collections.count(target))
     waited = collections.wait_for_index(target) if plan.options.wait_for_index else 0.0
-    rejects.publish(plan.options, plan.run, reports)  # last: those of a job that fails are read, and rejected, again
+    rejects.publish(plan.options, plan.run, reports)  # last: a job that fails before it rejects the same rows again
     return Ended(finished, waited, unseen.warnings, unseen.deleted)
 
 
@@ -136,9 +136,10 @@ def _replace(plan: Plan, collections: Collections, reports: Sequence[PartitionRe
 
 
 def abort(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None, error: str = "") -> WriteReport:
-    """Clean up after a failed job and report how far it came. No point is deleted: other tasks may still be writing.
+    """Clean up after a failed job and report how far the job came. No point is deleted, because other tasks may still
+    be writing.
 
-    partitions: how many there were, where Spark tells.
+    partitions: the number of partitions, where Spark tells it.
     """
     parts = [error] if error else []
     if partitions is not None:
@@ -153,7 +154,7 @@ def abort(plan: Plan, reports: Sequence[PartitionReport], partitions: int | None
         with registry.collections(plan.options, plan.place) as collections:
             found = collections.abandon(target_of(plan), plan.run)
         stands, none_written = found.stands or stands, found.none_written
-    except Exception as left:  # why the job failed is what people must hear of, whatever becomes of its remains
+    except Exception as left:  # users must see why the job failed, even where the clean-up fails too
         stands += f"; what it has left there was not removed: {said(left)}"
     parts.append(stands)
     return _failed(plan, reports, "; ".join(parts), none_written)
@@ -170,8 +171,8 @@ def _failed(plan: Plan, reports: Sequence[PartitionReport], error: str, none_wri
 
 
 def _metadata_name(plan: Plan) -> str:
-    """What the collection is called where its metadata is: the directory, or the collection that the alias stood
-    for."""
+    """Return the name under which the collection's metadata is stored: the directory of an embedded store, or the
+    collection behind the alias."""
     target = target_of(plan)
     return target.name if plan.options.is_embedded else target.physical
 
@@ -183,8 +184,8 @@ def _report(plan: Plan, reports: Sequence[PartitionReport]) -> WriteReport:
 
 
 def _discard_rejects(plan: Plan, report: WriteReport) -> None:
-    """Remove what is left of other attempts' rejects; Spark does not read it, so it is no reason to fail where it
-    cannot be removed."""
+    """Remove the staged rejects of other attempts. A failure to remove them is only a warning, because Spark does not
+    read staged files."""
     try:
         rejects.discard(plan.options, plan.run)
     except RejectsError as error:
@@ -192,8 +193,8 @@ def _discard_rejects(plan: Plan, report: WriteReport) -> None:
 
 
 def _save(report: WriteReport, path: str | None) -> None:
-    """Write the report as JSON. A report that cannot be written is no reason to lose a job that is done: it is said
-    instead."""
+    """Write the report as JSON. A failure to write it becomes a warning, because it is no reason to lose a finished
+    job."""
     if path is None:
         return
     try:

@@ -1,4 +1,5 @@
-"""Options → which model, or two, and how to load it; and back, from what a collection remembers of them."""
+"""Say how to load the model, or the dense and the sparse model, that the options name or that a collection
+remembers."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from spark_vector_sink.store.collection_metadata import SPARSE, VectorMetadata, 
 
 
 def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec, int | None]:
-    """How to load the model, or both, and the length of its vectors where its files tell; 0 where all are sparse."""
+    """Return how to load the model, or both models, and the length of the dense vectors: None where the model's files
+    do not tell it, 0 where all vectors are sparse."""
     if options.encoder is not None:
         return EncoderSpec(
             identity=f"encoder {options.encoder}", model="", factory=options.encoder, device=options.device
@@ -58,15 +60,16 @@ def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec
 
 
 def measured(encoder: EncoderSpec, shipped: Path | None = None) -> tuple[EncoderSpec, int]:
-    """What the model says of itself where its files tell no dimension; it is loaded for that, on the CPU: the driver
-    may have no GPU, or one that is the tasks'."""
+    """Load the model and return its spec and dimension, where its files tell no dimension. It is loaded on the CPU,
+    because the driver may have no GPU, or only one that belongs to the tasks."""
     loaded = loader.load(replace(encoder, device="cpu"), files=str(shipped) if shipped else None)
     loader.unload()
     return replace(encoder, identity=loaded.identity), loaded.dimension
 
 
 def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:
-    """The sparse model. Options of the dense one (prompts, max_tokens, token_budget) are not its own."""
+    """Return how to load the sparse model. Options of the dense model (prompts, max_tokens, token_budget) do not apply
+    to it."""
     files = model_files.read(str(options.sparse_model), None, shipped)
     if not files.sparse:
         raise EncodingError(
@@ -79,10 +82,11 @@ def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:
 
 
 def remembered(vectors: Vectors, options: SinkOptions, name: str) -> EncoderSpec:
-    """The model, or both, that a collection was filled with; refused where today's model of that name is another one.
+    """Return the model, or both models, that a collection was filled with. Raises CollectionError where a model at its
+    place today is a different one.
 
-    vectors: those of one job in the collection `name`. options: `model` and `sparse_model` say where the models are
-    now.
+    vectors: the vectors of one job in the collection `name`. options: `model` and `sparse_model` say where the models
+    are now.
     """
     first, sparse = vectors[0], of_kind(SPARSE, vectors)
     if not first.place and not first.encoder:
@@ -124,7 +128,7 @@ def remembered(vectors: Vectors, options: SinkOptions, name: str) -> EncoderSpec
 
 
 def _found(vector: VectorMetadata, option: str, options: SinkOptions, name: str) -> model_files.ModelFiles:
-    """The files of one model, wherever they are today."""
+    """Return the files of one remembered model, from where the model is today."""
     moved, identity = option in options.given, str(vector.model)
     if moved and vector.revision:
         raise OptionError(

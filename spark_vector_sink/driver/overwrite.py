@@ -1,9 +1,9 @@
-"""The end of an overwrite: is the fresh version whole? Then the name moves to it. The steps, in their order, whatever
-the store is.
+"""End an overwrite: check that the fresh version is complete, then move the name to it. The steps are the same for
+every store:
 
-bring in → count → look at some points → wait for the index → rejects → move the name → drop what nobody needs
+bring in → count → read some points back → wait for the index → rejects → move the name → drop old versions
 
-Up to the move readers see the old version, and a job that fails or dies leaves it as it was.
+Until the move readers see the old version, and a job that fails or dies leaves the old version unchanged.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from spark_vector_sink.store.collection import CollectionSpec, Finished, Probe, 
 from spark_vector_sink.store.protocols import Collections
 
 PROBES = 20
-"""Points read back before the name moves."""
+"""Number of points read back before the name moves."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended at the store. waited: seconds, for the index. missing_deleted: documents that the table no longer
-    had."""
+    """Result of a job at the store. waited: seconds of waiting for the index. missing_deleted: documents that were
+    deleted because the table no longer had them."""
 
     finished: Finished
     waited: float
@@ -42,11 +42,11 @@ def replace(
     keep: int,
     meanwhile: AbstractContextManager[None],
 ) -> Ended:
-    """Verify the version that the tasks have filled, and let the name stand for it. meanwhile: what is done right
-    before, and undone where the name does not move.
+    """Verify the version that the tasks have filled, and move the name to it. meanwhile: context that is entered right
+    before the name moves, and undone where the name does not move.
 
-    Raises IncompleteError where something is missing, CollectionError where the name stands for something else by now.
-    Then the old one serves.
+    Raises IncompleteError where something is missing, CollectionError where the name stands for another version by now.
+    The old version then still serves.
     """
     finished = collections.finish(target, run, [receipt for report in reports for receipt in report.receipts])
     written = sum(report.points for report in reports) - finished.older_points
@@ -60,8 +60,8 @@ def replace(
 
 
 def _count(target: Target, points: int | None, rows: int, written: int) -> Sequence[str]:
-    """Compare what is there with what the tasks have written; warnings. Ids are distinct within a window only, so there
-    may be fewer."""
+    """Compare the number of stored points with the number that the tasks have written, and return warnings. There may
+    be fewer points stored than written, because ids are distinct only within a window."""
     old = f"; '{target.name}' is as it was: run the job again"
     if points is None:
         raise IncompleteError(f"the points of '{target.physical}' could not be counted{old}")
@@ -88,8 +88,8 @@ def _count(target: Target, points: int | None, rows: int, written: int) -> Seque
 
 
 def _look(collections: Collections, target: Target, spec: CollectionSpec, points: int) -> None:
-    """Read some points back: each must have its vector and its key, some the sparse one, and the version must answer
-    searches."""
+    """Read some points back: each must have its vector and its key, at least one must have the sparse vector, and a
+    search by a point's own vector must find something. Raises IncompleteError."""
     seen = collections.probe(target, PROBES)
     documents = [point for point in seen if not point.deleted]
     if len(seen) < min(points, PROBES):

@@ -1,4 +1,5 @@
-"""Plan a job on the driver: every check, before a row is read and before a model is loaded. Nothing is changed."""
+"""Plan a job on the driver: run every check, before a row is read and before a model is loaded for encoding. Nothing is
+changed."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from spark_vector_sink.store import registry
 
 
 def plan(options: Mapping[str, Any], schema: pa.Schema, mode: str = APPEND) -> Plan:
-    """The plan of a job that can run. Raises RefusedError, or the subclass that fits, with every problem in one
+    """Return the plan of a job that can run. Raises RefusedError, or the fitting subclass, with every problem in one
     line."""
     return check(options, schema, mode=mode).accepted()
 
@@ -36,8 +37,8 @@ def check(
     shipped: Path | None = None,
     mode: str = APPEND,
 ) -> Plan:
-    """The plan of a job, with its problems instead of an error. unreadable: columns that never reach a task, each with
-    a sentence. shipped: the folder, here on the driver, of the files that Spark ships to tasks. mode: `append` or
+    """Return the plan of a job, with its problems instead of an error. unreadable: columns that never reach a task,
+    each with a sentence. shipped: the driver's own folder of the files that Spark ships to tasks. mode: `append` or
     `overwrite`.
 
     Looks at the server or the directory, and changes nothing there.
@@ -110,7 +111,7 @@ def check(
 
 
 def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
-    """Options that say nothing in this mode."""
+    """Yield a problem for an unknown mode, and for each option that has no effect in this mode or is excluded by it."""
     if mode not in (APPEND, OVERWRITE):
         yield f"mode must be 'append' or 'overwrite', got {mode!r}"
     if mode != OVERWRITE:
@@ -131,7 +132,7 @@ def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
 
 
 class _Found:
-    """Problems, each with the kind of error that says it."""
+    """Problems found, each with the error class that reports it."""
 
     def __init__(self) -> None:
         self._found: list[tuple[type[RefusedError], str]] = []
@@ -144,7 +145,7 @@ class _Found:
 
     @contextmanager
     def catching(self, kind: type[RefusedError]) -> Iterator[None]:
-        """Take an error of ours as a problem of this kind."""
+        """Record an error of this package as a problem of this kind."""
         try:
             yield
         except VectorSinkError as error:
@@ -161,7 +162,8 @@ class _Found:
 
 
 def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
-    """The length that the type of a column of ready-made vectors tells; Spark's arrays tell none."""
+    """Return the vector length that the type of a column of ready-made vectors tells; None for Spark's arrays, whose
+    type tells no length."""
     index = schema.get_field_index(column) if column is not None else -1  # -1 also where two columns have the name
     return (
         schema.field(index).type.list_size if index >= 0 and pat.is_fixed_size_list(schema.field(index).type) else None
@@ -169,7 +171,7 @@ def _fixed_size(schema: pa.Schema, column: str | None) -> int | None:
 
 
 def report_problems(options: SinkOptions) -> Iterator[str]:
-    """Why no report can be put at `report_path`, as far as it shows before the job."""
+    """Yield the reasons why the report cannot be written to `report_path`, as far as they show before the job."""
     path = options.report_path
     if path is None:
         return

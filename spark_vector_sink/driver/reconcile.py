@@ -1,4 +1,4 @@
-"""Full loads: what of a source the table no longer has is deleted at the end, within bounds."""
+"""Delete at the end of a full load the documents of a source that the table no longer has, within bounds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from spark_vector_sink.store.protocols import Collections
 
 @dataclass(frozen=True)
 class Missing:
-    """deleted: documents. warnings: why none was, where that is so."""
+    """Result of a deletion. deleted: number of documents. warnings: why no document was deleted, where too many were
+    missing."""
 
     deleted: int = 0
     warnings: tuple[str, ...] = ()
 
 
 def delete(options: SinkOptions, collections: Collections, target: Target, run: str) -> Missing:
-    """Delete the documents of the source that this run has not seen; only at the end of a job whose every row was
-    read."""
+    """Delete the documents of the source that this run has not seen. Call it only at the end of a job that has read
+    every row."""
     if not options.delete_missing or options.source is None:
         return Missing()
     count, total = collections.missing(target, options.source, run)

@@ -1,7 +1,8 @@
-"""A collection through another model: the stored text of every point is encoded again, into a fresh version, which then
-takes the name.
+"""Encode a collection with another model: the stored text of every point is encoded again, into a fresh version, to
+which the name then moves.
 
-plan() → sink.prepare → pages → write_pages, in this process or in tasks of Spark → sink.finish, as an overwrite is.
+plan() → committer.prepare → pages → write_pages, in this process or in Spark tasks → committer.commit, as for an
+overwrite.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from spark_vector_sink.store.collection_metadata import DENSE, SPARSE, Collectio
 from spark_vector_sink.store.scan import Page
 
 PAGE_POINTS = 4096
-"""Points that one task reads in a row; the driver lists where each page begins."""
+"""Most points of a page, which one task reads in a row; the driver lists where each page begins."""
 
 Write = Callable[[Plan, Sequence[Page]], Sequence[PartitionReport]]
-"""Writes all pages; a report for each partition"""
+"""Function that writes all pages and returns a report for each partition."""
 
 
 def run(checked: Plan, write: Write) -> WriteReport:
-    """Do what was planned."""
+    """Run a planned re-embedding: list the pages, and write them with `write`."""
 
     def tasks(plan: Plan) -> Sequence[PartitionReport]:
         with registry.collections(plan.options, plan.place) as collections:
@@ -45,7 +46,7 @@ def run(checked: Plan, write: Write) -> WriteReport:
 
 
 def plan(options: Mapping[str, Any], shipped: Path | None = None) -> Plan:
-    """The plan of a run that can be done; looks, and changes nothing. shipped: as for `plan.check`. Raises
+    """Return the plan of a re-embedding that can run; changes nothing. shipped: as for `plan.check`. Raises
     RefusedError, with every problem of a kind."""
     parsed, wrong = SinkOptions.parse(options)
     if problems := [*wrong, *_without_effect(parsed)]:
@@ -116,7 +117,8 @@ def _without_effect(options: SinkOptions) -> Iterator[str]:
 
 
 def _text_field(name: str, remembered: CollectionMetadata) -> str:
-    """Where the text of each point is. Raises CollectionError where it is not kept."""
+    """Return the payload field with the text of each point. Raises CollectionError where the collection does not hold
+    the text."""
     if remembered.text is None:
         raise CollectionError(
             f"'{name}' does not hold the text of its points: it was written with store_text=false, from several text "
@@ -127,7 +129,8 @@ def _text_field(name: str, remembered: CollectionMetadata) -> str:
 
 
 def _alone(name: str, remembered: CollectionMetadata) -> None:
-    """CollectionError where the collection has vectors of several models: the fresh version would have one."""
+    """Raise CollectionError where the collection has vectors of several models, because the fresh version would have
+    only one."""
     if guests := [job[0].job for job in remembered.jobs[1:]]:
         raise CollectionError(
             f"'{name}' has vectors of several models ({', '.join(map(repr, guests))} too), and the fresh version "
@@ -137,7 +140,7 @@ def _alone(name: str, remembered: CollectionMetadata) -> None:
 
 
 def _as_it_was(options: SinkOptions, remembered: CollectionMetadata, text: str) -> SinkOptions:
-    """The options, with what is not given as the collection has it."""
+    """Return the options, with the collection's own values for those that are not given."""
     was = _as_options(remembered)
     kept = {
         name: was[name] for name in marked(OF_COLLECTION) if was.get(name) is not None and name not in options.given
@@ -155,7 +158,7 @@ def _as_it_was(options: SinkOptions, remembered: CollectionMetadata, text: str) 
 
 
 def _as_options(remembered: CollectionMetadata) -> dict[str, Any]:
-    """What is remembered, by the options that said it."""
+    """Return the remembered settings by option name."""
     dense, sparse = of_kind(DENSE, remembered.first), of_kind(SPARSE, remembered.first)
     named = {} if dense is None else {"vector_name": dense.name, "distance": dense.distance}
     named |= {} if sparse is None else {"sparse_vector_name": sparse.name}
@@ -163,6 +166,7 @@ def _as_options(remembered: CollectionMetadata) -> dict[str, Any]:
 
 
 def _settings_of_chunks(remembered: CollectionMetadata) -> dict[str, Any]:
-    """How the texts were cut: they still are."""
+    """Return the settings by which the texts were cut into chunks; they stay valid, because chunks stay unchanged.
+    Empty where the collection has no chunks."""
     names = ("long_text", "chunk_tokens", "chunk_overlap_tokens") if remembered.chunked else ()
     return {name: value for name, value in remembered.vectors[0].settings.items() if name in names}

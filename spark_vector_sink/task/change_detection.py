@@ -1,4 +1,4 @@
-"""What is to be done with each document, given what the store holds of it: the least that makes it right."""
+"""Decide what to do with each document, given what the store holds of it: the least work that makes it right."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from spark_vector_sink.store.write_batch import PointId, Stored
 from spark_vector_sink.task.fingerprint import same_vector
 
 WRITE, PAYLOAD, UNCHANGED, OLDER = range(4)
-"""Encode and write · write the payload alone · nothing · nothing, because what is there is newer."""
+"""Decisions: encode and write · write the payload alone · nothing, because the document is unchanged · nothing, because
+the stored document is newer."""
 
 
 class Changed:
-    """Which points this task has sent something for: what was stored of them before is no longer to be trusted. A table
-    of 8 MiB, whatever the length of the partition: with many points it says yes in error now and then, which costs an
-    encoding and nothing else."""
+    """Set of the points for which this task has sent something, so that what was stored of them before must no longer
+    be trusted. A hash table of 8 MiB, whatever the length of the partition: with many points it reports some points
+    that were never added, which costs an encoding and nothing else."""
 
     PLACES = 1 << 23
 
@@ -39,7 +40,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Decided:
-    """The documents of a window, each in one of these."""
+    """Documents of a window, each in exactly one of these groups."""
 
     write: Documents
     payload: Documents
@@ -54,9 +55,9 @@ def decide(
     merge: bool = False,
     payload_alone: bool = True,
 ) -> Decided:
-    """What is to be done with each document. field: the one among `ours` with the fingerprints; None: unchanged ones
-    are not left alone. stored: what is known to be there of them. merge: a version that is there stays where the
-    document has none. payload_alone: whether a payload can be written without its vector."""
+    """Decide what to do with each document. field: the field of `ours` with the fingerprints; None where unchanged
+    documents are written too. stored: what is known to be stored of the documents. merge: the stored version stays
+    where the document has none. payload_alone: whether a payload can be written without its vector."""
     fingerprints = found.ours[field].to_pylist() if field is not None else [None] * len(found)
     versions = [None] * len(found) if found.versions is None else found.versions.tolist()
     what = np.array(
@@ -73,7 +74,8 @@ def decide(
 
 
 def older_deletions(deletions: Documents, stored: Mapping[PointId, Stored]) -> npt.NDArray[np.bool_]:
-    """Which deletions come too late: what is there is newer, or of the same version and no deletion itself."""
+    """Return a mask of the deletions that come too late, because the stored document is newer, or has the same version
+    and is not a tombstone."""
     if deletions.versions is None:
         return np.zeros(len(deletions), np.bool_)
     pairs = zip(deletions.ids, deletions.versions.tolist(), strict=True)
@@ -83,7 +85,7 @@ def older_deletions(deletions: Documents, stored: Mapping[PointId, Stored]) -> n
 
 
 def constant(value: str | int, rows: int) -> pa.Array:
-    """A field of `_sink` that is the same for all."""
+    """Return a field of `_sink` with the same value in all rows."""
     return pa.repeat(pa.scalar(value), rows)
 
 
@@ -96,6 +98,6 @@ def _one(there: Stored | None, fingerprint: str | None, version: int | None, mer
         return WRITE
     if there.fingerprint == fingerprint and (there.version == version or (merge and version is None)):
         return UNCHANGED
-    # Under versions several jobs may write at once: by the time that a payload arrives, the point may have the vector
-    # of another text, or be deleted.
+    # With versions several jobs may write at once: when a payload arrives, the point may already have the vector of
+    # another text, or be deleted.
     return PAYLOAD if version is None and payload_alone else WRITE

@@ -1,4 +1,4 @@
-"""What Spark tells a task."""
+"""Hold what Spark tells a task."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What Spark tells a task: which part it is, and what it may use.
+    """Context of a task from Spark: its partition, its attempt, and the resources that it may use.
 
-    cpus: CPU cores of the task; None leaves torch's threads alone. gpus: addresses of the GPUs that it was given.
-    files: the folder of the files that Spark ships to tasks.
+    cpus: CPU cores of the task; None leaves torch's threads unchanged. gpus: addresses of the GPUs assigned to the
+    task. files: the folder of the files that Spark ships to tasks.
     """
 
     partition: int = 0

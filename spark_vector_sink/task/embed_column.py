@@ -25,8 +25,8 @@ log = logging.getLogger("spark_vector_sink")
 def embed_column(
     spec: EncoderSpec, texts: Iterable[pa.Array], task: TaskContext, *, window_rows: int, fail_on_long: bool = False
 ) -> Iterator[pa.Array]:
-    """Columns of texts → columns of vectors: list<float>, in the same order and of the same total length, cut anywhere.
-    A null or blank text has no vector: null. Raises EncodingError."""
+    """Encode columns of texts into columns of vectors: list<float>, in the same order and of the same total length, but
+    split at other places. A null or blank text gives null. Raises EncodingError."""
     report = PartitionReport(partition=task.partition)
     encoder = EncoderRunner(spec, task, report)
     with Pipeline(encoder.give_up) as pipeline:
@@ -47,7 +47,7 @@ def embed_column(
 
 
 def _tokenised(rows: Iterator[pa.RecordBatch], encoder: EncoderRunner) -> Iterator[tuple[list[bool], Tokenised]]:
-    """For each window: which rows have a text, and those texts."""
+    """Yield for each window a mask of the rows that have a text, and those texts tokenised."""
     for window in rows:
         column = window.column(0)
         if not (pat.is_string(column.type) or pat.is_large_string(column.type) or pat.is_null(column.type)):

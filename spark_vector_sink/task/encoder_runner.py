@@ -1,5 +1,5 @@
-"""Run a task's encoder: loaded when the first row is there, while the first window is still being read; one thread
-tokenises ahead of it."""
+"""Run a task's encoder: load it when the first row arrives, while the first window is still being read; one thread
+tokenises while another encodes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ log = logging.getLogger("spark_vector_sink")
 
 
 class EncoderRunner:
-    """The encoder of one task, shared by the thread that tokenises and the thread that encodes; counts into
-    `report`."""
+    """Encoder of one task, shared by the thread that tokenises and the thread that encodes. Counts into `report`."""
 
     def __init__(self, spec: EncoderSpec, task: TaskContext, report: PartitionReport) -> None:
         self._spec, self._task, self._report = spec, task, report
@@ -32,7 +31,7 @@ class EncoderRunner:
         self._loaded: Future[Encoder] = Future()
 
     def watched(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The batches; the first one with rows is the sign to load."""
+        """Yield the batches; the first batch with rows signals that the encoder is needed."""
         try:
             for batch in batches:
                 if len(batch):
@@ -43,8 +42,8 @@ class EncoderRunner:
             self._wanted.set()
 
     def load_for_rows(self) -> None:
-        """Load the model in the calling thread, as soon as `watched` has seen a row; without any row nothing is loaded,
-        nor imported."""
+        """Load the model in the calling thread, as soon as `watched` has seen a row. Without any row nothing is loaded
+        or imported."""
         self._wanted.wait()
         if self._any_rows:
             self.load()
@@ -55,32 +54,32 @@ class EncoderRunner:
             raise CancelledError("the task has failed already")
         try:
             encoder = loader.load(self._spec, gpus=self._task.gpus, threads=self._task.cpus, files=self._task.files)
-        except BaseException as error:  # whatever it is, the thread that tokenises waits for it
+        except BaseException as error:  # any error, because the thread that tokenises waits for the result
             self._loaded.set_exception(error)
             raise
         self._report.device, self._report.dtype = encoder.device, encoder.dtype
-        self._done_before = encoder.tokens_done  # by tasks before this one, in the same process
+        self._done_before = encoder.tokens_done  # by earlier tasks in the same process
         self._loaded.set_result(encoder)
 
     def give_up(self) -> None:
-        """The task has failed: nobody loads the model any more, so nobody shall wait for it."""
+        """Give up after the task has failed: the model will not be loaded any more, so nothing may wait for it."""
         self._loaded.cancel()
         self._wanted.set()
 
     @property
     def model(self) -> Encoder:
-        """The encoder; waits until it is loaded. Raises CancelledError where it was given up."""
+        """Return the encoder; wait until it is loaded. Raises CancelledError where `give_up` was called."""
         return self._loaded.result()
 
     def tokens_done(self) -> int:
-        """Tokens that have gone through the model for this task, as of now; 0 while it is not loaded, or where it does
-        not tell."""
+        """Return the number of tokens that the model has encoded for this task until now; 0 before the model is loaded,
+        or where the model does not count tokens."""
         loaded = self._loaded
         is_there = loaded.done() and not loaded.cancelled() and loaded.exception() is None
         return self.model.tokens_done - self._done_before if is_there else 0
 
     def is_loading(self) -> bool:
-        """Whether the model is just being loaded, which may take most of a short task."""
+        """Return whether the model is being loaded, which may take most of a short task."""
         return self._loaded.running()
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
@@ -89,7 +88,7 @@ class EncoderRunner:
         return tokenised
 
     def encode(self, tokenised: Tokenised) -> Encoded:
-        """The window's vectors; counts tokens, seconds and lacks of memory."""
+        """Encode a window and return its vectors; count tokens, seconds and halvings of the token budget."""
         report = self._report
         encoded = self.model.encode(tokenised)
         report.first_vector_seconds = report.first_vector_seconds or time.perf_counter() - self._begun

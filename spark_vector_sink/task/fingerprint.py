@@ -1,8 +1,7 @@
-"""Fingerprints: what a document was made of, in a few letters that lie in its point, so that the same document is known
-again.
+"""Make fingerprints: short texts, stored in each document's point, that show whether a document has changed.
 
-The first half is that of whatever decides the vector: text, model, options. The second is that of the payload. Devices,
-budgets and threads are in neither.
+The first half is a hash of everything that decides the vector: text, model, options. The second half is a hash of the
+payload. Devices, budgets and threads are in neither half.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ from spark_vector_sink.rows import vectors
 from spark_vector_sink.rows.documents import Documents
 
 BYTES = 12
-"""Of each half: 96 bits, so that of 10⁹ documents no two share one, with a probability of 1 - 10⁻¹¹."""
+"""Bytes of each half: 96 bits, so that of 10⁹ documents no two share one, with a probability of 1 - 10⁻¹¹."""
 
 
 LENGTH = BYTES * 4 // 3
-"""Of each half, as text."""
+"""Characters of each half as text."""
 
 
 class Fingerprints:
-    """Fingerprints of one job's documents. vector, payload: what else decides the two halves, the same for all
-    documents."""
+    """Maker of fingerprints for one job's documents. vector, payload: what else decides the two halves, the same for
+    all documents of the job."""
 
     def __init__(self, vector: Any, payload: Any) -> None:
         self._vector, self._payload = _key(vector), _key(payload)
 
     def of(self, documents: Documents) -> list[str]:
-        """A fingerprint for each document, as ASCII text."""
+        """Return a fingerprint for each document, as ASCII text."""
         names = json.dumps(documents.payload.schema.names, ensure_ascii=False).encode()
         payload_key = hashlib.blake2b(names, key=self._payload).digest()
         contents: Iterable[bytes] = (text.encode() for text in documents.texts)
@@ -50,15 +49,15 @@ class Fingerprints:
         ]
 
     def of_new_vector(self, text: str, before: Any) -> str | None:
-        """The fingerprint of a document whose payload is that of the fingerprint `before`, and whose vector is made
-        anew; None where that one is none."""
+        """Return the fingerprint of a document whose vector is made anew from `text` and whose payload is unchanged
+        since the fingerprint `before`; None where `before` is not a fingerprint."""
         if not isinstance(before, str) or len(before) != 2 * LENGTH:
             return None
         return f"{_digest(text.encode(), self._vector)}{before[LENGTH:]}"
 
 
 def same_vector(one: str | None, other: str) -> bool:
-    """Whether both were made of the same text by the same model."""
+    """Return whether both fingerprints are of vectors made from the same text by the same model."""
     return one is not None and one[: len(one) // 2] == other[: len(other) // 2]
 
 
@@ -71,7 +70,7 @@ def _digest(content: bytes, key: bytes) -> str:
 
 
 def _rows(payload: pa.RecordBatch) -> Iterable[bytes]:
-    """The payload of each row as bytes: the same for the same values."""
+    """Return the payload of each row as bytes; equal values give equal bytes."""
     columns: Sequence[list[Any]] = [
         payload_types.values(column, field) for field, column in zip(payload.schema, payload.columns, strict=True)
     ]
@@ -82,23 +81,24 @@ def _rows(payload: pa.RecordBatch) -> Iterable[bytes]:
 
 
 def _vector_bytes(column: pa.Array) -> Iterable[bytes]:
-    """The numbers of each ready-made vector; they are known to be of one length."""
+    """Return the bytes of each ready-made vector; all vectors are known to have the same length."""
     made = vectors.matrix(column, len(column.flatten()) // max(1, len(column)))
     return (row.tobytes() for row in made)
 
 
 def what_decides(plan: Plan) -> tuple[object, object]:
-    """Whatever decides the vector besides the text, and the payload besides its values."""
+    """Return what decides the vector besides the text, and what decides the payload's half besides the payload's
+    values."""
     options = plan.options
     vector = {name: str(getattr(options, name)) for name in marked(IN_FINGERPRINT)} | {"model": _identity(plan.encoder)}
-    if options.long_text == "chunk":  # a chunk's payload is changed name by name, so the names must stay
+    if options.long_text == "chunk":  # a chunk's payload is written key by key, so its keys must stay the same
         vector["payload"] = str(plan.columns.payload)
     return vector, {"source": options.source}
 
 
 def _identity(encoder: EncoderSpec | None) -> str | None:
-    """Two models are one text in here, as they always were: another text would change the fingerprints of all documents
-    that are stored."""
+    """Return the identity of the model or both models as one text. Its form must never change, because another form
+    would change the fingerprints of all stored documents."""
     if encoder is None or encoder.sparse is None:
         return None if encoder is None else encoder.identity
     return f"{encoder.identity} + {encoder.sparse.identity}"

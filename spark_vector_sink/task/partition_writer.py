@@ -1,7 +1,7 @@
 """Write one partition: rows → documents → vectors → points, in bounded windows; three threads work on three windows at
 once.
 
-Everything works on `Iterator[pyarrow.RecordBatch]`, so it runs, is tested and is profiled without Spark.
+The input is an `Iterator[pyarrow.RecordBatch]`, so a partition can be written, tested and profiled without Spark.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ log = logging.getLogger("spark_vector_sink")
 def write_partition(
     plan: Plan, batches: Iterable[pa.RecordBatch], task: TaskContext, reader: Reader = WindowBuilder
 ) -> PartitionReport:
-    """Write one partition. When it returns, everything was acknowledged and applied, and nothing is in flight. reader:
-    what the batches are.
+    """Write one partition. At return everything is acknowledged and applied, and no request is in flight. reader: makes
+    windows from the batches.
 
-    Three threads work on three windows at once: one reads and tokenises, this one encodes, one builds and sends. Memory
-    depends on the options `window_rows`, `token_budget` and `max_in_flight`, never on the partition's length. Raises
-    BadRowError, EncodingError, RejectsError or StoreError.
+    Three threads work on three windows at once: one reads and tokenises, the calling thread encodes, one builds points
+    and sends them. Memory depends on the options `window_rows`, `token_budget` and `max_in_flight`, never on the
+    partition's length. Raises BadRowError, EncodingError, RejectsError or StoreError.
     """
     begun = time.perf_counter()
     report = PartitionReport(partition=task.partition)
@@ -48,7 +48,7 @@ def write_partition(
     encoder = EncoderRunner(plan.encoder, task, report) if plan.encoder is not None else None
 
     def stop() -> None:
-        """Ends what the threads of the task may wait for: the model, and requests that are tried again."""
+        """End what the task's threads may wait for: the model, and requests that are retried."""
         if encoder is not None:
             encoder.give_up()
         store.close()
@@ -78,7 +78,7 @@ def write_partition(
 
 
 def _peak_bytes() -> int:
-    """Most memory this process has had resident, in bytes; 0 where the system does not tell."""
+    """Return the peak resident memory of this process, in bytes; 0 where the system does not tell."""
     if os.name != "posix":
         return 0
     import resource

@@ -1,12 +1,12 @@
-"""The threads of one task: one works ahead of it, one behind it, and the first error of any of them ends all.
+"""Run the threads of one task: one works ahead of its own thread, one behind, and the first error in any ends all.
 
     with Pipeline(store.close) as pipeline:
         for window in pipeline.ahead(windows):         # the next window is made in a thread while this one is in use
             made = encode(window)                      # the task's own thread
             pipeline.behind(lambda: deliver(made))     # in another thread, while the next window is encoded
 
-One item waits on each side, no more. torch, the tokenizer and the socket let go of the interpreter's lock, so they run
-at once.
+At most one item waits on each side. torch, the tokenizer and the socket release the interpreter's lock, so the threads
+run in parallel.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 
 class Pipeline:
-    """Two helper threads of the thread that uses it as a context. None of them is left when the context ends.
+    """Two helper threads of the thread that uses the pipeline as a context. No helper thread is left when the context
+    ends.
 
-    stop: ends what the helpers may still wait for, such as a store that is tried again for minutes; called once, in any
-    of the threads: at the first error, so that nobody waits for something that is in vain, or else at the end.
+    stop: ends what the helper threads may still wait for, such as requests that are retried for minutes. It is called
+    once, in any of the threads: at the first error, so that no thread waits in vain, or else at the end.
     """
 
     def __init__(self, stop: Callable[[], None] = lambda: None) -> None:
@@ -36,7 +37,8 @@ class Pipeline:
         self._first: BaseException | None = None
 
     def ahead(self, source: Iterator[T]) -> Iterator[T]:
-        """The items of `source`; each is made while the one before it is in use, the first one from now on."""
+        """Yield the items of `source`. Each item is made in a helper thread while the item before it is in use; the
+        first is begun at once."""
         end: Any = object()
 
         def make() -> Future[Any]:
@@ -50,20 +52,20 @@ class Pipeline:
         return items(make())
 
     def until_error(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, as long as nothing has failed in any of the threads: for a source that takes long for each."""
+        """Yield the items until an error has occurred in any of the threads; for a source whose items take long."""
         for item in items:
             if self._first is not None:
                 return
             yield item
 
     def behind(self, work: Callable[[], None]) -> None:
-        """Have `work` done in order, while the caller goes on; waits until the work before it is done. Raises the first
-        error."""
+        """Run `work` in the thread behind, in order, while the caller goes on. Waits until the previous work is done.
+        Raises the first error."""
         self.wait()
         self._waiting = self._after.submit(self._watched, work)
 
     def wait(self) -> None:
-        """Return when all work that was given is done. Raises the first error."""
+        """Wait until all given work is done. Raises the first error."""
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             self._result(waiting)
@@ -74,7 +76,8 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for the threads. What they still read comes to its end, since Spark's batches can only be waited for."""
+        """Wait for the threads. A read that has begun is waited for, because reading Spark's batches cannot be
+        interrupted."""
         try:
             self._end(error)
         finally:
@@ -91,7 +94,7 @@ class Pipeline:
             raise
 
     def _end(self, error: BaseException | None) -> None:
-        """Remember the first error, and let go what the others wait for."""
+        """Remember the first error, and end what the other threads wait for."""
         with self._lock:
             self._first = self._first or error
             stop, self._stop = self._stop, None
@@ -102,6 +105,6 @@ class Pipeline:
         error = future.exception()
         if (
             self._first is not None or error is not None
-        ):  # after the first error, of whichever thread, what was made may be cut short
+        ):  # after the first error in any thread, the items may be incomplete
             raise self._first or error  # type: ignore[misc]
         return future.result()

@@ -1,5 +1,5 @@
-"""Write the points of a window, in the thread behind the model: check vectors, build points, send them, and count a row
-when it is known what became of its points."""
+"""Write the points of a window, in the thread behind the model: check vectors, build points, send them, and count each
+row when the outcome of its points is known."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from spark_vector_sink.task.vector_checks import Vectors, unfit
 from spark_vector_sink.task.window import Beside, Window
 
 MOST_WINDOWS = 8
-"""That are kept because something of the first of them is still on its way: a window may wait for one request that is
-tried again for minutes, while all that comes later goes through."""
+"""Most windows that are kept while a request of the first of them is still in flight. A window may wait for one request
+that is retried for minutes, while the requests of later windows complete."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Points of a window that were submitted together. counts: whether they are points of documents, and not what is
-    left of deleted ones."""
+    """Points of a window that were submitted together. counts: whether they count as written points; False for
+    deletions and the tombstones that they leave."""
 
     points: Documents
     sent: Sent
@@ -46,7 +46,7 @@ class Part:
 
 
 class PointWriter:
-    """One task's windows on their way to the store; used by one thread at a time. Counts into `report`."""
+    """Writer of one task's windows to the store. Used by one thread at a time. Counts into `report`."""
 
     def __init__(self, plan: Plan, store: VectorStore, rejected: Rejects, report: PartitionReport) -> None:
         self._plan, self._store, self._rejected, self._report = plan, store, rejected, report
@@ -58,7 +58,7 @@ class PointWriter:
         )
 
     def deliver(self, window: Window, encoded: Encoded | None) -> None:
-        """Send what is to be sent. Of a rejected document no chunk is sent from here on."""
+        """Send the points and deletions of a window. From here on no chunk of a rejected document is sent."""
         points = window.points
         made: dict[str, Vectors] = {}
         if len(points):
@@ -79,17 +79,17 @@ class PointWriter:
             self._settle()
 
     def finish(self) -> None:
-        """Return when everything is acknowledged and applied, and every row is counted."""
+        """Wait until everything is acknowledged and applied, and every row is counted."""
         begun = time.perf_counter()
         self._store.flush()
         self._settle()
-        self._report.receipts = self._store.flush()  # counting may have found something left to remove
+        self._report.receipts = self._store.flush()  # counting may have found stale chunks to remove
         self._report.rejects = self._rejected.flush()
         self._report.store_seconds += time.perf_counter() - begun
         self._report.retries = self._store.retries
 
     def _fit(self, window: Window, encoded: Encoded | None) -> tuple[dict[str, Vectors], Documents]:
-        """The vectors and the points that can be written; the others join the bad rows, or end the job."""
+        """Return the vectors and the points that can be written; the other points become bad rows, or end the job."""
         plan, read, points, report = self._plan, window.read, window.points, self._report
         made = self._vectors(points, encoded)
         column = str(plan.columns.vector) if encoded is None else ", ".join(plan.columns.text)
@@ -107,8 +107,9 @@ class PointWriter:
         return made, points
 
     def _written(self, points: Documents, made: Mapping[str, Vectors]) -> list[Part]:
-        """Send points. The first chunk of a document is applied before any other is sent: it says how many there are,
-        so that those of a task that is killed in between are found again. Where it is refused, no other is sent."""
+        """Send points. The first chunk of a document is applied before any other chunk is sent, because it says how
+        many chunks there are, so that the chunks of a task that is killed in between are found again. Where the first
+        chunk is refused, no other is sent."""
         how = How.MERGE if self._plan.options.existing == "merge" else How.REPLACE
         if points.heads is None:
             return [self._submitted(points, how, made)]
@@ -133,7 +134,7 @@ class PointWriter:
         return Part(points, self._store.submit(batch), counts)
 
     def _vectors(self, points: Documents, encoded: Encoded | None) -> dict[str, Vectors]:
-        """The vectors of each point, by their names."""
+        """Return the vectors of the points, by vector name."""
         spec = self._plan.spec
         if encoded is None:
             return {} if self._ready_made is None else {spec.vector_name: self._ready_made.sent(points.vectors)}
@@ -144,12 +145,12 @@ class PointWriter:
         return named
 
     def _beside(self, beside: Beside) -> list[Part]:
-        """Send what needs no vector."""
+        """Send what needs no vector: payloads, deletions, tombstones and marks of seen documents."""
         self._touch(beside.seen, beside.stored)
         if beside.older and self._vanishing is not None:
             self._vanishing.sweep(
                 beside.older
-            )  # an attempt that was killed may have written some of their chunks beside the newer document
+            )  # a killed attempt may have written some older chunks beside the newer document
         return [
             *self._payloads(beside.payload, beside.stored),
             *self._deletions(beside.deletions),
@@ -157,14 +158,14 @@ class PointWriter:
         ]
 
     def _tombstones(self, points: Documents | None) -> list[Part]:
-        """Write tombstones that were others' before."""
+        """Write tombstones that were read from another version of the collection."""
         if points is None or not len(points):
             return []
         return [self._submitted(points, How.TOMBSTONE)]
 
     def _payloads(self, documents: Documents, stored: Mapping[PointId, Stored]) -> list[Part]:
-        """Write payloads alone. All chunks of a document get the same one; the text and the place of each stay its
-        own."""
+        """Write payloads without vectors. All chunks of a document get the same payload, except that each keeps its own
+        text and position."""
         if not len(documents):
             return []
         plan = self._plan
@@ -178,13 +179,13 @@ class PointWriter:
             keys.chunk_id(head, number, plan.options.id_namespace)
             for head, number in zip(points.ids, numbers, strict=True)
         ]
-        text = plan.columns.text_path  # a column: where it is a field of one, no payload is written alone
+        text = plan.columns.text_path  # one column: with a text within a column no payload is written alone
         payload = points.payload.drop_columns([text[0]]) if text is not None else points.payload
         return [self._submitted(replace(points, ids=ids, heads=points.ids, payload=payload), How.PATCH)]
 
     def _deletions(self, documents: Documents) -> list[Part]:
-        """Delete documents with all their chunks. Under versions a tombstone is left, so that a late row cannot bring
-        one back."""
+        """Delete documents with all their chunks. With versions a tombstone is left, so that a late row cannot bring
+        the document back."""
         if not len(documents):
             return []
         if self._vanishing is not None:
@@ -201,7 +202,8 @@ class PointWriter:
         return [self._submitted(left, How.TOMBSTONE, counts=False)]
 
     def _touch(self, heads: Mapping[PointId, ShardKey | None], stored: Mapping[PointId, Stored] | None = None) -> None:
-        """Mark documents as seen, for `delete_missing`; whose they are stays as it is. heads: with their shard keys."""
+        """Mark documents as seen by this run, for `delete_missing`; their source stays unchanged. heads: the documents
+        with their shard keys."""
         options = self._plan.options
         if not (heads and options.delete_missing and options.source):
             return
@@ -209,7 +211,7 @@ class PointWriter:
         self._store.touch(list(points), {"run": self._plan.run}, shard_keys(points, points))
 
     def _settle(self) -> None:
-        """Count the windows, in their order, of which it is known what became of all points."""
+        """Count the windows, in order, up to the first that has a point whose outcome is not yet known."""
         while self._sent and all(part.sent.is_done for part in self._sent[0][1]):
             window, parts = self._sent.popleft()
             for part in parts:
@@ -254,7 +256,7 @@ class PointWriter:
 
 
 def _taken(made: Mapping[str, Vectors], places: npt.NDArray[np.int64]) -> dict[str, Vectors]:
-    """The vectors of some of the points."""
+    """Return the vectors of some of the points."""
     return {
         name: one if len(places) == len(one) else one.take(places) if isinstance(one, SparseVectors) else one[places]
         for name, one in made.items()

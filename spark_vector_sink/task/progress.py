@@ -1,4 +1,4 @@
-"""What a long task says of itself while it works: a line now and then, in its process's log."""
+"""Log the progress of a long task: a line from time to time, in the log of its process."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ log = logging.getLogger("spark_vector_sink")
 
 
 class Progress:
-    """Says a line every so many seconds, as long as it is entered; 0 says nothing.
+    """Context that logs a line every `every_seconds` seconds; with 0 it logs nothing.
 
         vectorsink: partition 3, after 2 min 30 s: 28,672 rows done (191 rows/s), 2,880,000 tokens encoded (19.2k
         tokens/s), 3 rejected
 
-    report: the task's counts; rows that are read, encoded or sent are not yet among them. tokens: what has gone through
-    the model until now, the window that is being encoded included, so that a slow model is not taken for one that
-    stands still. is_loading: whether the model is just being loaded.
+    report: the task's counts, which do not yet include rows that are still being read, encoded or sent. tokens: the
+    number of tokens that the model has encoded until now, including the current window, so that a slow model is not
+    taken for one that hangs. is_loading: whether the model is being loaded.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Progress:
             self._thread.join()
 
     def line(self) -> str:
-        """What there is to say now."""
+        """Return the progress line of this moment."""
         report, seconds = self._report, time.monotonic() - self._begun
         parts = [f"{report.rows:,} rows done ({rate(report.rows, seconds)} rows/s)"]
         if tokens := self._tokens():
@@ -63,7 +63,7 @@ class Progress:
         while not self._ended.wait(self._every):
             if log.isEnabledFor(
                 logging.INFO
-            ):  # somebody has set up logging; Spark's workers have not, and would say nothing of it
+            ):  # logging is set up; Spark's workers have no logging set up, and would drop the line
                 log.info(self.line())
             else:
                 say(self.line())

@@ -1,6 +1,6 @@
 """Find the stored chunks of documents, and remove those that a document no longer has.
 
-By ids: chunk n of a document has an id that is a function of both.
+Chunks are found by their ids: the id of chunk n is a function of its document's id and n.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from spark_vector_sink.store.protocols import VectorStore
 from spark_vector_sink.store.write_batch import PointId, Removal, ShardKey, Stored, shard_keys
 
 Shards: TypeAlias = Mapping[PointId, ShardKey | None]
-"""Points, or documents, with their shard keys; None where they have none"""
+"""Ids of points or documents, each with its shard key; None where there is none."""
 
 
 class StaleChunks:
-    """The chunks of one task's documents; used by one thread at a time."""
+    """Finder and remover of the chunks of one task's documents. Used by one thread at a time."""
 
     def __init__(self, store: VectorStore, namespace: uuid.UUID) -> None:
         self._store, self._namespace = store, namespace
 
     def points(self, documents: Shards, stored: Mapping[PointId, Stored] | None = None) -> Shards:
-        """Every point of these documents that is there, by what the first one says. stored: what is known of them,
-        where all are."""
+        """Return every stored point of these documents, as far as the first point of each says. stored: what is known
+        of the documents; used where it has all of them, else they are read."""
         known = stored if stored is not None and all(head in stored for head in documents) else self._stored(documents)
         counts = {head: known[head].chunks if head in known else 1 for head in documents}
         return {
@@ -42,22 +42,23 @@ class StaleChunks:
         return keys.chunk_id(document, number, self._namespace)
 
     def shorten(self, points: Documents) -> None:
-        """Remove the chunks that documents no longer have. It is done before their first chunk is written, which says
-        how many there are: so that a task that is killed in between finds them again."""
+        """Remove the chunks that documents no longer have. Call it before a document's first chunk is written, because
+        the first chunk says how many chunks there are: the chunks of a task that is killed in between are then found
+        again."""
         first = points if points.heads is None else points.take(np.flatnonzero(points.are_first))
         counts = np.ones(len(first), np.int64) if first.heads is None else first.ours["chunks"].to_numpy()
         self._remove(first.shards, counts, None if first.versions is None else first.versions + 1)
 
     def remove(self, documents: Documents) -> None:
-        """Remove all chunks of documents that are deleted; their own points are left."""
+        """Remove all chunks of deleted documents except their first points."""
         self._remove(documents.shards, np.ones(len(documents), np.int64), documents.versions)
 
     def sweep(self, documents: Shards) -> None:
-        """Remove chunks that are older than their document: those that another writer, or a killed one, has put there
+        """Remove chunks that are older than their document, which another writer, or a killed one, has written
         meanwhile.
 
-        Every writer looks once its own points are applied. So of two that meet, the one that was applied last sees what
-        both have left.
+        Every writer calls this after its own points are applied. Of two concurrent writers, the one whose points are
+        applied last therefore sees what both have left.
         """
         stored = {head: there for head, there in self._stored(documents).items() if there.version is not None}
         ends = self._ends({head: documents[head] for head in stored}, stored)
@@ -76,8 +77,8 @@ class StaleChunks:
             )
 
     def _remove(self, heads: Shards, counts: npt.NDArray[np.int64], before: npt.NDArray[np.int64] | None) -> None:
-        """Remove what is there beyond the first `counts` chunks of each document; before: of each, only what has a
-        lesser version."""
+        """Remove the stored chunks beyond the first `counts` chunks of each document. before: for each document, only
+        chunks with a lesser version are removed; None removes all."""
         if not heads:
             return
         self._store.wait_for(set(heads))
@@ -94,9 +95,9 @@ class StaleChunks:
             )
 
     def _ends(self, heads: Shards, stored: Mapping[PointId, Stored]) -> dict[PointId, int]:
-        """The number after the last chunk of each document that is there. There may be more than its own point says:
-        those that another writer has put there in the meantime, or has left there when it was killed. Each of them says
-        how many it believed in."""
+        """Return for each document the number after its last stored chunk. There may be more chunks than the document's
+        first point says, because another writer has written them in the meantime, or a killed one has left them. Each
+        chunk says how many its writer wrote."""
         ends = {head: stored[head].chunks if head in stored else 1 for head in heads}
         asked = {self.chunk(head, end): head for head, end in ends.items()}
         while asked and (there := self._stored({chunk: heads[head] for chunk, head in asked.items()})):

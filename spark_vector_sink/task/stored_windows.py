@@ -1,4 +1,4 @@
-"""The points of a collection as windows: their stored texts are encoded again."""
+"""Make windows from the points of a collection, so that their stored texts are encoded again."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from spark_vector_sink.task.windows import windows
 
 
 def write_pages(plan: Plan, pages: Iterable[Page], task: TaskContext) -> PartitionReport:
-    """Write the points of these pages, as a task: see `write_partition`."""
+    """Write the points of these pages as one task, like `write_partition`."""
     with registry.collections(plan.options, plan.place.of_this_process(plan.options), patient=True) as collections:
         return write_partition(plan, (batch for page in pages for batch in collections.read(page)), task, StoredWindows)
 
 
 class StoredWindows:
-    """One task's points on their way to the model; used by one thread at a time."""
+    """Reader that makes windows from one task's stored points. Used by one thread at a time."""
 
     loads_late = False
 
@@ -48,7 +48,7 @@ class StoredWindows:
         self._fingerprints = Fingerprints(*what_decides(plan))
 
     def windows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Window | ModelWanted]:
-        """Points with their texts, and tombstones beside them."""
+        """Yield windows of points with their texts, and of tombstones, which need no encoding."""
         source = self._encoder.watched(batches)
         for rows in timed(windows(source, self._plan.options.window_rows), self._report, "reading_seconds"):
             yield self._window(rows)
@@ -86,7 +86,7 @@ class StoredWindows:
     def _documents(
         self, rows: pa.RecordBatch, payloads: Sequence[Mapping[str, Any]], chosen: Sequence[int]
     ) -> Documents:
-        """Points as documents, whose payload is what it was."""
+        """Return points as documents with the given payloads."""
         ids = rows.column("id").to_pylist()
         json_texts = pa.array([json.dumps(payloads[place], ensure_ascii=False) for place in chosen], pa.string())
         payload = pa.RecordBatch.from_arrays(
@@ -109,7 +109,8 @@ class StoredWindows:
         return f"{what}; there is no text to encode"
 
     def _text(self, payload: Mapping[str, Any]) -> str:
-        """What the model reads: a chunk's text is a piece of what the template made."""
+        """Return the text for the model: a document's text in the template, or a chunk's text as it is, because a chunk
+        is a piece of text that the template has already made."""
         text, template = str(at(payload, self._plan.columns.text[0])), self._plan.columns.text_template
         if template is None or _is_chunk(payload):
             return text
@@ -118,7 +119,7 @@ class StoredWindows:
         )
 
     def _key(self, payload: Mapping[str, Any], point: str) -> str:
-        """The document's key, for messages."""
+        """Return the document's key, for messages; the point's id where the payload has no complete key."""
         values = [at(payload, name) for name in self._plan.spec.metadata.key or ()]
         if not values or None in values:
             return point
@@ -126,8 +127,8 @@ class StoredWindows:
 
 
 def _renew_fingerprint(payload: dict[str, Any], text: str, fingerprints: Fingerprints) -> None:
-    """A document's fingerprint says what its vector was made of; that of a chunk is of the whole text, which is not
-    there."""
+    """Replace the fingerprint in a payload by that of the new vector. A chunk's fingerprint is removed, because it is
+    of the document's whole text, which is not known here."""
     ours = payload.get(RESERVED)
     if not isinstance(ours, dict) or "fingerprint" not in ours:
         return

@@ -1,4 +1,4 @@
-"""Check the vectors of a window: which of its points cannot be written, and why."""
+"""Check the vectors of a window: find the points that cannot be written, and the reasons."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def unfit(
     column: str,
     long_text: str,
 ) -> list[BadRow]:
-    """What of the points cannot be written, the first reason of each: texts that the model did not take, or that are
-    too long where `long_text` does not take them, and vectors that cannot be compared with others, or that the
-    collection would store as something else. made, datatypes: by the vectors' names. encoded: None where vectors are
+    """Return a bad row, with the first reason, for each point that cannot be written: texts that the model did not
+    accept, or that are too long where `long_text` does not allow it, and vectors that cannot be compared with others or
+    that the collection would store as something else. made, datatypes: by vector name. encoded: None where vectors are
     ready-made."""
     found: dict[int, tuple[str, str]] = {}
     if encoded is not None:
@@ -42,7 +42,8 @@ def unfit(
 
 
 def _unusable(made: Vectors, datatype: str) -> dict[int, str]:
-    """The reason of each vector that cannot be compared, or stored; one by one only where there is any."""
+    """Return the reason for each vector that cannot be compared or stored. Vectors are checked one by one only where at
+    least one is unusable."""
 
     def first(start: int, stop: int) -> tuple[int, str] | None:
         if isinstance(made, SparseVectors):

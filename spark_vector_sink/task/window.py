@@ -1,5 +1,4 @@
-"""A window of rows on its way through a task: what is known of its rows, what is to be written of them, and what
-beside."""
+"""Hold a window of rows on its way through a task: the rows, the points to write, and the other work for them."""
 
 from __future__ import annotations
 
@@ -31,8 +30,8 @@ WRITTEN, UNCHANGED, OLDER, SUPERSEDED, DELETED, IGNORED, REJECTED = (
 
 @dataclass
 class Read:
-    """Rows that were read together. ends: what becomes of each (an index of ROW_COUNTS), as far as it is known; -1
-    would be a row that was forgotten. bad: the rejected ones, by their place."""
+    """Rows that were read together. ends: the outcome of each row (an index of ROW_COUNTS), as far as it is known; -1
+    would be a forgotten row. bad: the rejected rows, by their place."""
 
     rows: pa.RecordBatch
     ends: npt.NDArray[np.int8]
@@ -53,24 +52,24 @@ class Read:
         return read
 
     def refuse(self, found: Sequence[BadRow]) -> None:
-        """Rows that are rejected, whatever else was known of them."""
+        """Mark rows as rejected, whatever their outcome was before."""
         for one in found:
             self.ends[one.row] = REJECTED
             self.bad.setdefault(one.row, one)
 
     def are_older(self, rows: npt.NDArray[np.int64]) -> None:
-        """Rows of whose documents something newer is there."""
+        """Mark rows as older, except rejected rows, because something newer is stored of their documents."""
         self.ends[rows[self.ends[rows] != REJECTED]] = OLDER
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What is to be done beside the model: documents of which the payload alone is written, those to be deleted, and
-    those that are only seen.
+    """Work of a window that needs no model: documents whose payload alone is written, documents to delete, and
+    documents that are only marked as seen.
 
-    stored: what is known to be there of them. seen: documents to be marked as such (option `delete_missing`), though
-    nothing of them is written. seen, older: with their shard keys. older: documents that are left as they are, because
-    what is there is newer. tombstones: points to be written as they are, without vectors; they count as points.
+    stored: what is known to be stored of the documents. seen: documents to be marked as seen (option `delete_missing`),
+    though nothing of them is written. older: documents that stay unchanged, because the stored ones are newer. Both
+    come with their shard keys. tombstones: points to be written unchanged, without vectors; they count as points.
     """
 
     payload: Documents
@@ -84,7 +83,8 @@ class Beside:
 @dataclass(frozen=True)
 class Window:
     """Texts that are encoded together. points: one for each document, or for each of its chunks. tokenised: None where
-    there is nothing to encode. is_last: whether all points of the rows are on their way with these."""
+    there is nothing to encode. is_last: whether this is the last window of the rows in `read`, so that all their points
+    have been sent."""
 
     read: Read
     points: Documents
@@ -95,28 +95,29 @@ class Window:
 
 @dataclass(frozen=True)
 class ModelWanted:
-    """Stands among the windows where the model is needed for the first time; the task's own thread loads it."""
+    """Marker among the windows at the place where the model is needed for the first time; the task's own thread then
+    loads it."""
 
     encoder: EncoderRunner
 
 
 class Windows(Protocol):
-    """What a task does before the model."""
+    """Reader that does a task's work before the model."""
 
     @property
     def loads_late(self) -> bool:
-        """Whether the model is loaded only when there is something to encode: `ModelWanted` says when. Else with the
-        first row."""
+        """Return whether the model is loaded only when there is something to encode, which `ModelWanted` signals; else
+        it is loaded with the first row."""
 
     def windows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Window | ModelWanted]:
-        """What there is to do before the model: documents, chunks, tokens."""
+        """Yield the windows: documents, chunks, tokens."""
 
 
 Reader: TypeAlias = Callable[[Plan, VectorStore, EncoderRunner | None, PartitionReport], Windows]
 
 
 def timed(source: Iterator[T], report: PartitionReport, field: str) -> Iterator[T]:
-    """The items of `source`; the time to get them is added to this field of the report."""
+    """Yield the items of `source`, and add the seconds spent waiting for each to this field of the report."""
     while True:
         begun = time.perf_counter()
         item = next(source, None)

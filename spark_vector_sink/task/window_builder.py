@@ -1,4 +1,4 @@
-"""Build windows, in the thread before the model: rows → documents → what is to be done with each → texts, tokenised."""
+"""Build windows, in the thread before the model: rows → documents → decisions → tokenised texts."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ T = TypeVar("T")
 
 
 class WindowBuilder:
-    """One task's rows on their way to the model; used by one thread at a time."""
+    """Reader that makes windows from one task's rows. Used by one thread at a time."""
 
     def __init__(self, plan: Plan, store: VectorStore, encoder: EncoderRunner | None, report: PartitionReport) -> None:
         self._plan, self._store, self._encoder, self._report = plan, store, encoder, report
         self._skip = plan.options.unchanged == "skip"
         self._merge = plan.options.existing == "merge"
-        # a chunk's text within a column of other values: that column cannot be written for all chunks at once
+        # a text that is a field within a column makes the column differ between chunks: it cannot be written for all
         self._payload_alone = not (plan.options.long_text == "chunk" and len(plan.columns.text_path or ()) > 1)
         self._field = plan.target.fingerprint if plan.target is not None else FINGERPRINT
         self._changed = Changed()
@@ -42,12 +42,12 @@ class WindowBuilder:
 
     @property
     def loads_late(self) -> bool:
-        """Whether the model is loaded only when there is something to encode: `ModelWanted` says when. Else with the
-        first row."""
+        """Return whether the model is loaded only when there is something to encode, which `ModelWanted` signals; else
+        it is loaded with the first row."""
         return self._skip
 
     def windows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Window | ModelWanted]:
-        """What there is to do before the model: documents, chunks, tokens."""
+        """Yield the windows: documents, chunks, tokens."""
         source = batches if self._encoder is None or self.loads_late else self._encoder.watched(batches)
         for rows in timed(windows(source, self._plan.options.window_rows), self._report, "reading_seconds"):
             sifted = self._sifted(rows)
@@ -70,7 +70,8 @@ class WindowBuilder:
         return converter.sift(*what) if plan.options.rejects else converter.read(*what)
 
     def _decided(self, read: Read, sifted: Sifted) -> tuple[Documents, Beside | None]:
-        """What is to be written with its vectors, and what else is to be done. Counts what is as it should be."""
+        """Return the documents to write with their vectors, and the other work; record which rows are unchanged or
+        older."""
         options = self._plan.options
         found, deletions = self._stamped(sifted.documents), sifted.deletions
         if not (self._skip or options.version_column or options.op_column or options.delete_missing):
@@ -94,8 +95,9 @@ class WindowBuilder:
         return decided.write, Beside(decided.payload, deletions, seen, {**decided.older.shards, **too_late}, stored)
 
     def _stored(self, documents: Mapping[PointId, ShardKey | None]) -> Mapping[PointId, Stored]:
-        """What is there of documents that this task has not changed; of chunked ones the fingerprint only where each
-        chunk has the same, and where there is no chunk too many. documents: with their shard keys."""
+        """Return what is stored of the documents that this task has not changed. With `unchanged=skip`, the fingerprint
+        of a chunked document is kept only where every chunk has the same fingerprint and there is no extra chunk.
+        documents: ids with their shard keys."""
         ids = list(documents)
         unchanged = [
             point for point, changed in zip(ids, self._changed.may_have(ids).tolist(), strict=True) if not changed
@@ -124,11 +126,11 @@ class WindowBuilder:
         return [keys.chunk_id(document, number, self._plan.options.id_namespace) for number in range(1, count)]
 
     def _stamped(self, found: Documents) -> Documents:
-        """The documents with what `_sink` says of them, besides their chunks."""
+        """Return the documents with the fields of `_sink`, except those about chunks."""
         options, ours = self._plan.options, dict[str, pa.Array]()
         if (
             self._skip or self._merge
-        ):  # a merge leaves the fields of `_sink` that it does not set: one of an earlier text would be believed
+        ):  # a merge keeps the fields of `_sink` that it does not set, and an outdated fingerprint would be trusted
             ours[self._field] = pa.array(self._fingerprints.of(found), pa.string())
         if found.versions is not None:
             ours["version"] = pa.array(found.versions)
@@ -139,7 +141,8 @@ class WindowBuilder:
     def _windows_of_chunks(
         self, read: Read, found: Documents, beside: Beside | None, encoder: EncoderRunner
     ) -> Iterator[Window]:
-        """Long documents give more points than a window has rows, so they are spread."""
+        """Yield the chunks of documents in several windows, because long documents give more points than a window has
+        rows."""
         plan = self._plan
         chunks = encoder.model.chunk(found.texts, plan.options.chunk_tokens, plan.options.chunk_overlap_tokens)
         counts = np.bincount(chunks.document, minlength=len(found))[chunks.document]

@@ -1,5 +1,5 @@
-"""Arrow batches → windows: rows that are read ahead and encoded together. Where Spark cuts its batches does not
-matter."""
+"""Regroup Arrow batches into windows: rows that are read ahead and encoded together. The size of Spark's batches does
+not matter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 WINDOW_BYTES = 64 * 1024 * 1024
-"""A window is cut short at about this size, so that memory is bounded for huge texts too."""
+"""Approximate size at which a window is cut short, so that memory is bounded for huge texts too."""
 
 
 def windows(batches: Iterable[pa.RecordBatch], rows: int, most_bytes: int = WINDOW_BYTES) -> Iterator[pa.RecordBatch]:
@@ -32,10 +32,10 @@ def windows(batches: Iterable[pa.RecordBatch], rows: int, most_bytes: int = WIND
 
 
 def _rows_within(batch: pa.RecordBatch, most_bytes: int) -> int:
-    """About how many rows of this batch have `most_bytes`, at least one."""
+    """Return about how many rows of this batch take `most_bytes`, at least one."""
     return max(1, most_bytes * len(batch) // max(1, int(batch.nbytes)))
 
 
 def _joined(pieces: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """One batch; several where a column has more text than one Arrow array holds (2 GiB)."""
+    """Join batches into one; into several where a column has more text than one Arrow array holds (2 GiB)."""
     return pieces if len(pieces) == 1 else list(pa.Table.from_batches(pieces).combine_chunks().to_batches())

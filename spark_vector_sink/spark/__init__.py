@@ -1,5 +1,5 @@
-"""Spark: `write()`, `check()`, `embed()` and `vector_sink()`, and the data source "vectorsink" (`data_source`, Spark
-4.0 or newer)."""
+"""Offer the Spark interface: `write()`, `check()`, `embed()` and `vector_sink()`, and the data source "vectorsink"
+(`data_source`, Spark 4.0 or newer)."""
 
 import importlib.util
 

@@ -1,5 +1,5 @@
-"""Spark's types → Arrow's, and the one adaptation of Spark's Arrow batches: a variant becomes its JSON text, with what
-its value is."""
+"""Convert Spark's types to Arrow's, and each variant in Spark's Arrow batches to its JSON text with the kind of its
+value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from spark_vector_sink.payload_types import JSON_MARK, VARIANT, holds, is_json, mapped
 
 UNREADABLE = ("YearMonthIntervalType", "CalendarIntervalType")
-"""Types whose columns Spark cannot hand to Python; a batch with one fails before it is ours."""
+"""Types whose columns Spark cannot pass to Python; a batch with such a column fails before the sink gets it."""
 
 SIMPLE: dict[str, pa.DataType] = {
     "NullType": pa.null(),
@@ -36,17 +36,18 @@ SIMPLE: dict[str, pa.DataType] = {
     "TimeType": pa.time64("ns"),
     "DayTimeIntervalType": pa.duration("us"),
 }
-"""Written out, since Spark's own function for it changes its arguments from version to version."""
+"""Spark's simple types and their Arrow types. The table is written out, because the arguments of Spark's own conversion
+function differ between versions."""
 
 
 def schema(struct: StructType) -> pa.Schema:
-    """The DataFrame's schema in Arrow. A type without a mapping keeps Spark's name in the field's metadata, for the
-    message."""
+    """Convert a DataFrame's schema to Arrow. A type without a mapping keeps Spark's name in the field's metadata, for
+    the error message."""
     return pa.schema([_field(field.name, field.dataType) for field in struct.fields])
 
 
 def unreadable(struct: StructType) -> dict[str, str]:
-    """The columns that Spark cannot hand to Python, each with a sentence."""
+    """Return the columns that Spark cannot pass to Python, each with a sentence."""
     return {
         field.name: f"column '{field.name}' has the type {field.dataType.simpleString()}, which Spark cannot hand to "
         "Python; drop it, or cast it to string"
@@ -56,7 +57,7 @@ def unreadable(struct: StructType) -> dict[str, str]:
 
 
 def without_variants(batches: Iterable[pa.RecordBatch], declared: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The batches, with `payload_types.VARIANT` in place of the two binaries of each variant."""
+    """Yield the batches with `payload_types.VARIANT` in place of the two binaries of each variant."""
     variants = [i for i, field in enumerate(declared) if holds(field, is_json)]
     for batch in batches:
         for i in variants:
@@ -80,12 +81,11 @@ def _known_field(name: str, kind: DataType) -> pa.Field:
 
 
 def _arrow_type(kind: DataType) -> pa.DataType:
-    """The type in which Spark hands a column to Python; KeyError where there is none that we know."""
+    """Return the type in which Spark passes a column to Python. Raises KeyError for an unknown type."""
     if isinstance(kind, ArrayType):
         return pa.list_(_known_field("element", kind.elementType))
     if isinstance(kind, MapType):
-        # a map of nothing has keys without a type, which Arrow's Python cannot declare; it is empty whatever they are
-        # called
+        # an untyped empty map has keys without a type, which pyarrow cannot declare; any key type fits an empty map
         keys = pa.string() if _is(kind.keyType, ("NullType",)) else _arrow_type(kind.keyType)
         return pa.map_(keys, _known_field("value", kind.valueType))
     if isinstance(kind, StructType):
@@ -101,7 +101,7 @@ def _arrow_type(kind: DataType) -> pa.DataType:
 
 
 def _is(kind: DataType, names: tuple[str, ...]) -> bool:
-    """Whether a type is one of `names`, some of which older versions of Spark do not have."""
+    """Return whether a type is one of `names`, some of which older versions of Spark do not have."""
     return any(parent.__name__ in names for parent in type(kind).__mro__)
 
 
@@ -116,11 +116,11 @@ def _contains(kind: DataType, names: tuple[str, ...]) -> bool:
 
 
 _KINDS = {Decimal: "decimal", float: "double", bytes: "binary", bytearray: "binary", date: "date"}
-"""What JSON has no word for, by the type in which Spark hands it to Python."""
+"""Kinds of values that JSON has no type for, by the Python type in which Spark gives them."""
 
 
 def _json(column: pa.Array) -> pa.Array:
-    """Spark's two binaries of each variant as `payload_types.VARIANT`."""
+    """Convert Spark's two binaries of each variant to `payload_types.VARIANT`."""
     from pyspark.errors import PySparkException
     from pyspark.sql.types import VariantVal  # Spark >= 4.0, as are variants
 
@@ -136,7 +136,7 @@ def _json(column: pa.Array) -> pa.Array:
             PySparkException,
             ValueError,
             ArithmeticError,
-        ):  # of a type that Spark's Python does not know, or a date that Python has not
+        ):  # a type that PySpark does not know, or a date outside Python's range
             made.append(("a value that Python has not", "unknown"))
     return pa.array(
         [None if one is None else dict(zip((field.name for field in VARIANT), one, strict=True)) for one in made],

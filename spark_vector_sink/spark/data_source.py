@@ -1,4 +1,4 @@
-"""`df.write.format("vectorsink")`: Spark's Python data source (Spark 4.0 or newer) on the engine.
+"""Offer `df.write.format("vectorsink")`, a Python data source of Spark (Spark 4.0 or newer).
 
 The planner, the tasks and the committer are separate processes: only the plan and the messages travel, both pickled.
 """
@@ -41,7 +41,7 @@ ONLY_WRITES = "the format 'vectorsink' only writes; spark_vector_sink.search() a
 
 
 class VectorSinkDataSource(DataSource):  # type: ignore[misc]
-    """The format "vectorsink". Write-only."""
+    """Data source of the format "vectorsink". Write-only."""
 
     def __init__(self, options: Mapping[str, str]) -> None:  # Spark calls it with this name
         self.options = dict(options)
@@ -51,8 +51,8 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return NAME
 
     def schema(self) -> StructType:
-        """Spark asks this of who reads, and of who makes a view or table without columns, and does not say which of
-        them it is."""
+        """Raise OptionError, because Spark asks for a schema only when a user reads, or makes a view or table without
+        columns, and does not say which."""
         raise OptionError(
             f"{ONLY_WRITES}, and a view or table to write to must name its columns: CREATE TEMPORARY VIEW v (id "
             "BIGINT, text STRING) USING vectorsink OPTIONS (…)"
@@ -65,7 +65,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         raise OptionError(ONLY_WRITES)
 
     def writer(self, schema: StructType, overwrite: bool) -> VectorSinkWriter:
-        """Checks the job and creates the collection, on the driver, before any task."""
+        """Check the job and create the collection, on the driver, before any task."""
         _must_have_options(self.options)
         mode = job.OVERWRITE if overwrite else job.APPEND
         declared = arrow.schema(schema)
@@ -74,7 +74,7 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return VectorSinkWriter(committer.prepare(checked), declared)
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> StreamWriter:  # noqa: N802
-        """Checks a micro-batch and creates the collection, on the driver, before any of its tasks."""
+        """Check a micro-batch and create the collection, on the driver, before any task of the batch."""
         _must_have_options(self.options)
         if not hasattr(datasource, "DataSourceStreamArrowWriter"):
             raise OptionError(
@@ -97,13 +97,13 @@ class VectorSinkDataSource(DataSource):  # type: ignore[misc]
         return StreamWriter(committer.prepare(checked), declared)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Where Spark plans a write, it makes the data source from its class. The one that travels, Spark keeps to
-        commit micro-batches with."""
+        """Pickle as `CommittingDataSource`. To plan a write, Spark makes the data source from its class; the pickled
+        one is kept to commit micro-batches."""
         return CommittingDataSource, (self.options,)
 
 
 class CommittingDataSource(VectorSinkDataSource):
-    """The data source in the process that ends a micro-batch, where nothing is to be prepared again."""
+    """Data source in the process that commits a micro-batch, where nothing must be prepared again."""
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> StreamCommitter:  # noqa: N802
         from spark_vector_sink.spark.stream import StreamCommitter
@@ -112,8 +112,8 @@ class CommittingDataSource(VectorSinkDataSource):
 
 
 def _must_have_options(options: Mapping[str, str]) -> None:
-    """Refuse a write that came without any option of ours, as those into a table of a catalog do: no default can be
-    meant then."""
+    """Raise OptionError for a write without any option of the sink, such as a write into a catalog's table, because its
+    defaults cannot be intended."""
     if options.keys() <= SPARK_KEYS - {"path"}:
         raise OptionError(
             "no collection is named, and no option has come with this write: Spark does not hand on the options of a "
@@ -126,7 +126,7 @@ def _must_have_options(options: Mapping[str, str]) -> None:
 
 
 def _foreach_batch(mode: str = "append") -> str:
-    """The line that writes a stream on every Spark, and in update mode."""
+    """Return the line of code that writes a stream on every Spark version, and in update mode."""
     how = "" if mode == "append" else f".outputMode('{mode}')"
     return (
         f"from spark_vector_sink.spark import vector_sink; df.writeStream{how}.foreachBatch(vector_sink(url=…, "
@@ -136,13 +136,13 @@ def _foreach_batch(mode: str = "append") -> str:
 
 @dataclass
 class Written(WriterCommitMessage):  # type: ignore[misc]
-    """What a task says to the committer."""
+    """Message of a task to the committer."""
 
     report: PartitionReport
 
 
 class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
-    """Runs the engine in each task, and finishes on the driver. Holds nothing but what pickles."""
+    """Writer that writes a partition in each task, and commits on the driver. All its attributes can be pickled."""
 
     def __init__(self, plan: Plan, schema: pa.Schema) -> None:
         self.plan = plan
@@ -158,12 +158,12 @@ class VectorSinkWriter(DataSourceArrowWriter):  # type: ignore[misc]
         try:
             report = committer.commit(self.plan, reports, len(messages))
         except Exception as error:
-            # Spark calls `abort` next, in which nobody knows the reason
+            # Spark calls `abort` next, without the reason
             say(str(committer.abort(self.plan, reports, len(messages), said(error))))
             raise
         say(*(warning for warning in report.warnings if warning not in self.plan.warnings), str(report))
 
     def abort(self, messages: Sequence[Written | None]) -> None:
         reports = [message.report for message in messages if message is not None]
-        if len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
+        if len(reports) < len(messages):  # else all tasks ended well, and `commit` has reported the failure
             say(str(committer.abort(self.plan, reports, len(messages), SPARK_KNOWS)))

@@ -1,4 +1,5 @@
-"""`df.writeStream.foreachBatch(vector_sink(…))`: a stream by way of `write()`, on Spark 3.5 too, and in update mode."""
+"""Offer `df.writeStream.foreachBatch(vector_sink(…))`: a stream that is written with `write()`, on Spark 3.5 too, and
+in update mode."""
 
 from __future__ import annotations
 
@@ -20,13 +21,13 @@ HOW = "df.writeStream.foreachBatch(vector_sink('articles', url=…)).start()"
 def vector_sink(
     name: str | None = None, *batch: Any, profile: Any = None, **options: Any
 ) -> Callable[[DataFrame, int], None]:
-    """The function to give to `foreachBatch`, as in `foreachBatch(vector_sink("articles", url=…))`: writes each
-    micro-batch with `write()`, and says its report with the batch's number.
+    """Return a function for `foreachBatch`, as in `foreachBatch(vector_sink("articles", url=…))`. The function writes
+    each micro-batch with `write()`, and prints the report with the batch's number.
 
-    name, profile, options: as for `write()`; of `report_path`, each batch has a file of its own (`report.json` →
-    `report-17.json`). Output modes append and update. What it returns pickles, for Spark Connect. Raises OptionError
-    here, before the stream starts, where the options themselves are wrong; what only the rows or the server can show
-    ends the first batch.
+    name, profile, options: as for `write()`; each batch has its own file for `report_path` (`report.json` →
+    `report-17.json`). Output modes append and update. The returned function can be pickled, for Spark Connect. Raises
+    OptionError here, before the stream starts, where the options themselves are wrong; errors that only the rows or the
+    server can show end the first batch.
     """
     if batch:  # `foreachBatch(vector_sink)`: Spark calls it with a batch and its number
         raise OptionError(
@@ -39,7 +40,7 @@ def vector_sink(
 
 @dataclass(frozen=True)
 class _EachBatch:
-    """Writes a micro-batch."""
+    """Callable that writes a micro-batch."""
 
     options: Mapping[str, Any] = field(repr=False)
     profile: Any = None

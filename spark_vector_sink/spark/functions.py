@@ -1,4 +1,4 @@
-"""`embed(column, model=…)`: the engine as a column function, for vectors that are wanted in a table first."""
+"""Offer `embed(column, model=…)`: encode texts as a column function, for vectors that are needed in a table first."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ VECTORS = "array<float>"
 
 
 def embed(column: Column | str, model: str | None = None, **options: Any) -> Column:
-    """The vector of each text, `array<float>`; null where the text is null or blank.
+    """Return a column with the vector of each text, `array<float>`; null where the text is null or blank.
 
-    column: texts. model, options: those of `write()` that say how to encode: `model`, `encoder`, `device`, `dtype`,
-    `max_tokens`, `long_text` (truncate or fail), … Rows are read ahead into windows, so Spark's Arrow batch size does
-    not matter, and one model is loaded for each Python worker. No text is encoded twice, also where rows are chosen by
-    their vectors; filters that stand behind it are therefore not moved before it, so filter first. The column can be
-    written with `vector_column` later. Raises OptionError or EncodingError here where the options or the model are
-    wrong.
+    column: texts. model, options: the options of `write()` that say how to encode: `model`, `encoder`, `device`,
+    `dtype`, `max_tokens`, `long_text` (truncate or fail), … Rows are read ahead into windows, so Spark's Arrow batch
+    size does not matter, and one model is loaded for each Python worker. No text is encoded twice, even where rows are
+    filtered by their vectors; for that reason Spark does not move later filters before the encoding, so filter first.
+    The column can be written with `vector_column` later. Raises OptionError or EncodingError here where the options or
+    the model are wrong.
     """
     parsed = SinkOptions.of_model({**options, **({} if model is None else {"model": model})})
     if parsed.long_text == "chunk" or parsed.sparse_model is not None:
@@ -42,14 +42,14 @@ def embed(column: Column | str, model: str | None = None, **options: Any) -> Col
     work = partial(
         embed_column.embed_column, spec, window_rows=parsed.window_rows, fail_on_long=parsed.long_text == "fail"
     )
-    # Spark computes a deterministic function once more for each filter on its result, and nearly all of a job's time
-    # would be doubled
+    # Spark computes a deterministic function again for each filter on its result, which would nearly double a job's
+    # time
     once = _function(work).asNondeterministic()
     return once(F.col(column) if isinstance(column, str) else column)
 
 
 def _function(work: Callable[..., Iterator[pa.Array]]) -> Any:
-    """The Spark function: on Arrow arrays where Spark has that (4.1 or newer), else by way of pandas."""
+    """Return the Spark function: on Arrow arrays where Spark supports them (4.1 or newer), else through pandas."""
     if hasattr(F, "arrow_udf"):
 
         def on_arrow(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
@@ -70,7 +70,8 @@ def _function(work: Callable[..., Iterator[pa.Array]]) -> Any:
 
 
 def _texts(batch: Any) -> pa.Array:
-    """A batch of pandas as Arrow has it; another kind of values as they are, to be refused by their type."""
+    """Convert a batch of pandas to Arrow strings; values of another kind keep their type, so that they are refused by
+    their type."""
     try:
         return pa.Array.from_pandas(batch, type=pa.string())
     except pa.ArrowException:

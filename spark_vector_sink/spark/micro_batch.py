@@ -1,4 +1,4 @@
-"""What both doors of a stream say and save for each micro-batch."""
+"""Share what both stream interfaces print, save and check for each micro-batch."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from spark_vector_sink.options import SinkOptions, option_table
 from spark_vector_sink.report import say
 
 SPARK_KNOWS = "not all of its tasks ended well, and Spark's error says why"
-"""To a data source Spark does not tell it."""
+"""Reason in a report where Spark does not tell the data source why a job failed."""
 
 
 @lru_cache(maxsize=64)
 def say_once(line: str) -> None:
-    """Print it once in a process: what is true of every micro-batch need not be said with each."""
+    """Print a line only once in a process, because what is true of every micro-batch need not be printed with each."""
     say(line)
 
 
 def numbered(path: str, batch: int) -> str:
-    """The report's file of one micro-batch: `out/report.json` → `out/report-17.json`. The query of a URL stays at its
-    end."""
+    """Return the path of one micro-batch's report: `out/report.json` → `out/report-17.json`. The query of a URL stays
+    at its end."""
     place, mark, query = path.partition("?") if "://" in path else (path, "", "")
     folder, slash, name = place.rpartition("/")
     stem, dot, ending = name.rpartition(".")
@@ -29,7 +29,7 @@ def numbered(path: str, batch: int) -> str:
 
 
 def must_fit_a_stream(options: SinkOptions) -> None:
-    """Raise OptionError where an option means the whole table, which no micro-batch is."""
+    """Raise OptionError where an option needs the whole table, which a micro-batch never is."""
     for option in option_table().values():
         for refused in option.not_in_stream:
             if getattr(options, option.name) == refused.value:

@@ -1,4 +1,4 @@
-"""`reembed(…, spark=…)`: pages of points are read, encoded and written by tasks of Spark."""
+"""Re-embed with Spark (`reembed(…, spark=…)`): Spark tasks read, encode and write pages of points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ __all__ = ["shipped_files", "writing"]
 
 
 def writing(spark: Any) -> reembed.Write:
-    """Writes pages by a job of this SparkSession, each task its share of neighbours."""
+    """Return a function that writes pages in a job of this SparkSession; each task gets a contiguous share of the
+    pages."""
 
     def write(plan: Plan, pages: Sequence[Page]) -> Sequence[PartitionReport]:
         def write_share(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,8 +1,8 @@
-"""`df.writeStream.format("vectorsink")` (Spark 4.1 or newer): one run of the engine for each micro-batch.
+"""Write a stream with `df.writeStream.format("vectorsink")` (Spark 4.1 or newer): one job for each micro-batch.
 
-Spark makes a writer twice for each batch: where the batch is planned, and once more, from a data source that has
-travelled, where it is committed or aborted. So there are two classes. The plan of the batch goes to tasks inside the
-first, and on to the second in the messages of tasks.
+Spark makes a writer twice for each batch: where the batch is planned, and again, from a pickled data source, where the
+batch is committed or aborted. So there are two classes. The plan of the batch travels to the tasks inside the first
+writer, and to the second in the messages of the tasks.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from spark_vector_sink.task import partition_writer
 
 @dataclass
 class WrittenOfBatch(WriterCommitMessage):  # type: ignore[misc]
-    """What a task says to the committer, which knows the options only."""
+    """Message of a task to the committer, which knows only the options, so the message has the plan too."""
 
     report: PartitionReport
     plan: Plan
 
 
 class StreamWriter(DataSourceStreamArrowWriter):  # type: ignore[misc]
-    """The writer where a micro-batch is planned, and in its tasks. Holds nothing but what pickles."""
+    """Writer in the process that plans a micro-batch, and in its tasks. All its attributes can be pickled."""
 
     def __init__(self, plan: Plan, schema: pa.Schema) -> None:
         self.plan = plan
@@ -47,8 +47,8 @@ class StreamWriter(DataSourceStreamArrowWriter):  # type: ignore[misc]
 
 
 class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
-    """The writer where a micro-batch is committed: prepares nothing, since its batch was prepared where it was
-    planned."""
+    """Writer in the process that commits a micro-batch. It prepares nothing, because the batch was prepared where it
+    was planned."""
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> NoReturn:
         raise TypeError(
@@ -63,24 +63,25 @@ class StreamCommitter(DataSourceStreamArrowWriter):  # type: ignore[misc]
         try:
             report = committer.commit(plan, reports, len(messages))
         except Exception as error:
-            # Spark calls `abort` next, in which nobody knows the reason
+            # Spark calls `abort` next, without the reason
             say(f"batch {batchId}: {committer.abort(plan, reports, len(messages), said(error))}")
             raise
         say(*(warning for warning in report.warnings if warning not in plan.warnings), f"batch {batchId}: {report}")
 
     def abort(self, messages: Sequence[WrittenOfBatch | None], batchId: int) -> None:  # noqa: N803 - Spark's name
         reports, plan = _told(messages, batchId)
-        if plan is None:  # what the batch has staged, nobody here can name; it is swept by a later one
+        if plan is None:  # what the batch has staged is unknown here; a later batch removes it
             say(
                 f"batch {batchId}: failed before any of its tasks had ended; start the query again, it writes "
                 "the same points"
             )
-        elif len(reports) < len(messages):  # else all tasks ended well, and `commit` has said what then failed
+        elif len(reports) < len(messages):  # else all tasks ended well, and `commit` has reported the failure
             say(f"batch {batchId}: {committer.abort(plan, reports, len(messages), SPARK_KNOWS)}")
 
 
 def _told(messages: Sequence[WrittenOfBatch | None], batch: int) -> tuple[list[PartitionReport], Plan | None]:
-    """The reports of the tasks that ended, and the plan of their batch, whose report has a file of its own."""
+    """Return the reports of the tasks that ended, and the plan of their batch, with the batch's own `report_path`; no
+    plan where no task ended."""
     told = [message for message in messages if message is not None]
     if not told:
         return [], None

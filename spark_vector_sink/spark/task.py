@@ -1,4 +1,4 @@
-"""What Spark tells a task about itself, and where it puts the files that it ships."""
+"""Read what Spark tells a task about itself, and where Spark puts the files that it ships."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spark_vector_sink.task.context import TaskContext
 
 
 def current_task() -> TaskContext:
-    """The running task; the default one outside of Spark."""
+    """Return the context of the running task; the default context outside of Spark."""
     context = pyspark.TaskContext.get()
     if context is None:
         return TaskContext()
@@ -28,8 +28,8 @@ def current_task() -> TaskContext:
 
 
 def shipped_files() -> Path | None:
-    """The folder with what `addFile`, `addArchive` and `--archives` have brought to this process; None where Spark has
-    none (Connect)."""
+    """Return the folder with the files that `addFile`, `addArchive` and `--archives` have brought to this process; None
+    where Spark has no such folder (Connect)."""
     if not SparkFiles._is_running_on_worker and SparkFiles._sc is None:
         return None
     folder = SparkFiles.getRootDirectory()

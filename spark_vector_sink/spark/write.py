@@ -1,4 +1,4 @@
-"""`write(df, name, …) → WriteReport`: the second door to the same engine. Runs on Spark 3.5 too."""
+"""Write a DataFrame with `write(df, name, …) → WriteReport`, on Spark 3.5 too."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ MAKES_A_DATAFRAME = {
     "polars.": "spark.createDataFrame(frame.to_pandas())",
     "pyarrow.": "spark.createDataFrame(table.to_pandas())",
 }
-"""What makes a Spark DataFrame of another kind of table, by the beginning of its type's name."""
+"""Code that makes a Spark DataFrame of another kind of table, by the beginning of the table's type name."""
 
 REPORTS = pa.schema([("report", pa.string())])
 
 
 def check(df: DataFrame, name: str | None = None, *, mode: str = job.APPEND, **options: Any) -> Plan:
-    """What `write` would do, with every problem, and nothing done: columns, key, model, collection. `print` it."""
+    """Return the plan of what `write` would do (columns, key, model, collection), with every problem, and write
+    nothing. `print` it."""
     _must_be_spark(df)
     return planning.check(_named(name, options), arrow.schema(df.schema), shipped=shipped_files(), mode=mode)
 
@@ -44,7 +45,7 @@ def write(
     name: the collection, or the directory of an embedded store. mode: `append` updates documents by their key,
     `overwrite` replaces all of them at once. options: as for `format("vectorsink")`, as Python values or text. profile:
     a `pyspark.resource.ResourceProfile` for the tasks that encode, e.g. one GPU each (Spark 4.0 or newer). Raises
-    RefusedError before anything is written, else what Spark raises for a failed job.
+    RefusedError before anything is written, else the error that Spark raises for a failed job.
     """
     _must_be_spark(df)
     if profile is not None and "profile" not in inspect.signature(df.mapInArrow).parameters:
@@ -67,8 +68,8 @@ def write(
 
 
 def _must_be_spark(df: Any) -> None:
-    """Raise OptionError for another kind of table; Connect's DataFrame is no subclass of the classic one in each
-    Spark."""
+    """Raise OptionError for a table that is not a Spark DataFrame. The check is not by class, because Connect's
+    DataFrame is not a subclass of the classic one in every version of Spark."""
     if not hasattr(df, "mapInArrow"):
         kind = f"{type(df).__module__}.{type(df).__qualname__}"
         way_out = next(
@@ -82,10 +83,10 @@ def _named(name: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _columns_in_use(plan: Plan, df: DataFrame) -> tuple[DataFrame, pa.Schema]:
-    """The columns that are read, and their schema; the others need not travel to Python.
+    """Return the columns that are read, and their schema; the other columns need not travel to Python.
 
-    Their names become numbers until the task, because Spark looks columns up by name for `mapInArrow`, and fails at a
-    dot, a backtick, or two names that differ in case.
+    The columns are named by numbers until the task, because Spark looks columns up by name for `mapInArrow`, and fails
+    at a dot, a backtick, or two names that differ only in case.
     """
     places = [i for i, name in enumerate(df.columns) if name in plan.columns.read]
     numbered = df.toDF(*(f"c{i}" for i in range(len(df.columns))))

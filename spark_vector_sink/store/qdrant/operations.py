@@ -113,8 +113,7 @@ def writing(collection: str, points: PointBatch, ordering: str, vector_names: Ca
 
 
 def removing(collection: str, removal: Removal, ordering: str) -> Operation:
-    """Build the operation that removes points: by ids where there is no version to compare, because a filter makes the
-    server apply everything before it first."""
+    """Build the operation that removes points: by ids without versions, because a filter waits for all before it."""
     versions = None if removal.before is None else removal.before.tolist()
 
     def named(start: int, stop: int) -> bytes:
@@ -181,16 +180,14 @@ def _structs(points: PointBatch) -> Sequence[messages.PointStruct]:
 
 
 def _named(ids: Sequence[PointId]) -> messages.PointsSelector:
-    """Select these points by id. A server that lacks one of them reports an error, and may have applied the update to
-    others."""
+    """Select these points by id. A server that lacks one reports an error, and may have updated others."""
     return messages.PointsSelector(points=messages.PointsIdsList(ids=map(conditions.point_id, ids)))
 
 
 def _these(
     ids: Sequence[PointId], versions: Sequence[int] | None = None, *, settled: bool = False
 ) -> messages.PointsSelector:
-    """Select these points; with versions, only points whose version is not greater; settled: only points whose version
-    is equal."""
+    """Select these points; with versions, those whose version is not greater; settled: those whose version is equal."""
     if versions is None:
         return _named(ids)
     return messages.PointsSelector(
@@ -221,8 +218,7 @@ def _gathered(change: Change) -> Iterator[Change]:
 
 
 def _filtered(change: Change) -> Sequence[messages.PointId]:
-    """Return the points among which a filter of the operation selects; empty where the operation gives ids without a
-    filter, and for an upsert."""
+    """Return the points among which a filter of the operation selects; empty for an upsert, or without a filter."""
     operation = _inner(change)
     if isinstance(operation, Change.PointStructList):
         return []
@@ -302,8 +298,7 @@ def _set_fields(points: PointBatch, fields: Iterable[dict[str, messages.Value]])
 
 
 def _in_doubt(fields: dict[str, messages.Value]) -> dict[str, messages.Value]:
-    """Remove the fingerprint until everything is written: a fingerprint written before the server stopped would be
-    trusted by the next job."""
+    """Remove the fingerprint until all is written: the next job would trust one that a stopped server has left."""
     return {name: _NOTHING if name.startswith(FINGERPRINT) else value for name, value in fields.items()}
 
 

@@ -92,10 +92,11 @@ def _measured(
     first = None
     if encodes:
         taken, report = _seconds(df, name, wanted)
+        # not `first_vector_seconds`: so few rows are a single window of each task
         first = (
             taken,
             taken - report.encoding_seconds / settings.cores,
-        )  # not `first_vector_seconds`: so few rows are a single window of each task
+        )
         say(f"  first run of {rows:,} rows: {taken:.1f} s")
     else:
         _fill(folder, name, wanted)

@@ -85,9 +85,8 @@ def _arm(
 
     def job() -> float:
         name = store.new_name()
-        save_plan(
-            ready_made(name, store), settings.scratch / "plan", points.SCHEMA
-        )  # makes the collection, by the same hand for all
+        # makes the collection, by the same hand for all
+        save_plan(ready_made(name, store), settings.scratch / "plan", points.SCHEMA)
         before = cpu_seconds(jvm), cpu_seconds(store.pid)
         taken = seconds(lambda: write(name))
         after = cpu_seconds(jvm), cpu_seconds(store.pid)

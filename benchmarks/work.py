@@ -131,9 +131,8 @@ def cpu_seconds(*pids: int | None) -> float | None:
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has just ended
             fields = path.read_text().rpartition(")")[2].split()  # the name before may hold blanks
-            times[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf(
-                "SC_CLK_TCK"
-            )  # with its children that have ended
+            # with its children that have ended
+            times[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
             below.setdefault(int(fields[1]), []).append(int(path.parent.name))
     found = [pid for pid in pids if pid is not None]
     for pid in found:

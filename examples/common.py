@@ -23,13 +23,11 @@ def start_spark(master: str | None = None, **settings: str) -> SparkSession:
     settings: Spark's, with `__` for dots.
     """
     master = master or os.environ.get("SPARK_MASTER") or "local[*]"
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = (
-        sys.executable
-    )  # the workers' Python, whatever is on PATH
+    # the workers' Python, whatever is on PATH
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     if master.startswith("local"):
-        os.environ.setdefault(
-            "SPARK_LOCAL_IP", "127.0.0.1"
-        )  # a cluster's executors must reach the driver from elsewhere
+        # a cluster's executors must reach the driver from elsewhere
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('quiet.log4j2.properties').as_uri()}"
     ours = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "true", "spark.driver.extraJavaOptions": quiet}
     named = {key.replace("__", "."): value for key, value in settings.items()}

@@ -30,11 +30,12 @@ DELTA = {
     "spark__sql__extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark__sql__catalog__spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+# a few rows: one worker, one model
 SMALL = {
     "master": "local[1]",
     "spark__sql__shuffle__partitions": "1",
     "spark__databricks__delta__snapshotPartitions": "1",
-}  # a few rows: one worker, one model
+}
 OPTIONS = {
     "model": MODEL,
     "op_column": "_change_type",
@@ -70,9 +71,8 @@ def main() -> None:
     check(documents(f"{folder}/streamed") == table, "the stream's documents are the table's rows")
 
     feed = spark.read.option("readChangeFeed", True).option("startingVersion", 0).table("articles")
-    report = write(
-        feed.repartition(2), f"{folder}/replayed", **OPTIONS
-    )  # in any order: _commit_version says what is newer
+    # in any order: _commit_version says what is newer
+    report = write(feed.repartition(2), f"{folder}/replayed", **OPTIONS)
     print(f"the whole feed in one batch: {report}")
     check(documents(f"{folder}/replayed") == table, "so are those of the whole feed, read at once")
     spark.stop()

@@ -68,9 +68,8 @@ def main() -> None:
     for question in QUESTIONS:
         print(f"\n{question}")
         for title, store in stores.items():
-            hits = spark_vector_sink.search(
-                store, question, limit=len(rows)
-            )  # asks with both vectors where there are both, and fuses the ranks
+            # asks with both vectors where there are both, and fuses the ranks
+            hits = spark_vector_sink.search(store, question, limit=len(rows))
             names = ", ".join(".".join(hit.key).rstrip(".") for hit in hits[:3])
             places[question, title] = next(
                 place for place, hit in enumerate(hits, 1) if IDENTIFIER in hit.payload["text"]

@@ -72,9 +72,8 @@ def work_of_the_day(spark: SparkSession, connection: dict[str, str]) -> None:
 def main() -> None:
     folder = new_folder("jdbc_nightly")
     spark = start_spark()
-    spark._jvm.java.lang.System.setProperty(
-        "derby.stream.error.file", str(folder / "derby.log")
-    )  # else it is where the job was started
+    # else it is where the job was started
+    spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(folder / "derby.log"))
     connection = {
         "url": f"jdbc:derby:{folder / 'database'};create=true",
         "driver": "org.apache.derby.jdbc.EmbeddedDriver",

@@ -26,9 +26,8 @@ class BagOfWords:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        seeded = torch.Generator().manual_seed(
-            7
-        )  # every process makes the same weights; a real model loads them from a file
+        # every process makes the same weights; a real model loads them from a file
+        seeded = torch.Generator().manual_seed(7)
         self._bag = torch.nn.EmbeddingBag.from_pretrained(
             torch.randn(WORDS, self.dimension, generator=seeded), mode="mean"
         ).to(device)

@@ -42,9 +42,8 @@ def main() -> None:
     check(lengths == {384: len(rows)}, f"{len(rows)} rows in, {len(rows)} vectors of 384 numbers out")
     check(table.drop("vector").exceptAll(df).isEmpty(), "every row is the row that it was")
 
-    report = write(
-        table, store, id_column="module,name", vector_column="vector", dimension=384
-    )  # no model: nothing is encoded again
+    # no model: nothing is encoded again
+    report = write(table, store, id_column="module,name", vector_column="vector", dimension=384)
     print(
         f"into the store: {report.rows} rows read, {report.written} written, {report.tokens} tokens encoded, "
         f"{report.seconds:.1f} s"

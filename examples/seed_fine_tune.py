@@ -65,9 +65,8 @@ def train(model: str, out: str, pairs: list[tuple[str, str]], batch: int, rate: 
     encoder = SentenceTransformer(model, device="cpu").train()
     for name, weights in encoder.named_parameters():
         weights.requires_grad_(".pooler." not in name)  # the pooler has no part in the vectors
-    tokens = (
-        encoder.preprocess if hasattr(encoder, "preprocess") else encoder.tokenize
-    )  # before Sentence Transformers 6
+    # before Sentence Transformers 6
+    tokens = encoder.preprocess if hasattr(encoder, "preprocess") else encoder.tokenize
     together = DistributedDataParallel(encoder)
     optimizer = torch.optim.AdamW([weights for weights in encoder.parameters() if weights.requires_grad], lr=rate)
     mine = pairs[rank::ranks][: len(pairs) // ranks // batch * batch]  # as many steps for each process

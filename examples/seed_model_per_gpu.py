@@ -51,9 +51,8 @@ def shelf(vector: list[float]) -> str | None:
 def main() -> None:
     folder = new_folder("seed_model_per_gpu")
     spark = start_spark()
-    spark.sparkContext.addPyFile(
-        str(Path(__file__).with_name("own_encoder.py"))
-    )  # to where the tasks are; or --py-files
+    # to where the tasks are; or --py-files
+    spark.sparkContext.addPyFile(str(Path(__file__).with_name("own_encoder.py")))
 
     df = spark.createDataFrame(ROWS, SCHEMA).coalesce(2)  # two tasks, so two models
     df = df.withColumn("text", udf(without_markup, useArrow=False)("text")).where("text IS NOT NULL")  # row 3 goes

@@ -46,9 +46,8 @@ def main() -> None:
 
     spark = start_spark(spark__sql__execution__arrow__maxRecordsPerBatch=str(FILES_AT_ONCE))
     spark.sparkContext.addPyFile(transcribe.__file__)
-    files = (
-        spark.read.format("binaryFile").load(audio).select("path", "content")
-    )  # a row for each file, so 2 GB of each at most
+    # a row for each file, so 2 GB of each at most
+    files = spark.read.format("binaryFile").load(audio).select("path", "content")
     said = files.mapInArrow(
         lambda batches: transcribe.segments(batches, whisper, WINDOWS_AT_ONCE), transcribe.SPARK_SCHEMA
     )

@@ -50,9 +50,8 @@ def make(folder: Path) -> str:
     decoder = model.model.decoder
     with torch.no_grad():
         decoder.embed_tokens.weight.normal_()
-        decoder.embed_positions.weight.copy_(
-            20 * decoder.embed_tokens.weight[end]
-        )  # each place of the text asks for the token that follows it
+        # each place of the text asks for the token that follows it
+        decoder.embed_positions.weight.copy_(20 * decoder.embed_tokens.weight[end])
         decoder.embed_positions.weight[: len(following)] = 20 * decoder.embed_tokens.weight[following]
     model.save_pretrained(folder)
     hf.WhisperProcessor(hf.WhisperFeatureExtractor(), tokenizer).save_pretrained(folder)

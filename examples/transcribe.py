@@ -134,8 +134,7 @@ def loaded(model: str) -> tuple[Any, Any]:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # it warns of its own defaults
-    gpu = (
-        torch.cuda.is_available()
-    )  # with several for each executor, the task's: TaskContext.get().resources()["gpu"].addresses[0]
+    # with several for each executor, the task's: TaskContext.get().resources()["gpu"].addresses[0]
+    gpu = torch.cuda.is_available()
     whisper = AutoModelForSpeechSeq2Seq.from_pretrained(model, dtype=torch.float16 if gpu else torch.float32)
     return AutoProcessor.from_pretrained(model), whisper.to("cuda" if gpu else "cpu").eval()

@@ -43,9 +43,8 @@ class RefusedError(VectorSinkError):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         given = (problems,) if isinstance(problems, str) else problems
-        self.problems: tuple[str, ...] = tuple(
-            " ".join(problem.splitlines()) for problem in given
-        )  # a column's name may have line breaks
+        # a column's name may have line breaks
+        self.problems: tuple[str, ...] = tuple(" ".join(problem.splitlines()) for problem in given)
         super().__init__(_one_line(self.problems))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

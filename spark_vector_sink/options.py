@@ -129,10 +129,11 @@ def between(least: float, most: float) -> Check:
     return Check(f"from {least:g} to {most:g}", lambda value: value == AUTO or least <= value <= most)
 
 
+# torch knows the last three too, and a custom encoder may be made for them
 DEVICE = Check(
     "like auto, cpu, cuda, cuda:1 or mps",
     lambda value: re.fullmatch(r"auto|cpu|mps|(cuda|xpu|hpu|npu)(:[0-9]{1,4})?", value) is not None,
-)  # torch knows the last three too, and a custom encoder may be made for them
+)
 
 COUNT_OR_SHARE = Check(
     "like 100 (rows) or 1% (of the rows read)",

@@ -149,11 +149,12 @@ def _decimal(array: pa.Array) -> pa.Array:
     digits = max(kind.precision - min(kind.scale, 0), scale)
     if digits > MOST_DIGITS:
         return pa.array([None if value is None else format(value, "f") for value in array.to_pylist()], pa.string())
+    # safe=False, because values under nulls need not fit
     return (
         array
         if (digits, scale) == (kind.precision, kind.scale)
         else array.cast(pa.decimal128(digits, scale), safe=False)
-    )  # safe=False, because values under nulls need not fit
+    )
 
 
 def _text(array: pa.Array) -> pa.Array:

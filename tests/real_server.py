@@ -326,9 +326,8 @@ def find_server(api_key: str | None = None) -> FoundServer | RealServer:
     if url:
         port = int(os.environ.get("QDRANT_GRPC_PORT") or (urlsplit(url).port or REST_PORT) + 1)
         given = FoundServer(url.rstrip("/"), port, api_key)
-        wait_until_healthy(
-            given.host, port, seconds=60, tls=url.startswith("https")
-        )  # named, so a silent one is an error and no skip
+        # named, so a silent one is an error and no skip
+        wait_until_healthy(given.host, port, seconds=60, tls=url.startswith("https"))
         return given
     if find_binary() is not None:
         return RealServer().start()

@@ -140,9 +140,8 @@ def _from_json(kind: Any) -> pa.DataType:
             return pa.list_(_from_json(kind["elementType"]))
         if kind["type"] == "map":
             keys = _from_json(kind["keyType"])
-            return pa.map_(
-                pa.string() if keys == pa.null() else keys, _from_json(kind["valueType"])
-            )  # Arrow makes no map without a type of keys
+            # Arrow makes no map without a type of keys
+            return pa.map_(pa.string() if keys == pa.null() else keys, _from_json(kind["valueType"]))
         return _from_json(kind["sqlType"])  # a user-defined type, such as a vector of Spark ML
     if kind in SPARK_TYPES:
         return SPARK_TYPES[kind]

@@ -179,9 +179,8 @@ def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) 
 
 def _roots(columns: Columns) -> dict[str, pa.Field]:
     """Return the payload's fields by name."""
-    return {
-        name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)
-    }  # a job that reads points has no fields
+    # a job that reads points has no fields
+    return {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}
 
 
 def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:

@@ -19,9 +19,8 @@ class DocumentWay:
         self.modules = documents_way(model)
         first = self.modules[0]
         own = getattr(first, "tokenizer", None)
-        is_bag = not hasattr(
-            first, "auto_model"
-        )  # StaticEmbedding: no special tokens, and a limit only in the tokenizer itself
+        # StaticEmbedding: no special tokens, and a limit only in the tokenizer itself
+        is_bag = not hasattr(first, "auto_model")
         self.limit = _limit_of_bag(own, max_tokens) if is_bag else _limit(first, max_tokens)
         self.prompt = _document_prompt(model) if prompt is None else prompt
         self.tokenizer = _tokenizer(own, self.limit, self.prompt, special=not is_bag)

@@ -85,9 +85,8 @@ def _loaded(kind: Any, spec: EncoderSpec, device: str) -> Any:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = kind(spec.model, revision=spec.revision, device=device, trust_remote_code=spec.trust_remote_code)
-        return (
-            model.float()
-        )  # some models are stored in half precision, and the arithmetic is decided here, not by a file
+        # some models are stored in half precision, and the arithmetic is decided here, not by a file
+        return model.float()
     except Exception as error:
         raise EncodingError(
             f"the model {spec.model!r} cannot be loaded on this machine: {type(error).__name__}: {first_line(error)}"

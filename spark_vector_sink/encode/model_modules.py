@@ -74,9 +74,8 @@ def _module(folder: Path, class_name: str, path: str) -> Module:
     kind, config = _kind(class_name), within(path, "config.json")
     if kind in TRANSFORMERS:
         settings = next((found for name in TRANSFORMER_SETTINGS if (found := mapping(folder, within(path, name)))), {})
-        adapted = (
-            mapping(folder, within(path, "adapter_config.json")) is not None
-        )  # the architecture is in the files of another model
+        # the architecture is in the files of another model
+        adapted = mapping(folder, within(path, "adapter_config.json")) is not None
         return Module(kind, path, mapping(folder, config) or {} if adapted else needed(folder, config), settings)
     if kind in WITH_SETTINGS:
         return Module(kind, path, needed(folder, config), {})

@@ -69,9 +69,8 @@ def _sparse(weights: npt.NDArray[np.float32]) -> SparseRow:
 
 
 def _joined(rows: Sequence[SparseRow]) -> SparseVectors:
-    places, weights = zip(
-        _EMPTY, *rows, strict=True
-    )  # the empty row first, so that there is something to join, and the offsets begin with 0
+    # the empty row first, so that there is something to join, and the offsets begin with 0
+    places, weights = zip(_EMPTY, *rows, strict=True)
     return SparseVectors(
         np.cumsum([len(of_row) for of_row in places], dtype=np.int64), np.concatenate(places), np.concatenate(weights)
     )

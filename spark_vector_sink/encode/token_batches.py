@@ -73,6 +73,5 @@ class TokenBatches:
                 start += 1
             else:
                 self.halvings += 1
-                self.budget = max(
-                    1, longest * len(rows) // 2
-                )  # this batch is cut in two, and the next ones are no larger
+                # this batch is cut in two, and the next ones are no larger
+                self.budget = max(1, longest * len(rows) // 2)

@@ -73,9 +73,8 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     if pat.is_decimal(kind) and pat.is_string(plain):
         return pa.array([None if v is None else format(v, "f") for v in array.to_pylist()], plain)
     if pat.is_decimal(kind):
-        return array.cast(pa.decimal128(INTEGER_DIGITS, 0)).cast(
-            plain
-        )  # through 128 bits, because Arrow reports decimals of 32 bits as out of bounds
+        # through 128 bits, because Arrow reports decimals of 32 bits as out of bounds
+        return array.cast(pa.decimal128(INTEGER_DIGITS, 0)).cast(plain)
     if pat.is_date(kind) or pat.is_timestamp(kind) or pat.is_time(kind):
         return times.written(array).cast(plain)
     if pat.is_duration(kind):
@@ -83,9 +82,8 @@ def to_plain(array: pa.Array, field: pa.Field) -> pa.Array:
     if _is_binary(kind):
         return pa.array([None if v is None else base64.b64encode(v).decode("ascii") for v in array.to_pylist()], plain)
     if is_list(kind):
-        return _list(
-            array, field.type.value_field, plain
-        )  # without a cast: Arrow's cast of a slice of fixed-size lists crashes the process
+        # without a cast: Arrow's cast of a slice of fixed-size lists crashes the process
+        return _list(array, field.type.value_field, plain)
     if pat.is_map(kind):
         return _map(array, field.type, plain)
     if pat.is_unsigned_integer(kind):
@@ -145,9 +143,8 @@ def _plain_type(field: pa.Field) -> pa.DataType:
         if not (pat.is_string(kind.key_type) or pat.is_large_string(kind.key_type) or pat.is_integer(kind.key_type)):
             raise TypeError(f"it is a map with keys of type {kind.key_type}, and an object's keys are strings")
         return pa.map_(pa.string(), plain_field(kind.item_field))
-    named = (
-        (field.metadata or {}).get(b"type", str(kind).encode()).decode()
-    )  # Spark's name of the type, where Arrow has no such type
+    # Spark's name of the type, where Arrow has no such type
+    named = (field.metadata or {}).get(b"type", str(kind).encode()).decode()
     raise TypeError(f"its type {named} has no mapping")
 
 

@@ -102,9 +102,8 @@ class Unindexed:
     them."""
 
     def __init__(self, columns: Columns, wanted: Mapping[str, str]) -> None:
-        roots = {
-            name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)
-        }  # a job that reads points has no fields
+        # a job that reads points has no fields
+        roots = {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}
         named = [(path, TENANT_INDEXES.get(kind, kind), payload_indexes.steps(path)) for path, kind in wanted.items()]
         self._looked_at = [
             (f"{path}:{kind}", kind, steps)

@@ -186,9 +186,8 @@ def _former_vectors(entry: Mapping[str, Any]) -> Iterator[VectorMetadata]:
     )
     of_dense = of_sparse = entry.get("model")
     if dense is not None and sparse is not None and " + " in str(of_dense):
-        of_dense, _, of_sparse = str(of_dense).rpartition(
-            " + "
-        )  # the last separator: a prompt of the dense model may contain another
+        # the last separator: a prompt of the dense model may contain another
+        of_dense, _, of_sparse = str(of_dense).rpartition(" + ")
     if dense is not None:
         place, revision, encoder = source.get("model") or None, source.get("model_revision"), source.get("encoder")
         yield VectorMetadata(

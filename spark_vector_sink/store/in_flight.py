@@ -48,9 +48,8 @@ class InFlight(Generic[R, T]):
 
     def close(self) -> None:
         """Stop sending; requests on their way are completed."""
-        self._threads.shutdown(
-            wait=True
-        )  # no cancelling: a thread in `submit` would wait for ever for a cancelled request
+        # no cancelling: a thread in `submit` would wait for ever for a cancelled request
+        self._threads.shutdown(wait=True)
 
     def _wait(self, has_waited: bool = False) -> None:
         """Wait until a request has ended."""

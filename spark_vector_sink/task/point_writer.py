@@ -148,9 +148,8 @@ class PointWriter:
         """Send what needs no vector: payloads, deletions, tombstones and marks of seen documents."""
         self._touch(beside.seen, beside.stored)
         if beside.older and self._vanishing is not None:
-            self._vanishing.sweep(
-                beside.older
-            )  # a killed attempt may have written some older chunks beside the newer document
+            # a killed attempt may have written some older chunks beside the newer document
+            self._vanishing.sweep(beside.older)
         return [
             *self._payloads(beside.payload, beside.stored),
             *self._deletions(beside.deletions),

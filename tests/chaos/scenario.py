@@ -120,9 +120,8 @@ def make(seed: int, number: int, *, real: bool, doors: tuple[str, ...]) -> Scena
         kinds = [INSTEAD.get(kind, kind) for kind in kinds]
     if not {"limit", "outage", "refusal"} & set(kinds):
         kinds += [kind for kind in EXTRAS if rng.random() < 0.2]
-        kinds += ["worker"] * (
-            rng.random() < 0.3 and "worker" in kinds
-        )  # no more than three kills: Spark gives a task four attempts
+        # no more than three kills: Spark gives a task four attempts
+        kinds += ["worker"] * (rng.random() < 0.3 and "worker" in kinds)
     place = "real" if real and not FAKE_ONLY & set(kinds) else "fake"
     where = "cluster" if CLUSTER_ONLY & set(kinds) else "local"
     faults = tuple(_fault(rng, kind) for kind in kinds)

@@ -118,9 +118,8 @@ def test_any_payload_comes_along(place: Place) -> None:
     before = everything(place)
     again(place)
     after = everything(place)
-    assert json.dumps(after, sort_keys=True) == json.dumps(
-        before, sort_keys=True
-    )  # 1 and 1.0 are equal, but not the same
+    # 1 and 1.0 are equal, but not the same
+    assert json.dumps(after, sort_keys=True) == json.dumps(before, sort_keys=True)
     assert sorted(map(len, after.values())) == [2, 4, 4]
 
 

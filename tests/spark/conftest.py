@@ -45,13 +45,11 @@ SETTINGS = {
 def session(master: str, **settings: str) -> SparkSession:
     """The Spark of this process. A process has one master for life; another one needs `run_with_spark`."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    )  # workers find the tests' helpers
+    # workers find the tests' helpers
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ.pop(
-        "SPARK_HOME", None
-    )  # another Spark on this machine must not take the place of the one that was installed
+    # another Spark on this machine must not take the place of the one that was installed
+    os.environ.pop("SPARK_HOME", None)
     builder = SparkSession.builder.master(master).appName("tests")
     for key, value in {**SETTINGS, **settings}.items():
         builder = builder.config(key, value)

@@ -256,9 +256,8 @@ def test_a_directory_that_executors_do_not_see(tmp_path: Path) -> None:
     rows = pa.RecordBatch.from_pydict({"id": [1], "text": ["one"]})
     made = committer.prepare(plan({"path": f"{tmp_path}/store", "encoder": HASH}, rows.schema))
     elsewhere = replace(made, target=replace(made.target, name=f"{tmp_path}/elsewhere"))  # type: ignore[type-var]
-    shutil.copytree(
-        tmp_path / "store", tmp_path / "elsewhere"
-    )  # a store of the same name on another machine, of an earlier job
+    # a store of the same name on another machine, of an earlier job
+    shutil.copytree(tmp_path / "store", tmp_path / "elsewhere")
     StoreDirectory(tmp_path / "elsewhere").run_token(made.run).unlink()
     with pytest.raises(PermanentStoreError, match="is not visible to the executor on host") as caught:
         partition_writer.write_partition(elsewhere, [rows], TaskContext())

@@ -155,7 +155,6 @@ def test_every_name_is_read_with_default_settings(spark: SparkSession, fake_serv
 def plain(spark: SparkSession) -> SparkSession:
     """The same Spark with no setting of any test."""
     session = spark.newSession()
-    session.conf.set(
-        "spark.sql.parquet.datetimeRebaseModeInRead", "EXCEPTION"
-    )  # the default of Spark 3, which is the stricter one
+    # the default of Spark 3, which is the stricter one
+    session.conf.set("spark.sql.parquet.datetimeRebaseModeInRead", "EXCEPTION")
     return session

@@ -76,10 +76,11 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
     put_rows(folder / "rows", "b", range(5, 15), "gated")
     with FakeServer() as server:
         embedded = Embedded(f"{folder}/to_directory")
+        # for the lock, which is the test's while it waits for the other streams
         more = {
             "encoder": GATED,
             "timeout_seconds": "600",
-        }  # for the lock, which is the test's while it waits for the other streams
+        }
         places = {stream: embedded if stream == "to_directory" else Server(server, stream) for stream in STREAMS}
         streams = {stream: (place.name, {**place.options, **more}) for stream, place in places.items()}
         given = {"streams": streams, "rows": str(folder / "rows"), "checkpoints": str(folder / "checkpoints")}
@@ -89,9 +90,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
             first = _start(folder, given, log)
             try:
                 _wait(lambda: len(list((folder / "gate").glob("waits-*"))) == len(STREAMS), first, folder / "first")
-                server.fault(
-                    "Points/Count", "deadline", times=None
-                )  # what a batch asks a server last, when all of it is written
+                # what a batch asks a server last, when all of it is written
+                server.fault("Points/Count", "deadline", times=None)
                 before = server.stats().calls["Points/Count"]
                 directory = StoreDirectory(Path(embedded.name))
                 if "to_directory" in STREAMS:

@@ -143,9 +143,8 @@ def stored(
 ) -> Iterator[dict[int, dict[str, Any]]]:
     """The payload of each row after `write()` to a directory, and after a save to a server (`write()` again where Spark
     has no data sources)."""
-    spark.conf.set(
-        "spark.sql.timeType.enabled", "true"
-    )  # a preview in 4.3; older versions have no such setting and do not mind
+    # a preview in 4.3; older versions have no such setting and do not mind
+    spark.conf.set("spark.sql.timeType.enabled", "true")
     with FakeServer() as server:
         place: Place = (
             Server(server) if request.param == "server" else Embedded(str(tmp_path_factory.mktemp("types") / "store"))
@@ -164,9 +163,8 @@ def test_value(stored: dict[int, dict[str, Any]], name: str) -> None:
     case = CASES[name]
     if case.since > SPARK:
         pytest.skip(f"Spark {SPARK[0]}.{SPARK[1]} has no such type, {case.since[0]}.{case.since[1]} has")
-    assert json.dumps(stored[2][name], sort_keys=True) == json.dumps(
-        case.stored, sort_keys=True
-    )  # as text 1 is neither true nor 1.0
+    # as text 1 is neither true nor 1.0
+    assert json.dumps(stored[2][name], sort_keys=True) == json.dumps(case.stored, sort_keys=True)
     assert (stored[1][name], stored[3][name]) == (None, None)
 
 

@@ -67,9 +67,8 @@ def _condition(edge: Any, asked: Mapping[str, Any]) -> Any:
 
 def _match(edge: Any, asked: Mapping[str, Any]) -> Any:
     ((kind, value),) = asked.items()
-    return getattr(edge, _MATCHES[kind])(
-        np.bool_(value) if isinstance(value, bool) else value
-    )  # Qdrant Edge takes Python's own bool for an integer
+    # Qdrant Edge takes Python's own bool for an integer
+    return getattr(edge, _MATCHES[kind])(np.bool_(value) if isinstance(value, bool) else value)
 
 
 def _range(edge: Any, asked: Mapping[str, Any]) -> Any:

@@ -109,9 +109,8 @@ def end_run(directory: StoreDirectory, run: str) -> None:
 def drop_staging(directory: StoreDirectory, run: str) -> None:
     """Remove a run's files, unless a manifest names them."""
     if not directory.manifest(run).exists():
-        shutil.rmtree(
-            directory.staging(run), ignore_errors=True
-        )  # a late task may be writing here: its files are removed by `sweep`
+        # a late task may be writing here: its files are removed by `sweep`
+        shutil.rmtree(directory.staging(run), ignore_errors=True)
 
 
 def sweep(directory: StoreDirectory) -> None:

@@ -110,9 +110,8 @@ def switch(
         _set_state(directory, physical, CHECKED)
         if current is not None:
             settle(current)
-            _set_state(
-                directory, current, READY
-            )  # it serves; a job that was killed between two steps may have noted less
+            # it serves; a job that was killed between two steps may have noted less
+            _set_state(directory, current, READY)
         write_atomically(directory.current_file, f"{physical}\n")
     _set_state(directory, physical, READY)
     drop(directory, collection_versions.outlived(found(directory), physical, keep, time.time()))
@@ -220,9 +219,8 @@ def _version(directory: StoreDirectory, name: str) -> Version | None:
     """Read a version; None where another job has just dropped it."""
     number, note = int(name[1:]), _read_note(directory, name)
     if note is None:
-        return Version(
-            name, number, READY if directory.facts_file(name).exists() else ABANDONED
-        )  # its creation was interrupted
+        # its creation was interrupted
+        return Version(name, number, READY if directory.facts_file(name).exists() else ABANDONED)
     try:
         beat = directory.version_file(name).stat().st_mtime
     except FileNotFoundError:

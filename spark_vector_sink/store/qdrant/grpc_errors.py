@@ -77,9 +77,10 @@ MEANINGS = (
     ),
     Meaning(CODES.UNAVAILABLE, AGAIN),
     Meaning(CODES.DEADLINE_EXCEEDED, LESS),
+    # a quota, since 1.19
     Meaning(
         CODES.RESOURCE_EXHAUSTED, END, f"the server has no more room; {MAKE_ROOM}", header="qdrant-insufficient-storage"
-    ),  # a quota, since 1.19
+    ),
     Meaning(CODES.RESOURCE_EXHAUSTED, SPLIT, words=("split your request", "larger than max")),
     Meaning(CODES.RESOURCE_EXHAUSTED, LESS),  # a rate limit, with or without `retry-after`
     Meaning(
@@ -107,16 +108,14 @@ MEANINGS = (
         ("Shard key ",),
     ),
     Meaning(CODES.INVALID_ARGUMENT, PARTS),
-    Meaning(
-        CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)
-    ),  # the server goes on as soon as there is space
+    # the server goes on as soon as there is space
+    Meaning(CODES.INTERNAL, AGAIN, "the server's disk is full; free some space", ("No space left on device",)),
     Meaning(CODES.INTERNAL, PARTS, words=("panicked",)),  # the answer of Qdrant 1.18 to a point that it cannot process
     Meaning(CODES.INTERNAL, AGAIN),
     Meaning(CODES.ABORTED, AGAIN),
     Meaning(CODES.FAILED_PRECONDITION, AGAIN),  # a shard that is moving between nodes, a lock on writes
-    Meaning(
-        CODES.CANCELLED, LESS, words=("Timeout expired",)
-    ),  # the server applies our timeout, too, and is sometimes first
+    # the server applies our timeout, too, and is sometimes first
+    Meaning(CODES.CANCELLED, LESS, words=("Timeout expired",)),
     Meaning(CODES.CANCELLED, AGAIN),
     Meaning(CODES.UNKNOWN, AGAIN),
     Meaning(CODES.NOT_FOUND, THOSE, words=("No point with id",)),

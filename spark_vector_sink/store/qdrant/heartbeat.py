@@ -53,9 +53,8 @@ class Heart:
             messages.CollectionsStub(channel).Update(request, timeout=MOST_SECONDS, metadata=address.metadata)
         except grpc.RpcError as error:
             if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-                self._next = float(
-                    "inf"
-                )  # the tasks' key may only write points: the driver beats before and after them
+                # the tasks' key may only write points: the driver beats before and after them
+                self._next = float("inf")
             log.debug(f"no sign of life of '{self._collection}' on {address}: {error.code().name}")
         finally:
             channel.close()

@@ -105,20 +105,13 @@ class Mark(Enum):
 
 
 @dataclass(frozen=True)
-class NotInOverwrite:
-    """Option value that an overwrite cannot follow, with the reason."""
+class NotIn:
+    """A value that one kind of write cannot follow. write: `overwrite` or `stream`. why: for an overwrite a reason, for a
+    stream the rest of a sentence that begins with the option's name."""
 
+    write: Literal["overwrite", "stream"]
     value: Any
     why: str
-
-
-@dataclass(frozen=True)
-class NotInStream:
-    """Option value that a micro-batch cannot follow. `would`: the rest of a sentence that begins with the option's
-    name."""
-
-    value: Any
-    would: str
 
 
 def at_least(least: float) -> Check:
@@ -214,15 +207,15 @@ class SinkOptions:
     chunk_overlap_tokens: Annotated[int, Doc(LONG_TEXT, "About how many tokens of a chunk's end begin the next chunk."), at_least(0), ENCODING, CHUNKS, IN_FINGERPRINT, IN_METADATA, OF_TABLE] = 32
     store_text: Annotated[bool, Doc(LONG_TEXT, "Whether the text is kept in the payload."), ENCODING, OF_TABLE] = True
 
-    create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created."), OF_TABLE, NotInOverwrite(False, "it fills a collection of its own")] = True
-    versioned: Annotated[bool, Doc(COLLECTION, "Whether the sink creates a collection as `name__v1` behind the alias `name`, so that a later overwrite switches without a gap."), ON_SERVER, OF_TABLE, NotInOverwrite(False, "the new version needs the alias")] = True
+    create_collection: Annotated[bool, Doc(COLLECTION, "Whether a missing collection is created."), OF_TABLE, NotIn("overwrite", False, "it fills a collection of its own")] = True
+    versioned: Annotated[bool, Doc(COLLECTION, "Whether the sink creates a collection as `name__v1` behind the alias `name`, so that a later overwrite switches without a gap."), ON_SERVER, OF_TABLE, NotIn("overwrite", False, "the new version needs the alias")] = True
     distance: Annotated[Literal["cosine", "dot", "euclid", "manhattan"], Doc(COLLECTION, "How vectors are compared."), DENSE, IN_FINGERPRINT, OF_COLLECTION] = "cosine"
     collection_config: Annotated[Mapping[str, Any], Doc(COLLECTION, "Qdrant's own create-collection body as JSON (quantization, on_disk, shard_number, …); vectors and metadata belong to the sink."), ON_SERVER] = field(default_factory=dict)
     payload_indexes: Annotated[Mapping[str, str], Doc(COLLECTION, "Payload indexes, created before the load: `field:type, …` with Qdrant's types (keyword, integer, float, bool, datetime, text, uuid, geo)."), OF_TABLE] = field(default_factory=dict)
     dimension: Annotated[int | None, Doc(COLLECTION, "Length of the vectors in `vector_column`, if the collection does not exist yet."), between(1, 65_536), OF_TABLE] = None
     keep_versions: Annotated[int, Doc(COLLECTION, "How many earlier versions of the collection an overwrite keeps, for `rollback()`."), between(0, 100)] = 1
     replace_collection: Annotated[bool, Doc(COLLECTION, "Whether an overwrite may replace a plain collection, one without an alias; it is then missing for a moment."), ON_SERVER] = False
-    adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a collection with points that this sink has not written."), OF_TABLE, NotInOverwrite(True, "what is there is replaced as a whole")] = False
+    adopt_collection: Annotated[bool, Doc(COLLECTION, "Whether to write into a collection with points that this sink has not written."), OF_TABLE, NotIn("overwrite", True, "what is there is replaced as a whole")] = False
 
     batch_points: Annotated[int, Doc(WRITING, "Most points in one request."), at_least(1), ON_SERVER] = 512
     batch_bytes: Annotated[int, Doc(WRITING, "About the most bytes in one request."), at_least(1024), ON_SERVER] = 4 * 1024 * 1024
@@ -231,9 +224,9 @@ class SinkOptions:
     ordering: Annotated[Literal["weak", "medium", "strong"], Doc(WRITING, "Qdrant's write ordering."), ON_SERVER] = "weak"
     wait_for_index: Annotated[bool, Doc(WRITING, "Whether the job waits at its end until the server has indexed everything (status green), so that searches run at full speed; it fails when nothing changes for `retry_max_seconds`.")] = False
 
-    unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document already there with the same text, model and payload is not written, and one with only a new payload is not encoded."), OF_TABLE, NotInOverwrite("skip", "every document is written into a fresh collection")] = "encode"
-    existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: an existing point keeps its other payload keys and named vectors, so that several jobs can own parts of it."), OF_TABLE, NotInOverwrite("merge", "a fresh collection has no points to merge with")] = "replace"
-    delete_missing: Annotated[bool, Doc(BEHAVIOUR, "Whether documents of this `source` that the table no longer has are deleted at the end of the job."), OF_TABLE, OF_DOCUMENTS, NotInOverwrite(True, "a fresh collection has only what the table has"), NotInStream(True, "would delete all documents that are not in the micro-batch; leave it out in a stream: deletes come as rows, by option 'op_column', or from a job now and then that writes the whole table")] = False
+    unchanged: Annotated[Literal["encode", "skip"], Doc(BEHAVIOUR, "`skip`: a document already there with the same text, model and payload is not written, and one with only a new payload is not encoded."), OF_TABLE, NotIn("overwrite", "skip", "every document is written into a fresh collection")] = "encode"
+    existing: Annotated[Literal["replace", "merge"], Doc(BEHAVIOUR, "`merge`: an existing point keeps its other payload keys and named vectors, so that several jobs can own parts of it."), OF_TABLE, NotIn("overwrite", "merge", "a fresh collection has no points to merge with")] = "replace"
+    delete_missing: Annotated[bool, Doc(BEHAVIOUR, "Whether documents of this `source` that the table no longer has are deleted at the end of the job."), OF_TABLE, OF_DOCUMENTS, NotIn("overwrite", True, "a fresh collection has only what the table has"), NotIn("stream", True, "would delete all documents that are not in the micro-batch; leave it out in a stream: deletes come as rows, by option 'op_column', or from a job now and then that writes the whole table")] = False
     source: Annotated[str | None, Doc(BEHAVIOUR, "Name of the table that the documents come from, kept in each point for `delete_missing`."), FILLED, OF_TABLE, OF_DOCUMENTS] = None
     max_delete_share: Annotated[float, Doc(BEHAVIOUR, "Greatest share of the source's documents that `delete_missing` may delete; if there are more, it deletes none, and the job says so."), between(0, 1), OF_TABLE] = 0.1
     tombstone_days: Annotated[float, Doc(BEHAVIOUR, "How long a deletion under a `version_column` is remembered, so that a late row cannot bring the document back."), between(0, 36_500), OF_TABLE] = 30.0
@@ -339,6 +332,13 @@ class SinkOptions:
             return None if rows is None else int(Decimal(most[:-1]) * rows / 100)
         return int(most) if most else None
 
+    def not_in(self, write: Literal["overwrite", "stream"]) -> Iterator[tuple[str, NotIn]]:
+        """Yield the options, by name, whose values this kind of write cannot follow."""
+        for option in option_table().values():
+            for refused in option.not_in:
+                if refused.write == write and getattr(self, option.name) == refused.value:
+                    yield option.name, refused
+
     @property
     def content_key(self) -> bool:
         """Return whether the text itself is the document's key."""
@@ -355,8 +355,7 @@ class Option:
     doc: Doc
     checks: tuple[Check, ...]
     marks: tuple[Mark, ...]
-    not_in_overwrite: tuple[NotInOverwrite, ...]
-    not_in_stream: tuple[NotInStream, ...]
+    not_in: tuple[NotIn, ...]
 
     def parse(self, text: str, columns: Collection[str] = ()) -> Any:
         """Return the value that `text` stands for. columns: as for `SinkOptions.parse`. Raises ValueError with a whole
@@ -406,8 +405,7 @@ def option_table() -> dict[str, Option]:
             doc,
             _of(Check, more),
             _of(Mark, more),
-            _of(NotInOverwrite, more),
-            _of(NotInStream, more),
+            _of(NotIn, more),
         )
     return table
 

@@ -19,7 +19,7 @@ from spark_vector_sink import files, rejects
 from spark_vector_sink.driver import collection_spec, model_spec
 from spark_vector_sink.errors import CollectionError, OptionError, RefusedError, SchemaError, VectorSinkError
 from spark_vector_sink.job import APPEND, OVERWRITE, Plan
-from spark_vector_sink.options import SinkOptions, option_table, place_problems
+from spark_vector_sink.options import SinkOptions, place_problems
 from spark_vector_sink.rows import columns as column_rules
 from spark_vector_sink.store import registry
 
@@ -116,14 +116,11 @@ def _mode_problems(options: SinkOptions, mode: str) -> Iterator[str]:
         yield f"mode must be 'append' or 'overwrite', got {mode!r}"
     if mode != OVERWRITE:
         return
-    for option in option_table().values():
-        for refused in option.not_in_overwrite:
-            if getattr(options, option.name) == refused.value:
-                shown = str(refused.value).lower()
-                yield (
-                    f"option '{option.name}' = '{shown}' has no effect with mode('overwrite'): {refused.why}; leave "
-                    "it out, or use mode('append')"
-                )
+    for name, refused in options.not_in("overwrite"):
+        yield (
+            f"option '{name}' = '{str(refused.value).lower()}' has no effect with mode('overwrite'): {refused.why}; "
+            "leave it out, or use mode('append')"
+        )
     if options.op_column is not None:
         yield (
             "option 'op_column' and mode('overwrite') exclude each other: a change feed is no full table; use "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from spark_vector_sink.errors import OptionError
-from spark_vector_sink.options import SinkOptions, option_table
+from spark_vector_sink.options import SinkOptions
 from spark_vector_sink.report import say
 
 SPARK_KNOWS = "not all of its tasks ended well, and Spark's error says why"
@@ -30,7 +30,5 @@ def numbered(path: str, batch: int) -> str:
 
 def must_fit_a_stream(options: SinkOptions) -> None:
     """Raise OptionError where an option needs the whole table, which a micro-batch never is."""
-    for option in option_table().values():
-        for refused in option.not_in_stream:
-            if getattr(options, option.name) == refused.value:
-                raise OptionError(f"option '{option.name}' {refused.would}")
+    for name, refused in options.not_in("stream"):
+        raise OptionError(f"option '{name}' {refused.why}")

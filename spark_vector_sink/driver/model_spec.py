@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from spark_vector_sink.encode import loader, model_files
 from spark_vector_sink.encode.encoder import EncoderSpec
@@ -41,19 +42,15 @@ def spec(options: SinkOptions, shipped: Path | None = None) -> tuple[EncoderSpec
     prompt = files.prompts[options.prompt_name] if options.prompt_name is not None else options.prompt
     changes = {name: getattr(replace(options, prompt=prompt), name) for name in marked(IN_IDENTITY)}
     identity = " ".join([files.name, *(f"{name}={value!r}" for name, value in changes.items() if value is not None)])
-    chosen = EncoderSpec(
-        identity=identity,
-        model=files.place,
-        revision=files.revision,
-        device=options.device,
-        dtype=options.dtype,
+    chosen = _of_files(
+        files,
+        identity,
+        options,
         token_budget=options.token_budget,
         prompt=prompt,
         normalize=options.normalize,
         truncate_dim=options.truncate_dim,
         max_tokens=options.max_tokens,
-        trust_remote_code=options.trust_remote_code,
-        shipped=files.shipped,
         sparse=sparse,
     )
     return chosen, options.truncate_dim or files.dimension
@@ -75,10 +72,21 @@ def _sparse_encoder(options: SinkOptions, shipped: Path | None) -> EncoderSpec:
         raise EncodingError(
             f"option 'sparse_model' = {options.sparse_model!r} is no sparse encoder of Sentence Transformers"
         )
+    return _of_files(files, files.name, options, is_sparse=True)
+
+
+def _of_files(files: model_files.ModelFiles, identity: str, options: SinkOptions, **more: Any) -> EncoderSpec:
+    """Return how to load the model of these files, on the device and in the arithmetic of the options."""
     return EncoderSpec(
-        identity=files.name, model=files.place, revision=files.revision, device=options.device, dtype=options.dtype,
-        trust_remote_code=options.trust_remote_code, shipped=files.shipped, is_sparse=True,
-    )  # fmt: skip
+        identity,
+        files.place,
+        files.revision,
+        device=options.device,
+        dtype=options.dtype,
+        trust_remote_code=options.trust_remote_code,
+        shipped=files.shipped,
+        **more,
+    )
 
 
 def remembered(vectors: Vectors, options: SinkOptions, name: str) -> EncoderSpec:
@@ -101,28 +109,17 @@ def remembered(vectors: Vectors, options: SinkOptions, name: str) -> EncoderSpec
     beside = None
     if sparse is not None:
         files = _found(sparse, "sparse_model", options, name)
-        beside = EncoderSpec(
-            str(sparse.model),
-            files.place,
-            files.revision,
-            device=options.device,
-            dtype=options.dtype,
-            trust_remote_code=options.trust_remote_code,
-            is_sparse=True,
-        )
+        beside = _of_files(files, str(sparse.model), options, is_sparse=True)
         if first is sparse:
             return beside
-    files, settings = _found(first, "model", options, name), first.settings
-    return EncoderSpec(
+    settings = first.settings
+    return _of_files(
+        _found(first, "model", options, name),
         str(first.model),
-        files.place,
-        files.revision,
-        device=options.device,
-        dtype=options.dtype,
+        options,
         normalize=settings.get("normalize"),
         truncate_dim=settings.get("truncate_dim"),
         max_tokens=settings.get("max_tokens"),
-        trust_remote_code=options.trust_remote_code,
         sparse=beside,
     )
 

@@ -137,7 +137,7 @@ def library() -> str:
 
 def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
     """Yield a problem for each payload index that cannot be created, or that could hold no value of its column."""
-    roots, tenant = _roots(columns), _tenant(options, columns)
+    roots, tenant = columns.payload_fields, _tenant(options, columns)
     for name, kind in options.payload_indexes.items():
         asked = f"option 'payload_indexes' asks for {name}:{kind}"
         if kind not in INDEX_TYPES:
@@ -168,19 +168,13 @@ def index_problems(options: SinkOptions, columns: Columns) -> Iterator[str]:
 def index_warnings(columns: Columns, target: Target, wanted: Mapping[str, str]) -> Iterator[str]:
     """Yield a warning for each payload index in the collection that this job has not asked for, and that can hold no
     value that this job writes."""
-    roots = _roots(columns)
+    roots = columns.payload_fields
     for path, kind in target.indexes.items():
         if path not in wanted and payload_indexes.steps(path)[0] in roots and (reason := _never(path, kind, roots)):
             yield (
                 f"'{target.name}' has the payload index {path}:{kind}, which will hold nothing of what this job "
                 f"writes: {reason}"
             )
-
-
-def _roots(columns: Columns) -> dict[str, pa.Field]:
-    """Return the payload's fields by name."""
-    # a job that reads points has no fields
-    return {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}
 
 
 def _tenant(options: SinkOptions, columns: Columns) -> pa.Field | None:

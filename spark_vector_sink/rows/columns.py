@@ -65,13 +65,19 @@ class Columns:
         return (dict(self.payload).get(column, column), *below)
 
     @property
+    def payload_fields(self) -> dict[str, pa.Field]:
+        """Return the schema's field of each payload column, by its name in the payload; empty for a job that reads
+        points, which has no schema."""
+        return {name: field for (_, name), field in zip(self.payload, self.fields, strict=False)}
+
+    @property
     def text_path(self) -> Steps | None:
         """Return the path of the text in the payload; None where the text is not kept, or is made of several
         columns."""
         if len(self.text) != 1:
             return None
         name, *below = self.payload_path(Part.TEXT, self.text[0])
-        field = next((field for field, (_, new) in zip(self.fields, self.payload, strict=False) if new == name), None)
+        field = self.payload_fields.get(name)
         if name not in dict(self.payload).values() or (
             below and (field is None or column_paths.leaf(field, below) is None)
         ):

@@ -102,8 +102,7 @@ class Unindexed:
     them."""
 
     def __init__(self, columns: Columns, wanted: Mapping[str, str]) -> None:
-        # a job that reads points has no fields
-        roots = {name: field for (_, name), field in zip(columns.payload, columns.fields, strict=False)}
+        roots = columns.payload_fields
         named = [(path, TENANT_INDEXES.get(kind, kind), payload_indexes.steps(path)) for path, kind in wanted.items()]
         self._looked_at = [
             (f"{path}:{kind}", kind, steps)

@@ -67,11 +67,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.get_closest_marker("spark") is None)
     if os.environ.get("QDRANT_URL") or find_binary():
         known = {item.nodeid for item in items}
-        said_by_the_real_one = [
-            item for item in items if "servers_agree" not in item.nodeid and _twin(item.nodeid) in known - {item.nodeid}
-        ]
-        config.hook.pytest_deselected(items=said_by_the_real_one)
-        items[:] = [item for item in items if item not in said_by_the_real_one]
+        kept, asked_of_the_real_one = list[pytest.Item](), list[pytest.Item]()
+        for item in items:
+            twin = _twin(item.nodeid)
+            has_twin = twin != item.nodeid and twin in known and "servers_agree" not in item.nodeid
+            (asked_of_the_real_one if has_twin else kept).append(item)
+        config.hook.pytest_deselected(items=asked_of_the_real_one)
+        items[:] = kept
 
 
 def _twin(test: str) -> str:

@@ -52,7 +52,7 @@ class PointWriter:
         self._plan, self._store, self._rejected, self._report = plan, store, rejected, report
         self._sent: deque[tuple[Window, list[Part]]] = deque()
         self._ready_made = plan.ready_made
-        self._vanishing = StaleChunks(store, plan.options.id_namespace) if plan.has_chunks else None
+        self._stale_chunks = StaleChunks(store, plan.options.id_namespace) if plan.has_chunks else None
         self._unindexed = Unindexed(
             plan.columns, {**plan.spec.payload_indexes, **(plan.target.indexes if plan.target else {})}
         )
@@ -66,8 +66,8 @@ class PointWriter:
         begun = time.perf_counter()
         parts = self._beside(window.beside) if window.beside is not None else []
         if len(points):
-            if self._vanishing is not None:
-                self._vanishing.shorten(points)
+            if self._stale_chunks is not None:
+                self._stale_chunks.shorten(points)
             parts += self._written(points, made)
         self._report.store_seconds += time.perf_counter() - begun
         self._sent.append((window, parts))
@@ -147,9 +147,9 @@ class PointWriter:
     def _beside(self, beside: Beside) -> list[Part]:
         """Send what needs no vector: payloads, deletions, tombstones and marks of seen documents."""
         self._touch(beside.seen, beside.stored)
-        if beside.older and self._vanishing is not None:
+        if beside.older and self._stale_chunks is not None:
             # a killed attempt may have written some older chunks beside the newer document
-            self._vanishing.sweep(beside.older)
+            self._stale_chunks.sweep(beside.older)
         return [
             *self._payloads(beside.payload, beside.stored),
             *self._deletions(beside.deletions),
@@ -187,8 +187,8 @@ class PointWriter:
         the document back."""
         if not len(documents):
             return []
-        if self._vanishing is not None:
-            self._vanishing.remove(documents)
+        if self._stale_chunks is not None:
+            self._stale_chunks.remove(documents)
         if documents.versions is None:
             return [
                 Part(
@@ -206,7 +206,7 @@ class PointWriter:
         options = self._plan.options
         if not (heads and options.delete_missing and options.source):
             return
-        points = dict(heads) if self._vanishing is None else self._vanishing.points(heads, stored)
+        points = dict(heads) if self._stale_chunks is None else self._stale_chunks.points(heads, stored)
         self._store.touch(list(points), {"run": self._plan.run}, shard_keys(points, points))
 
     def _settle(self) -> None:
@@ -215,9 +215,9 @@ class PointWriter:
             window, parts = self._sent.popleft()
             for part in parts:
                 self._count(window, part)
-            if self._vanishing is not None:
+            if self._stale_chunks is not None:
                 heads = [part.points.shards_of_heads for part in parts if part.points.versions is not None]
-                self._vanishing.sweep({head: shard for one in heads for head, shard in one.items()})
+                self._stale_chunks.sweep({head: shard for one in heads for head, shard in one.items()})
             read, report = window.read, self._report
             if window.is_last:
                 self._rejected.add(read.rows, read.bad)
